@@ -1,0 +1,24 @@
+/** The world of one agent: who it speaks for, what it may use. Entry points build it; every module of the agent is handed it. */
+import type { Bytes } from '../protocol/bytes.ts'
+import type { Environment } from '../protocol/environment.ts'
+import type { Envelope, Signer } from '../protocol/signed.ts'
+import type { Store } from '../protocol/store.ts'
+import type { LedgerClient } from './ledger-client.ts'
+import type { RepositoryClient } from './repository-client.ts'
+
+export interface AgentContext {
+  readonly environment: Environment
+  readonly store: Store
+  /** The owner's id (32 bytes) and identity operations; the agent acts for the owner. */
+  readonly owner: Bytes
+  readonly operations: readonly Envelope[]
+  /** The owner's word that `signer` may act for them, and its caps. */
+  readonly delegation: Envelope
+  readonly signer: Signer
+  readonly ledger: LedgerClient
+  readonly repository: RepositoryClient
+  /** Where other agents reach this one, without a trailing slash. */
+  readonly publicUrl: string
+  /** The operator's word that agents at loopback addresses may be called. */
+  readonly allowLoopback: boolean
+}

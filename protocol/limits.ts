@@ -1,0 +1,59 @@
+/** Every limit of the protocol and the services, in one place. Sizes in bytes, times in milliseconds. */
+const KiB = 1024
+const MiB = 1024 * KiB
+const SECOND = 1000
+const MINUTE = 60 * SECOND
+const HOUR = 60 * MINUTE
+const DAY = 24 * HOUR
+
+export const limits = {
+  /** Largest integer on the wire: money, sizes and counts are below 2^63. */
+  integer: 2n ** 63n - 1n,
+  /** A JSON request body, but for the endpoints that name their own limit. */
+  jsonBytes: 64 * KiB,
+  bencodeDepth: 32,
+  signedBytes: 32 * KiB,
+  bookBytes: 8 * MiB,
+  torrentBytes: 32 * MiB,
+  filesPerTorrent: 100_000,
+  pathBytes: 4096,
+  nameBytes: 255,
+  pathDepth: 32,
+  /** Piece lengths are powers of two (BEP 52). */
+  pieceBytesMin: 16 * KiB,
+  pieceBytesMax: 64 * MiB,
+  pieceBytesDefault: 4 * MiB,
+  pieces: 2 ** 24,
+  unitsPerDeclaration: 2 ** 20,
+  segmentUnitsMax: 64,
+  segmentsPerDeclaration: 2 ** 14,
+  declarationMs: 30 * DAY,
+  disputeWindowMs: 7 * DAY,
+  keysPerIdentity: 8,
+  operationsPerIdentity: 256,
+  recoveryWindowMs: 72 * HOUR,
+  payeesPerDelegation: 32,
+  delegationMs: 400 * DAY,
+  /** How far a signed time may lie in the future. */
+  clockSkewMs: 5 * MINUTE,
+  /** How old a signed request may be; its nonce is remembered for as long. */
+  requestAgeMs: 5 * MINUTE,
+  mergeDelayMs: 10 * SECOND,
+  entriesPerTile: 256,
+  bookMs: 7 * DAY,
+  vouchMs: 90 * DAY,
+  vouchesPerBook: 10_000,
+  vouchDepth: 4,
+  /** Credit in pieces by hop from the verifier. */
+  creditByHop: [64, 32, 16, 8],
+  announcementMs: DAY,
+  urlsPerAnnouncement: 8,
+  urlBytes: 512,
+  searchResults: 100,
+  swarmSellers: 64,
+  /** The same piece is answered again for the same tick, after a lost reply or a crash, at most so often. */
+  repeatsPerTick: 8,
+  itemBytes: 380 * KiB,
+  changesPerWrite: 100,
+  keyBytes: 1024,
+} as const

@@ -1,0 +1,61 @@
+/**
+ * Hashes, signatures and text codecs on Node, which does them natively (measured 8 to 20 times the portable versions).
+ * `primitives-noble.ts` has the same exports for the browser; package.json's `imports` chooses. No rule lives here.
+ */
+import { createHash, createHmac, createPrivateKey, createPublicKey, hash, sign, verify, type KeyObject } from 'node:crypto'
+
+type Bytes = Uint8Array<ArrayBuffer>
+
+export const sha256 = (bytes: Uint8Array): Bytes => hash('sha256', bytes, 'buffer') as Bytes
+export const sha1 = (bytes: Uint8Array): Bytes => hash('sha1', bytes, 'buffer') as Bytes
+export const hmacSha256 = (key: Uint8Array, bytes: Uint8Array): Bytes => createHmac('sha256', key).update(bytes).digest() as Bytes
+
+/** A hash over bytes that arrive in chunks. */
+export interface Hasher {
+  update(bytes: Uint8Array): Hasher
+  digest(): Uint8Array
+}
+export const sha256Hasher = (): Hasher => createHash('sha256')
+export const sha1Hasher = (): Hasher => createHash('sha1')
+
+const PKCS8_ED25519 = Buffer.from('302e020100300506032b657004220420', 'hex')
+const SPKI_ED25519 = Buffer.from('302a300506032b6570032100', 'hex')
+const CACHED_KEYS = 4096
+const privateKeys = new Map<string, KeyObject>()
+const publicKeys = new Map<string, KeyObject>()
+
+export const ed25519PublicKey = (secret: Uint8Array): Bytes => {
+  const spki = createPublicKey(privateKey(secret)).export({ format: 'der', type: 'spki' })
+  return new Uint8Array(spki.subarray(SPKI_ED25519.length))
+}
+export const ed25519Sign = (message: Uint8Array, secret: Uint8Array): Bytes => new Uint8Array(sign(null, message, privateKey(secret)))
+
+/** The library's answer alone: `protocol/signature.ts` puts the pinned rule in front of it. */
+export const ed25519Verify = (signature: Uint8Array, message: Uint8Array, key: Uint8Array): boolean => {
+  const parsed = cached(publicKeys, key, () =>
+    createPublicKey({ key: Buffer.concat([SPKI_ED25519, key]), format: 'der', type: 'spki' }))
+  return verify(null, message, parsed, signature)
+}
+
+const privateKey = (secret: Uint8Array): KeyObject =>
+  cached(privateKeys, secret, () => createPrivateKey({ key: Buffer.concat([PKCS8_ED25519, secret]), format: 'der', type: 'pkcs8' }))
+
+/** Parsing a key costs ten times using it: the latest are kept. */
+function cached(keys: Map<string, KeyObject>, bytes: Uint8Array, parse: () => KeyObject): KeyObject {
+  const id = Buffer.from(bytes).toString('latin1')
+  const known = keys.get(id)
+  if (known) return known
+  const parsed = parse()
+  if (keys.size >= CACHED_KEYS) keys.delete(keys.keys().next().value as string)
+  keys.set(id, parsed)
+  return parsed
+}
+
+export const encodeHex = (bytes: Uint8Array): string => view(bytes).toString('hex')
+export const decodeHex = (text: string): Bytes => new Uint8Array(Buffer.from(text, 'hex'))
+export const encodeBase64 = (bytes: Uint8Array): string => view(bytes).toString('base64')
+export const encodeBase64url = (bytes: Uint8Array): string => view(bytes).toString('base64url')
+/** Either alphabet, padded or not; the caller checks the form. */
+export const decodeBase64 = (text: string): Bytes => new Uint8Array(Buffer.from(text, 'base64'))
+
+const view = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
