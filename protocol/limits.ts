@@ -12,6 +12,8 @@ export const limits = {
   /** A JSON request body, but for the endpoints that name their own limit. */
   jsonBytes: 64 * KiB,
   bencodeDepth: 32,
+  /** Values in one bencoded object: a torrent of `filesPerTorrent` files has about 25 each. */
+  bencodeValues: 2 ** 22,
   signedBytes: 32 * KiB,
   bookBytes: 8 * MiB,
   torrentBytes: 32 * MiB,
@@ -56,4 +58,10 @@ export const limits = {
   itemBytes: 380 * KiB,
   changesPerWrite: 100,
   keyBytes: 1024,
+  /** A call to another service: how long one try may take, how often it is tried, the pause before the second try. */
+  callTimeoutMs: 15 * SECOND,
+  uploadTimeoutMs: 2 * MINUTE,
+  callAttempts: 4,
+  callPauseMs: 200,
+  replyBytes: 16 * MiB,
 } as const
