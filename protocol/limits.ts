@@ -51,6 +51,10 @@ export const limits = {
   announcementMs: DAY,
   urlsPerAnnouncement: 8,
   urlBytes: 512,
+  /** An x402 header as sent, in base64. */
+  paymentHeaderBytes: 8 * KiB,
+  /** Offers in one PAYMENT-REQUIRED, other schemes' among them. */
+  offersPerPiece: 16,
   searchResults: 100,
   swarmSellers: 64,
   /** The same piece is answered again for the same tick, after a lost reply or a crash, at most so often. */
