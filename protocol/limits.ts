@@ -42,6 +42,9 @@ export const limits = {
   requestAgeMs: 5 * MINUTE,
   mergeDelayMs: 10 * SECOND,
   entriesPerTile: 256,
+  /** A signed note: room for post-quantum signatures of 5 kB each. */
+  noteBytes: 256 * KiB,
+  signaturesPerNote: 32,
   bookMs: 7 * DAY,
   vouchMs: 90 * DAY,
   vouchesPerBook: 10_000,
@@ -68,4 +71,16 @@ export const limits = {
   callAttempts: 4,
   callPauseMs: 200,
   replyBytes: 16 * MiB,
+  /** A seller redeems a lane after so long without a piece, and from so long before its expiry; it sends nothing close to it. */
+  laneIdleMs: 5 * MINUTE,
+  redeemAheadMs: HOUR,
+  expiryMarginMs: 2 * MINUTE,
+  redeemPauseMs: MINUTE,
+  /** Pieces on their way out at one time; who comes beyond that waits. */
+  servingBytes: 64 * MiB,
+  servingQueue: 1024,
+  /** Lanes a seller keeps at hand. */
+  lanesCached: 2048,
+  /** How often a conditional write is tried anew after another change came first. */
+  writeAttempts: 16,
 } as const
