@@ -43,9 +43,12 @@ export interface IdentityState {
   readonly operations: readonly AppliedOperation[]
 }
 
-/** The first operation of an identity; its `hash` becomes the id. @param signer holds one of `keys` */
-export const genesis = (keys: readonly Bytes[], createdMs: number, signer: Signer): Envelope =>
-  seal('identity', { created: createdMs, keys, seq: 0 }, signer)
+/**
+ * The first operation of an identity; its `hash` becomes the id.
+ * @param signers whose keys speak for it, the highest priority first; the first one signs
+ */
+export const genesis = (signers: readonly [Signer, ...Signer[]], createdMs: number): Envelope =>
+  seal('identity', { created: createdMs, keys: signers.map(({ key }) => key), seq: 0 }, signers[0])
 
 /** An operation that follows the one numbered `after`: the last, or an earlier one to override what followed it. */
 export function rotate(
