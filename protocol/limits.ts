@@ -42,6 +42,9 @@ export const limits = {
   requestAgeMs: 5 * MINUTE,
   mergeDelayMs: 10 * SECOND,
   entriesPerTile: 256,
+  /** A bundle states the length of an entry in 16 bits (C2SP tlog-tiles). */
+  entryBytes: 2 ** 16 - 1,
+  partsPerEntry: 8,
   /** A signed note: room for post-quantum signatures of 5 kB each. */
   noteBytes: 256 * KiB,
   signaturesPerNote: 32,

@@ -4,7 +4,7 @@
  */
 import { ed25519PublicKey, ed25519Sign, sha256 } from '#primitives'
 import { concat, fromBase64url, toBase64url, utf8, type Bytes } from './bytes.ts'
-import { encode, type Encodable } from './encoding.ts'
+import { decode, encode, fields, type Encodable, type Fields, type Shape } from './encoding.ts'
 import { limits } from './limits.ts'
 import { Problem } from './problem.ts'
 import { checkKey, verify } from './signature.ts'
@@ -64,6 +64,16 @@ export function verifyEnvelope(kind: Kind, envelope: Envelope): void {
   if (!verify(envelope.signature, signedBytes(kind, envelope.body), envelope.key)) {
     throw new Problem('bad-signature', `The signature of the ${kind} does not verify.`)
   }
+}
+
+/** An object's fields, under which id it goes and which key signed it. */
+export type Signed<T> = T & { readonly id: Bytes; readonly key: Bytes }
+
+/** The object in an envelope. @throws Problem `bad-signature`, `bad-encoding` unless the body has exactly this shape */
+export function openEnvelope<S extends Shape>(kind: Kind, envelope: Envelope, shape: S): Signed<Fields<S>> {
+  verifyEnvelope(kind, envelope)
+  const object = fields(decode(envelope.body), shape)
+  return { ...object, id: objectId(kind, envelope.body), key: envelope.key }
 }
 
 export const envelopeToJson = (envelope: Envelope): EnvelopeJson => ({

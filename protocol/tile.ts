@@ -13,7 +13,6 @@ import { Problem } from './problem.ts'
 const TILE_HEIGHT = 8
 const FULL_WIDTH = limits.entriesPerTile
 const LEVEL_MAX = 63
-const ENTRY_BYTES_MAX = 0xffff
 
 export interface Tile {
   /** 0 to 63; `entries` for a bundle of entries, which has the index and width of the level 0 tile of their hashes. */
@@ -140,8 +139,8 @@ export function tileNodeReader(
 export function encodeBundle(entries: readonly Uint8Array[]): Bytes {
   return concat(
     ...entries.flatMap((entry) => {
-      if (entry.length > ENTRY_BYTES_MAX)
-        throw new Problem('too-large', `An entry has at most ${ENTRY_BYTES_MAX} bytes.`)
+      if (entry.length > limits.entryBytes)
+        throw new Problem('too-large', `An entry has at most ${limits.entryBytes} bytes.`)
       return [Uint8Array.of(entry.length >> 8, entry.length & 0xff), entry]
     }),
   )
