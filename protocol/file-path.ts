@@ -1,0 +1,86 @@
+/** Names of files as torrents and storages may bear them: relative, in NFC, safe on every system, distinct on all. */
+import { utf8 } from './bytes.ts'
+import { limits } from './limits.ts'
+import { Problem, type ProblemCode } from './problem.ts'
+
+export type FilePath = readonly string[]
+
+/** Control characters (category Cc), and what separates names on some system. */
+const UNSAFE = /[\p{Cc}/\\]/u
+const ASCII = /^\p{ASCII}*$/u
+
+/** What is wrong with one name of a path. */
+export function nameFault(name: string): string | undefined {
+  if (name === '') return 'is empty'
+  if (name === '.' || name === '..') return 'leads to another folder'
+  if (UNSAFE.test(name)) return 'holds a control character, a slash or a backslash'
+  if (!name.isWellFormed()) return 'is not well-formed Unicode'
+  return utf8(name).length > limits.nameBytes ? `is longer than ${limits.nameBytes} bytes` : undefined
+}
+
+/** @throws Problem of the given code unless the path is relative, within the limits, and each name is safe */
+export function checkPath(path: FilePath, code: ProblemCode): void {
+  const text = JSON.stringify(path.join('/').slice(0, 200))
+  if (path.length === 0 || path.length > limits.pathDepth) {
+    throw new Problem(code, `The path ${text} has none or more than ${limits.pathDepth} names.`)
+  }
+  for (const name of path) {
+    const fault = nameFault(name)
+    if (fault !== undefined) throw new Problem(code, `A name in the path ${text} ${fault}.`)
+  }
+  if (utf8(path.join('/')).length > limits.pathBytes) {
+    throw new Problem(code, `The path ${text}… is longer than ${limits.pathBytes} bytes.`)
+  }
+}
+
+/** Equal for names that some file system takes for the same: NFC and Unicode's simple case folding. */
+export function foldName(name: string): string {
+  if (ASCII.test(name)) return name.toLowerCase()
+  return Array.from(name.normalize('NFC'), foldCharacter).join('').normalize('NFC')
+}
+
+/** Through the upper case, so that both small sigmas are one; a letter that grows (ß to SS) is left alone. */
+function foldCharacter(character: string): string {
+  const upper = character.toUpperCase()
+  return (upper.length === character.length ? upper : character).toLowerCase()
+}
+
+/**
+ * The first two of the paths that would be the same file, or a file and a folder, or two spellings of one folder, on some
+ * file system.
+ */
+export function findCollision(paths: readonly FilePath[]): readonly [string, string] | undefined {
+  const seen = new Map<string, string>()
+  for (const path of paths) {
+    for (let depth = 1; depth <= path.length; depth++) {
+      const folder = depth < path.length
+      const name = path.slice(0, depth).join('/')
+      const folded = path.slice(0, depth).map(foldName).join('/')
+      const other = seen.get(folded)
+      if (other !== undefined && !(folder && other === `${name}/`)) return [other, name]
+      if (other === undefined) seen.set(folded, folder ? `${name}/` : name)
+    }
+  }
+  return undefined
+}
+
+/** The order of files in a torrent (BEP 52): bytewise by the UTF-8 of one name after the other. */
+export function comparePaths(a: FilePath, b: FilePath): number {
+  for (let i = 0; i < Math.min(a.length, b.length); i++) {
+    const order = compareNames(a[i] as string, b[i] as string)
+    if (order !== 0) return order
+  }
+  return a.length - b.length
+}
+
+/** By code point, which is the order of the UTF-8; only surrogates make it differ from that of the code units. */
+function compareNames(a: string, b: string): number {
+  const shared = Math.min(a.length, b.length)
+  let i = 0
+  while (i < shared && a[i] === b[i]) i++
+  if (i === shared) return a.length - b.length
+  return Math.sign(rank(a.charCodeAt(i)) - rank(b.charCodeAt(i)))
+}
+
+/** Surrogates stand for code points above U+FFFF. */
+const rank = (unit: number): number => (unit >= 0xd800 && unit <= 0xdfff ? unit + 0x10000 : unit)
