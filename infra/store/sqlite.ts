@@ -1,5 +1,5 @@
 /** The store on SQLite (`node:sqlite`). Several processes may have the same file open; a write costs one fsync. */
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type SQLOutputValue } from 'node:sqlite'
 import { compare, concat, utf8, type Bytes } from '../../protocol/bytes.ts'
@@ -54,13 +54,24 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Store {
 
 function openDatabase(path: string, { synchronous = 'full', busyTimeoutMs = BUSY_TIMEOUT_MS }: SqliteOptions) {
   try {
-    if (path !== ':memory:') mkdirSync(dirname(path), { recursive: true })
+    if (path !== ':memory:') makeFolder(dirname(path))
     const database = new DatabaseSync(path, { timeout: busyTimeoutMs })
     database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous}; ${SCHEMA}`)
     return database
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     throw new Problem('store-unavailable', `The store ${path} cannot be opened: ${reason}.`)
+  }
+}
+
+/** Node's own recursive `mkdirSync` never returns where a folder is there but cannot hold another (/proc). */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return
+  makeFolder(dirname(path))
+  try {
+    mkdirSync(path)
+  } catch (error) {
+    if (!existsSync(path)) throw error
   }
 }
 

@@ -1,0 +1,3 @@
+import { describeStore } from '../conformance/store.ts'
+
+describeStore('SQLite', (folder) => `sqlite:${folder}/store.sqlite`)

@@ -1,0 +1,13 @@
+import { defineConfig } from 'vitest/config'
+
+/** Processes rather than threads: some tests kill, and `node:sqlite` blocks. Two of them, for two cores. */
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    execArgv: ['--disable-warning=ExperimentalWarning'],
+  },
+})
