@@ -4,10 +4,10 @@
  */
 import { z } from '@hono/zod-openapi'
 import { sha256 } from '#primitives'
-import { equal, fromBase64url, fromHex, fromUtf8, toHex, type Bytes } from '../protocol/bytes.ts'
-import { decode, field, fields } from '../protocol/encoding.ts'
+import { fromBase64url, fromHex, fromUtf8, toHex, type Bytes } from '../protocol/bytes.ts'
 import type { Environment } from '../protocol/environment.ts'
 import { Problem } from '../protocol/problem.ts'
+import { parseReceipt } from '../protocol/receipt.ts'
 import { wire } from '../protocol/service.ts'
 import { envelopeToJson, type Envelope } from '../protocol/signed.ts'
 import { createHttpClient, money, signed } from './http-client.ts'
@@ -141,14 +141,7 @@ export function createLedgerClient({ environment, url }: LedgerClientOptions): L
   }
 }
 
-/** The envelope's signature was verified on arrival; here, that this ledger made it. */
 function checkReceipt(ledger: LedgerInfo, receipt: Envelope): void {
-  const body = fields(decode(receipt.body), {
-    entry: field.bytes(32),
-    ledger: field.bytes(32),
-    mergeDelay: field.integer({ min: 0 }),
-    time: field.integer({ min: 0 }),
-  })
-  const genuine = toHex(receipt.key) === ledger.key && equal(body.ledger, fromHex(ledger.id))
+  const genuine = toHex(receipt.key) === ledger.key && toHex(parseReceipt(receipt).ledger) === ledger.id
   if (!genuine) throw new Problem('peer-failed', 'The receipt is not signed by the ledger.')
 }
