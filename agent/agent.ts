@@ -1,0 +1,92 @@
+/** One owner's agent, put together: every room is handed what it needs, and the loops that keep it going. */
+import type { OpenAPIHono } from '@hono/zod-openapi'
+import { createService } from '../protocol/service.ts'
+import type { AgentContext } from './context.ts'
+import { createDownloads, type Downloads } from './download.ts'
+import { createLinks, type Links } from './links.ts'
+import { mountOwnerApi } from './owner-api.ts'
+import { createOwnerGuard } from './owner-guard.ts'
+import { createPeers } from './peers.ts'
+import type { PieceClient } from './piece-client.ts'
+import { mountPublicApi, sendPieceCopy, type SendPiece } from './public-api.ts'
+import { createSeller, type Seller } from './sell.ts'
+import { createShares, type Shares } from './share.ts'
+import { createTrust } from './trust.ts'
+import { createUsage } from './usage.ts'
+import { createWallet } from './wallet.ts'
+
+const MAINTENANCE_MS = 5_000
+const OWNER_PATHS = ['shares', 'downloads', 'links', 'balance', 'redemptions', 'trust', 'usage']
+
+export interface Agent {
+  readonly app: OpenAPIHono
+  readonly links: Links
+  readonly shares: Shares
+  readonly seller: Seller
+  readonly downloads: Downloads
+  /** Announces, takes up unfinished downloads, and keeps house until `stop`. */
+  start(): void
+  stop(): Promise<void>
+  /** One round of housekeeping; `start` calls it every few seconds. */
+  maintain(): Promise<void>
+}
+
+export interface AgentOptions {
+  readonly pieceClient: PieceClient
+  readonly sendPiece?: SendPiece
+  /** Told of faults that no caller is waiting for. */
+  readonly onFault: (error: unknown) => void
+}
+
+export function createAgent(context: AgentContext, { pieceClient, sendPiece = sendPieceCopy, onFault }: AgentOptions): Agent {
+  const links = createLinks(context)
+  const shares = createShares(context, links)
+  const trust = createTrust(context)
+  const usage = createUsage(context)
+  const seller = createSeller(context, { shares, trust, usage })
+  const wallet = createWallet(context)
+  const downloads = createDownloads(context, { links, wallet, pieceClient, peers: createPeers(context), usage })
+  const guard = createOwnerGuard(context)
+
+  const app = createService({
+    title: 'Raincheck agent',
+    description: 'One owner’s agent: sells pieces to anyone, obeys its owner.',
+    largerBodies: [{ path: /^\/v1\/(downloads|trust)$/, bytes: 48 * 1024 * 1024 }],
+    onFault,
+  })
+  for (const path of OWNER_PATHS) {
+    app.use(`/v1/${path}`, guard.middleware)
+    app.use(`/v1/${path}/*`, guard.middleware)
+  }
+  mountPublicApi(app, context, seller, sendPiece)
+  mountOwnerApi(app, { context, links, shares, seller, downloads, trust, usage })
+
+  const chores = [() => shares.announce(), () => seller.maintain(), () => wallet.maintain(), () => guard.sweep(), () => usage.flush()]
+  async function maintain(): Promise<void> {
+    for (const chore of chores) await chore().catch(onFault)
+  }
+  return { app, links, shares, seller, downloads, maintain, ...lifecycle() }
+
+  function lifecycle(): Pick<Agent, 'start' | 'stop'> {
+    const stopping = new AbortController()
+    let running: Promise<void> = Promise.resolve()
+    async function loop(): Promise<void> {
+      while (!stopping.signal.aborted) {
+        await maintain()
+        await context.environment.clock.sleep(MAINTENANCE_MS, stopping.signal).catch(() => undefined)
+      }
+    }
+    return {
+      start() {
+        downloads.resumeAll()
+        running = loop()
+      },
+      async stop() {
+        stopping.abort()
+        await downloads.stop()
+        await running
+        await usage.flush().catch(onFault)
+      },
+    }
+  }
+}

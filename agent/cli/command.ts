@@ -1,0 +1,48 @@
+/** What a command is, and what it is handed. */
+import type { ParseArgsOptionsConfig } from 'node:util'
+import type { Environment } from '../../protocol/environment.ts'
+import type { Signer } from '../../protocol/signed.ts'
+import type { Home, Owner, Settings } from '../home.ts'
+import type { LedgerClient } from '../ledger-client.ts'
+import type { RepositoryClient } from '../repository-client.ts'
+import type { OwnerClient } from './owner-client.ts'
+
+export interface Command {
+  /** After the command's name, such as `PATH [--price CREDITS]`. */
+  readonly usage: string
+  readonly summary: string
+  readonly options?: ParseArgsOptionsConfig
+  /** Least and most positional arguments. */
+  readonly takes: readonly [least: number, most: number]
+  run(call: Call): Promise<Answer>
+}
+
+/** `json` is the document of `--json`; `text` what a person reads. `exitCode` other than 0 for a verdict that is a failure. */
+export interface Answer {
+  readonly json: unknown
+  readonly text: string
+  readonly exitCode?: number
+}
+
+export interface Call {
+  readonly args: readonly string[]
+  readonly environment: Environment
+  readonly home: Home
+  readonly signal: AbortSignal
+  /** Replaces the line of progress on a terminal; does nothing elsewhere. */
+  progress(line: string): void
+  text(name: string): string | undefined
+  flag(name: string): boolean
+  all(name: string): readonly string[]
+  readFile(path: string): Promise<Uint8Array>
+  resolvePath(path: string): string
+  settings(): Promise<Settings>
+  owner(): Promise<Owner>
+  signer(): Promise<Signer>
+  agent(): Promise<OwnerClient>
+  ledger(url?: string): Promise<LedgerClient>
+  repository(): Promise<RepositoryClient>
+}
+
+/** The call's words are off: exit code 2. */
+export class UsageError extends Error {}

@@ -1,0 +1,40 @@
+/** Entry point of one agent on Node (`npm run agent`). Its owner's home must have been made with `raincheck init`. */
+import { join } from 'node:path'
+import { realEnvironment } from '../infra/environment.ts'
+import { listen } from '../infra/serve.ts'
+import { settings, untilTerminated } from '../infra/service-process.ts'
+import { openStore } from '../infra/store/open.ts'
+import { openHome } from './home.ts'
+import { openAgent } from './open.ts'
+import { pieceClientNode } from './piece-client-node.ts'
+import { sendPieceNode } from './piece-server-node.ts'
+
+await untilTerminated('agent', async (report) => {
+  const { required, optional } = settings(process.env)
+  const dir = required('RAINCHECK_HOME')
+  const port = Number(optional('PORT', '8402'))
+  const store = openStore(optional('AGENT_STORE', `sqlite:${join(dir, 'agent', 'store.sqlite')}`))
+  const agent = await openAgent({
+    environment: realEnvironment(),
+    store,
+    home: openHome(dir),
+    dir: join(dir, 'agent'),
+    ledgerUrl: required('LEDGER_URL'),
+    repositoryUrl: required('REPOSITORY_URL'),
+    publicUrl: optional('AGENT_URL', `http://127.0.0.1:${port}`),
+    allowLoopback: optional('RAINCHECK_ALLOW_LOOPBACK', '') === '1',
+    pieceClient: pieceClientNode(),
+    sendPiece: sendPieceNode,
+    onFault: report,
+  })
+  const server = await listen({ fetch: agent.app.fetch, port, hostname: optional('HOST', '127.0.0.1') })
+  agent.start()
+  return {
+    url: `http://127.0.0.1:${server.port}`,
+    async stop() {
+      await server.close()
+      await agent.stop()
+      store.close()
+    },
+  }
+})

@@ -1,0 +1,155 @@
+/** The whole network on this machine: a ledger with a faucet, a repository, your agent and a neighbour's, each on its own port. */
+import { access, constants, mkdir } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { openHome, openServiceKey, type Home } from '../../agent/home.ts'
+import { openAgent, type OpenedAgent } from '../../agent/open.ts'
+import { pieceClientNode } from '../../agent/piece-client-node.ts'
+import { sendPieceNode } from '../../agent/piece-server-node.ts'
+import { createLedger } from '../../ledger/ledger.ts'
+import type { Environment } from '../../protocol/environment.ts'
+import { Problem } from '../../protocol/problem.ts'
+import type { Store } from '../../protocol/store.ts'
+import { createRepository } from '../../repository/repository.ts'
+import { listen } from '../serve.ts'
+import { openStore } from '../store/open.ts'
+
+/** What the local ledger gives every new account, in credits. */
+const FAUCET = 1_000_000n
+const HOST = '127.0.0.1'
+
+export interface NetworkOptions {
+  readonly environment: Environment
+  /** State lives here. */
+  readonly dir: string
+  /** Your agent's port; the ledger's, the repository's and the neighbour's are the three after it. */
+  readonly port: number
+  /** Specs of stores, where not SQLite files under `dir`. */
+  readonly stores?: { readonly ledger?: string; readonly repository?: string }
+  readonly onFault: (error: unknown) => void
+}
+
+export interface Resident {
+  readonly home: Home
+  readonly agent: OpenedAgent
+  readonly url: string
+  /** The folder that is linked as `folder`. */
+  readonly files: string
+}
+
+export interface Network {
+  readonly ledgerUrl: string
+  readonly repositoryUrl: string
+  readonly you: Resident
+  readonly neighbour: Resident
+  stop(): Promise<void>
+}
+
+/** @throws Problem `conflict` for a taken port, `storage-read-only` for a directory that cannot be written */
+export async function startNetwork(options: NetworkOptions): Promise<Network> {
+  const closers: (() => Promise<void> | void)[] = []
+  const stop = async () => {
+    for (const close of closers.splice(0).reverse()) await close()
+  }
+  try {
+    return { ...(await startAll({ ...options, dir: resolve(options.dir) }, (close) => closers.push(close))), stop }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+type OnStop = (close: () => Promise<void> | void) => void
+
+async function startAll(options: NetworkOptions, onStop: OnStop): Promise<Omit<Network, 'stop'>> {
+  const { port, dir } = options
+  await requireWritable(dir)
+  const url = (offset: number) => `http://${HOST}:${port + offset}`
+  await startLedger(options, onStop)
+  await startRepository(options, onStop)
+  const shared = { ...options, ledgerUrl: url(1), repositoryUrl: url(2), onStop }
+  const you = await startResident({ ...shared, dir: join(dir, 'you'), port })
+  const neighbour = await startResident({ ...shared, dir: join(dir, 'neighbour'), port: port + 3 })
+  return { ledgerUrl: url(1), repositoryUrl: url(2), you, neighbour }
+}
+
+async function startLedger({ environment, dir, port, stores, onFault }: NetworkOptions, onStop: OnStop): Promise<void> {
+  const store = await storeAt(join(dir, 'ledger'), stores?.ledger, onStop)
+  const ledger = createLedger({
+    environment,
+    store,
+    secret: await openServiceKey(join(dir, 'ledger', 'key'), environment),
+    origin: 'raincheck.local/ledger',
+    policy: { unitPrice: 1n, faucet: FAUCET },
+    onFault,
+  })
+  const server = await listen({ fetch: ledger.app.fetch, port: port + 1, hostname: HOST })
+  await ledger.start()
+  onStop(async () => {
+    await server.close()
+    await ledger.stop()
+  })
+}
+
+async function startRepository({ environment, dir, port, stores, onFault }: NetworkOptions, onStop: OnStop): Promise<void> {
+  const store = await storeAt(join(dir, 'repository'), stores?.repository, onStop)
+  const repository = createRepository({ environment, store, options: { allowLoopback: true }, onFault })
+  const server = await listen({ fetch: repository.app.fetch, port: port + 2, hostname: HOST })
+  await repository.start()
+  onStop(async () => {
+    await server.close()
+    await repository.stop()
+  })
+}
+
+interface ResidentOptions extends NetworkOptions {
+  readonly ledgerUrl: string
+  readonly repositoryUrl: string
+  readonly onStop: OnStop
+}
+
+async function startResident(options: ResidentOptions): Promise<Resident> {
+  const { environment, dir, port, ledgerUrl, repositoryUrl, onFault, onStop } = options
+  const url = `http://${HOST}:${port}`
+  const files = join(dir, 'files')
+  await mkdir(files, { recursive: true })
+  const home = openHome(dir)
+  await home.init(environment)
+  await home.saveSettings({ agent: url, ledger: ledgerUrl, repository: repositoryUrl })
+  const agent = await openAgent({
+    environment,
+    store: await storeAt(join(dir, 'agent'), undefined, onStop),
+    home,
+    dir: join(dir, 'agent'),
+    ledgerUrl,
+    repositoryUrl,
+    publicUrl: url,
+    allowLoopback: true,
+    pieceClient: pieceClientNode(),
+    sendPiece: sendPieceNode,
+    onFault,
+  })
+  if ((await agent.links.list()).length === 0) await agent.links.add('folder', { path: files, name: 'folder' })
+  const server = await listen({ fetch: agent.app.fetch, port, hostname: HOST })
+  agent.start()
+  onStop(async () => {
+    await server.close()
+    await agent.stop()
+  })
+  return { home, agent, url, files }
+}
+
+async function storeAt(dir: string, spec: string | undefined, onStop: OnStop): Promise<Store> {
+  await mkdir(dir, { recursive: true, mode: 0o700 })
+  const store = openStore(spec ?? `sqlite:${join(dir, 'store.sqlite')}`)
+  onStop(() => store.close())
+  return store
+}
+
+async function requireWritable(dir: string): Promise<void> {
+  try {
+    await mkdir(dir, { recursive: true })
+    await access(dir, constants.W_OK)
+  } catch {
+    throw new Problem('storage-read-only', `${dir} cannot be written: choose another folder with --data.`)
+  }
+}
