@@ -10,7 +10,7 @@ export interface NameTable {
   nameOf(number: number): string
 }
 
-/** FNV-1a, 32 bits. */
+/** Of FNV with 32 bits. */
 const OFFSET_BASIS = 0x811c9dc5
 const PRIME = 0x01000193
 
@@ -18,8 +18,8 @@ export function createNameTable(): NameTable {
   let arena = new Uint8Array(1 << 16)
   /** Name `i` is `arena[ends[i]]` to before `arena[ends[i + 1]]`. */
   let ends = new Uint32Array(1 << 12)
-  /** Open addressing with a name's number + 1; 0 is free. A power of two, at most half full. */
-  let slots = new Uint32Array(1 << 12)
+  /** Open addressing, at most half full: pairs of a name's number + 1 (0 is free) and its hash, which spares looks at other names. */
+  let slots = new Int32Array(1 << 13)
   let size = 0
 
   const isName = (number: number, bytes: Uint8Array, from: number, to: number): boolean => {
@@ -30,13 +30,12 @@ export function createNameTable(): NameTable {
   }
 
   /** The slot of the name, or the free one where it would be. */
-  const slotOf = (bytes: Uint8Array, from: number, to: number): number => {
-    let hash = OFFSET_BASIS
-    for (let at = from; at < to; at++) hash = Math.imul(hash ^ (bytes[at] as number), PRIME)
-    // The low bits of FNV see little of the last bytes of long names.
-    let slot = (hash ^ (hash >>> 15)) & (slots.length - 1)
-    while (slots[slot] !== 0 && !isName((slots[slot] as number) - 1, bytes, from, to))
-      slot = (slot + 1) & (slots.length - 1)
+  const slotOf = (hash: number, bytes: Uint8Array, from: number, to: number): number => {
+    const mask = slots.length - 2
+    let slot = (hash << 1) & mask
+    while (slots[slot] !== 0 && !(slots[slot + 1] === hash && isName((slots[slot] as number) - 1, bytes, from, to))) {
+      slot = (slot + 2) & mask
+    }
     return slot
   }
 
@@ -50,9 +49,18 @@ export function createNameTable(): NameTable {
     return size++
   }
 
+  const put = (slot: number, number: number, hash: number): void => {
+    slots[slot] = number + 1
+    slots[slot + 1] = hash
+  }
+
   const rehash = (): void => {
-    slots = new Uint32Array(slots.length * 2)
-    for (let i = 0; i < size; i++) slots[slotOf(arena, ends[i] as number, ends[i + 1] as number)] = i + 1
+    slots = new Int32Array(slots.length * 2)
+    for (let i = 0; i < size; i++) {
+      const [from, to] = [ends[i] as number, ends[i + 1] as number]
+      const hash = hashOf(arena, from, to)
+      put(slotOf(hash, arena, from, to), i, hash)
+    }
   }
 
   return {
@@ -60,20 +68,27 @@ export function createNameTable(): NameTable {
       return size
     },
     number(bytes, from, to) {
-      const slot = slotOf(bytes, from, to)
+      const hash = hashOf(bytes, from, to)
+      const slot = slotOf(hash, bytes, from, to)
       if (slots[slot] !== 0) return (slots[slot] as number) - 1
-      const number = add(bytes, from, to)
-      slots[slot] = number + 1
-      if (size * 2 > slots.length) rehash()
-      return number
+      put(slot, add(bytes, from, to), hash)
+      if (size * 4 > slots.length) rehash()
+      return size - 1
     },
     find(name) {
       const bytes = utf8(name)
-      const number = (slots[slotOf(bytes, 0, bytes.length)] as number) - 1
-      return number < 0 ? undefined : number
+      const number = slots[slotOf(hashOf(bytes, 0, bytes.length), bytes, 0, bytes.length)] as number
+      return number === 0 ? undefined : number - 1
     },
     nameOf: (number) => fromUtf8(arena.subarray(ends[number], ends[number + 1])),
   }
+}
+
+/** FNV-1a; its low bits see little of the last bytes, so the high ones are mixed in. */
+function hashOf(bytes: Uint8Array, from: number, to: number): number {
+  let hash = OFFSET_BASIS
+  for (let at = from; at < to; at++) hash = Math.imul(hash ^ (bytes[at] as number), PRIME)
+  return hash ^ (hash >>> 15)
 }
 
 /** The array, or a copy of at least twice its length, so that `length` elements fit. */
