@@ -4,7 +4,7 @@ import { Problem } from '../protocol/problem.ts'
 export interface Lease {
   readonly buffer: Uint8Array
   /** Gives the buffer back; what comes after the first call is ignored. */
-  release(): void
+  readonly release: () => void
 }
 
 export interface BufferPool {

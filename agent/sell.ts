@@ -31,7 +31,7 @@ export interface PieceReply {
   readonly headers: Record<string, string>
   readonly body: Uint8Array
   /** The body's buffer may be used again. */
-  done(): void
+  readonly done: () => void
 }
 
 export interface Seller {
@@ -174,9 +174,9 @@ export function createSeller(context: AgentContext, { shares, trust, usage }: Se
     piece,
     tick,
     signoff,
-    redeem: redeemer.redeem,
-    maintain: redeemer.maintain,
-    outstanding: redeemer.outstanding,
+    redeem: (options) => redeemer.redeem(options),
+    maintain: () => redeemer.maintain(),
+    outstanding: () => redeemer.outstanding(),
   }
 }
 

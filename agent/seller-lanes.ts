@@ -76,6 +76,8 @@ const PROOF = 'proof'
 const OWED = 'owed'
 const TIME_DIGITS = 15
 const PAGE = 100
+/** Terms, tab, proof and receipts. */
+const ITEMS_OF_LANE = 10
 
 const laneKey = (lane: string): string => `sale/lane/${lane}`
 const payerKey = (payer: string): string => `sale/payer/${payer}`
@@ -215,7 +217,7 @@ export function createSellerLanes({ store, environment }: AgentContext): SellerL
   async function sweep(nowMs: number): Promise<void> {
     for (const { sk } of await store.list(CLOSED, { limit: PAGE })) {
       if (Number(sk.slice(0, TIME_DIGITS)) + limits.disputeWindowMs > nowMs) return
-      const items = await store.list(laneKey(laneIn(sk)), { limit: PAGE })
+      const items = await store.list(laneKey(laneIn(sk)), { limit: ITEMS_OF_LANE })
       const gone = [...items, { pk: CLOSED, sk }].map((item) => ({ pk: item.pk, sk: item.sk, expect: 'any' as const }))
       cache.delete(laneIn(sk))
       await store.write(gone)
