@@ -33,7 +33,7 @@ const positive = z.int().min(1)
 const network = z.templateLiteral([NETWORK_PREFIX, hex(NETWORK_REF_BYTES)])
 const amount = z
   .string()
-  .regex(/^(?:0|[1-9][0-9]{0,18})$/, 'must be a decimal integer')
+  .regex(/^(?:0|[1-9][0-9]{0,18})$/, { error: 'must be a decimal integer', abort: true })
   .refine((text) => BigInt(text) <= limits.integer, 'must be less than 2^63')
 
 /** One way to pay for one piece. `amount` is its price in credits, `payTo` the seller's id in hex. */
@@ -93,7 +93,7 @@ export const payloadSchema = z.strictObject({
       lane: hex(32),
       unit: z.int().min(0),
       link: base64url,
-      proof: z.array(base64url).max(64).exactOptional(),
+      proof: z.array(base64url).max(64).readonly().exactOptional(),
     })
     .exactOptional(),
 })
