@@ -35,6 +35,7 @@ export function describeStore(name: string, fresh: (folder: string) => string | 
 
     describeItems(open)
     describeWrites(open)
+    describeAnyWrites(open)
     describeLists(open)
     describeLimits(open)
     describeProcesses(freshSpec, openAt)
@@ -146,7 +147,9 @@ function describeWrites(open: Open): void {
     expect(outcomes.filter(Boolean)).toHaveLength(1)
     expect((await store.get('p', 'a'))?.body).toEqual(utf8(`${outcomes.indexOf(true)}`))
   })
+}
 
+function describeAnyWrites(open: Open): void {
   test('holds against a model under any series of writes', async () => {
     const change = fc.record({
       sk: fc.constantFrom('a', 'b', 'c'),
