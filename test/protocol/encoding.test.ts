@@ -153,7 +153,7 @@ describe('reading a dictionary by its shape', () => {
     name: field.text({ maxBytes: 5 }),
     note: field.optional(field.text()),
     owner: field.bytes(2),
-    places: field.list(field.dict({ at: field.integer({ min: 1, max: 9 }) }), { max: 2 }),
+    places: field.list(field.dict({ at: field.integer({ min: 1, max: 9 }) }), { min: 1, max: 2 }),
   }
   const good = { amount: 7, mode: 'credit', name: 'abc', owner: new Uint8Array(2), places: [{ at: 1 }] }
   const read = (value: Encodable): unknown => fields(decode(encode(value)), shape)
@@ -178,6 +178,7 @@ describe('reading a dictionary by its shape', () => {
     ['a member of a member is unknown', { ...good, places: [{ at: 1, to: 2 }] }, 'places[0].to'],
     ['an integer is out of bounds', { ...good, places: [{ at: 1 }, { at: 10 }] }, 'places[1].at'],
     ['a list is too long', { ...good, places: [{ at: 1 }, { at: 1 }, { at: 1 }] }, 'places'],
+    ['a list is too short', { ...good, places: [] }, 'places'],
     ['a text is too long', { ...good, name: 'abcdef' }, 'name'],
     ['a text is not UTF-8', { ...good, name: Uint8Array.of(0xff) }, 'name'],
     ['a byte string has another length', { ...good, owner: new Uint8Array(3) }, 'owner'],
@@ -200,6 +201,7 @@ describe('reading a dictionary by its shape', () => {
 
   it('finds no member in what every object inherits', () => {
     expect(() => fields(decodeText('de'), { toString: field.any })).toThrow(badEncoding)
+    expect(() => fields({}, { toString: field.any })).toThrow(badEncoding)
     expect(() => fields(decodeText('d8:toStringi1ee'), {})).toThrow(badEncoding)
   })
 
