@@ -1,17 +1,23 @@
 /** A repository as an agent sees it. Ids and hashes are hex. What it says is a hint: identities, announcements and books carry their own signatures. */
 import { z } from '@hono/zod-openapi'
 import { concat, toHex, type Bytes } from '../protocol/bytes.ts'
+import type { ChainsJson } from '../protocol/chain.ts'
 import type { Environment } from '../protocol/environment.ts'
 import { applyOperation, type IdentityState } from '../protocol/identity.ts'
 import { limits } from '../protocol/limits.ts'
 import { Problem } from '../protocol/problem.ts'
-import { wire } from '../protocol/service.ts'
+import { bookSchema, vouchProofSchema, wire } from '../protocol/service.ts'
 import { envelopeToJson, type Envelope } from '../protocol/signed.ts'
+import { bookFromJson, bookToJson, type Book } from '../protocol/vouch.ts'
 import { createHttpClient, money, signed } from './http-client.ts'
 
 const count = z.int().min(0)
 const identityShape = z.object({ operations: z.array(signed('identity')).max(limits.operationsPerIdentity) })
-const bookShape = z.object({ book: signed('book') })
+const bookShape = z.object({ book: bookSchema.transform(bookFromJson) })
+const chainsShape = z.object({
+  identities: z.array(z.array(wire.envelope).max(limits.operationsPerIdentity)).max(limits.chains * limits.chainVouches),
+  chains: z.array(z.array(vouchProofSchema).max(limits.chainVouches)).max(limits.chains),
+})
 const contentShape = z.looseObject({ infoHash: wire.id, name: z.string(), bytes: count, pieceLength: count })
 const sellerShape = z.object({ announcement: signed('announcement'), delegation: signed('delegation').optional() })
 const swarmShape = z.object({ sellers: z.array(sellerShape).max(limits.swarmSellers) })
@@ -28,10 +34,11 @@ export interface RepositoryClient {
   putIdentity(operations: readonly Envelope[]): Promise<void>
   /** Replayed here from its genesis: the keys are the owner's word, not the repository's. */
   identity(id: string): Promise<{ state: IdentityState; operations: readonly Envelope[] }>
-  putBook(id: string, book: Envelope): Promise<void>
-  book(id: string): Promise<Envelope>
-  /** Vouching chains between two ids, as served: `protocol/trust.ts` evaluates them. */
-  chains(query: { from: string; to: string; max?: number }): Promise<unknown>
+  putBook(id: string, book: Book): Promise<void>
+  /** As served: `checkBook` and `requireAuthor` verify it. */
+  book(id: string): Promise<Book>
+  /** Vouching chains between two ids, as served: `protocol/chain.ts` verifies and `protocol/trust.ts` evaluates them. */
+  chains(query: { from: string; to: string; max?: number }): Promise<ChainsJson>
   putTorrent(infoHash: string, torrent: Bytes): Promise<void>
   /** SHA-256 of 16 KiB blocks of one file, from block `from`. */
   putLeaves(infoHash: string, run: { file: number; from: number; leaves: readonly Bytes[] }): Promise<void>
@@ -72,9 +79,9 @@ export function createRepositoryClient({ environment, url }: RepositoryClientOpt
     url,
     putIdentity: (operations) => send('POST', '/v1/identities', { operations: operations.map(envelopeToJson) }),
     identity,
-    putBook: (id, book) => send('PUT', `/v1/books/${id}`, { book: envelopeToJson(book) }),
+    putBook: (id, book) => send('PUT', `/v1/books/${id}`, { book: bookToJson(book) }),
     book: async (id) => (await get(`/v1/books/${id}`, bookShape)).book,
-    chains: ({ from, to, max }) => get(`/v1/chains?${query({ from, to, max })}`, z.unknown()),
+    chains: ({ from, to, max }) => get(`/v1/chains?${query({ from, to, max })}`, chainsShape),
     putTorrent: (infoHash, torrent) => upload(`/v1/contents/${infoHash}`, 'application/x-bittorrent', torrent),
     putLeaves: (infoHash, { file, from, leaves }) =>
       upload(`/v1/contents/${infoHash}/leaves?${query({ file, from })}`, 'application/octet-stream', concat(...leaves)),

@@ -52,6 +52,11 @@ export const limits = {
   vouchMs: 90 * DAY,
   vouchesPerBook: 10_000,
   vouchDepth: 4,
+  vouchCredit: 1_000_000,
+  scopeBytes: 64,
+  /** Vouching chains in one answer, and vouches in one chain: the verifier's own, and a step for each depth below. */
+  chains: 16,
+  chainVouches: 5,
   /** Credit in pieces by hop from the verifier. */
   creditByHop: [64, 32, 16, 8],
   announcementMs: DAY,

@@ -83,6 +83,14 @@ export const wire = {
     .openapi('Envelope', { description: 'A signed object' }),
 } as const
 
+const signedHead = { head: wire.envelope, delegation: wire.envelope.optional(), base: wire.envelope.optional() }
+
+/** A vouch book whole, and one vouch of it: `BookJson` and `VouchProofJson` of `vouch.ts`. */
+export const bookSchema = z.strictObject({ ...signedHead, vouches: wire.base64url }).openapi('Book')
+export const vouchProofSchema = z
+  .strictObject({ ...signedHead, vouch: wire.base64url, index: z.int().min(0), path: z.array(wire.base64url).max(32) })
+  .openapi('VouchProof')
+
 function describeIssues(issues: readonly { readonly path: readonly PropertyKey[]; readonly message: string }[]): string {
   return issues.slice(0, 3).map((issue) => `${issue.path.map(String).join('.') || 'body'}: ${issue.message}`).join('; ')
 }

@@ -1,0 +1,25 @@
+/** Who acts for an identity: its own keys, or an agent's key that one of them signed a delegation for. */
+import { equal, type Bytes } from './bytes.ts'
+import { parseDelegation, type Delegation } from './delegation.ts'
+import { speaksFor, type IdentityState } from './identity.ts'
+import { Problem } from './problem.ts'
+import type { Envelope } from './signed.ts'
+
+/**
+ * `undefined`: one of the identity's own keys. Else the delegation, whose powers and times are for `requirePower`.
+ * @throws Problem `unknown-key` when the key is neither, `bad-encoding`, `bad-signature` of the delegation
+ */
+export function authorityOf(
+  state: IdentityState,
+  key: Bytes,
+  delegation: Envelope | undefined,
+): Delegation | undefined {
+  if (speaksFor(state, key)) return undefined
+  if (!delegation) throw new Problem('unknown-key', 'The key is not one of the identity’s, and no delegation is shown.')
+  const parsed = parseDelegation(delegation)
+  if (!equal(parsed.owner, state.id) || !speaksFor(state, parsed.key)) {
+    throw new Problem('unknown-key', 'The delegation is not signed by one of the identity’s keys.')
+  }
+  if (!equal(parsed.agent, key)) throw new Problem('unknown-key', 'The delegation is for another key.')
+  return parsed
+}
