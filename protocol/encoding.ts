@@ -109,7 +109,7 @@ function membersOf(
   for (const [key, member] of Object.entries(value)) {
     if (member !== undefined) members.push([options.keys === 'binary' ? fromBinary(key) : wellFormed(key), member])
   }
-  return members.sort(([a], [b]) => compare(a, b))
+  return members.toSorted(([a], [b]) => compare(a, b))
 }
 
 /** Two ill-formed keys would become the same replacement characters. */
@@ -175,7 +175,7 @@ function readList(reader: Reader, depth: number): Bencode[] {
 
 function readDictionary(reader: Reader, depth: number): Dictionary {
   // Without a prototype, `__proto__` is a key like any other.
-  const dictionary: Record<string, Bencode> = Object.create(null)
+  const dictionary = Object.create(null) as Record<string, Bencode>
   let previous: Uint8Array | undefined
   reader.at++
   while (reader.bytes[reader.at] !== END) {
@@ -320,7 +320,7 @@ function textOf(bytes: Bytes, path: string): string {
   }
 }
 
-const isList = <T>(value: unknown): value is readonly T[] => Array.isArray(value)
+const isList = <T>(value: T): value is Extract<T, readonly unknown[]> => Array.isArray(value)
 
 const isDictionary = (value: Bencode): value is Dictionary =>
   typeof value === 'object' && !(value instanceof Uint8Array) && !isList(value)

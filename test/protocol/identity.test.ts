@@ -52,7 +52,7 @@ describe('an identity', () => {
     for (const { body, key, signature, atMs, ...outcome } of vectors.steps) {
       const envelope = { body: fromHex(body), key: fromHex(key), signature: fromHex(signature) }
       if ('problem' in outcome) {
-        expect(() => applyOperation(state, envelope, atMs)).toThrow(coded(outcome.problem as string))
+        expect(() => applyOperation(state, envelope, atMs)).toThrow(coded(outcome.problem))
         continue
       }
       state = applyOperation(state, envelope, atMs)

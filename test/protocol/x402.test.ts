@@ -143,7 +143,7 @@ describe('an offer', () => {
   })
 
   it('is the same offer whatever the order of its members, and another one after any change', () => {
-    const reversed = Object.fromEntries(Object.entries(offer).reverse()) as Offer
+    const reversed = Object.fromEntries(Object.entries(offer).toReversed()) as Offer
     expect(sameOffer(reversed, offer)).toBe(true)
     for (const change of [
       { price: 6n },
