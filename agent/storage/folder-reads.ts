@@ -1,0 +1,83 @@
+/** Reads of a linked folder: what was asked for in full, of the very version that is pinned, or an error. */
+import type { BigIntStats } from 'node:fs'
+import type { FileHandle } from 'node:fs/promises'
+import type { FilePath } from '../../protocol/file-path.ts'
+import { Problem } from '../../protocol/problem.ts'
+import type { Paths } from './folder-paths.ts'
+import type { Handles } from './handles.ts'
+import type { ByteRange, FileRef, FileStat } from './storage.ts'
+
+export interface FolderReads {
+  stat(path: FilePath): Promise<FileStat>
+  read(file: FileRef, range: ByteRange, into?: Uint8Array): Promise<Uint8Array>
+}
+
+export function createFolderReads(paths: Paths, handles: Handles): FolderReads {
+  async function read(file: FileRef, range: ByteRange, into?: Uint8Array): Promise<Uint8Array> {
+    const buffer = bufferFor(range, into)
+    const open = (): Promise<FileHandle> => paths.openFile(paths.parse(file.name))
+    const { version } = file
+    if (version === undefined) return closing(await open(), (handle) => readExactly(handle, undefined, range, buffer))
+    // Under the version too: a handle goes on to lead to a file that was replaced since.
+    const key = `${version}/${file.name}`
+    try {
+      return await handles.use(key, open, (handle) => readExactly(handle, version, range, buffer))
+    } catch (error) {
+      await handles.drop(key)
+      throw error
+    }
+  }
+  return {
+    read,
+    stat: async (path) =>
+      closing(await paths.openFile(path), async (handle) => statOf(await handle.stat({ bigint: true }))),
+  }
+}
+
+/** Whatever changes the content changes its size, a time or the inode. */
+export const statOf = (stat: BigIntStats): FileStat => ({
+  size: Number(stat.size),
+  version: `${stat.size}-${stat.mtimeNs}-${stat.ctimeNs}-${stat.ino}`,
+  modifiedMs: Number(stat.mtimeMs),
+})
+
+async function closing<T>(handle: FileHandle, action: (handle: FileHandle) => Promise<T>): Promise<T> {
+  try {
+    return await action(handle)
+  } finally {
+    await handle.close()
+  }
+}
+
+function bufferFor({ offset, length }: ByteRange, into: Uint8Array | undefined): Uint8Array {
+  const whole = Number.isSafeInteger(offset) && offset >= 0 && Number.isSafeInteger(length) && length >= 0
+  if (!whole || (into && into.length !== length)) outOfRange()
+  return into ?? new Uint8Array(length)
+}
+
+/** The version is compared after the bytes were read: whatever changed before or meanwhile is seen. */
+async function readExactly(
+  handle: FileHandle,
+  version: string | undefined,
+  { offset, length }: ByteRange,
+  buffer: Uint8Array,
+): Promise<Uint8Array> {
+  const pinned = version ?? statOf(await handle.stat({ bigint: true })).version
+  let done = 0
+  while (done < length) {
+    const { bytesRead } = await handle.read(buffer, done, length - done, offset + done)
+    if (bytesRead === 0) break
+    done += bytesRead
+  }
+  const after = statOf(await handle.stat({ bigint: true }))
+  if (after.version !== pinned) changed()
+  return done === length && offset + length <= after.size ? buffer : outOfRange()
+}
+
+export function changed(): never {
+  throw new Problem('content-changed', 'The file is no longer what it was when it was shared.')
+}
+
+function outOfRange(): never {
+  throw new Problem('range-invalid', 'The range does not fit the file.')
+}

@@ -1,0 +1,107 @@
+/**
+ * Where an owner's files lie: immutable files, read anywhere, written in parts. One interface for a folder, S3, Drive and
+ * Dropbox; `test/conformance/storage.ts` says what it means. Hashes are checked above it, so that no driver can forget.
+ *
+ * Names are relative paths with `/` between, of names as `protocol/file-path.ts` allows them; any other is refused with
+ * `path-outside`, as is what leads out of the storage by a link. Every method throws only Problems:
+ * - `not-found`, `path-outside`
+ * - `storage-unavailable` (try again, after the member `retryAfterMs` where known), `storage-full`, `storage-read-only`
+ *
+ * ## How a download writes
+ * A torrent of one file: `begin(name, size)`, `put` each verified piece, `commit`. A folder: `freeFolder(meta.name)`
+ * once, kept with the download, then the same for each file under `<that folder>/<path>`, empty files too. The caller
+ * saves each WriteRef before its first `put`; after a crash `written` says what need not be fetched again. Commits are
+ * repeatable: after a crash between a commit and the caller's own record of it, commit again.
+ */
+export interface Storage {
+  /** `in-order`: each `put` must begin where the last one ended. */
+  readonly writes: 'any-order' | 'in-order'
+  /** Parts of this size (but for a file's last) suit the driver, and begin at a multiple of it. Others may be refused. */
+  readonly partBytes: number
+  /** Files in a stable order, all or those of a folder. A folder that does not exist has none. */
+  list(query?: ListQuery): Promise<FilePage>
+  /** @throws Problem `not-found`, also for a folder */
+  stat(file: FileRef): Promise<FileStat>
+  /**
+   * Exactly the bytes of the range, in `into` where given (whose length must be the range's).
+   * @throws Problem `content-changed` when the ref pins a version that is no longer there, or the file changes meanwhile;
+   *   `range-invalid` beyond the end
+   */
+  read(file: FileRef, range: ByteRange, into?: Uint8Array): Promise<Uint8Array>
+  /**
+   * Begins a file of `size` bytes. It appears under its name at `commit`; a name that is taken by then gets " (2)".
+   * @throws Problem `storage-full` when it is known not to fit
+   */
+  begin(name: string, size: number): Promise<WriteRef>
+  /**
+   * The bytes survive a crash once it resolves. Repeatable; several may run at once when `writes` is `any-order`.
+   * @throws Problem `not-found` after `abort`, `range-invalid` beyond the size
+   */
+  put(write: WriteRef, offset: number, part: Uint8Array): Promise<void>
+  /** What was put, in order and merged: the storage's truth after a crash. All of it after `commit`. @throws Problem `not-found` after `abort` */
+  written(write: WriteRef): Promise<readonly ByteRange[]>
+  /**
+   * Makes the whole file appear at once, under a name that was free. Repeatable: answers with the same file.
+   * @throws Problem `conflict` while bytes are missing, `not-found` after `abort`
+   */
+  commit(write: WriteRef): Promise<FileRef & { readonly version: string }>
+  /** Leaves nothing of the write behind; a committed file stays. Repeatable. */
+  abort(write: WriteRef): Promise<void>
+  /** Repeatable. @throws Problem `content-changed` when the ref pins another version */
+  remove(file: FileRef): Promise<void>
+  /** The name, or with " (2)" and so on, that nothing in the storage bears; `taken` tells of names promised elsewhere. */
+  freeFolder(name: string, taken?: (name: string) => boolean): Promise<string>
+  quota(): Promise<Quota | undefined>
+  /** Lets go of handles and connections; unfinished writes stay. */
+  close(): Promise<void>
+}
+
+export interface ByteRange {
+  readonly offset: number
+  readonly length: number
+}
+
+export interface FileRef {
+  readonly name: string
+  /** The provider's id, where names are not unique. */
+  readonly id?: string
+  /** Pins the content: as of `stat`, `list` or `commit`. */
+  readonly version?: string
+}
+
+export interface FileStat {
+  readonly size: number
+  readonly version: string
+  readonly modifiedMs?: number
+}
+
+export type FileEntry = FileRef & FileStat
+
+export interface ListQuery {
+  /** Only files in this folder, at any depth. */
+  readonly under?: string
+  /** Of the page before. */
+  readonly cursor?: string
+}
+
+export interface FilePage {
+  readonly files: readonly FileEntry[]
+  /** What is there but can be no file of the storage: a link that leads out, a name that is refused. */
+  readonly refused: readonly { readonly name: string; readonly problem: 'path-outside' | 'not-found' }[]
+  /** Missing on the last page. */
+  readonly cursor?: string
+}
+
+/** JSON-safe, so that another instance can go on with the write. */
+export interface WriteRef {
+  /** Opaque. */
+  readonly id: string
+  readonly name: string
+  readonly size: number
+}
+
+/** In bytes. */
+export interface Quota {
+  readonly total?: number
+  readonly used?: number
+}
