@@ -1,46 +1,99 @@
-/** Messages between simulated hosts: delayed, lost (the request or its answer), delivered twice, and so out of order. */
+/**
+ * Messages between simulated hosts: delayed, lost (the request or its answer), cut short, delivered twice, and so out of
+ * order. A host is a handler under a name; while it is down, connections to it are refused.
+ */
+import type { Bytes } from '../../protocol/bytes.ts'
 import type { Transport } from '../../protocol/environment.ts'
-import type { Chance, Scheduler } from './scheduler.ts'
+import type { Chance } from './chance.ts'
+import type { Scheduler } from './scheduler.ts'
 
 export interface Weather {
   /** Least and most one-way delay, in ms. */
   readonly delayMs: readonly [number, number]
+  /** Share of messages that take up to `lateMs` more. */
+  readonly late: number
+  readonly lateMs: number
   /** Share of requests lost on the way there, and of answers lost on the way back. */
   readonly lost: number
   /** Share of requests delivered twice. */
   readonly twice: number
+  /** Share of answers whose connection breaks in the middle of the body. */
+  readonly torn: number
 }
+
+export const CALM: Weather = { delayMs: [1, 5], late: 0, lateMs: 0, lost: 0, twice: 0, torn: 0 }
 
 export type Handler = (request: Request) => Response | Promise<Response>
 
-export interface SimulatedNetwork {
-  /** `handler` undefined: the host is down, and connections are refused. */
-  attach(host: string, handler: Handler | undefined): void
-  readonly transport: Transport
-  setWeather(weather: Weather): void
+/** A request and what the host answered, whether or not the answer arrived. */
+export interface Exchange {
+  readonly atMs: number
+  readonly from: string
+  readonly to: string
+  readonly method: string
+  readonly url: URL
+  readonly headers: Headers
+  readonly body: Bytes
+  readonly answer: Answer
 }
 
-export const CALM: Weather = { delayMs: [1, 5], lost: 0, twice: 0 }
+export interface Answer {
+  readonly status: number
+  readonly headers: Headers
+  readonly body: Bytes
+}
+
+export interface Message extends Omit<Exchange, 'answer' | 'atMs'> {}
+
+export interface SimulatedNetwork {
+  attach(host: string, handler: Handler | undefined): void
+  /** What this host reaches the others by. */
+  transportOf(from: string): Transport
+  setWeather(weather: Weather): void
+  /** Told when a host answers. */
+  onExchange(listener: (exchange: Exchange) => void): void
+  /** Told when an answer has come back whole. */
+  onArrival(listener: (exchange: Exchange) => void): void
+}
 
 export function createNetwork(scheduler: Scheduler, chance: Chance): SimulatedNetwork {
   const hosts = new Map<string, Handler>()
+  const exchangeListeners: ((exchange: Exchange) => void)[] = []
+  const arrivalListeners: ((exchange: Exchange) => void)[] = []
   let weather = CALM
 
-  const travel = () => {
+  function travel(): Promise<void> {
     const [least, most] = weather.delayMs
-    return scheduler.sleep(least + chance.fraction() * (most - least))
+    const late = chance.hits(weather.late) ? chance.fraction() * weather.lateMs : 0
+    return scheduler.sleep(least + chance.fraction() * (most - least) + late)
   }
 
-  async function deliver(request: Request): Promise<Response> {
+  async function deliver(message: Message): Promise<Exchange> {
     await travel()
-    const handler = hosts.get(new URL(request.url).host)
+    const handler = hosts.get(message.to)
     if (!handler) throw new TypeError('connection refused')
-    const response = await handler(request)
-    const answer = new Response(await response.arrayBuffer(), response)
-    await travel()
+    const response = await handler(requestOf(message))
+    const body = new Uint8Array(await response.arrayBuffer())
     // A host that went down while it answered took the answer with it.
-    if (hosts.get(new URL(request.url).host) !== handler) throw new TypeError('connection reset')
-    return answer
+    if (hosts.get(message.to) !== handler) throw new TypeError('connection reset')
+    const exchange = { ...message, atMs: scheduler.now(), answer: { status: response.status, headers: response.headers, body } }
+    for (const listener of exchangeListeners) listener(exchange)
+    await travel()
+    return exchange
+  }
+
+  async function exchange(message: Message): Promise<Response> {
+    if (chance.hits(weather.lost)) {
+      await travel()
+      throw new TypeError('the request was lost')
+    }
+    const answered = deliver(message)
+    if (chance.hits(weather.twice)) void deliver(message).catch(() => undefined)
+    const whole = await answered
+    if (chance.hits(weather.lost)) throw new TypeError('the answer was lost')
+    if (whole.answer.body.length > 1 && chance.hits(weather.torn)) return torn(whole.answer, chance)
+    for (const listener of arrivalListeners) listener(whole)
+    return responseOf(whole.answer)
   }
 
   return {
@@ -49,17 +102,33 @@ export function createNetwork(scheduler: Scheduler, chance: Chance): SimulatedNe
       else hosts.delete(host)
     },
     setWeather: (next) => void (weather = next),
-    async transport(request) {
-      if (chance.fraction() < weather.lost) {
-        await travel()
-        throw new TypeError('the request was lost')
-      }
-      const copy = chance.fraction() < weather.twice ? request.clone() : undefined
-      const answer = deliver(request)
-      if (copy) void deliver(copy).catch(() => undefined)
-      const response = await answer
-      if (chance.fraction() < weather.lost) throw new TypeError('the answer was lost')
-      return response
-    },
+    transportOf: (from) => async (request) => exchange(await messageOf(from, request)),
+    onExchange: (listener) => void exchangeListeners.push(listener),
+    onArrival: (listener) => void arrivalListeners.push(listener),
   }
+}
+
+async function messageOf(from: string, request: Request): Promise<Message> {
+  const url = new URL(request.url)
+  const { method, headers } = request
+  return { from, to: url.host, method, url, headers, body: new Uint8Array(await request.arrayBuffer()) }
+}
+
+const requestOf = ({ url, method, headers, body }: Message): Request =>
+  new Request(url, { method, headers, ...(body.length > 0 && { body }) })
+
+const responseOf = ({ status, headers, body }: Answer): Response =>
+  new Response(body.length > 0 ? body : null, { status, headers })
+
+/** The first part of the body comes, then the connection breaks. */
+function torn({ status, headers, body }: Answer, chance: Chance): Response {
+  const parts = [body.subarray(0, chance.integer(1, body.length - 1))]
+  const stream = new ReadableStream<Uint8Array>({
+    pull(controller) {
+      const part = parts.shift()
+      if (part) controller.enqueue(part)
+      else controller.error(new TypeError('connection reset'))
+    },
+  })
+  return new Response(stream, { status, headers })
 }
