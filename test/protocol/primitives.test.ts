@@ -1,0 +1,94 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import * as node from '../../protocol/primitives-node.ts'
+import * as noble from '../../protocol/primitives-noble.ts'
+
+const bytes = fc.uint8Array({ maxLength: 300 })
+const secret = fc.uint8Array({ minLength: 32, maxLength: 32 })
+const both = [node, noble] as const
+const agree = (ask: (primitives: typeof node) => unknown): void => {
+  expect(ask(noble)).toEqual(ask(node))
+}
+
+test('both export the same names', () => {
+  expect(Object.keys(noble).toSorted()).toEqual(Object.keys(node).toSorted())
+})
+
+test('both agree on every hash', () => {
+  fc.assert(
+    fc.property(bytes, bytes, (a, b) => {
+      agree(({ sha256 }) => sha256(a))
+      agree(({ sha1 }) => sha1(a))
+      agree(({ hmacSha256 }) => hmacSha256(a, b))
+    }),
+  )
+})
+
+test('both agree on hashes in chunks, whatever the chunks', () => {
+  fc.assert(
+    fc.property(fc.array(bytes), (chunks) => {
+      const whole = Buffer.concat(chunks)
+      for (const { sha256Hasher, sha256, sha1Hasher, sha1 } of both) {
+        const [long, short] = [sha256Hasher(), sha1Hasher()]
+        for (const chunk of chunks) {
+          long.update(chunk)
+          short.update(chunk)
+        }
+        expect(new Uint8Array(long.digest())).toEqual(sha256(whole))
+        expect(new Uint8Array(short.digest())).toEqual(sha1(whole))
+      }
+    }),
+  )
+})
+
+test('both agree on a hash into a buffer, and on a repeated one', () => {
+  fc.assert(
+    fc.property(bytes, secret, fc.nat(40), fc.nat(5), (a, link, at, times) => {
+      agree(({ sha256Into }) => {
+        const out = new Uint8Array(80)
+        sha256Into(a, out, at)
+        return out
+      })
+      agree(({ sha256Repeated }) => sha256Repeated(link, times))
+      for (const { sha256Repeated } of both) expect(sha256Repeated(link, 0)).toEqual(link)
+    }),
+  )
+})
+
+test('both make the same keys and signatures and verify them alike, spoiled ones too', () => {
+  fc.assert(
+    fc.property(secret, bytes, fc.nat(511), (seed, message, bit) => {
+      agree(({ ed25519PublicKey }) => ed25519PublicKey(seed))
+      agree(({ ed25519Sign }) => ed25519Sign(message, seed))
+      const key = node.ed25519PublicKey(seed)
+      const signature = node.ed25519Sign(message, seed)
+      for (const { ed25519Verify } of both) expect(ed25519Verify(signature, message, key)).toBe(true)
+      signature[bit >> 3] = (signature[bit >> 3] ?? 0) ^ (1 << (bit & 7))
+      for (const { ed25519Verify } of both) expect(ed25519Verify(signature, message, key)).toBe(false)
+    }),
+    { numRuns: 25 },
+  )
+})
+
+test('both agree on every text form, there and back', () => {
+  fc.assert(
+    fc.property(bytes, (a) => {
+      agree(({ encodeHex }) => encodeHex(a))
+      agree(({ encodeBase64 }) => encodeBase64(a))
+      agree(({ encodeBase64url }) => encodeBase64url(a))
+      for (const { decodeHex, decodeBase64, encodeHex, encodeBase64, encodeBase64url } of both) {
+        expect(decodeHex(encodeHex(a))).toEqual(a)
+        expect(decodeBase64(encodeBase64(a))).toEqual(a)
+        expect(decodeBase64(encodeBase64url(a))).toEqual(a)
+      }
+    }),
+  )
+})
+
+test('both decode any run of base64 letters alike, also one that nothing encodes to', () => {
+  fc.assert(
+    fc.property(fc.stringMatching(/^[A-Za-z0-9+/_-]*={0,2}$/), (text) => {
+      agree(({ decodeBase64 }) => decodeBase64(text))
+    }),
+  )
+})
