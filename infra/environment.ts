@@ -1,6 +1,5 @@
 /** The real world: wall clock, the system's randomness, `fetch`. Entry points hand it in. */
 import { randomBytes } from 'node:crypto'
-import type { Bytes } from '../protocol/bytes.ts'
 import type { Clock, Environment, Random, Transport } from '../protocol/environment.ts'
 
 /** The longest delay a Node timer takes; a longer sleep is slept in parts. */
@@ -17,7 +16,7 @@ export function realEnvironment({ transport = fetchTransport, unref = false }: E
   return { clock: realClock(unref), random: realRandom, transport }
 }
 
-const realRandom: Random = { bytes: (length) => new Uint8Array(randomBytes(length)) as Bytes }
+const realRandom: Random = { bytes: (length) => new Uint8Array(randomBytes(length)) }
 
 const fetchTransport: Transport = async (request) => await fetch(request, { redirect: 'manual' })
 

@@ -7,6 +7,9 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 const facts = readSources(root).map(factsOf)
 const violations = (rule: Rule, path: string, text: string) => rule(factsOf({ path, text }))
 
+/** In pieces, so that this file does not break the rule itself. */
+const comment = (checker: string, word: string) => `// ${checker}-${word}`
+
 describe('every source file', () => {
   test('imports only what it may', () => expect(facts.flatMap(imports)).toEqual([]))
   test('is handed time, randomness, network and settings', () => expect(facts.flatMap(world)).toEqual([]))
@@ -125,8 +128,8 @@ describe('the rule against escapes', () => {
     'let a: any',
     'const a = b as any',
     'const a = (b: any[]) => b',
-    '// @ts-' + 'ignore',
-    '/* oxlint-' + 'disable */',
+    comment('@ts', 'ignore'),
+    comment('oxlint', 'disable'),
   ])('catches: %s', (text) => expect(violations(escapes, 'agent/sell.ts', text)).toHaveLength(1))
   test('lets the word stand in text', () => {
     expect(violations(escapes, 'agent/sell.ts', `const any = 'any' // any`)).toEqual([])

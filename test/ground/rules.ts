@@ -67,8 +67,22 @@ export const world: Rule = ({ path, references }) =>
     : references.filter(readsTheWorld).map(({ name, line }) => `${path}:${line} reaches for ${name}`)
 
 const WORLD = new Set([
-  ...['process', 'performance', 'crypto', 'fetch', 'XMLHttpRequest', 'WebSocket', 'EventSource', 'navigator'],
-  ...['setTimeout', 'setInterval', 'setImmediate', 'require', 'globalThis', 'global', 'window', 'self'],
+  'process',
+  'performance',
+  'crypto',
+  'fetch',
+  'XMLHttpRequest',
+  'WebSocket',
+  'EventSource',
+  'navigator',
+  'setTimeout',
+  'setInterval',
+  'setImmediate',
+  'require',
+  'globalThis',
+  'global',
+  'window',
+  'self',
 ])
 
 /** Parsing and formatting a given time is no look at the clock. */

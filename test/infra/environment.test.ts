@@ -77,7 +77,9 @@ describe.each(Object.entries(transports))('%s', (_, transport) => {
       const chunks: Buffer[] = []
       request.on('data', (chunk: Buffer) => chunks.push(chunk))
       request.on('end', () => {
-        response.writeHead(402, { 'x-seen': `${request.method} ${request.url} ${request.headers['x-mine']}` })
+        response.writeHead(402, {
+          'x-seen': `${String(request.method)} ${String(request.url)} ${String(request.headers['x-mine'])}`,
+        })
         response.end(Buffer.concat(chunks))
       })
     })
