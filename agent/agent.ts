@@ -1,5 +1,6 @@
 /** One owner's agent, put together: every room is handed what it needs, and the loops that keep it going. */
 import type { OpenAPIHono } from '@hono/zod-openapi'
+import { limits } from '../protocol/limits.ts'
 import { createService } from '../protocol/service.ts'
 import type { AgentContext } from './context.ts'
 import { createDownloads, type Downloads } from './download.ts'
@@ -38,7 +39,10 @@ export interface AgentOptions {
   readonly onFault: (error: unknown) => void
 }
 
-export function createAgent(context: AgentContext, { pieceClient, sendPiece = sendPieceCopy, onFault }: AgentOptions): Agent {
+export function createAgent(
+  context: AgentContext,
+  { pieceClient, sendPiece = sendPieceCopy, onFault }: AgentOptions,
+): Agent {
   const links = createLinks(context)
   const shares = createShares(context, links)
   const trust = createTrust(context)
@@ -51,7 +55,7 @@ export function createAgent(context: AgentContext, { pieceClient, sendPiece = se
   const app = createService({
     title: 'Raincheck agent',
     description: 'One owner’s agent: sells pieces to anyone, obeys its owner.',
-    largerBodies: [{ path: /^\/v1\/(downloads|trust)$/, bytes: 48 * 1024 * 1024 }],
+    largerBodies: [{ path: /^\/v1\/(downloads|trust)$/, bytes: limits.ownerBodyBytes }],
     onFault,
   })
   for (const path of OWNER_PATHS) {
@@ -61,7 +65,13 @@ export function createAgent(context: AgentContext, { pieceClient, sendPiece = se
   mountPublicApi(app, context, seller, sendPiece)
   mountOwnerApi(app, { context, links, shares, seller, downloads, trust, usage })
 
-  const chores = [() => shares.announce(), () => seller.maintain(), () => wallet.maintain(), () => guard.sweep(), () => usage.flush()]
+  const chores = [
+    () => shares.announce(),
+    () => seller.maintain(),
+    () => wallet.maintain(),
+    () => guard.sweep(),
+    () => usage.flush(),
+  ]
   async function maintain(): Promise<void> {
     for (const chore of chores) await chore().catch(onFault)
   }

@@ -9,7 +9,14 @@ import { fromHex, fromUtf8, toHex, type Bytes } from '../protocol/bytes.ts'
 import type { Environment } from '../protocol/environment.ts'
 import { genesis } from '../protocol/identity.ts'
 import { Problem } from '../protocol/problem.ts'
-import { envelopeFromJson, envelopeToJson, objectId, signerFrom, type Envelope, type Signer } from '../protocol/signed.ts'
+import {
+  envelopeFromJson,
+  envelopeToJson,
+  objectId,
+  signerFrom,
+  type Envelope,
+  type Signer,
+} from '../protocol/signed.ts'
 
 export interface Settings {
   /** URLs without a trailing slash. */
@@ -66,7 +73,8 @@ export function openHome(dir: string): Home {
     async init(environment, passphrase) {
       const known = await secret(passphrase)
       const key = known ?? environment.random.bytes(32)
-      if (!known) await (passphrase ? save('key.age', await encrypt(toHex(key), passphrase)) : save('key', `${toHex(key)}\n`))
+      if (!known)
+        await (passphrase ? save('key.age', await encrypt(toHex(key), passphrase)) : save('key', `${toHex(key)}\n`))
       if (!(await readOptional(path('identity.json')))) {
         const operation = genesis([signerFrom(key)], environment.clock.now())
         await save('identity.json', JSON.stringify({ operations: [envelopeToJson(operation)] }, null, 2))

@@ -28,7 +28,12 @@ export function parseHead(text: string): Head {
     headers.append(name as string, value as string)
   }
   if (headers.has('transfer-encoding')) refuse('has no Content-Length')
-  return { status, headers, length: lengthOf(status, headers), close: /\bclose\b/i.test(headers.get('connection') ?? '') }
+  return {
+    status,
+    headers,
+    length: lengthOf(status, headers),
+    close: /\bclose\b/i.test(headers.get('connection') ?? ''),
+  }
 }
 
 function lengthOf(status: number, headers: Headers): number {

@@ -3,8 +3,8 @@ import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi'
 import { toHex } from '../protocol/bytes.ts'
 import { formatMagnet } from '../protocol/magnet.ts'
 import { Problem } from '../protocol/problem.ts'
-import { problemReply, wire } from '../protocol/service.ts'
-import { envelopeFromJson, envelopeToJson } from '../protocol/signed.ts'
+import { bookSchema, problemReply, wire } from '../protocol/service.ts'
+import { bookFromJson, bookToJson } from '../protocol/vouch.ts'
 import type { AgentContext } from './context.ts'
 import type { Download, Downloads } from './download.ts'
 import type { LinkInfo, Links } from './links.ts'
@@ -85,9 +85,7 @@ const linkSchema = z
   })
   .openapi('Link')
 
-const trustSchema = z
-  .object({ book: wire.envelope.optional(), distrusted: z.array(wire.id) })
-  .openapi('Trust')
+const trustSchema = z.object({ book: bookSchema.optional(), distrusted: z.array(wire.id) }).openapi('Trust')
 
 const verdictSchema = z
   .object({ id: wire.id, trusted: z.boolean(), depth: z.int(), credit: z.int(), chain: z.array(wire.id) })
@@ -182,7 +180,10 @@ const routes = {
   balance: createRoute({
     method: 'get',
     path: '/v1/balance',
-    responses: { 200: reply(balanceSchema, 'The ledger’s account and the ticks not yet redeemed'), default: problemReply },
+    responses: {
+      200: reply(balanceSchema, 'The ledger’s account and the ticks not yet redeemed'),
+      default: problemReply,
+    },
   }),
   redeem: createRoute({
     method: 'post',
@@ -199,7 +200,9 @@ const routes = {
     method: 'put',
     path: '/v1/trust',
     request: {
-      body: body(z.strictObject({ book: wire.envelope.optional(), distrusted: z.array(wire.id).max(10_000).optional() })),
+      body: body(
+        z.strictObject({ book: bookSchema.optional(), distrusted: z.array(wire.id).max(10_000).optional() }),
+      ),
     },
     responses: { 200: reply(trustSchema, 'As it is now'), default: problemReply },
   }),
@@ -212,7 +215,14 @@ const routes = {
   usage: createRoute({
     method: 'get',
     path: '/v1/usage',
-    request: { query: z.object({ since: z.string().regex(/^\d{1,15}$/).optional() }) },
+    request: {
+      query: z.object({
+        since: z
+          .string()
+          .regex(/^\d{1,15}$/)
+          .optional(),
+      }),
+    },
     responses: {
       200: reply(z.object({ since: wire.time, stored: z.int(), served: z.int(), fetched: z.int() }), 'Bytes'),
       default: problemReply,
@@ -306,12 +316,12 @@ function mountMoney(app: OpenAPIHono, { context, seller }: OwnerParts): void {
 function mountTrust(app: OpenAPIHono, trust: Trust): void {
   async function current() {
     const book = await trust.book()
-    return { ...(book ? { book: envelopeToJson(book) } : {}), distrusted: [...(await trust.distrusted())] }
+    return { ...(book ? { book: bookToJson(book) } : {}), distrusted: [...(await trust.distrusted())] }
   }
   app.openapi(routes.trust, async (c) => c.json(await current(), 200))
   app.openapi(routes.putTrust, async (c) => {
     const { book, distrusted } = c.req.valid('json')
-    if (book) await trust.putBook(envelopeFromJson(book))
+    if (book) await trust.putBook(bookFromJson(book))
     if (distrusted) await trust.putDistrusted(distrusted)
     return c.json(await current(), 200)
   })

@@ -27,6 +27,7 @@ export function createOwnerGuard(context: AgentContext): OwnerGuard {
       authorities,
       audience: toHex(context.owner),
       nowMs: clock.now(),
+      maxBodyBytes: limits.ownerBodyBytes,
     })
     if (!speaksFor(identity, key)) throw new Problem('unknown-key', 'The key is not one of the owner’s.')
     const sk = `${String(createdMs).padStart(15, '0')} ${toHex(key)} ${nonce}`

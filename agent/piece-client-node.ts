@@ -69,7 +69,8 @@ function endpointOf(url: URL, address: string): Endpoint {
 
 function requestHead(url: URL, headers: Readonly<Record<string, string>>): string {
   const lines = Object.entries(headers).map(([name, value]) => {
-    if (!FIELD_VALUE.test(value)) throw new Problem('bad-request', `The header ${name} has characters that HTTP refuses.`)
+    if (!FIELD_VALUE.test(value))
+      throw new Problem('bad-request', `The header ${name} has characters that HTTP refuses.`)
     return `${name}: ${value}\r\n`
   })
   return `GET ${url.pathname}${url.search} HTTP/1.1\r\nhost: ${url.host}\r\n${lines.join('')}\r\n`

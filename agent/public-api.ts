@@ -72,7 +72,10 @@ const pieceRoute = createRoute({
     headers: z.object({ 'payment-signature': z.string().optional() }),
   },
   responses: {
-    200: { description: 'The piece', content: { 'application/octet-stream': { schema: z.string().openapi({ format: 'binary' }) } } },
+    200: {
+      description: 'The piece',
+      content: { 'application/octet-stream': { schema: z.string().openapi({ format: 'binary' }) } },
+    },
     307: { description: 'Where the piece lies: a link good for its range alone' },
     402: { description: 'The offer, in PAYMENT-REQUIRED', content: problemReply.content },
     default: problemReply,
@@ -107,7 +110,9 @@ const signoffRoute = createRoute({
   method: 'post',
   path: '/v1/signoffs',
   summary: 'Redeem the last tick of a lane and sign the lane off',
-  request: { body: { required: true, content: { 'application/json': { schema: z.strictObject({ signoff: wire.envelope }) } } } },
+  request: {
+    body: { required: true, content: { 'application/json': { schema: z.strictObject({ signoff: wire.envelope }) } } },
+  },
   responses: { 200: json(z.object({ lane: wire.id, redeemed: z.int() }), 'Units redeemed'), default: problemReply },
 })
 
@@ -121,7 +126,8 @@ export function mountPublicApi(app: OpenAPIHono, context: AgentContext, seller: 
   })
   app.openapi(tickRoute, async (c) => c.json(await seller.tick(c.req.valid('json').tick), 200))
   app.openapi(signoffRoute, async (c) =>
-    c.json(await seller.signoff(envelopeFromJson(c.req.valid('json').signoff)), 200))
+    c.json(await seller.signoff(envelopeFromJson(c.req.valid('json').signoff)), 200),
+  )
 }
 
 function profile(context: AgentContext) {

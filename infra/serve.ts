@@ -12,7 +12,7 @@ export interface Listening {
 
 export interface ListenOptions {
   /** A hono app's. */
-  readonly fetch: (request: Request, env?: unknown) => Response | Promise<Response>
+  readonly fetch: (request: Request, env?: object) => Response | Promise<Response>
   /** 0 for any free one. */
   readonly port: number
   readonly hostname: string

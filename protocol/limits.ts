@@ -11,6 +11,8 @@ export const limits = {
   integer: 2n ** 63n - 1n,
   /** A JSON request body, but for the endpoints that name their own limit. */
   jsonBytes: 64 * KiB,
+  /** What an owner sends their agent: a torrent file in base64url, a vouch book. */
+  ownerBodyBytes: 48 * MiB,
   bencodeDepth: 32,
   /** Values in one bencoded object: a torrent of `filesPerTorrent` files has about 25 each. */
   bencodeValues: 2 ** 22,
@@ -87,6 +89,9 @@ export const limits = {
   /** Pieces on their way out at one time; who comes beyond that waits. */
   servingBytes: 64 * MiB,
   servingQueue: 1024,
+  /** For how long an agent believes what it found out about a payer, and how many it remembers. */
+  verdictMs: MINUTE,
+  verdictsCached: 4096,
   /** Lanes a seller keeps at hand. */
   lanesCached: 2048,
   /** How often a conditional write is tried anew after another change came first. */

@@ -19,7 +19,7 @@ process.once('SIGINT', () => interrupted.abort(new Error('interrupted')))
 const agentUrl = process.env['RAINCHECK_AGENT']
 
 process.exitCode = await run(process.argv.slice(2), {
-  environment: realEnvironment({ keepAlive: true }),
+  environment: realEnvironment(),
   homeDir: homeDir(),
   workingDir: process.cwd(),
   ...(agentUrl ? { agentUrl } : {}),

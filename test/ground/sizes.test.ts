@@ -28,6 +28,12 @@ describe('the rule about sizes', () => {
     expect(violations(`b()\n${wrap(lines(69))}`)).toEqual(['agent/sell.ts:2 has a function of 71 lines'])
   })
 
+  test('counts a function inside another for itself', () => {
+    const inner = `const g = () => {\n${lines(60)}}\n`
+    expect(violations(`function f() {\n${inner}${inner}}\n`)).toEqual([])
+    expect(violations(`function f() {\n${inner}${lines(68)}}\n`)).toEqual(['agent/sell.ts:1 has a function of 71 lines'])
+  })
+
   test('does not take a group of tests for one function', () => {
     expect(
       violations(`describe('x', () => {\n${lines(90)}})\ndescribe.each([1])('x', () => {\n${lines(90)}})\n`),

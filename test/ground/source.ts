@@ -27,6 +27,7 @@ export interface Reference {
 
 export interface FunctionSpan {
   readonly line: number
+  /** Its own: a function inside it counts as one line here, and for itself. */
   readonly lines: number
   /** The name of the function that is called with it. */
   readonly passedTo?: string
@@ -91,7 +92,7 @@ export function factsOf({ path, text }: SourceFile): Facts {
     lines: lineOf(text.length),
     imports: places.flatMap((place) => importOf(place, lineOf)),
     references: places.flatMap((place) => referenceOf(place, lineOf)),
-    functions: places.filter(({ node }) => FUNCTIONS.has(node.type)).map((place) => spanOf(place, lineOf)),
+    functions: places.filter(isFunction).map((place) => spanOf(place, lineOf)),
     anys: places.filter(({ node }) => node.type === 'TSAnyKeyword').map(({ node }) => lineOf(node.start)),
     silencers: text.split('\n').flatMap((line, i) => (SILENCER.test(line) ? [i + 1] : [])),
     declaresNothing: body.length > 0 && body.every(handsOn),
@@ -107,6 +108,8 @@ function* walk(place: Place): Generator<Place> {
     }
   }
 }
+
+const isFunction = ({ node }: Place): boolean => FUNCTIONS.has(node.type)
 
 const isNode = (value: unknown): value is Node =>
   typeof value === 'object' && value !== null && 'type' in value && typeof value.type === 'string'
@@ -146,9 +149,16 @@ function memberOf(member: Node): { member?: string } {
 
 function spanOf({ node, parent }: Place, lineOf: LineOf): FunctionSpan {
   const line = lineOf(node.start)
-  const span = { line, lines: lineOf(node.end) - line + 1 }
+  const inside = functionsInside(node).reduce((sum, inner) => sum + lineOf(inner.end) - lineOf(inner.start), 0)
+  const span = { line, lines: lineOf(node.end) - line + 1 - inside }
   const callee = parent?.type === 'CallExpression' ? rootOf(parent['callee'] as Node) : undefined
   return callee === undefined ? span : { ...span, passedTo: callee }
+}
+
+/** The outermost ones. */
+function functionsInside(node: Node): Node[] {
+  const children = Object.values(node).flat().filter(isNode)
+  return children.flatMap((child) => (FUNCTIONS.has(child.type) ? [child] : functionsInside(child)))
 }
 
 /** `describe` of `describe.each(…)(…)`. */

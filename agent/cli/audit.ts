@@ -1,0 +1,123 @@
+/**
+ * The audit of a ledger from its public log alone: the checkpoint's signature, every entry decided anew under the rules
+ * (and with it every signature, sum and state root), every hash of the tiles, and the root they add up to. Memory holds
+ * the accounts, not the log.
+ */
+import { createReplica, sums, type Replica } from '../../protocol/arbiter/replica.ts'
+import { equal, fromHex, type Bytes } from '../../protocol/bytes.ts'
+import { openNote, parseCheckpoint, parseVerifierKey, type Checkpoint } from '../../protocol/checkpoint.ts'
+import { entryHash } from '../../protocol/entry.ts'
+import { limits } from '../../protocol/limits.ts'
+import { append, EMPTY_FRONTIER, frontierRoot, type Frontier } from '../../protocol/merkle.ts'
+import { encodeBase64 } from '#primitives'
+import { Problem } from '../../protocol/problem.ts'
+import { decodeBundle, tileHashes, tilePath, tileWidth } from '../../protocol/tile.ts'
+import type { LedgerClient, LedgerInfo } from '../ledger-client.ts'
+
+export interface AuditReport {
+  readonly ok: boolean
+  readonly origin: string
+  /** Entries that the checkpoint covers. */
+  readonly size: number
+  /** base64 */
+  readonly rootHash: string
+  /** What is at fault, the first entry named; empty when all holds. */
+  readonly problems: readonly string[]
+}
+
+/**
+ * @param onProgress told after each run of entries
+ * @throws Problem when the ledger cannot be asked; what it answers wrongly is in the report
+ */
+export async function auditLedger(
+  ledger: LedgerClient,
+  onProgress: (checked: number, size: number) => void = () => undefined,
+): Promise<AuditReport> {
+  const info = await ledger.info()
+  const checkpoint = openCheckpoint(await ledger.checkpoint(), info)
+  if (typeof checkpoint === 'string') {
+    return { ok: false, origin: info.origin, size: 0, rootHash: '', problems: [checkpoint] }
+  }
+  const problem = await replayLog(ledger, checkpoint, onProgress)
+  return {
+    ok: problem === undefined,
+    origin: checkpoint.origin,
+    size: checkpoint.size,
+    rootHash: encodeBase64(checkpoint.rootHash),
+    problems: problem === undefined ? [] : [problem],
+  }
+}
+
+/** The checkpoint, or what is wrong with it. */
+function openCheckpoint(note: string, info: LedgerInfo): Checkpoint | string {
+  try {
+    const key = parseVerifierKey(info.vkey)
+    if (!equal(key.key, fromHex(info.key))) return 'the verifier key is not the ledger’s key'
+    const checkpoint = parseCheckpoint(openNote(note, [key]).text)
+    return checkpoint.origin === info.origin ? checkpoint : `the checkpoint is of ${checkpoint.origin}`
+  } catch (error) {
+    return `the checkpoint is not signed by the ledger: ${reason(error)}`
+  }
+}
+
+/** @returns what is at fault first */
+async function replayLog(
+  ledger: LedgerClient,
+  { size, rootHash }: Checkpoint,
+  onProgress: (checked: number, size: number) => void,
+): Promise<string | undefined> {
+  const replica = createReplica()
+  let frontier: Frontier = EMPTY_FRONTIER
+  for (let tile = 0; tile * limits.entriesPerTile < size; tile++) {
+    const run = await readRun(ledger, tile, size)
+    if (typeof run === 'string') return run
+    for (const entry of run.entries) {
+      const fault = await applyEntry(replica, entry)
+      if (fault) return fault
+    }
+    frontier = append(frontier, run.hashes)
+    onProgress(frontier.size, size)
+  }
+  if (!equal(frontierRoot(frontier), rootHash)) return 'the entries do not add up to the root of the checkpoint'
+  return sumsFault(replica)
+}
+
+interface Run {
+  readonly entries: readonly Bytes[]
+  readonly hashes: readonly Bytes[]
+}
+
+/** One bundle of entries and the hashes that the tiles hold of them, or what is wrong with either. */
+async function readRun(ledger: LedgerClient, tile: number, size: number): Promise<Run | string> {
+  const first = tile * limits.entriesPerTile
+  const width = tileWidth('entries', tile, size)
+  try {
+    const entries = decodeBundle(await ledger.tile(tilePath({ level: 'entries', index: tile, width })), width)
+    const kept = tileHashes(await ledger.tile(tilePath({ level: 0, index: tile, width })), width)
+    const hashes = entries.map(entryHash)
+    const wrong = hashes.findIndex((hash, i) => !equal(hash, kept[i] as Bytes))
+    return wrong < 0 ? { entries, hashes } : `entry ${first + wrong} is not the one that its tile names`
+  } catch (error) {
+    return `the entries from ${first} on cannot be read: ${reason(error)}`
+  }
+}
+
+async function applyEntry(replica: Replica, entry: Bytes): Promise<string | undefined> {
+  try {
+    await replica.apply(entry)
+    return undefined
+  } catch (error) {
+    return `entry ${replica.size()}: ${reason(error)}`
+  }
+}
+
+function sumsFault(replica: Replica): string | undefined {
+  const { available, frozen, earned, issued } = sums(replica.items())
+  if (available + frozen + earned === issued) return undefined
+  return `the accounts hold ${available + frozen + earned} credits, ${issued} were issued`
+}
+
+function reason(error: unknown): string {
+  if (error instanceof Problem) return error.message
+  throw error
+}

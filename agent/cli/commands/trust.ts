@@ -1,0 +1,179 @@
+import { createReadStream } from 'node:fs'
+import { fromHex, toHex, type Bytes } from '../../../protocol/bytes.ts'
+import { limits } from '../../../protocol/limits.ts'
+import { bookFromJson, bookToJson, checkBook, writeBook, type Book, type BookJson, type Vouch } from '../../../protocol/vouch.ts'
+import { UsageError, type Answer, type Call, type Command } from '../command.ts'
+import { table } from '../format.ts'
+import { graph } from '../graph.ts'
+import type { OwnerClient } from '../owner-client.ts'
+
+interface TrustJson {
+  book?: BookJson
+  distrusted: string[]
+}
+interface VerdictJson {
+  id: string
+  trusted: boolean
+  depth: number
+  credit: number
+  chain: string[]
+}
+
+const SALT_BYTES = 16
+const DEFAULT_CREDIT = 16
+const DEFAULT_EXPIRES = '30d'
+const UNITS_MS: Readonly<Record<string, number>> = { s: 1e3, m: 6e4, h: 3.6e6, d: 8.64e7 }
+
+export const trustCommands: Readonly<Record<string, Command>> = {
+  vouch: {
+    usage: 'ID [--depth N] [--credit PIECES] [--expires DURATION]',
+    summary: 'Vouch for an id: how far its own vouches count, and how many pieces it may owe',
+    options: { depth: { type: 'string' }, credit: { type: 'string' }, expires: { type: 'string' } },
+    takes: [1, 1],
+    run: async (call) => {
+      const id = idOf(call)
+      const vouch = { ...termsOf(call), subject: fromHex(id) }
+      return rewrite(call, id, (vouches) => [...vouches.filter(isAbout(id, false)), vouch])
+    },
+  },
+  unvouch: {
+    usage: 'ID',
+    summary: 'Take a vouch back',
+    takes: [1, 1],
+    run: async (call) => {
+      const id = idOf(call)
+      return rewrite(call, id, (vouches) => vouches.filter(isAbout(id, false)))
+    },
+  },
+  distrust: {
+    usage: 'ID',
+    summary: 'Never trust an id, whoever vouches for it; take your own vouch back',
+    takes: [1, 1],
+    async run(call) {
+      const id = idOf(call)
+      const agent = await call.agent()
+      const { distrusted, book } = await agent.ask<TrustJson>('GET', '/v1/trust')
+      await agent.ask('PUT', '/v1/trust', { distrusted: [...new Set([...distrusted, id])] })
+      const isVouched = book !== undefined && bookFromJson(book).vouches.some(isAbout(id, true))
+      return isVouched ? rewrite(call, id, (vouches) => vouches.filter(isAbout(id, false))) : verdict(agent, id)
+    },
+  },
+  trust: {
+    usage: '[ID]',
+    summary: 'Whether you trust an id; without one: whom you vouch for and distrust',
+    takes: [0, 1],
+    run: async (call) => (call.args.length === 0 ? overview(call) : verdict(await call.agent(), idOf(call))),
+  },
+  chain: {
+    usage: 'ID',
+    summary: 'The vouches that lead from you to an id',
+    takes: [1, 1],
+    run: async (call) => verdict(await call.agent(), idOf(call)),
+  },
+  graph: {
+    usage: 'EDGES.csv --root ID [--depth 4] [--distrust ID]… [--unvouch A,B]…',
+    summary: 'What a root would trust in any vouch graph, and whom it would lose (offline)',
+    options: {
+      root: { type: 'string' },
+      depth: { type: 'string' },
+      distrust: { type: 'string', multiple: true },
+      unvouch: { type: 'string', multiple: true },
+    },
+    takes: [1, 1],
+    run: graphOf,
+  },
+}
+
+function idOf(call: Call): string {
+  const id = call.args[0] as string
+  if (!/^[0-9a-f]{64}$/.test(id)) throw new UsageError(`raincheck: '${id}' is not an id: 64 lower-case hex digits.`)
+  return id
+}
+
+const isAbout = (id: string, wanted: boolean) => (vouch: Vouch) => (toHex(vouch.subject) === id) === wanted
+
+function termsOf(call: Call): Omit<Vouch, 'subject'> {
+  const nowMs = call.environment.clock.now()
+  return {
+    depth: wholeNumber(call, 'depth', 0, limits.vouchDepth),
+    credit: wholeNumber(call, 'credit', DEFAULT_CREDIT, limits.vouchCredit),
+    scope: '',
+    notBefore: nowMs,
+    expires: nowMs + Math.min(durationMs(call.text('expires') ?? DEFAULT_EXPIRES), limits.vouchMs),
+    salt: call.environment.random.bytes(SALT_BYTES),
+  }
+}
+
+function wholeNumber(call: Call, name: string, otherwise: number, most: number): number {
+  const text = call.text(name)
+  const value = text === undefined ? otherwise : Number(text)
+  if (!/^\d*$/.test(text ?? '') || value > most) throw new UsageError(`raincheck: --${name} takes a number from 0 to ${most}.`)
+  return value
+}
+
+function durationMs(text: string): number {
+  const [, count, unit] = /^([1-9]\d{0,8})([smhd])$/.exec(text) ?? []
+  if (!count || !unit) throw new UsageError('raincheck: a duration is a number and one of s, m, h, d, such as 30d.')
+  return Number(count) * (UNITS_MS[unit] as number)
+}
+
+/** Publishes the owner's next book, signed by the owner's own key. */
+async function rewrite(call: Call, id: string, change: (vouches: readonly Vouch[]) => readonly Vouch[]): Promise<Answer> {
+  const agent = await call.agent()
+  const { book } = await agent.ask<TrustJson>('GET', '/v1/trust')
+  const before = book && bookFromJson(book)
+  await agent.ask('PUT', '/v1/trust', { book: bookToJson(await nextBook(call, before, change(before?.vouches ?? []))) })
+  return verdict(agent, id)
+}
+
+async function nextBook(call: Call, before: Book | undefined, vouches: readonly Vouch[]): Promise<Book> {
+  const nowMs = call.environment.clock.now()
+  const { id: issuer } = await call.owner()
+  const last = before && checkBook(before)
+  const terms = {
+    issuer,
+    seq: last ? last.seq + 1 : 0,
+    ...(last ? { prev: last.id as Bytes } : {}),
+    issued: nowMs,
+    expires: nowMs + limits.bookMs,
+  }
+  return writeBook(terms, vouches.filter((vouch) => vouch.expires > nowMs), await call.signer())
+}
+
+async function verdict(agent: OwnerClient, id: string): Promise<Answer> {
+  const json = await agent.ask<VerdictJson>('GET', `/v1/trust/${id}`)
+  const path = json.chain.length === 0 ? '' : `\n  ${json.chain.join('\n  -> ')}`
+  const text = json.trusted ? `trusted, depth ${json.depth}, credit ${json.credit} pieces${path}` : 'not trusted'
+  return { json, text: `${id}: ${text}` }
+}
+
+async function overview(call: Call): Promise<Answer> {
+  const { book, distrusted } = await (await call.agent()).ask<TrustJson>('GET', '/v1/trust')
+  const vouches = (book ? bookFromJson(book).vouches : []).map((vouch) => ({
+    id: toHex(vouch.subject),
+    depth: vouch.depth,
+    credit: vouch.credit,
+    expires: vouch.expires,
+  }))
+  const rows = [
+    ...vouches.map((one) => ['vouch', one.id, `depth ${one.depth}`, `credit ${one.credit}`, `until ${new Date(one.expires).toISOString()}`]),
+    ...distrusted.map((id) => ['distrust', id]),
+  ]
+  return { json: { vouches, distrusted }, text: table(rows) }
+}
+
+async function graphOf(call: Call): Promise<Answer> {
+  const root = call.text('root')
+  const depth = call.text('depth')
+  if (root === undefined) throw new UsageError('raincheck graph: name the agent to look from: --root ID.')
+  return graph(
+    {
+      path: call.resolvePath(call.args[0] as string),
+      root,
+      ...(depth === undefined ? {} : { depth: Number(depth) }),
+      distrust: call.all('distrust'),
+      unvouch: call.all('unvouch'),
+    },
+    { read: (path) => createReadStream(path), nowMs: () => call.environment.clock.now() },
+  )
+}
