@@ -146,5 +146,6 @@ function groupsOf(text: string): bigint[] | undefined {
     : undefined
 }
 
-const join = (parts: readonly bigint[], bits: bigint): bigint =>
-  parts.reduce((value, part) => (value << bits) | part, 0n)
+function join(parts: readonly bigint[], bits: bigint): bigint {
+  return parts.reduce((value, part) => (value << bits) | part, 0n)
+}
