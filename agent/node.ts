@@ -1,9 +1,11 @@
 /** Entry point of one agent on Node (`npm run agent`). Its owner's home must have been made with `raincheck init`. */
 import { join } from 'node:path'
 import { realEnvironment } from '../infra/environment.ts'
+import { systemResolve } from '../infra/pinned-transport.ts'
 import { listen } from '../infra/serve.ts'
 import { settings, untilTerminated } from '../infra/service-process.ts'
 import { openStore } from '../infra/store/open.ts'
+import { pinAddress } from './address-guard.ts'
 import { openHome } from './home.ts'
 import { openAgent } from './open.ts'
 import { pieceClientNode } from './piece-client-node.ts'
@@ -13,6 +15,8 @@ await untilTerminated('agent', async (report) => {
   const { required, optional } = settings(process.env)
   const dir = required('RAINCHECK_HOME')
   const port = Number(optional('PORT', '8402'))
+  const allowLoopback = optional('RAINCHECK_ALLOW_LOOPBACK', '') === '1'
+  const pin = (url: URL) => pinAddress(url, { resolve: systemResolve, allowLoopback })
   const store = openStore(optional('AGENT_STORE', `sqlite:${join(dir, 'agent', 'store.sqlite')}`))
   const agent = await openAgent({
     environment: realEnvironment(),
@@ -22,8 +26,8 @@ await untilTerminated('agent', async (report) => {
     ledgerUrl: required('LEDGER_URL'),
     repositoryUrl: required('REPOSITORY_URL'),
     publicUrl: optional('AGENT_URL', `http://127.0.0.1:${port}`),
-    allowLoopback: optional('RAINCHECK_ALLOW_LOOPBACK', '') === '1',
-    pieceClient: pieceClientNode(),
+    allowLoopback,
+    pieceClient: pieceClientNode(pin),
     sendPiece: sendPieceNode,
     onFault: report,
   })

@@ -24,7 +24,10 @@ export interface Running {
 }
 
 /** Runs a service until SIGTERM or SIGINT; what cannot start says why in one line. */
-export async function untilTerminated(name: string, start: (report: (error: unknown) => void) => Promise<Running>): Promise<void> {
+export async function untilTerminated(
+  name: string,
+  start: (report: (error: unknown) => void) => Promise<Running>,
+): Promise<void> {
   const say = (line: string) => process.stderr.write(`raincheck ${name}: ${line}\n`)
   const report = (error: unknown) => say(error instanceof Error ? (error.stack ?? error.message) : String(error))
   try {

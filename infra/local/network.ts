@@ -1,6 +1,7 @@
 /** The whole network on this machine: a ledger with a faucet, a repository, your agent and a neighbour's, each on its own port. */
 import { access, constants, mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { pinAddress } from '../../agent/address-guard.ts'
 import { openHome, openServiceKey, type Home } from '../../agent/home.ts'
 import { openAgent, type OpenedAgent } from '../../agent/open.ts'
 import { pieceClientNode } from '../../agent/piece-client-node.ts'
@@ -10,6 +11,7 @@ import type { Environment } from '../../protocol/environment.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Store } from '../../protocol/store.ts'
 import { createRepository } from '../../repository/repository.ts'
+import { systemResolve } from '../pinned-transport.ts'
 import { listen } from '../serve.ts'
 import { openStore } from '../store/open.ts'
 
@@ -124,7 +126,7 @@ async function startResident(options: ResidentOptions): Promise<Resident> {
     repositoryUrl,
     publicUrl: url,
     allowLoopback: true,
-    pieceClient: pieceClientNode(),
+    pieceClient: pieceClientNode((url) => pinAddress(url, { resolve: systemResolve, allowLoopback: true })),
     sendPiece: sendPieceNode,
     onFault,
   })
