@@ -45,6 +45,14 @@ function foldCharacter(character: string): string {
   return (upper.length === character.length ? upper : character).toLowerCase()
 }
 
+/** @throws Problem of the given code for a path that `checkPath` refuses, or two that collide */
+export function checkPaths(paths: readonly FilePath[], code: ProblemCode): void {
+  for (const path of paths) checkPath(path, code)
+  const [one, other] = findCollision(paths) ?? []
+  if (one === undefined) return
+  throw new Problem(code, `${JSON.stringify(one)} and ${JSON.stringify(other)} are one file on some systems.`)
+}
+
 /**
  * The first two of the paths that would be the same file, or a file and a folder, or two spellings of one folder, on some
  * file system.

@@ -5,7 +5,7 @@
 import { HASH_BYTES } from './block-tree.ts'
 import { concat, utf8, type Bytes } from './bytes.ts'
 import { encode, type Encodable } from './encoding.ts'
-import { checkPath, comparePaths, type FilePath } from './file-path.ts'
+import { checkPaths, comparePaths, type FilePath } from './file-path.ts'
 import { parseTorrent, TORRENT_DEPTH, type Metainfo } from './metainfo.ts'
 import type { FileHashes } from './piece.ts'
 
@@ -28,8 +28,11 @@ export interface TorrentContent {
 export function makeTorrent(content: TorrentContent): { torrent: Bytes; meta: Metainfo } {
   const files = content.files
     .map(({ path, hashes }) => ({ path: path.map((name) => name.normalize('NFC')), hashes }))
-    .sort((a, b) => comparePaths(a.path, b.path))
-  files.forEach(({ path }) => checkPath(path, 'bad-torrent'))
+    .toSorted((a, b) => comparePaths(a.path, b.path))
+  checkPaths(
+    files.map(({ path }) => path),
+    'bad-torrent',
+  )
   const info = encode(
     {
       'file tree': fileTree(files),
@@ -50,14 +53,17 @@ interface Tree {
   [name: string]: Tree | Encodable
 }
 
+/** Without a prototype, a file called `__proto__` is one like any other. */
+const emptyTree = (): Tree => Object.create(null) as Tree
+
 function fileTree(files: readonly TorrentFile[]): Encodable {
-  const root: Tree = Object.create(null)
+  const root = emptyTree()
   for (const { path, hashes } of files) {
     let folder = root
-    for (const name of path) folder = (folder[name] ??= Object.create(null)) as Tree
+    for (const name of path) folder = (folder[name] ??= emptyTree()) as Tree
     folder[''] = { length: hashes.length, ...(hashes.piecesRoot && { 'pieces root': hashes.piecesRoot }) }
   }
-  return root as Encodable
+  return root
 }
 
 /** Each file begins at a piece: what is missing before the next one is a padding file (BEP 47). */

@@ -8,7 +8,7 @@ import { sha1, sha256 } from '#primitives'
 import { HASH_BYTES, levelOf, rootOf } from './block-tree.ts'
 import { equal, fromUtf8, toHex, type Bytes } from './bytes.ts'
 import { decode, encode, field, fields, type Bencode, type Dictionary } from './encoding.ts'
-import { checkPath, comparePaths, findCollision, type FilePath } from './file-path.ts'
+import { checkPaths, comparePaths, type FilePath } from './file-path.ts'
 import { limits } from './limits.ts'
 import { Problem } from './problem.ts'
 
@@ -87,7 +87,7 @@ export function pieceHash(meta: Metainfo, index: number): Bytes {
 }
 
 /** Where the file goes in a storage: `name`, or `name/…` when the torrent is a folder. */
-export const filePath = (meta: Metainfo, file: MetaFile): FilePath =>
+export const filePath = (meta: Pick<Metainfo, 'name' | 'folder'>, file: MetaFile): FilePath =>
   meta.folder ? [meta.name, ...file.path] : file.path
 
 export const piecesOf = (length: number, pieceLength: number): number => Math.ceil(length / pieceLength)
@@ -152,7 +152,10 @@ function parse(torrent: Uint8Array): Metainfo {
   if (pieces > limits.pieces) refuse(`The torrent has ${pieces} pieces, more than ${limits.pieces}.`)
   if (info.pieces.length !== pieces * SHA1_BYTES) refuse('The v1 piece hashes are not one a piece.')
   const meta = { name: info.name.normalize('NFC'), folder: info.files !== undefined, pieceLength, pieces, files }
-  checkNames(meta)
+  checkPaths(
+    files.map((file) => filePath(meta, file)),
+    'bad-torrent',
+  )
   const bytes = files.reduce((sum, { length }) => sum + length, 0)
   return { ...meta, bytes, ...hashed(infoBytes(torrent, outer as Dictionary)) }
 }
@@ -179,7 +182,7 @@ function readTree(tree: Bencode): readonly ReadFile[] {
   const walk = (node: Bencode, path: FilePath): void => {
     const members = dictionary(node, 'info.file tree')
     // Sorted anew, as JavaScript moves keys that look like numbers to the front; a character is a byte here.
-    const names = Object.keys(members).sort()
+    const names = Object.keys(members).toSorted()
     if (names.length === 0) refuse('The file tree has an empty folder.')
     if (path.length > limits.pathDepth) refuse(`A path has more than ${limits.pathDepth} names.`)
     if (names[0] !== '') return names.forEach((name) => walk(members[name] as Bencode, [...path, text(name)]))
@@ -267,14 +270,6 @@ function layerReader(value: Bencode) {
       if (Object.keys(layers).length !== checked.size) refuse('The torrent has a piece layer of no file.')
     },
   }
-}
-
-function checkNames(meta: Pick<Metainfo, 'name' | 'folder' | 'files'>): void {
-  checkPath([meta.name], 'bad-torrent')
-  for (const { path } of meta.files) checkPath(meta.folder ? [meta.name, ...path] : path, 'bad-torrent')
-  const collision = findCollision(meta.files.map(({ path }) => path))
-  if (collision)
-    refuse(`${JSON.stringify(collision[0])} and ${JSON.stringify(collision[1])} are one file on some systems.`)
 }
 
 function dictionary(value: Bencode, path: string): Dictionary {
