@@ -4,9 +4,9 @@ import { Problem } from '../protocol/problem.ts'
 export interface Head {
   readonly status: number
   readonly headers: Headers
-  /** Content-Length, in bytes. */
+  /** Bytes of the body that are to be read. */
   readonly length: number
-  /** The peer closes the connection after this answer. */
+  /** The connection is of no use after this answer. */
   readonly close: boolean
 }
 
@@ -16,7 +16,7 @@ const LENGTH = /^(0|[1-9][0-9]{0,15})$/
 
 /**
  * @param text the head without its closing empty line, as latin1
- * @throws Problem `peer-failed` for anything but a final HTTP/1.1 answer framed by one Content-Length
+ * @throws Problem `peer-failed` for anything but a final HTTP/1.1 answer, and for a 200 not framed by one Content-Length
  */
 export function parseHead(text: string): Head {
   const [first = '', ...lines] = text.split('\r\n')
@@ -27,20 +27,16 @@ export function parseHead(text: string): Head {
     const [, name, value] = FIELD_LINE.exec(line) ?? refuse('has a malformed field')
     headers.append(name as string, value as string)
   }
-  if (headers.has('transfer-encoding')) refuse('has no Content-Length')
-  return {
-    status,
-    headers,
-    length: lengthOf(status, headers),
-    close: /\bclose\b/i.test(headers.get('connection') ?? ''),
-  }
+  const length = lengthOf(status, headers)
+  const close = length === undefined || /\bclose\b/i.test(headers.get('connection') ?? '')
+  return { status, headers, length: length ?? 0, close }
 }
 
-function lengthOf(status: number, headers: Headers): number {
+/** Undefined for a body framed otherwise, which is left unread: of an error only its status counts then. */
+function lengthOf(status: number, headers: Headers): number | undefined {
   const said = headers.get('content-length')
-  if (said === null && (status === 204 || status === 304)) return 0
-  if (said === null || !LENGTH.test(said)) return refuse('has no Content-Length')
-  return Number(said)
+  if (said !== null && !headers.has('transfer-encoding') && LENGTH.test(said)) return Number(said)
+  return status === 200 ? refuse('has no Content-Length') : undefined
 }
 
 function refuse(why: string): never {

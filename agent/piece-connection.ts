@@ -81,9 +81,11 @@ export function openConnection(endpoint: Endpoint): Connection {
     head = parseHead(headBuffer.toString('latin1', 0, end))
     target = bodyTarget(head, pending.into)
     const rest = headBuffer.subarray(end + HEAD_END.length, headBytes)
-    if (rest.length > target.length) throw new Problem('peer-failed', 'The answer is longer than it says.')
-    target.set(rest)
-    take(target.subarray(0, rest.length))
+    if (rest.length > target.length && !head.close)
+      throw new Problem('peer-failed', 'The answer is longer than it says.')
+    const body = rest.subarray(0, target.length)
+    target.set(body)
+    take(target.subarray(0, body.length))
   }
 
   function take(chunk: Uint8Array): void {
