@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { isPublicAddress, pinAddress, type Resolve } from '../../agent/address-guard.ts'
+import { pinAddress, type Resolve } from '../../agent/address-guard.ts'
+import { isPublicAddress } from '../../protocol/address.ts'
 
 const unasked: Resolve = async (hostname) => {
   throw new Error(`${hostname} was resolved`)
