@@ -31,7 +31,9 @@ describe('the rule about sizes', () => {
   test('counts a function inside another for itself', () => {
     const inner = `const g = () => {\n${lines(60)}}\n`
     expect(violations(`function f() {\n${inner}${inner}}\n`)).toEqual([])
-    expect(violations(`function f() {\n${inner}${lines(68)}}\n`)).toEqual(['agent/sell.ts:1 has a function of 71 lines'])
+    expect(violations(`function f() {\n${inner}${lines(68)}}\n`)).toEqual([
+      'agent/sell.ts:1 has a function of 71 lines',
+    ])
   })
 
   test('does not take a group of tests for one function', () => {
