@@ -60,6 +60,7 @@ export interface SellerParts {
 }
 
 const ANYONE = 'anyone'
+const NO_CREDIT = { credit: 0, sponsor: ANYONE, sponsorCredit: 0 }
 const OCTETS = { 'content-type': 'application/octet-stream' }
 
 export function createSeller(context: AgentContext, { shares, trust, usage }: SellerParts): Seller {
@@ -105,18 +106,19 @@ export function createSeller(context: AgentContext, { shares, trust, usage }: Se
     const { content, mode, payer } = lane.terms
     if (content !== share.infoHash) throw new Problem('payment-required', 'The lane pays for other content.')
     const tick = payload.tick && payload.tick.unit > 0 ? tickOn(lane, payload.tick) : undefined
-    const credit = mode === 'credit' ? await trust.creditFor(payer) : 0
-    return oneAtATime(payload.lane, () => sell(share, lane, { index, tick, credit, nowMs: clock.now() }))
+    const line = mode === 'credit' ? await trust.creditFor(payer) : NO_CREDIT
+    return oneAtATime(payload.lane, () => sell(share, lane, { index, tick, line, nowMs: clock.now() }))
   }
 
   /** The piece is read first: a tick is never taken for what cannot be read. Then the tab is saved, then the bytes leave. */
   async function sell(share: Share, lane: SaleLane, request: PieceRequest): Promise<PieceReply> {
     const rule: TabRule = (tab, owed) => takeRequest(lane.terms, tab, request, owed)
-    const { refusal } = await lanes.check(lane, rule)
+    const { sponsor } = request.line
+    const { refusal } = await lanes.check(lane, rule, sponsor)
     if (refusal) return keepTick(lane, request, refusal)
     const lease = await read(share, request.index).catch((fault: unknown) => keepTick(lane, request, fault))
     try {
-      const { terms, tab } = await lanes.update(lane, rule)
+      const { terms, tab } = await lanes.update(lane, rule, sponsor)
       usage.served(terms.payer, lease.buffer.length)
       return paidReply(terms, tab, lease)
     } catch (error) {

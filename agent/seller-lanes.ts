@@ -1,6 +1,6 @@
 /**
  * The lanes on which an agent sells, kept in its store: per lane the terms (written once), the tab (once a piece) and
- * the proof of the segment it is in; per payer what they owe over all lanes; an index of the lanes still open.
+ * the proof of the segment it is in; per payer, and per sponsor, what is owed over all lanes; an index of the lanes still open.
  * What is kept in memory is a copy: every write is conditional on the version it was computed from, so two requests
  * for one tick, on one instance or on two, cannot both win.
  */
@@ -13,7 +13,7 @@ import { envelopeFromJson, envelopeToJson, type Envelope, type EnvelopeJson } fr
 import type { Change } from '../protocol/store.ts'
 import type { AgentContext } from './context.ts'
 import { decodeRecord, encodeRecord } from './records.ts'
-import { newTab, owedOn, type LaneTerms, type SegmentProof, type Step, type Tab } from './tab.ts'
+import { debtChanges, newTab, type LaneTerms, type Owed, type SegmentProof, type Step, type Tab } from './tab.ts'
 
 export interface SaleLane {
   readonly terms: LaneTerms
@@ -30,11 +30,12 @@ export interface SellerLanes {
   add(terms: LaneTerms, documents: LaneDocuments): Promise<SaleLane>
   /**
    * Applies a rule to the latest tab and saves what comes out, again after another change came first.
+   * @param sponsor the account that the debt may come to count against
    * @throws Problem the rule's own, its `refusal` once the rest is saved, `conflict` after too many tries
    */
-  update(lane: SaleLane, rule: TabRule): Promise<SaleLane>
+  update(lane: SaleLane, rule: TabRule, sponsor?: string): Promise<SaleLane>
   /** What `update` would come to now; saves nothing. */
-  check(lane: SaleLane, rule: TabRule): Promise<Step>
+  check(lane: SaleLane, rule: TabRule, sponsor?: string): Promise<Step>
   proof(lane: string): Promise<SegmentProof | undefined>
   /** Lanes not closed yet, the first to expire first. */
   open(): AsyncGenerator<SaleLane>
@@ -52,13 +53,11 @@ export interface LaneDocuments {
   readonly receipt: Envelope
 }
 
-/** @param owed pieces that the payer owes over all lanes. May throw, to leave everything as it is. */
-export type TabRule = (tab: Tab, owed: number) => Step
+/** May throw, to leave everything as it is. */
+export type TabRule = (tab: Tab, owed: Owed) => Step
 
-interface Owing {
-  readonly owed: number
-  readonly version: number
-}
+/** By account. */
+type Owing = ReadonlyMap<string, { readonly owed: number; readonly version: number }>
 
 interface Evaluation {
   readonly lane: SaleLane
@@ -80,7 +79,7 @@ const PAGE = 100
 const ITEMS_OF_LANE = 10
 
 const laneKey = (lane: string): string => `sale/lane/${lane}`
-const payerKey = (payer: string): string => `sale/payer/${payer}`
+const accountKey = (account: string): string => `sale/account/${account}`
 const byExpiry = ({ expires, lane }: LaneTerms): string => `${String(expires).padStart(TIME_DIGITS, '0')} ${lane}`
 const laneIn = (sk: string): string => sk.slice(TIME_DIGITS + 1)
 
@@ -162,21 +161,25 @@ export function createSellerLanes({ store, environment }: AgentContext): SellerL
   }
 
   /** Runs the rule on the copy in memory; a refusal counts only when that was the latest. */
-  async function evaluate(lane: SaleLane, rule: TabRule): Promise<Evaluation> {
-    const owing = await owingOf(lane.terms)
+  async function evaluate(lane: SaleLane, rule: TabRule, sponsor?: string): Promise<Evaluation> {
     try {
-      return { lane, owing, step: rule(lane.tab, owing.owed) }
+      return await apply(lane, rule, sponsor)
     } catch (error) {
       const latest = await reload(lane)
       if (latest.version === lane.version) throw error
-      return { lane: latest, owing, step: rule(latest.tab, owing.owed) }
+      return apply(latest, rule, sponsor)
     }
   }
 
-  async function update(lane: SaleLane, rule: TabRule): Promise<SaleLane> {
+  async function apply(lane: SaleLane, rule: TabRule, sponsor?: string): Promise<Evaluation> {
+    const owing = await owingOf(lane, sponsor)
+    return { lane, owing, step: rule(lane.tab, (account) => owing.get(account)?.owed ?? 0) }
+  }
+
+  async function update(lane: SaleLane, rule: TabRule, sponsor?: string): Promise<SaleLane> {
     let current = cache.get(lane.terms.lane) ?? lane
     for (let attempt = 0; attempt < limits.writeAttempts; attempt++) {
-      const evaluation = await evaluate(current, rule)
+      const evaluation = await evaluate(current, rule, sponsor)
       const saved = await save(evaluation)
       if (saved && evaluation.step.refusal) throw evaluation.step.refusal
       if (saved) return saved
@@ -196,9 +199,14 @@ export function createSellerLanes({ store, environment }: AgentContext): SellerL
   }
 
   /** Only credit is owed: a prepaid lane has no need to know. */
-  async function owingOf({ mode, payer }: LaneTerms): Promise<Owing> {
-    const item = mode === 'credit' ? await store.get(payerKey(payer), OWED) : undefined
-    return item ? { ...decodeRecord<{ owed: number }>(item), version: item.version } : { owed: 0, version: 0 }
+  async function owingOf({ terms: { mode, payer }, tab }: SaleLane, sponsor = payer): Promise<Owing> {
+    const accounts = mode === 'credit' ? new Set([payer, sponsor, tab.sponsor ?? payer]) : []
+    const read = async (account: string) => {
+      const item = await store.get(accountKey(account), OWED)
+      const { owed } = item ? decodeRecord<{ owed: number }>(item) : { owed: 0 }
+      return [account, { owed, version: item?.version ?? 0 }] as const
+    }
+    return new Map(await Promise.all(Array.from(accounts, read)))
   }
 
   async function* open(): AsyncGenerator<SaleLane> {
@@ -228,7 +236,7 @@ export function createSellerLanes({ store, environment }: AgentContext): SellerL
     find,
     latest: load,
     add,
-    check: async (lane, rule) => (await evaluate(cache.get(lane.terms.lane) ?? lane, rule)).step,
+    check: async (lane, rule, sponsor) => (await evaluate(cache.get(lane.terms.lane) ?? lane, rule, sponsor)).step,
     update,
     proof: async (lane) => {
       const item = await store.get(laneKey(lane), PROOF)
@@ -246,13 +254,13 @@ export function createSellerLanes({ store, environment }: AgentContext): SellerL
 function changesOf(lane: SaleLane, step: Step, owing: Owing): readonly Change[] {
   const { terms, tab } = lane
   const pk = laneKey(terms.lane)
-  const more = owedOn(step.tab) - owedOn(tab)
   const changes: Change[] = []
   if (step.tab !== tab) changes.push({ pk, sk: TAB, expect: lane.version, body: encodeRecord(step.tab) })
   if (step.proof) changes.push({ pk, sk: PROOF, expect: 'any', body: encodeRecord(step.proof) })
-  if (more !== 0 && terms.mode === 'credit') {
-    const body = encodeRecord({ owed: owing.owed + more })
-    changes.push({ pk: payerKey(terms.payer), sk: OWED, expect: owing.version, body })
+  for (const [account, more] of debtChanges(terms, tab, step.tab)) {
+    const { owed, version } = owing.get(account) ?? { owed: 0, version: 0 }
+    if (more !== 0)
+      changes.push({ pk: accountKey(account), sk: OWED, expect: version, body: encodeRecord({ owed: owed + more }) })
   }
   if (step.tab.state === 'closed' && tab.state !== 'closed') {
     changes.push({ pk: OPEN, sk: byExpiry(terms), expect: 'any' })

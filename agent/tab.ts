@@ -7,6 +7,7 @@ import { limits } from '../protocol/limits.ts'
 import { segmentOf, verifyLink, verifyNext, type ChainShape, type Tick } from '../protocol/payword.ts'
 import { Problem, type ProblemCode } from '../protocol/problem.ts'
 import type { Mode } from '../protocol/x402.ts'
+import type { CreditLine } from './trust.ts'
 
 /** Agreed once, with the ledger as witness; never changes. */
 export interface LaneTerms {
@@ -48,6 +49,8 @@ export interface Tab {
   readonly redeemed: number
   /** Why the ledger will not redeem the rest, ever. */
   readonly refused?: ProblemCode
+  /** Whom the debt counts against besides the payer, hex: since the first piece on credit. */
+  readonly sponsor?: string
   /** When a piece or a tick last came. */
   readonly atMs: number
 }
@@ -72,9 +75,11 @@ export interface PieceRequest {
   readonly index: number
   readonly tick: Tick | undefined
   readonly nowMs: number
-  /** Pieces that this payer may owe, over all lanes. */
-  readonly credit: number
+  readonly line: CreditLine
 }
+
+/** Pieces owed now on an account, over all lanes. Accounts are ids in hex: of payers, and of those who vouch for them. */
+export type Owed = (account: string) => number
 
 export const newTab = (nowMs: number): Tab => ({
   state: 'open',
@@ -88,15 +93,26 @@ export const newTab = (nowMs: number): Tab => ({
 /** Pieces sent and not paid. */
 export const owedOn = (tab: Tab): number => tab.served - tab.unit
 
+/** How a step changes what is owed, by account. */
+export function debtChanges({ payer }: LaneTerms, before: Tab, after: Tab): ReadonlyMap<string, number> {
+  const changes = new Map<string, number>()
+  const add = (tab: Tab, pieces: number): void => {
+    for (const account of new Set([payer, tab.sponsor ?? payer]))
+      changes.set(account, (changes.get(account) ?? 0) + pieces)
+  }
+  add(before, -owedOn(before))
+  add(after, owedOn(after))
+  return changes
+}
+
 /** Units that the ledger would still redeem. */
 export const unredeemed = (tab: Tab): number => (tab.refused ? 0 : tab.unit - tab.redeemed)
 
 /**
  * What a request for a piece does to the tab.
- * @param owed pieces that this payer owes now, over all lanes
  * @throws Problem `closed`, `expired`, `tick-invalid`, `tick-replayed`: nothing is served, nothing is written
  */
-export function takeRequest(terms: LaneTerms, tab: Tab, request: PieceRequest, owed: number): Step {
+export function takeRequest(terms: LaneTerms, tab: Tab, request: PieceRequest, owed: Owed): Step {
   if (tab.state !== 'open') throw new Problem('closed', 'The lane is signed off.')
   if (request.nowMs >= terms.expires - limits.expiryMarginMs)
     throw new Problem('expired', 'The lane is about to expire.')
@@ -114,16 +130,21 @@ function takePrepaid(terms: LaneTerms, tab: Tab, { index, tick, nowMs }: PieceRe
   return { ...step, tab: { ...step.tab, served: tick.unit, piece: index, repeats: 0 } }
 }
 
-/** The tick pays for pieces before; this one is owed, within the credit of the payer. */
-function takeOnCredit(terms: LaneTerms, tab: Tab, request: PieceRequest, owed: number): Step {
-  const { index, tick, nowMs, credit } = request
+/** The tick pays for pieces before; this one is owed, within the credit of the payer and of who vouches for it. */
+function takeOnCredit(terms: LaneTerms, tab: Tab, { index, tick, nowMs, line }: PieceRequest, owed: Owed): Step {
   if (!tick && tab.unit > 0) throw replayed(tab)
   const step = tick ? acceptTick(terms, tab, tick, nowMs) : { tab }
-  const paid = step.tab.unit - tab.unit
   if (owedOn(step.tab) > 0 && index === tab.piece) return { ...step, tab: sentAgain(step.tab) }
   if (step.tab.served >= terms.cap) return { ...step, refusal: new Problem('limit-reached', 'The lane is used up.') }
-  if (owed - paid + 1 > credit) return { ...step, refusal: creditExceeded(credit) }
-  return { ...step, tab: { ...step.tab, served: step.tab.served + 1, piece: index, repeats: 0, atMs: nowMs } }
+  const { sponsor } = line
+  const served = { ...step.tab, served: step.tab.served + 1, piece: index, repeats: 0, sponsor, atMs: nowMs }
+  const changes = debtChanges(terms, tab, served)
+  const fits = (account: string, most: number): boolean => owed(account) + (changes.get(account) ?? 0) <= most
+  if (fits(terms.payer, line.credit) && fits(sponsor, line.sponsorCredit)) return { ...step, tab: served }
+  return {
+    ...step,
+    refusal: new Problem('credit-exceeded', `At most ${line.credit} pieces may be unpaid.`, { credit: line.credit }),
+  }
 }
 
 /** A tick without a request, at the end of a lane on credit. @throws Problem `closed`, `tick-invalid`, `tick-replayed` */
@@ -170,6 +191,3 @@ function checkChain(terms: LaneTerms, tab: Tab, tick: Tick): SegmentProof | unde
 }
 
 const replayed = (tab: Tab): Problem => new Problem('tick-replayed', 'The tick was already spent.', { unit: tab.unit })
-
-const creditExceeded = (credit: number): Problem =>
-  new Problem('credit-exceeded', `At most ${credit} pieces may be unpaid.`, { credit })

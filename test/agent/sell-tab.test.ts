@@ -48,16 +48,18 @@ const tickAt = (unit: number): Tick => ({
   link: chain.link(FIRST, unit),
   proof: chain.proof(FIRST + Math.floor((unit - 1) / shape.segment)),
 })
-const bare = ({ proof: _, ...tick }: Tick): Tick => tick
+const bare = ({ lane, unit, link }: Tick): Tick => ({ lane, unit, link })
+
+const lineOf = (credit: number) => ({ credit, sponsor: toHex(id), sponsorCredit: credit })
 
 const pay = (tab: Tab, unit: number, index: number): Step =>
-  takeRequest(prepaid, tab, { index, tick: tickAt(unit), nowMs: START_MS, credit: 0 }, 0)
+  takeRequest(prepaid, tab, { index, tick: tickAt(unit), nowMs: START_MS, line: lineOf(0) }, () => 0)
 const owe = (tab: Tab, paid: number, index: number, credit = 4, owedElsewhere = 0): Step =>
   takeRequest(
     onCredit,
     tab,
-    { index, tick: paid > 0 ? tickAt(paid) : undefined, nowMs: START_MS, credit },
-    owedOn(tab) + owedElsewhere,
+    { index, tick: paid > 0 ? tickAt(paid) : undefined, nowMs: START_MS, line: lineOf(credit) },
+    () => owedOn(tab) + owedElsewhere,
   )
 
 const codeOf = (work: () => unknown): string => {
@@ -85,8 +87,8 @@ describe('a prepaid tab', () => {
   })
 
   it('wants a proof with the first tick of a segment', () => {
-    const request = { index: 0, tick: bare(tickAt(1)), nowMs: START_MS, credit: 0 }
-    expect(codeOf(() => takeRequest(prepaid, newTab(START_MS), request, 0))).toBe('tick-invalid')
+    const request = { index: 0, tick: bare(tickAt(1)), nowMs: START_MS, line: lineOf(0) }
+    expect(codeOf(() => takeRequest(prepaid, newTab(START_MS), request, () => 0))).toBe('tick-invalid')
   })
 
   it('refuses a tick that was spent on another piece, and older ticks', () => {
@@ -99,9 +101,9 @@ describe('a prepaid tab', () => {
     const tab = pay(newTab(START_MS), 1, 0).tab
     expect(codeOf(() => pay(tab, 3, 1))).toBe('tick-invalid')
     expect(codeOf(() => pay({ ...tab, unit: CAP, served: CAP }, CAP + 1, 1))).toBe('tick-invalid')
-    expect(codeOf(() => takeRequest(prepaid, tab, { index: 1, tick: undefined, nowMs: START_MS, credit: 9 }, 0))).toBe(
-      'payment-required',
-    )
+    expect(
+      codeOf(() => takeRequest(prepaid, tab, { index: 1, tick: undefined, nowMs: START_MS, line: lineOf(9) }, () => 0)),
+    ).toBe('payment-required')
   })
 
   it('sends the latest piece again for the latest tick, a limited number of times', () => {
@@ -117,9 +119,9 @@ describe('a prepaid tab', () => {
   it('sends nothing again to who knows the unit but not its link', () => {
     const tab = pay(newTab(START_MS), 1, 7).tab
     const forged = { ...tickAt(1), link: sha256(utf8('guess')) }
-    expect(codeOf(() => takeRequest(prepaid, tab, { index: 7, tick: forged, nowMs: START_MS, credit: 0 }, 0))).toBe(
-      'tick-invalid',
-    )
+    expect(
+      codeOf(() => takeRequest(prepaid, tab, { index: 7, tick: forged, nowMs: START_MS, line: lineOf(0) }, () => 0)),
+    ).toBe('tick-invalid')
   })
 })
 
@@ -181,8 +183,8 @@ describe('any tab', () => {
     for (const state of ['closing', 'closed'] as const) {
       expect(codeOf(() => pay({ ...newTab(START_MS), state }, 1, 0))).toBe('closed')
     }
-    const late = { index: 0, tick: tickAt(1), nowMs: prepaid.expires - limits.expiryMarginMs, credit: 0 }
-    expect(codeOf(() => takeRequest(prepaid, newTab(START_MS), late, 0))).toBe('expired')
+    const late = { index: 0, tick: tickAt(1), nowMs: prepaid.expires - limits.expiryMarginMs, line: lineOf(0) }
+    expect(codeOf(() => takeRequest(prepaid, newTab(START_MS), late, () => 0))).toBe('expired')
   })
 
   it('takes no tick of another chain, of another place, or made up', () => {

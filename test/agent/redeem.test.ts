@@ -1,0 +1,239 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { sha256 } from '#primitives'
+import type { Seller } from '../../agent/sell.ts'
+import { toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
+import { limits } from '../../protocol/limits.ts'
+import { tickToJson } from '../../protocol/payword.ts'
+import { Problem } from '../../protocol/problem.ts'
+import { release } from '../../protocol/settlement.ts'
+import { signerFrom } from '../../protocol/signed.ts'
+import type { Store } from '../../protocol/store.ts'
+import { openMarket, outcome, PRICE, type Lane, type MarketOptions } from './market.ts'
+import { FAUCET } from './notary.ts'
+
+/** A seller that has taken `units` ticks on one prepaid lane of 8. */
+async function sold(units: number, options: MarketOptions = {}) {
+  const market = await openMarket(options)
+  const payer = await market.payer('payer')
+  const declared = await payer.declare(8)
+  const lane = declared.lane('prepaid', 0, 2)
+  const buy = (from: number, to: number, seller = market.seller) => buyUnits(seller, market, lane, from, to)
+  await buy(1, units)
+  const balance = () => market.notary.available(market.party.id)
+  return { ...market, buyer: payer, declared, lane, buy, balance }
+}
+
+async function buyUnits(seller: Seller, market: { share: { infoHash: string } }, lane: Lane, from: number, to: number) {
+  for (let unit = from; unit <= to; unit++) {
+    expect(await outcome(seller.piece(market.share.infoHash, unit, lane.payment(unit), 'http://seller.test'))).toBe(
+      'served',
+    )
+  }
+}
+
+const codeOf = (work: Promise<unknown>) =>
+  work.then(
+    () => 'done',
+    (error: { code?: string }) => error.code,
+  )
+
+describe('redeeming', () => {
+  it('by hand turns every tick accepted into credits, once', async () => {
+    const { seller, notary } = await sold(5)
+    expect(await seller.outstanding()).toBe(5n * PRICE)
+    expect(await seller.redeem({})).toEqual({ redeemed: 5n * PRICE, lanes: 1 })
+    expect(notary.sums()).toMatchObject({ earned: 5n * PRICE })
+    expect(await seller.outstanding()).toBe(0n)
+    expect(await seller.redeem({})).toEqual({ redeemed: 0n, lanes: 0 })
+    expect(notary.calls.get('redeem')).toBe(1)
+  })
+
+  it('goes on after it, on the same lane', async () => {
+    const { seller, buy, notary } = await sold(3)
+    await seller.redeem({})
+    await buy(4, 8)
+    expect(await seller.outstanding()).toBe(5n * PRICE)
+    await seller.redeem({})
+    expect(notary.sums().earned).toBe(8n * PRICE)
+  })
+
+  it('of all moves what idle lanes earned into the account, and leaves lanes in use open', async () => {
+    const { seller, clock, balance, buy } = await sold(2)
+    await seller.redeem({ all: true })
+    expect(await balance()).toBe(FAUCET)
+    await buy(3, 3)
+    clock.advance(limits.laneIdleMs)
+    await seller.redeem({ all: true })
+    expect(await balance()).toBe(FAUCET + 3n * PRICE)
+  })
+
+  it('happens by itself once a lane is idle, not before', async () => {
+    const { seller, clock, notary, restart } = await sold(2)
+    clock.advance(limits.laneIdleMs - 1)
+    await seller.maintain()
+    expect(notary.sums().earned).toBe(0n)
+    clock.advance(1)
+    await restart().maintain()
+    expect(notary.sums().earned).toBe(2n * PRICE)
+  })
+
+  it('happens by itself before a lane expires, even while it is in use', async () => {
+    const market = await openMarket()
+    const payer = await market.payer('payer')
+    const expires = market.clock.now() + limits.redeemAheadMs + 1000
+    const lane = (await payer.declare(8, { expires })).lane('prepaid', 0, 2)
+    await buyUnits(market.seller, market, lane, 1, 1)
+    await market.seller.maintain()
+    expect(market.notary.sums().earned).toBe(0n)
+    market.clock.advance(1000)
+    await market.seller.maintain()
+    expect(market.notary.sums().earned).toBe(PRICE)
+    market.clock.advance(limits.redeemAheadMs - limits.expiryMarginMs)
+    await market.seller.maintain()
+    expect(await market.notary.available(market.party.id)).toBe(FAUCET + PRICE)
+  })
+
+  it('does not hammer a ledger that is away, and catches up when it is back', async () => {
+    const { seller, clock, notary } = await sold(2)
+    clock.advance(limits.laneIdleMs)
+    notary.fail('away')
+    expect(await codeOf(seller.maintain())).toBe('peer-failed')
+    for (let i = 0; i < 5; i++) await seller.maintain()
+    expect(notary.calls.get('redeem')).toBe(1)
+    expect(await seller.outstanding()).toBe(2n * PRICE)
+    notary.fail(undefined)
+    clock.advance(limits.redeemPauseMs)
+    await seller.maintain()
+    expect(notary.sums().earned).toBe(2n * PRICE)
+  })
+
+  it('that the ledger took without our hearing of it is not lost', async () => {
+    const { seller, notary, restart } = await sold(2)
+    notary.fail('mute')
+    expect(await codeOf(seller.redeem({}))).toBe('peer-failed')
+    notary.fail(undefined)
+    expect(await restart().redeem({})).toEqual({ redeemed: 2n * PRICE, lanes: 1 })
+    expect(notary.sums().earned).toBe(2n * PRICE)
+  })
+
+  it('that is refused for good is written off and never tried again', async () => {
+    const { seller, clock, notary, lane } = await sold(2)
+    clock.advance(2 * 24 * 60 * 60 * 1000)
+    expect(await seller.redeem({})).toEqual({ redeemed: 0n, lanes: 0 })
+    expect(await seller.outstanding()).toBe(0n)
+    await seller.redeem({})
+    await seller.maintain()
+    await seller.maintain()
+    expect(notary.calls.get('redeem')).toBe(1)
+    expect(await seller.signoff(lane.signoff(2))).toEqual({ lane: toHex(lane.id), redeemed: 0 })
+  })
+
+  it('of less than the ledger knows of learns what it knows', async () => {
+    const { seller, notary, restart, store, lane, buy } = await sold(2)
+    const pk = `sale/lane/${toHex(lane.id)}`
+    const past = await store.get(pk, 'tab')
+    await buy(3, 3)
+    await seller.redeem({})
+    await store.write([{ pk, sk: 'tab', expect: 'any', body: past?.body as Bytes }])
+    expect(await restart().redeem({})).toEqual({ redeemed: 0n, lanes: 0 })
+    expect(await restart().outstanding()).toBe(0n)
+    expect(notary.sums().earned).toBe(3n * PRICE)
+  })
+})
+
+describe('signing a lane off', () => {
+  it('redeems, releases and answers the same however often it comes', async () => {
+    const { seller, lane, balance, restart, notary, buyer } = await sold(5)
+    const answer = { lane: toHex(lane.id), redeemed: 5 }
+    expect(await seller.signoff(lane.signoff(5))).toEqual(answer)
+    expect(await balance()).toBe(FAUCET + 5n * PRICE)
+    expect(await seller.signoff(lane.signoff(5))).toEqual(answer)
+    expect(await restart().signoff(lane.signoff(0))).toEqual(answer)
+    expect(await notary.available(buyer.party.id)).toBe(FAUCET - 5n * PRICE)
+    expect(notary.sums()).toMatchObject({ frozen: 0n, earned: 0n })
+  })
+
+  it('is for the payer alone, and only with the last tick', async () => {
+    const { seller, lane } = await sold(2)
+    const stranger = signerFrom(sha256(utf8('stranger')))
+    expect(await codeOf(seller.signoff(lane.signoff(2, stranger)))).toBe('not-payer')
+    expect(await codeOf(seller.signoff({ ...lane.signoff(2), key: stranger.key }))).toBe('bad-signature')
+    expect(await codeOf(seller.signoff(lane.signoff(3)))).toBe('conflict')
+    expect(await seller.outstanding()).toBe(2n * PRICE)
+  })
+
+  it('of a lane that is not known is not-found', async () => {
+    const { seller, declared } = await sold(1)
+    expect(await codeOf(seller.signoff(declared.lane('credit', 0, 1).signoff(0)))).toBe('not-found')
+  })
+
+  it('serves nothing more', async () => {
+    const { seller, lane, share, url } = await sold(2)
+    await seller.signoff(lane.signoff(2))
+    expect(await outcome(seller.piece(share.infoHash, 3, lane.payment(3), url(3)))).toBe('closed')
+    expect(await codeOf(seller.tick(tickToJson(lane.tick(3))))).toBe('bad-request')
+  })
+
+  it('is finished by maintenance when the ledger was away', async () => {
+    const { seller, lane, notary, balance, restart } = await sold(2)
+    notary.fail('away')
+    expect(await codeOf(seller.signoff(lane.signoff(2)))).toBe('peer-failed')
+    notary.fail(undefined)
+    await restart().maintain()
+    expect(await balance()).toBe(FAUCET + 2n * PRICE)
+  })
+
+  it('takes a lane that the payer has taken back for closed', async () => {
+    const { seller, lane, declared, buyer, clock, notary } = await sold(2)
+    clock.advance(2 * 24 * 60 * 60 * 1000)
+    await notary.client.release(
+      release({ by: buyer.party.id, declaration: declared.id, lane: lane.id }, buyer.party.agent),
+    )
+    expect(await seller.signoff(lane.signoff(2))).toEqual({ lane: toHex(lane.id), redeemed: 0 })
+    expect(await seller.outstanding()).toBe(0n)
+  })
+})
+
+describe('a crash between any two steps', () => {
+  /** Fails the n-th write, made or not made, and all after it, until it is told to go on. */
+  function failing() {
+    const state = { left: Infinity, made: false }
+    const wrap = (store: Store): Store => ({
+      ...store,
+      async write(changes) {
+        if (--state.left > 0) return store.write(changes)
+        if (state.left === 0 && state.made) await store.write(changes)
+        throw new Problem('store-unavailable', 'Crashed.')
+      },
+    })
+    return { state, wrap }
+  }
+
+  it('loses no tick and no credit', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 1, max: 12 }), fc.boolean(), async (left, made) => {
+        const { state, wrap } = failing()
+        const market = await sold(2, { wrapStore: wrap })
+        Object.assign(state, { left, made })
+        const { share, lane, url } = market
+        const unit3 = () => lane.payment(3)
+        let bought = await outcome(market.seller.piece(share.infoHash, 3, unit3(), url(3)))
+        await market.seller.redeem({}).catch(() => undefined)
+        await market.seller.signoff(lane.signoff(3)).catch(() => undefined)
+        state.left = Infinity
+        const seller = market.restart()
+        if (bought !== 'served') bought = await outcome(seller.piece(share.infoHash, 3, unit3(), url(3)))
+        const paid = bought === 'served' ? 3 : 2
+        expect(await seller.signoff(lane.signoff(paid))).toEqual({ lane: toHex(lane.id), redeemed: paid })
+        expect(await market.balance()).toBe(FAUCET + BigInt(paid) * PRICE)
+        expect(market.notary.sums()).toMatchObject({
+          earned: 0n,
+          frozen: 0n,
+          issued: 2n * FAUCET,
+          available: 2n * FAUCET,
+        })
+      }),
+    )
+  })
+})
