@@ -94,17 +94,6 @@ export function openHome(dir: string): Home {
   }
 }
 
-/** A service's own 32-byte key, made at its first start. */
-export async function openServiceKey(path: string, environment: Environment): Promise<Bytes> {
-  const known = await readOptional(path)
-  if (known) return fromHex(fromUtf8(known).trim(), 32)
-  const key = environment.random.bytes(32)
-  await mkdir(join(path, '..'), { recursive: true, mode: 0o700 })
-  await writeFile(`${path}.tmp`, `${toHex(key)}\n`, { mode: 0o600, flush: true })
-  await rename(`${path}.tmp`, path)
-  return key
-}
-
 async function readOptional(path: string): Promise<Uint8Array | undefined> {
   try {
     return await readFile(path)

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { realEnvironment } from '../infra/environment.ts'
 import { systemResolve } from '../infra/pinned-transport.ts'
 import { listen } from '../infra/serve.ts'
+import { openServiceKey } from '../infra/service-key.ts'
 import { settings, untilTerminated } from '../infra/service-process.ts'
 import { openStore } from '../infra/store/open.ts'
 import { pinAddress } from './address-guard.ts'
@@ -15,11 +16,13 @@ await untilTerminated('agent', async (report) => {
   const { required, optional } = settings(process.env)
   const dir = required('RAINCHECK_HOME')
   const port = Number(optional('PORT', '8402'))
+  const environment = realEnvironment()
   const allowLoopback = optional('RAINCHECK_ALLOW_LOOPBACK', '') === '1'
   const pin = (url: URL) => pinAddress(url, { resolve: systemResolve, allowLoopback })
   const store = openStore(optional('AGENT_STORE', `sqlite:${join(dir, 'agent', 'store.sqlite')}`))
   const agent = await openAgent({
-    environment: realEnvironment(),
+    environment,
+    secret: await openServiceKey(join(dir, 'agent', 'key'), environment.random),
     store,
     home: openHome(dir),
     dir: join(dir, 'agent'),

@@ -1,7 +1,7 @@
 /** An agent at its owner's home: its own key, the owner's delegation, and the services it settles and meets at. */
 import { readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fromUtf8 } from '../protocol/bytes.ts'
+import { fromUtf8, type Bytes } from '../protocol/bytes.ts'
 import { parseDelegation } from '../protocol/delegation.ts'
 import type { Environment } from '../protocol/environment.ts'
 import { envelopeFromJson, envelopeToJson, signerFrom, type Envelope } from '../protocol/signed.ts'
@@ -9,7 +9,7 @@ import type { Store } from '../protocol/store.ts'
 import { adopt } from './adopt.ts'
 import { createAgent, type Agent, type AgentOptions } from './agent.ts'
 import type { AgentContext } from './context.ts'
-import { openServiceKey, type Home } from './home.ts'
+import type { Home } from './home.ts'
 import { createLedgerClient } from './ledger-client.ts'
 import { createRepositoryClient } from './repository-client.ts'
 
@@ -22,7 +22,9 @@ export interface OpenAgentOptions extends AgentOptions {
   readonly environment: Environment
   readonly store: Store
   readonly home: Home
-  /** Where the agent keeps its own key and its delegation. */
+  /** The agent's own 32-byte key. */
+  readonly secret: Bytes
+  /** Where the agent keeps its delegation. */
   readonly dir: string
   readonly ledgerUrl: string
   readonly repositoryUrl: string
@@ -39,7 +41,7 @@ export interface OpenedAgent extends Agent {
 export async function openAgent(options: OpenAgentOptions): Promise<OpenedAgent> {
   const { environment, store, home, dir, ledgerUrl, repositoryUrl, publicUrl, allowLoopback } = options
   const owner = await home.owner()
-  const signer = signerFrom(await openServiceKey(join(dir, 'key'), environment))
+  const signer = signerFrom(options.secret)
   const ledger = createLedgerClient({ environment, url: ledgerUrl })
   const repository = createRepositoryClient({ environment, url: repositoryUrl })
   const delegation =

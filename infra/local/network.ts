@@ -2,7 +2,7 @@
 import { access, constants, mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { pinAddress } from '../../agent/address-guard.ts'
-import { openHome, openServiceKey, type Home } from '../../agent/home.ts'
+import { openHome, type Home } from '../../agent/home.ts'
 import { openAgent, type OpenedAgent } from '../../agent/open.ts'
 import { pieceClientNode } from '../../agent/piece-client-node.ts'
 import { sendPieceNode } from '../../agent/piece-server-node.ts'
@@ -13,6 +13,7 @@ import type { Store } from '../../protocol/store.ts'
 import { createRepository } from '../../repository/repository.ts'
 import { systemResolve } from '../pinned-transport.ts'
 import { listen } from '../serve.ts'
+import { openServiceKey } from '../service-key.ts'
 import { openStore } from '../store/open.ts'
 
 /** What the local ledger gives every new account, in credits. */
@@ -79,7 +80,7 @@ async function startLedger({ environment, dir, port, stores, onFault }: NetworkO
   const ledger = createLedger({
     environment,
     store,
-    secret: await openServiceKey(join(dir, 'ledger', 'key'), environment),
+    secret: await openServiceKey(join(dir, 'ledger', 'key'), environment.random),
     origin: 'raincheck.local/ledger',
     policy: { unitPrice: 1n, faucet: FAUCET },
     onFault,
@@ -92,7 +93,10 @@ async function startLedger({ environment, dir, port, stores, onFault }: NetworkO
   })
 }
 
-async function startRepository({ environment, dir, port, stores, onFault }: NetworkOptions, onStop: OnStop): Promise<void> {
+async function startRepository(
+  { environment, dir, port, stores, onFault }: NetworkOptions,
+  onStop: OnStop,
+): Promise<void> {
   const store = await storeAt(join(dir, 'repository'), stores?.repository, onStop)
   const repository = createRepository({ environment, store, options: { allowLoopback: true }, onFault })
   const server = await listen({ fetch: repository.app.fetch, port: port + 2, hostname: HOST })
@@ -121,6 +125,7 @@ async function startResident(options: ResidentOptions): Promise<Resident> {
     environment,
     store: await storeAt(join(dir, 'agent'), undefined, onStop),
     home,
+    secret: await openServiceKey(join(dir, 'agent', 'key'), environment.random),
     dir: join(dir, 'agent'),
     ledgerUrl,
     repositoryUrl,

@@ -123,7 +123,8 @@ async function worth(ledger: LedgerClient, { agent }: Resident): Promise<bigint>
 /** A copy in a folder of its own: nothing that the neighbour has is touched, and FILE may change meanwhile. */
 async function placeCopy(file: string, files: string): Promise<string> {
   const source = resolve(file)
-  if (!(await stat(source).catch(() => undefined))) throw new Problem('not-found', `There is no file or folder ${source}.`)
+  if (!(await stat(source).catch(() => undefined)))
+    throw new Problem('not-found', `There is no file or folder ${source}.`)
   await mkdir(join(files, 'once'), { recursive: true })
   const target = join(await mkdtemp(join(files, 'once', '')), basename(source))
   await cp(source, target, { recursive: true, mode: constants.COPYFILE_FICLONE })
@@ -139,7 +140,10 @@ async function finished(
   let download = await you.ask<ProgressJson>('POST', '/v1/downloads', { source: infoHash })
   while (download.state !== 'done') {
     if (download.state === 'failed' || download.state === 'cancelled') {
-      throw new Problem('peer-failed', `The download ended as ${download.state}: ${download.reason ?? 'no reason given'}.`)
+      throw new Problem(
+        'peer-failed',
+        `The download ended as ${download.state}: ${download.reason ?? 'no reason given'}.`,
+      )
     }
     onProgress(download)
     await environment.clock.sleep(POLL_MS)
@@ -155,7 +159,12 @@ interface BalanceJson {
 }
 
 /** Waits until nothing of the download is open at the ledger. */
-async function settled(environment: Environment, _: LedgerClient, you: OwnerClient, neighbour: OwnerClient): Promise<void> {
+async function settled(
+  environment: Environment,
+  _: LedgerClient,
+  you: OwnerClient,
+  neighbour: OwnerClient,
+): Promise<void> {
   const deadlineMs = environment.clock.now() + SETTLED_WITHIN_MS
   for (;;) {
     const mine = await you.ask<BalanceJson>('GET', '/v1/balance')
@@ -166,7 +175,10 @@ async function settled(environment: Environment, _: LedgerClient, you: OwnerClie
   }
 }
 
-async function audited(environment: Environment, ledger: LedgerClient): Promise<Pick<OnceReport, 'checkpoint' | 'audit'>> {
+async function audited(
+  environment: Environment,
+  ledger: LedgerClient,
+): Promise<Pick<OnceReport, 'checkpoint' | 'audit'>> {
   const { mergeDelayMs } = await ledger.info()
   await environment.clock.sleep(0)
   void mergeDelayMs
