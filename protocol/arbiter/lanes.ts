@@ -1,0 +1,201 @@
+/** Commands on the credits of a declaration: declare freezes them, claim hands a lane to a payee, redeem earns. */
+import { sha256 } from '#primitives'
+import { equal, type Bytes } from '../bytes.ts'
+import { emptyBitfield, hasPiece, setPiece } from '../bitfield.ts'
+import { checkLane, parseCommitment, type Commitment } from '../commitment.ts'
+import { parseDeclaration, priceOf, type Declaration } from '../declaration.ts'
+import { spend } from '../delegation.ts'
+import { limits } from '../limits.ts'
+import { segmentsOf, verifyLink } from '../payword.ts'
+import { Problem } from '../problem.ts'
+import { parseClaim, parseRedemption, type Redemption } from '../settlement.ts'
+import { envelopeToJson, type Envelope } from '../signed.ts'
+import { requireAgent, requireSide, requireSpender } from './authority.ts'
+import {
+  grants,
+  keys,
+  laneIds,
+  lanes,
+  marks,
+  policies,
+  readKnown,
+  reserves,
+  write,
+  type Lane,
+  type Movement,
+  type Reserve,
+} from './items.ts'
+import { move, once, type Step } from './step.ts'
+import type { View } from './view.ts'
+
+export function declare(envelope: Envelope): Step {
+  const declaration = parseDeclaration(envelope)
+  const { id, payer, segment, units, unitPrice } = declaration
+  return once(id, async (view, nowMs) => {
+    await checkTerms(view, declaration, nowMs)
+    const agent = await charge(view, declaration, nowMs)
+    const bits = emptyBitfield(segmentsOf({ segment, units }))
+    const reserve = {
+      ...(agent && { agent }),
+      envelope: { ...envelope },
+      open: 0,
+      starts: bits,
+      taken: bits,
+      unclaimed: units,
+      unitPrice,
+    }
+    write(view, reserves, keys.declaration(id), reserve)
+    write(view, marks, keys.declarations(payer, id), {})
+    const price = priceOf(declaration)
+    return [move(payer, { available: -price, frozen: price })]
+  })
+}
+
+async function checkTerms(view: View, { expires, ledger }: Declaration, nowMs: number): Promise<void> {
+  const policy = await readKnown(view, policies, keys.policy, 'policy')
+  if (!equal(ledger, sha256(policy.key))) throw new Problem('bad-request', 'The declaration is for another ledger.')
+  if (expires <= nowMs) throw new Problem('expired', 'The declaration has expired.')
+  if (expires > nowMs + limits.declarationMs) {
+    throw new Problem('bad-request', `A declaration expires within ${limits.declarationMs} ms.`)
+  }
+}
+
+/** Counts the price against the agent's caps. @returns the agent's key; undefined when the owner signed */
+async function charge(view: View, declaration: Declaration, nowMs: number): Promise<Bytes | undefined> {
+  const { key, payer } = declaration
+  const grant = await requireSide(view, payer, key, 'unknown-key')
+  if (!grant) return undefined
+  const usage = { ...spend(grant, grant.usage, priceOf(declaration), undefined, nowMs) }
+  write(view, grants, keys.delegation(payer, key), { ...grant, usage })
+  return key
+}
+
+export function claim(commitmentEnvelope: Envelope, claimEnvelope: Envelope): Step {
+  const commitment = parseCommitment(commitmentEnvelope)
+  const { commitment: claimed, key: claimer, payee } = parseClaim(claimEnvelope)
+  if (!equal(claimed, commitment.id)) throw new Problem('bad-request', 'The claim is for another commitment.')
+  if (!equal(payee, commitment.payee)) throw new Problem('not-payee', 'The commitment is to another payee.')
+  return once(commitment.id, async (view, nowMs) => {
+    const place = keys.declaration(commitment.declaration)
+    const reserve = await readKnown(view, reserves, place, 'declaration')
+    const declaration = parseDeclaration(reserve.envelope)
+    checkLane(commitment, declaration)
+    await requireSpender(view, declaration.payer, commitment.key, payee, nowMs)
+    await requireAgent(view, payee, claimer, 'not-payee', nowMs)
+    await checkFree(view, reserve, commitment)
+    checkOpen(reserve, declaration, commitment.cap, nowMs)
+    write(view, reserves, place, withLane(reserve, commitment))
+    const lane = laneOf(declaration, reserve, commitment, commitmentEnvelope, claimer)
+    write(view, lanes, keys.lane(commitment.id), lane)
+    write(view, laneIds, keys.segments(declaration.id, lane.first), { lane: commitment.id })
+    write(view, marks, keys.lanes(payee, commitment.id), {})
+    return [move(declaration.payer), move(payee)]
+  })
+}
+
+/** @throws Problem `lane-taken` with the commitment that came first: two of one payer for the same segment */
+async function checkFree(
+  view: View,
+  { starts, taken }: Reserve,
+  { declaration, first, segments }: Commitment,
+): Promise<void> {
+  const end = first + segments
+  let segment = first
+  while (segment < end && !hasPiece(taken, segment)) segment++
+  if (segment === end) return
+  while (!hasPiece(starts, segment)) segment--
+  const { lane } = await readKnown(view, laneIds, keys.segments(declaration, segment), 'segment')
+  const { commitment } = await readKnown(view, lanes, keys.lane(lane), 'lane')
+  throw new Problem('lane-taken', 'Another commitment to these segments was claimed first.', {
+    commitment: envelopeToJson(commitment),
+  })
+}
+
+function checkOpen({ closed, unclaimed }: Reserve, { expires }: Declaration, cap: number, nowMs: number): void {
+  if (closed !== undefined) throw new Problem('closed', 'The payer has released the declaration.')
+  if (nowMs >= expires) throw new Problem('expired', 'The declaration has expired.')
+  if (cap > unclaimed) throw new Problem('funds-insufficient', `The declaration has ${unclaimed} units left.`)
+}
+
+function withLane(reserve: Reserve, { cap, first, segments }: Commitment): Reserve {
+  const [starts, taken] = [reserve.starts.slice(), reserve.taken.slice()]
+  setPiece(starts, first)
+  for (let i = 0; i < segments; i++) setPiece(taken, first + i)
+  return { ...reserve, open: reserve.open + 1, starts, taken, unclaimed: reserve.unclaimed - cap }
+}
+
+const laneOf = (
+  { disputeWindow, expires, payer, segment, tickRoot, unitPrice, units }: Declaration,
+  { agent }: Reserve,
+  { cap, declaration, first, mode, payee }: Commitment,
+  commitment: Envelope,
+  claimer: Bytes,
+): Lane => ({
+  ...(agent && { agent }),
+  cap,
+  claimer,
+  commitment: { ...commitment },
+  declaration,
+  disputeWindow,
+  expires,
+  first,
+  mode,
+  payee,
+  payer,
+  redeemed: 0,
+  segment,
+  tickRoot,
+  unitPrice,
+  units,
+})
+
+/** Reads and writes the lane alone: the lane remembers the answer itself, that of its latest redemption. */
+export function redeem(envelope: Envelope): Step {
+  const redemption = parseRedemption(envelope)
+  const known = (view: View) => readKnown(view, lanes, keys.lane(redemption.lane), 'lane')
+  return {
+    async repeated(view) {
+      const lane = await known(view)
+      if (!lane.last || !equal(lane.last.id, redemption.id)) return undefined
+      return { entry: lane.last.entry, moves: earn(lane, lane.last.amount), time: lane.last.time }
+    },
+    async apply(view, nowMs) {
+      const lane = await known(view)
+      await checkRedeemer(view, lane, redemption, nowMs)
+      checkTick(lane, redemption, nowMs)
+      const amount = BigInt(redemption.unit - lane.redeemed) * lane.unitPrice
+      write(view, lanes, keys.lane(redemption.lane), { ...lane, redeemed: redemption.unit })
+      return earn(lane, amount)
+    },
+    async remember(view, { entry, moves, time }) {
+      const lane = await known(view)
+      const amount = moves.reduce((sum, { earned }) => sum + earned, 0n)
+      write(view, lanes, keys.lane(redemption.lane), { ...lane, last: { amount, entry, id: redemption.id, time } })
+    },
+  }
+}
+
+const earn = ({ payee, payer }: Lane, amount: bigint): Movement[] => [
+  move(payer, { frozen: -amount }),
+  move(payee, { earned: amount }),
+]
+
+async function checkRedeemer(
+  view: View,
+  { claimer, payee }: Lane,
+  redemption: Redemption,
+  nowMs: number,
+): Promise<void> {
+  if (!equal(redemption.payee, payee)) throw new Problem('not-payee', 'The lane belongs to another payee.')
+  if (!equal(redemption.key, claimer)) await requireAgent(view, payee, redemption.key, 'not-payee', nowMs)
+}
+
+function checkTick(lane: Lane, { link, proof, unit }: Redemption, nowMs: number): void {
+  if (lane.closed !== undefined) throw new Problem('closed', 'The lane is closed.')
+  if (nowMs >= lane.expires) throw new Problem('expired', 'The lane has expired.')
+  if (unit <= lane.redeemed) {
+    throw new Problem('tick-replayed', `The lane is redeemed up to unit ${lane.redeemed}.`, { redeemed: lane.redeemed })
+  }
+  if (unit > lane.cap) throw new Problem('tick-invalid', `The lane ends with unit ${lane.cap}.`)
+  verifyLink(lane.tickRoot, lane, lane, unit, link, proof)
+}

@@ -1,0 +1,99 @@
+/** What was frozen and not spent goes back: a lane's remainder, or what no lane of a declaration has claimed. */
+import { equal, type Bytes } from '../bytes.ts'
+import { parseDeclaration } from '../declaration.ts'
+import { giveBack } from '../delegation.ts'
+import { Problem } from '../problem.ts'
+import { parseRelease, type Release } from '../settlement.ts'
+import type { Envelope } from '../signed.ts'
+import { requireAgent } from './authority.ts'
+import {
+  grants,
+  heldBy,
+  keys,
+  lanes,
+  read,
+  readKnown,
+  reserves,
+  unclaimedIn,
+  write,
+  type Lane,
+  type Movement,
+  type Reserve,
+} from './items.ts'
+import { move, once, type Step } from './step.ts'
+import type { View } from './view.ts'
+
+export function release(envelope: Envelope): Step {
+  const order = parseRelease(envelope)
+  const { lane } = order
+  return once(order.id, (view, nowMs) =>
+    lane ? releaseLane(view, order, lane, nowMs) : releaseUnclaimed(view, order, nowMs),
+  )
+}
+
+/** By the payee whenever it likes: it gives up what is not redeemed. By the payer once nobody can redeem or dispute any more. */
+async function releaseLane(view: View, order: Release, id: Bytes, nowMs: number): Promise<readonly Movement[]> {
+  const lane = await readKnown(view, lanes, keys.lane(id), 'lane')
+  if (!equal(lane.declaration, order.declaration))
+    throw new Problem('bad-request', 'The lane belongs to another declaration.')
+  await checkSide(view, lane, order, nowMs)
+  if (lane.closed !== undefined) throw new Problem('closed', 'The lane is closed.')
+  checkDue(lane, order, nowMs)
+  write(view, lanes, keys.lane(id), { ...lane, closed: nowMs })
+  await view.delete(keys.lanes(lane.payee, id))
+  const reserve = await readKnown(view, reserves, keys.declaration(order.declaration), 'declaration')
+  await settle(view, order.declaration, lane.payer, { ...reserve, open: reserve.open - 1 })
+  const { earned, frozen } = heldBy(lane)
+  await returnToAgent(view, lane.payer, lane.agent, frozen, nowMs)
+  return [
+    move(lane.payer, { available: frozen, frozen: -frozen }),
+    move(lane.payee, { available: earned, earned: -earned }),
+  ]
+}
+
+async function checkSide(view: View, { payee, payer }: Lane, { by, key }: Release, nowMs: number): Promise<void> {
+  if (equal(by, payee)) await requireAgent(view, payee, key, 'not-payee', nowMs)
+  else if (equal(by, payer)) await requireAgent(view, payer, key, 'not-payer', nowMs)
+  else throw new Problem('not-payee', 'Only the two sides of a lane release it.')
+}
+
+function checkDue({ disputeWindow, expires, payee }: Lane, { by }: Release, nowMs: number): void {
+  const dueMs = expires + disputeWindow
+  if (!equal(by, payee) && nowMs < dueMs) {
+    throw new Problem('not-expired', 'The payer releases a lane when its dispute window is over.', { dueMs })
+  }
+}
+
+async function releaseUnclaimed(
+  view: View,
+  { by, declaration: id, key }: Release,
+  nowMs: number,
+): Promise<readonly Movement[]> {
+  const reserve = await readKnown(view, reserves, keys.declaration(id), 'declaration')
+  const { payer } = parseDeclaration(reserve.envelope)
+  if (!equal(by, payer)) throw new Problem('not-payer', 'Only the payer releases a declaration.')
+  await requireAgent(view, payer, key, 'not-payer', nowMs)
+  if (reserve.closed !== undefined) throw new Problem('closed', 'The declaration is released.')
+  const rest = unclaimedIn(reserve)
+  await settle(view, id, payer, { ...reserve, closed: nowMs, unclaimed: 0 })
+  await returnToAgent(view, payer, reserve.agent, rest, nowMs)
+  return [move(payer, { available: rest, frozen: -rest })]
+}
+
+/** A declaration that is released and has no open lane holds nothing any more: it leaves the payer's list. */
+async function settle(view: View, id: Bytes, payer: Bytes, reserve: Reserve): Promise<void> {
+  write(view, reserves, keys.declaration(id), reserve)
+  if (reserve.closed !== undefined && reserve.open === 0) await view.delete(keys.declarations(payer, id))
+}
+
+async function returnToAgent(
+  view: View,
+  payer: Bytes,
+  agent: Bytes | undefined,
+  amount: bigint,
+  nowMs: number,
+): Promise<void> {
+  const place = agent && keys.delegation(payer, agent)
+  const grant = place && (await read(view, grants, place))
+  if (grant) write(view, grants, place, { ...grant, usage: { ...giveBack(grant.usage, amount, nowMs) } })
+}

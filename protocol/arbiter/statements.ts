@@ -1,0 +1,29 @@
+/** What the ledger states of itself: its policy, as the first entry, and from time to time what its log leads to. */
+import type { Bencode } from '../encoding.ts'
+import { Problem } from '../problem.ts'
+import { checkKey } from '../signature.ts'
+import { attestations, keys, policies, read, readAttestation, readPolicy, write } from './items.ts'
+import { stated, type Step } from './step.ts'
+
+export function setPolicy(data: Bencode | undefined): Step {
+  const policy = readPolicy(data ?? {})
+  checkKey(policy.key)
+  return stated(async (view) => {
+    if (await view.get(keys.policy)) throw new Problem('conflict', 'The policy is set already.')
+    write(view, policies, keys.policy, policy)
+    return []
+  })
+}
+
+/** Root and sums can only be checked by a replay; here, that nothing is made or lost and that attestations go forward. */
+export function attest(data: Bencode | undefined): Step {
+  const attestation = readAttestation(data ?? {})
+  const { available, earned, frozen, issued } = attestation
+  if (available + earned + frozen !== issued) throw new Problem('conflict', 'The sums are not what was issued.')
+  return stated(async (view) => {
+    const last = await read(view, attestations, keys.attested)
+    if (last && attestation.size <= last.size) throw new Problem('conflict', `The log is attested up to ${last.size}.`)
+    write(view, attestations, keys.attested, attestation)
+    return []
+  })
+}
