@@ -1,0 +1,128 @@
+/**
+ * What an account holds, from the items themselves: what it can spend, what its open declarations and lanes still
+ * hold of it, what lanes to it have earned. Exact at one moment: the items are read until nothing changed between two
+ * readings, so what is added up was there all at once.
+ */
+import { fromHex, type Bytes } from '../protocol/bytes.ts'
+import {
+  accounts,
+  heldBy,
+  identities,
+  keys,
+  laneIds,
+  lanes,
+  reserves,
+  unclaimedIn,
+  type Family,
+  type Movement,
+} from '../protocol/arbiter/items.ts'
+import type { Key } from '../protocol/arbiter/view.ts'
+import { limits } from '../protocol/limits.ts'
+import { Problem } from '../protocol/problem.ts'
+import type { Item, Store } from '../protocol/store.ts'
+import { load, unstamp } from './accept.ts'
+
+export interface Balance {
+  readonly id: Bytes
+  /** Those that speak for it, the highest priority first. */
+  readonly keys: readonly Bytes[]
+  readonly available: bigint
+  readonly frozen: bigint
+  readonly earned: bigint
+  /** Its declarations that are not settled yet. */
+  readonly declarations: readonly Bytes[]
+  /** The open lanes to it. */
+  readonly lanes: readonly Bytes[]
+}
+
+const PAGE = 500
+
+/** A reading of several items, which remembers each one's version. */
+interface Reading {
+  get<T>(family: Family<T>, key: Key): Promise<T | undefined>
+  list(pk: string): Promise<readonly Item[]>
+  /** Equal for two readings of the same items in the same versions. */
+  trace(): string
+}
+
+function startReading(store: Store): Reading {
+  const seen: string[] = []
+  return {
+    async get(family, key) {
+      const item = await load(store, key)
+      seen.push(`${key.pk} ${key.sk} ${item?.version}`)
+      return item && family.decode(item.body)
+    },
+    async list(pk) {
+      const items = await listAll(store, pk)
+      seen.push(...items.map(({ sk, version }) => `${pk} ${sk} ${version}`))
+      return items
+    },
+    trace: () => seen.join('\n'),
+  }
+}
+
+async function listAll(store: Store, pk: string): Promise<Item[]> {
+  const items: Item[] = []
+  let page: readonly Item[]
+  do {
+    const after = items.at(-1)?.sk
+    page = await store.list(pk, { limit: PAGE, ...(after !== undefined && { after }) })
+    items.push(...page)
+  } while (page.length === PAGE)
+  return items
+}
+
+/** @throws Problem `not-found` | `conflict` when it changes faster than it can be read */
+export async function readBalance(store: Store, id: Bytes): Promise<Balance> {
+  let before: string | undefined
+  for (let tries = 0; tries < limits.writeAttempts; tries++) {
+    const reading = startReading(store)
+    const balance = await addUp(reading, id)
+    if (reading.trace() === before) return balance
+    before = reading.trace()
+  }
+  throw new Problem('conflict', 'The account changes faster than it can be read. Try again.')
+}
+
+async function addUp(reading: Reading, id: Bytes): Promise<Balance> {
+  const account = await reading.get(accounts, keys.account(id))
+  const identity = await reading.get(identities, keys.identity(id))
+  if (!account || !identity) throw new Problem('not-found', 'The account is not known here.')
+  const declarations = await idsIn(reading, keys.declarations(id, id).pk)
+  const incoming = await idsIn(reading, keys.lanes(id, id).pk)
+  return {
+    id,
+    keys: identity.keys,
+    available: account.available,
+    frozen: await sumOver(declarations, (declaration) => frozenIn(reading, declaration)),
+    earned: await sumOver(incoming, async (lane) => (await heldOn(reading, lane)).earned),
+    declarations,
+    lanes: incoming,
+  }
+}
+
+const idsIn = async (reading: Reading, pk: string): Promise<Bytes[]> =>
+  (await reading.list(pk)).map(({ sk }) => fromHex(sk))
+
+/** What no lane has claimed, and what its open lanes have not redeemed. */
+async function frozenIn(reading: Reading, declaration: Bytes): Promise<bigint> {
+  const reserve = await reading.get(reserves, keys.declaration(declaration))
+  const claimed = await reading.list(keys.segments(declaration, 0).pk)
+  const inLanes = await sumOver(claimed, async (item) => {
+    const { lane } = laneIds.decode(unstamp(item).body)
+    return (await heldOn(reading, lane)).frozen
+  })
+  return inLanes + (reserve ? unclaimedIn(reserve) : 0n)
+}
+
+async function heldOn(reading: Reading, id: Bytes): Promise<Pick<Movement, 'frozen' | 'earned'>> {
+  const lane = await reading.get(lanes, keys.lane(id))
+  return lane ? heldBy(lane) : { frozen: 0n, earned: 0n }
+}
+
+async function sumOver<T>(values: readonly T[], amount: (value: T) => Promise<bigint>): Promise<bigint> {
+  let sum = 0n
+  for (const value of values) sum += await amount(value)
+  return sum
+}

@@ -1,0 +1,50 @@
+/** The world of one ledger, handed to its modules. */
+import { sha256 } from '#primitives'
+import { formatVerifierKey, noteKey } from '../protocol/checkpoint.ts'
+import type { Bytes } from '../protocol/bytes.ts'
+import type { Policy } from '../protocol/arbiter/items.ts'
+import type { Environment } from '../protocol/environment.ts'
+import { limits } from '../protocol/limits.ts'
+import { signerFrom, type Signer } from '../protocol/signed.ts'
+import type { Store } from '../protocol/store.ts'
+
+export interface LedgerContext {
+  readonly environment: Environment
+  readonly store: Store
+  readonly signer: Signer
+  /** SHA-256 of the checkpoint key, 32 bytes. */
+  readonly id: Bytes
+  /** The name of the log in its checkpoints (C2SP tlog-checkpoint). */
+  readonly origin: string
+  /** The checkpoint key as C2SP signed-note publishes it. */
+  readonly verifierKey: string
+  readonly policy: Policy
+  readonly onFault: (error: unknown) => void
+}
+
+export interface LedgerOptions {
+  readonly environment: Environment
+  readonly store: Store
+  /** 32 bytes: signs checkpoints and receipts. */
+  readonly secret: Bytes
+  readonly origin: string
+  /** For a new log; an old one keeps the policy of its first entry. */
+  readonly policy: Pick<Policy, 'faucet' | 'unitPrice'>
+  /** Told of faults of ours, and of what the loops in the background will try again. */
+  readonly onFault?: (error: unknown) => void
+}
+
+/** @throws Problem `bad-encoding` for an origin that cannot name a key */
+export function createContext({ environment, store, secret, origin, policy, onFault }: LedgerOptions): LedgerContext {
+  const signer = signerFrom(secret)
+  return {
+    environment,
+    store,
+    signer,
+    id: sha256(signer.key),
+    origin,
+    verifierKey: formatVerifierKey(noteKey(origin, signer.key)),
+    policy: { faucet: policy.faucet, key: signer.key, mergeDelay: limits.mergeDelayMs, unitPrice: policy.unitPrice },
+    onFault: onFault ?? (() => {}),
+  }
+}

@@ -1,0 +1,70 @@
+/** A ledger: its HTTP side and its work in the background, over a store. */
+import type { OpenAPIHono } from '@hono/zod-openapi'
+import { createAccept } from './accept.ts'
+import { createApp } from './app.ts'
+import { openBooks } from './books.ts'
+import { createContext, type LedgerOptions } from './context.ts'
+import { createLoop } from './loop.ts'
+import { createNotary } from './notary.ts'
+import { sequence } from './sequencer.ts'
+import { createTurn } from './turn.ts'
+
+export type { LedgerOptions } from './context.ts'
+
+export interface Ledger {
+  /** Answers also when nothing runs in the background: what it accepts then waits to be sequenced. */
+  readonly app: OpenAPIHono
+  /** Opens the log, then sequences and attests it by itself. @throws Problem `conflict` when the log has another key, `store-unavailable` */
+  start(): Promise<void>
+  /** Lets the work under way end. What waits is sequenced after the next start. */
+  stop(): Promise<void>
+  /** Appends to the log all that waits. @returns how many entries */
+  sequence(): Promise<number>
+  /** Puts an attestation of the whole log in it, unless nothing came since the last. */
+  attest(): Promise<void>
+}
+
+/** How long an entry may wait when the wake-up for it was lost, with another process for example: well within the merge delay. */
+const SEQUENCER_PAUSE_MS = 1000
+const NOTARY_PAUSE_MS = 1000
+
+export function createLedger(options: LedgerOptions): Ledger {
+  const context = createContext(options)
+  const { clock } = context.environment
+  const inTurn = createTurn()
+  const appendWaiting = () => inTurn(() => sequence(context))
+  const accept = createAccept(context.environment, context.store, () => sequencer.wake())
+  const books = openBooks(context, accept, appendWaiting)
+  const notary = createNotary(context, accept)
+  const { onFault } = context
+
+  const follower = createLoop({ clock, pauseMs: NOTARY_PAUSE_MS, work: () => notary.follow(), onFault })
+  const sequencer = createLoop({
+    clock,
+    pauseMs: SEQUENCER_PAUSE_MS,
+    work: async () => void (await appendWaiting()),
+    onFault,
+  })
+
+  return {
+    app: createApp(books),
+    async start() {
+      await books.policy()
+      sequencer.start()
+      follower.start()
+    },
+    async stop() {
+      await Promise.all([follower.stop(), sequencer.stop()])
+    },
+    sequence: async () => {
+      await books.policy()
+      return appendWaiting()
+    },
+    async attest() {
+      await books.policy()
+      await appendWaiting()
+      await notary.attest()
+      await appendWaiting()
+    },
+  }
+}

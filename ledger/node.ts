@@ -1,0 +1,38 @@
+/**
+ * Entry point of the ledger on Node (`npm run ledger`). LEDGER_STORE names the store and LEDGER_KEY_FILE a file with the
+ * 32-byte key in hex, made when it is not there; LEDGER_ORIGIN names the log. PORT, HOST, LEDGER_FAUCET and
+ * LEDGER_UNIT_PRICE have defaults; the last two count for a new log only.
+ */
+import { realEnvironment } from '../infra/environment.ts'
+import { listen } from '../infra/serve.ts'
+import { openServiceKey } from '../infra/service-key.ts'
+import { SettingError, settings, untilTerminated } from '../infra/service-process.ts'
+import { openStore } from '../infra/store/open.ts'
+import { createLedger } from './ledger.ts'
+
+await untilTerminated('ledger', async (report) => {
+  const set = settings(process.env)
+  const environment = realEnvironment()
+  const secret = await openServiceKey(set.required('LEDGER_KEY_FILE'), environment.random)
+  const faucet = credits('LEDGER_FAUCET', set.optional('LEDGER_FAUCET', '0'))
+  const unitPrice = credits('LEDGER_UNIT_PRICE', set.optional('LEDGER_UNIT_PRICE', '1'))
+  const store = openStore(set.required('LEDGER_STORE'))
+  const origin = set.required('LEDGER_ORIGIN')
+  const ledger = createLedger({ environment, store, secret, origin, policy: { faucet, unitPrice }, onFault: report })
+  await ledger.start()
+  const [port, hostname] = [Number(set.optional('PORT', '8403')), set.optional('HOST', '127.0.0.1')]
+  const server = await listen({ fetch: ledger.app.fetch, port, hostname })
+  return {
+    url: `http://${hostname}:${server.port}`,
+    async stop() {
+      await server.close()
+      await ledger.stop()
+      store.close()
+    },
+  }
+})
+
+function credits(name: string, text: string): bigint {
+  if (!/^[0-9]{1,18}$/.test(text)) throw new SettingError(`${name} is a whole number of credits`)
+  return BigInt(text)
+}

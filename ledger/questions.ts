@@ -1,0 +1,260 @@
+/** The endpoints that tell the state of the books. */
+import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi'
+import { fromHex, toBase64url, toHex } from '../protocol/bytes.ts'
+import { LANE_MODES } from '../protocol/commitment.ts'
+import { parseDeclaration } from '../protocol/declaration.ts'
+import { entryHash } from '../protocol/entry.ts'
+import { accounts, keys, lanes, readKnown, reserves, type Lane } from '../protocol/arbiter/items.ts'
+import { problemReply, wire } from '../protocol/service.ts'
+import { envelopeToJson } from '../protocol/signed.ts'
+import { networkOf } from '../protocol/x402.ts'
+import { viewOf } from './accept.ts'
+import { readBalance } from './balances.ts'
+import type { Books } from './books.ts'
+import { readProven } from './log.ts'
+import { readStatement, type StatementRow } from './statement.ts'
+
+const ROWS_MAX = 1000
+const ROWS_DEFAULT = 100
+
+const count = z.int().min(0)
+const difference = z
+  .string()
+  .regex(/^(0|-?[1-9][0-9]{0,18})$/)
+  .openapi({ example: '-16' })
+const decimal = z
+  .string()
+  .regex(/^(0|[1-9][0-9]{0,14})$/)
+  .transform(Number)
+  .openapi({ type: 'integer' })
+const byId = z.object({ id: wire.id })
+
+const ok = <T extends z.ZodType>(description: string, schema: T) => ({
+  200: { description, content: { 'application/json': { schema } } },
+  default: problemReply,
+})
+
+const ledgerRoute = createRoute({
+  method: 'get',
+  path: '/v1/ledger',
+  summary: 'Who this ledger is and what its policy says',
+  responses: ok(
+    'The ledger',
+    z.object({
+      id: wire.id,
+      origin: z
+        .string()
+        .openapi({ description: 'Names the log in its checkpoints', example: 'raincheck.local/ledger' }),
+      key: wire.id.openapi({ description: 'ed25519 public key of checkpoints and receipts; the id is its SHA-256' }),
+      vkey: z.string().openapi({ description: 'The key as C2SP signed-note writes it' }),
+      network: z.string().openapi({ description: 'The network of x402 offers that this ledger settles' }),
+      unitPrice: wire.money,
+      faucet: wire.money,
+      mergeDelayMs: count,
+    }),
+  ),
+})
+
+const accountRoute = createRoute({
+  method: 'get',
+  path: '/v1/accounts/{id}',
+  summary: 'What an account holds at this moment',
+  request: { params: byId },
+  responses: ok(
+    'The account',
+    z.object({
+      id: wire.id,
+      keys: z.array(wire.id),
+      available: wire.money,
+      frozen: wire.money,
+      earned: wire.money,
+      declarations: z.array(wire.id).openapi({ description: 'Its declarations that are not settled' }),
+      lanes: z.array(wire.id).openapi({ description: 'The open lanes to it' }),
+    }),
+  ),
+})
+
+const statementRoute = createRoute({
+  method: 'get',
+  path: '/v1/accounts/{id}/entries',
+  summary: 'The log’s entries on an account, the oldest first, with what each moved',
+  request: {
+    params: byId,
+    query: z.strictObject({
+      after: decimal.optional().openapi({ description: 'Only entries after this index' }),
+      limit: decimal.optional().openapi({ description: `1 to ${ROWS_MAX}, ${ROWS_DEFAULT} unless given` }),
+    }),
+  },
+  responses: ok(
+    'The entries',
+    z.object({
+      entries: z.array(
+        z.object({
+          index: count,
+          kind: z.string(),
+          time: wire.time,
+          entry: wire.id.openapi({ description: 'The leaf hash' }),
+          available: difference,
+          frozen: difference,
+          earned: difference,
+        }),
+      ),
+    }),
+  ),
+})
+
+const declarationRoute = createRoute({
+  method: 'get',
+  path: '/v1/declarations/{id}',
+  summary: 'A declaration and what of it is not in a lane',
+  request: { params: byId },
+  responses: ok(
+    'The declaration',
+    z.object({
+      id: wire.id,
+      declaration: wire.envelope,
+      payer: wire.id,
+      unclaimed: count.openapi({ description: 'Units' }),
+      openLanes: count,
+      closed: z.boolean(),
+    }),
+  ),
+})
+
+const laneRoute = createRoute({
+  method: 'get',
+  path: '/v1/lanes/{id}',
+  summary: 'A lane and how far it is redeemed',
+  request: { params: byId },
+  responses: ok(
+    'The lane',
+    z.object({
+      id: wire.id,
+      declaration: wire.id,
+      commitment: wire.envelope,
+      payer: wire.id,
+      payee: wire.id,
+      mode: z.enum(LANE_MODES),
+      first: count,
+      cap: count.openapi({ description: 'Units' }),
+      redeemed: count.openapi({ description: 'Units' }),
+      unitPrice: wire.money,
+      expires: wire.time,
+      disputeWindow: count.openapi({ description: 'Milliseconds' }),
+      closed: z.boolean(),
+    }),
+  ),
+})
+
+const entryRoute = createRoute({
+  method: 'get',
+  path: '/v1/entries/{index}',
+  summary: 'An entry of the log and the proof that it is in it',
+  request: { params: z.object({ index: decimal }) },
+  responses: ok(
+    'The entry',
+    z.object({
+      index: count,
+      entry: wire.base64url,
+      hash: wire.id,
+      size: count.openapi({ description: 'Size of the tree that the proof is for' }),
+      proof: z.array(wire.id),
+    }),
+  ),
+})
+
+export function addQuestions(app: OpenAPIHono, books: Books): void {
+  const { store } = books.context
+  addLedger(app, books)
+  app.openapi(accountRoute, async (c) => {
+    const balance = await readBalance(store, fromHex(c.req.valid('param').id))
+    const money = { available: `${balance.available}`, frozen: `${balance.frozen}`, earned: `${balance.earned}` }
+    const { declarations, id, keys: signers, lanes: incoming } = balance
+    return c.json(
+      {
+        ...money,
+        id: toHex(id),
+        keys: signers.map(toHex),
+        declarations: declarations.map(toHex),
+        lanes: incoming.map(toHex),
+      },
+      200,
+    )
+  })
+  app.openapi(statementRoute, async (c) => {
+    const id = fromHex(c.req.valid('param').id)
+    const { after = -1, limit = ROWS_DEFAULT } = c.req.valid('query')
+    await readKnown(viewOf(store), accounts, keys.account(id), 'account')
+    const rows = await readStatement(store, id, after + 1, Math.min(Math.max(limit, 1), ROWS_MAX))
+    return c.json({ entries: rows.map(rowToJson) }, 200)
+  })
+  app.openapi(declarationRoute, async (c) => {
+    const { id } = c.req.valid('param')
+    const reserve = await readKnown(viewOf(store), reserves, keys.declaration(fromHex(id)), 'declaration')
+    const { closed, envelope, open, unclaimed } = reserve
+    const payer = toHex(parseDeclaration(envelope).payer)
+    return c.json(
+      { id, declaration: envelopeToJson(envelope), payer, unclaimed, openLanes: open, closed: closed !== undefined },
+      200,
+    )
+  })
+  app.openapi(laneRoute, async (c) => {
+    const { id } = c.req.valid('param')
+    const lane = await readKnown(viewOf(store), lanes, keys.lane(fromHex(id)), 'lane')
+    return c.json(laneToJson(id, lane), 200)
+  })
+  app.openapi(entryRoute, async (c) => {
+    const at = c.req.valid('param').index
+    const { bytes, proof, size } = await readProven(store, at)
+    return c.json(
+      { index: at, entry: toBase64url(bytes), hash: toHex(entryHash(bytes)), size, proof: proof.map(toHex) },
+      200,
+    )
+  })
+}
+
+function addLedger(app: OpenAPIHono, { context, policy }: Books): void {
+  app.openapi(ledgerRoute, async (c) => {
+    const { faucet, mergeDelay, unitPrice } = await policy()
+    const { id, origin, signer, verifierKey } = context
+    return c.json(
+      {
+        id: toHex(id),
+        origin,
+        key: toHex(signer.key),
+        vkey: verifierKey,
+        network: networkOf(id),
+        unitPrice: String(unitPrice),
+        faucet: String(faucet),
+        mergeDelayMs: mergeDelay,
+      },
+      200,
+    )
+  })
+}
+
+const rowToJson = ({ available, earned, entry, frozen, index: at, kind, time }: StatementRow) => ({
+  index: at,
+  kind,
+  time,
+  entry: toHex(entry),
+  available: String(available),
+  frozen: String(frozen),
+  earned: String(earned),
+})
+
+const laneToJson = (id: string, lane: Lane) => ({
+  id,
+  declaration: toHex(lane.declaration),
+  commitment: envelopeToJson(lane.commitment),
+  payer: toHex(lane.payer),
+  payee: toHex(lane.payee),
+  mode: lane.mode,
+  first: lane.first,
+  cap: lane.cap,
+  redeemed: lane.redeemed,
+  unitPrice: String(lane.unitPrice),
+  expires: lane.expires,
+  disputeWindow: lane.disputeWindow,
+  closed: lane.closed !== undefined,
+})

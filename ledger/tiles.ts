@@ -1,0 +1,55 @@
+/** The log as anyone may mirror and audit it: C2SP tlog-tiles over HTTP. */
+import type { OpenAPIHono } from '@hono/zod-openapi'
+import { z } from '@hono/zod-openapi'
+import { limits } from '../protocol/limits.ts'
+import { problemReply } from '../protocol/service.ts'
+import { parseTilePath } from '../protocol/tile.ts'
+import type { Books } from './books.ts'
+import { readHead, readLogTile } from './log.ts'
+
+const FOREVER = 'public, max-age=31536000, immutable'
+/** A checkpoint is old as soon as the next is signed. */
+const REVALIDATE = 'no-cache'
+/** The log outgrows a partial tile, which stays true all the same. */
+const A_WHILE = 'public, max-age=3600'
+
+export function addTiles(app: OpenAPIHono, { context: { store }, policy }: Books): void {
+  describe(app)
+  app.get('/checkpoint', async (c) => {
+    await policy()
+    const { note } = await readHead(store)
+    return c.text(note, 200, { 'cache-control': REVALIDATE })
+  })
+  app.get('/tile/*', async (c) => {
+    const tile = parseTilePath(c.req.path.slice(1))
+    const bytes = await readLogTile(store, tile)
+    const isFull = tile.width === limits.entriesPerTile
+    return c.body(bytes, 200, {
+      'content-type': 'application/octet-stream',
+      'cache-control': isFull ? FOREVER : A_WHILE,
+    })
+  })
+}
+
+/** Of a tile's index, OpenAPI has no way to say that its digits come in groups with slashes between them. */
+function describe(app: OpenAPIHono): void {
+  const octets = { 'application/octet-stream': { schema: z.string().openapi({ format: 'binary' }) } }
+  app.openAPIRegistry.registerPath({
+    method: 'get',
+    path: '/checkpoint',
+    summary: 'The latest checkpoint, a signed note (C2SP tlog-checkpoint)',
+    responses: {
+      200: { description: 'The note', content: { 'text/plain': { schema: z.string() } } },
+      default: problemReply,
+    },
+  })
+  app.openAPIRegistry.registerPath({
+    method: 'get',
+    path: '/tile/{level}/{index}',
+    summary: 'A tile of hashes, or with level "entries" a bundle of entries (C2SP tlog-tiles)',
+    description:
+      'The index in groups of three digits, all but the last after an x: 1234067 is x001/x234/067. `.p/<width>` follows for a partial tile.',
+    request: { params: z.object({ level: z.string(), index: z.string() }) },
+    responses: { 200: { description: 'The tile', content: octets }, default: problemReply },
+  })
+}
