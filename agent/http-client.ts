@@ -18,6 +18,8 @@ export interface Call {
   readonly json?: unknown
   readonly upload?: { readonly contentType: string; readonly bytes: Bytes }
   readonly replyBytes?: number
+  /** `limits.callAttempts` unless given. */
+  readonly attempts?: number
 }
 
 export interface HttpClient {
@@ -67,7 +69,7 @@ export function createHttpClient(environment: Environment, url: string): HttpCli
     for (let attempt = 1; ; attempt++) {
       const reply = await exchange(environment, url, call).catch(networkProblem)
       const settled = !(reply instanceof Error) && reply.status < 500
-      if (settled || attempt === limits.callAttempts) return orThrow(reply)
+      if (settled || attempt >= (call.attempts ?? limits.callAttempts)) return orThrow(reply)
       await clock.sleep(pauseMs(attempt))
     }
   }

@@ -1,0 +1,195 @@
+/**
+ * One flow: piece after piece from one seller, on one lane. What a request stands for is durable before it leaves: the
+ * lane's next unit and its piece are written together with the piece before, which is done by then.
+ */
+import { locatePiece } from '../protocol/metainfo.ts'
+import { Problem, type ProblemCode } from '../protocol/problem.ts'
+import { PAYMENT_SIGNATURE, type Offer } from '../protocol/x402.ts'
+import type { Entry } from './download-journal.ts'
+import { askTerms, offerFor, openLane } from './download-lanes.ts'
+import type { Job, Run } from './download-run.ts'
+import type { SellerState } from './download-sellers.ts'
+import { transferPiece, type Failure, type Refused } from './download-transfer.ts'
+import type { Lane } from './wallet-lane.ts'
+
+interface Flow {
+  readonly run: Run
+  readonly seller: SellerState
+  readonly buffer: Uint8Array
+  /** Free content needs none. */
+  readonly lane: Lane | undefined
+  readonly terms: readonly Offer[]
+}
+
+/** Whether to ask for the same piece once more. */
+type Consequence = 'again' | 'over'
+
+/** The seller may have forgotten what a tick was for, or lost our reply; more than this is a habit. */
+const BURNS_PER_PIECE = 1 / 64
+/** A seller that refuses more lanes than that, one after the other, is left alone. */
+const REFUSALS_MOST = 1
+
+/** @param buffer holds a piece. @throws Problem of the store or the storage; a seller's failures end the flow, no more */
+export async function runFlow(run: Run, { seller, piece, lane }: Job, buffer: Uint8Array): Promise<void> {
+  const flow = await begin(run, seller, lane, piece, buffer)
+  if (!flow) return run.picker.giveBack(piece)
+  if (flow.lane) run.busy.add(flow.lane)
+  try {
+    await fetchAll(flow, piece)
+  } finally {
+    if (flow.lane) run.busy.delete(flow.lane)
+  }
+}
+
+async function begin(
+  run: Run,
+  seller: SellerState,
+  idle: Lane | undefined,
+  piece: number,
+  buffer: Uint8Array,
+): Promise<Flow | undefined> {
+  if (seller.offer?.public) return { run, seller, buffer, lane: undefined, terms: [] }
+  const terms = await askTerms(run, seller, piece)
+  if ('kind' in terms) {
+    leave(run, seller, terms)
+    return undefined
+  }
+  const lane = idle ?? (await laneFor(run, seller, terms))
+  return lane && { run, seller, buffer, lane, terms }
+}
+
+/** Undefined when the ledger does not freeze the credits, or cannot be reached: the download waits for it. */
+async function laneFor(run: Run, seller: SellerState, terms: readonly Offer[]): Promise<Lane | undefined> {
+  run.waitingForLane++
+  try {
+    const lane = await openLane(run, seller, terms)
+    run.busy.add(lane)
+    return lane
+  } catch (error) {
+    if (!(error instanceof Problem) || STORE_FAILURES.has(error.code)) throw error
+    const untilMs = run.context.environment.clock.now() + run.pace.fundsMs
+    run.blocked = { reason: error.code, detail: error.message, untilMs }
+    return undefined
+  } finally {
+    run.waitingForLane--
+  }
+}
+
+const STORE_FAILURES: ReadonlySet<string> = new Set(['conflict', 'store-unavailable'])
+
+async function fetchAll(flow: Flow, first: number): Promise<void> {
+  const { run, lane } = flow
+  let known = false
+  let done: readonly Entry[] = []
+  for (let piece: number | undefined = first; piece !== undefined; piece = next(flow)) {
+    const asked = lane ? [lane.assign(piece)] : []
+    await run.journal.write([...done, ...asked, ...(await run.sink.prepare(piece))])
+    const bytes = flow.buffer.subarray(0, locatePiece(run.meta, piece).length)
+    if (!(await obtain(flow, piece, bytes, known))) return run.picker.giveBack(piece)
+    known = true
+    await run.sink.put(piece, bytes)
+    done = finish(flow, piece, bytes.length)
+  }
+  await run.journal.write(done)
+}
+
+function next({ run, seller, lane }: Flow): number | undefined {
+  const isOver = run.signal.aborted || !run.sellers.isUsable(seller) || lane?.left === 0
+  return isOver || (seller.status === 'slow' && run.servedByOthers(seller)) ? undefined : run.picker.pick(seller.id)
+}
+
+function finish({ run, seller, lane }: Flow, piece: number, bytes: number): readonly Entry[] {
+  run.picker.done(piece)
+  run.usage?.fetched(seller.id, bytes)
+  run.usage?.stored(bytes)
+  seller.pieces++
+  seller.bytes += bytes
+  seller.leaves = 0
+  seller.refusals = 0
+  return [run.progress.mark(piece), run.sellers.entry(seller), ...(lane ? [lane.verified()] : [])]
+}
+
+/** @param known the seller has seen the lane in this flow. @returns whether the verified piece lies in `into` */
+async function obtain(flow: Flow, piece: number, into: Uint8Array, known: boolean): Promise<boolean> {
+  const { run, seller } = flow
+  for (let attempt = 1; ; attempt++) {
+    const headers = paymentOf(flow, !known || attempt > 1)
+    const failure = await transferPiece(run, seller, { piece, into, headers })
+    if (!failure) return true
+    if ((await consequence(flow, failure, attempt)) === 'over') return false
+  }
+}
+
+function paymentOf({ lane, terms }: Flow, whole: boolean): Record<string, string> {
+  const offer = lane && offerFor(terms, lane.mode)
+  return lane && offer ? { [PAYMENT_SIGNATURE]: lane.payment(offer, whole) } : {}
+}
+
+async function consequence(flow: Flow, failure: Failure, attempt: number): Promise<Consequence> {
+  const { run, seller, lane } = flow
+  if (failure.kind === 'refused' && lane) {
+    const refused = await refusal(flow, lane, failure)
+    if (refused) return refused
+  }
+  if (failure.kind === 'lied') return ban(flow, failure)
+  if (failure.kind === 'cut' || attempt >= run.pace.attempts) return leave(run, seller, failure)
+  await pause(run, attempt)
+  return run.signal.aborted ? 'over' : 'again'
+}
+
+/** What a refusal is about: trust, the tick, the lane, or what the seller has. Any other may pass by itself. */
+const REFUSALS: Partial<Record<ProblemCode, 'credit' | 'tick' | 'lane' | 'offer' | 'content'>> = {
+  'credit-exceeded': 'credit',
+  'tick-replayed': 'tick',
+  'tick-invalid': 'lane',
+  'lane-taken': 'lane',
+  'not-payee': 'lane',
+  closed: 'lane',
+  expired: 'lane',
+  'payment-required': 'offer',
+  'not-found': 'content',
+  'content-changed': 'content',
+}
+
+/** @returns undefined when it may pass by itself */
+async function refusal(flow: Flow, lane: Lane, failure: Refused): Promise<Consequence | undefined> {
+  const { run, seller } = flow
+  const about = REFUSALS[failure.code]
+  if (about === undefined) return undefined
+  if (about === 'content') return leave(run, seller, failure)
+  if (about === 'tick' && lane.mode === 'prepaid' && lane.left > 0 && mayBurn(seller)) {
+    seller.burns++
+    await run.journal.write([lane.burn()])
+    return 'again'
+  }
+  if (about === 'offer') seller.offer = seller.terms = undefined
+  if (about === 'credit') seller.credit = false
+  else if (++seller.refusals > REFUSALS_MOST) leave(run, seller, failure)
+  await run.journal.write([lane.leave()])
+  return 'over'
+}
+
+const mayBurn = ({ burns, pieces }: SellerState): boolean => burns < 1 + pieces * BURNS_PER_PIECE
+
+/** At once and for good: of all that it has been paid, one unit a flow at most was for nothing. */
+async function ban({ run, seller, lane }: Flow, { detail }: Failure): Promise<Consequence> {
+  run.sellers.leave(seller, 'lied', detail)
+  for (const transfer of run.transfers) if (transfer.seller === seller) transfer.cut('banned')
+  await run.journal.write([run.sellers.entry(seller), ...(lane ? [lane.leave()] : [])])
+  return 'over'
+}
+
+/** A seller that stalls is slow, one that fails is gone; who was cut for another reason has been dealt with. */
+function leave(run: Run, seller: SellerState, failure: Failure): 'over' {
+  if (failure.kind !== 'cut') run.sellers.leave(seller, 'gone', failure.detail)
+  else if (failure.why === 'stalled') run.sellers.leave(seller, 'slow', failure.detail)
+  return 'over'
+}
+
+/** Doubles each time; half of it is random, so that flows do not come back in step. */
+async function pause({ context, pace, signal }: Run, attempt: number): Promise<void> {
+  const { clock, random } = context.environment
+  const [jitter = 0] = random.bytes(1)
+  const ms = pace.retryMs * 2 ** (attempt - 1) * (0.5 + jitter / 512)
+  await clock.sleep(ms, signal).catch(() => undefined)
+}

@@ -1,0 +1,208 @@
+/**
+ * The end of a download's lanes. What is to be done is durable before anything is sent, and each step may be repeated:
+ * a seller that vanished delays only the release of what its lane holds.
+ */
+import { z } from '@hono/zod-openapi'
+import { fromHex } from '../protocol/bytes.ts'
+import type { Clock } from '../protocol/environment.ts'
+import { Problem } from '../protocol/problem.ts'
+import { release, signOff } from '../protocol/settlement.ts'
+import { envelopeToJson } from '../protocol/signed.ts'
+import type { AgentContext } from './context.ts'
+import { createJournal, listAll, type Entry, type Journal } from './download-journal.ts'
+import { createHttpClient } from './http-client.ts'
+import { decodeRecord, encodeRecord } from './records.ts'
+import { chainOf, declarationEntry, type DeclarationRecord } from './wallet-declaration.ts'
+import { laneEntry, tickOf, walletKey, type LaneRecord } from './wallet-lane.ts'
+
+export interface Settler {
+  finish(download: string, patienceMs: number): Promise<void>
+  maintain(): Promise<void>
+}
+
+/** What is still to be done for a download. */
+interface Chore {
+  readonly dueMs: number
+  readonly attempts: number
+}
+
+interface Books {
+  readonly declarations: readonly DeclarationRecord[]
+  readonly lanes: readonly LaneRecord[]
+  readonly chore: Chore | undefined
+}
+
+const CHORES = 'wallet'
+const CHORE = 'settle/'
+const FIRST_PAUSE_MS = 30_000
+const LONGEST_PAUSE_MS = 3_600_000
+
+export function createSettler(context: AgentContext): Settler {
+  const { store, environment } = context
+  const { clock } = environment
+  const running = new Map<string, Promise<void>>()
+
+  async function finish(download: string, patienceMs: number): Promise<void> {
+    if (await begin(download)) await patiently(clock, patienceMs, settle(download))
+  }
+
+  /** Nothing is asked of these lanes any more. @returns false when there is nothing to settle */
+  async function begin(download: string): Promise<boolean> {
+    const journal = createJournal(store)
+    const { lanes, declarations, chore } = await load(journal, download)
+    const entries = [
+      ...lanes.filter(isUsed).map((lane) => laneEntry(walletKey(download), { ...lane, state: 'settling' })),
+      ...declarations.filter(isUsed).map((one) => declarationEntry(walletKey(download), { ...one, state: 'settling' })),
+    ]
+    if (entries.length === 0) return chore !== undefined
+    const due = choreEntry(download, { dueMs: clock.now(), attempts: 0 })
+    await Promise.all([journal.write([due]), ...entries.map((entry) => journal.write([entry]))])
+    return true
+  }
+
+  function settle(download: string): Promise<void> {
+    const known = running.get(download)
+    if (known) return known
+    const settled = settleAll(download).finally(() => running.delete(download))
+    running.set(download, settled)
+    return settled
+  }
+
+  async function settleAll(download: string): Promise<void> {
+    const journal = createJournal(store)
+    const { lanes, declarations, chore } = await load(journal, download)
+    const pk = walletKey(download)
+    const released = new Set(declarations.filter(({ state }) => state === 'closed').map(({ number }) => number))
+    const closeDeclaration = async (one: DeclarationRecord): Promise<void> => {
+      if (!(await releaseDeclaration(context, one))) return
+      released.add(one.number)
+      await journal.write([declarationEntry(pk, { ...one, state: 'closed' })])
+    }
+    const closeLane = async (lane: LaneRecord): Promise<void> => {
+      const declaration = declarations[lane.declaration] as DeclarationRecord
+      const ended = await endLane(context, lane, declaration, released.has(lane.declaration))
+      if (ended) await journal.write([laneEntry(pk, { ...lane, state: 'closed' })])
+    }
+    const open = { declarations: declarations.filter(isSettling), lanes: lanes.filter(isSettling) }
+    await Promise.all(open.declarations.map(closeDeclaration))
+    await Promise.all(open.lanes.map(closeLane))
+    const left = await load(journal, download)
+    const isOver = !left.lanes.some(isSettling) && !left.declarations.some(isSettling)
+    await journal.write([choreEntry(download, isOver ? undefined : later(chore, clock.now()))])
+  }
+
+  async function maintain(): Promise<void> {
+    for (const item of await listAll(store, CHORES, CHORE)) {
+      if (decodeRecord<Chore>(item).dueMs <= clock.now()) await settle(item.sk.slice(CHORE.length))
+    }
+  }
+  return { finish, maintain }
+}
+
+async function load(journal: Journal, download: string): Promise<Books> {
+  const items = await journal.load(walletKey(download))
+  const [chore] = await journal.load(CHORES, CHORE + download)
+  const under = <T>(prefix: string): T[] =>
+    items.filter(({ sk }) => sk.startsWith(prefix)).map((item) => decodeRecord<T>(item))
+  return { declarations: under('declaration/'), lanes: under('lane/'), chore: chore && decodeRecord<Chore>(chore) }
+}
+
+const choreEntry = (download: string, chore: Chore | undefined): Entry => ({
+  pk: CHORES,
+  sk: CHORE + download,
+  ...(chore && { body: encodeRecord(chore) }),
+})
+
+function later(chore: Chore | undefined, nowMs: number): Chore {
+  const attempts = chore?.attempts ?? 0
+  return { attempts: attempts + 1, dueMs: nowMs + Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** attempts) }
+}
+
+type Stateful = Pick<LaneRecord | DeclarationRecord, 'state'>
+const isSettling = ({ state }: Stateful): boolean => state === 'settling'
+const isUsed = ({ state }: Stateful): boolean => state !== 'settling' && state !== 'closed'
+
+/** The units that no seller has claimed come back at once. @returns whether they have */
+const releaseDeclaration = (context: AgentContext, { id }: DeclarationRecord): Promise<boolean> =>
+  isDone(context.ledger.release(release({ by: context.owner, declaration: fromHex(id) }, context.signer)))
+
+/**
+ * By the seller's hand, else by the ledger's word that it is over, else by our own once the time for disputes has passed.
+ * @param released the declaration is: a lane that is not claimed never will be
+ */
+async function endLane(
+  context: AgentContext,
+  lane: LaneRecord,
+  declaration: DeclarationRecord,
+  released: boolean,
+): Promise<boolean> {
+  if (lane.asked === 0) return true
+  if (context.environment.clock.now() >= declaration.expires + declaration.disputeWindow) {
+    return releaseLane(context, lane, declaration)
+  }
+  if (await askSignoff(context, lane, declaration)) return true
+  try {
+    return (await context.ledger.lane(lane.id)).closed
+  } catch (error) {
+    return released && isProblem(error) && error.code === 'not-found'
+  }
+}
+
+function releaseLane(
+  { ledger, owner, signer }: AgentContext,
+  lane: LaneRecord,
+  { id }: DeclarationRecord,
+): Promise<boolean> {
+  const terms = { by: owner, declaration: fromHex(id), lane: fromHex(lane.id) }
+  return isDone(ledger.release(release(terms, signer)))
+}
+
+const signoffShape = z.object({ lane: z.string(), redeemed: z.int().min(0) })
+
+/** The last tick of a lane on credit, then the request to redeem and sign off. */
+async function askSignoff(
+  { environment, signer }: AgentContext,
+  lane: LaneRecord,
+  declaration: DeclarationRecord,
+): Promise<boolean> {
+  const http = createHttpClient(environment, lane.url)
+  const signoff = envelopeToJson(signOff({ lane: fromHex(lane.id), unit: unitsArrived(lane) }, signer))
+  try {
+    if (lane.mode === 'credit' && lane.ticks > 0) {
+      const tick = tickOf(lane, chainOf(signer, declaration), true)
+      await http.bytes({ method: 'POST', path: '/v1/ticks', json: { tick } })
+    }
+    await http.json({ method: 'POST', path: '/v1/signoffs', json: { signoff } }, signoffShape)
+    return true
+  } catch (error) {
+    if (!isProblem(error)) throw error
+    return false
+  }
+}
+
+/** Whether a prepaid tick arrived whose piece did not come is the seller's to say: it redeems what it has. */
+const unitsArrived = ({ mode, ticks, pending }: LaneRecord): number =>
+  mode === 'prepaid' && pending !== undefined ? ticks - 1 : ticks
+
+/** An answer that it was closed before, or was never known there, ends it as well. */
+async function isDone(asked: Promise<unknown>): Promise<boolean> {
+  try {
+    await asked
+    return true
+  } catch (error) {
+    if (!isProblem(error)) throw error
+    return error.code === 'closed' || error.code === 'not-found'
+  }
+}
+
+const isProblem = (error: unknown): error is Problem => error instanceof Problem
+
+/** Waits for the work, but no longer than that; the work goes on. */
+async function patiently(clock: Clock, patienceMs: number, work: Promise<void>): Promise<void> {
+  const over = new AbortController()
+  const patience = clock.sleep(patienceMs, over.signal).catch(() => undefined)
+  const failed = work.catch((error: unknown) => {
+    if (!isProblem(error)) throw error
+  })
+  await Promise.race([failed, patience]).finally(() => over.abort())
+}
