@@ -39,13 +39,37 @@ const accountShape = z.object({
 })
 const declarationShape = z.object({ declaration: signed('declaration'), unclaimed: count, closed: z.boolean() })
 const claimShape = z.object({ lane: wire.id, declaration: signed('declaration'), receipt })
-const laneShape = z.object({ redeemed: count, cap: count, closed: z.boolean() })
+const laneShape = z.object({
+  declaration: wire.id,
+  commitment: signed('commitment'),
+  payer: wire.id,
+  payee: wire.id,
+  first: count,
+  cap: count,
+  redeemed: count,
+  unitPrice: money,
+  expires: wire.time,
+  disputeWindow: count,
+  closed: z.boolean(),
+})
 const redemptionShape = z.object({ lane: wire.id, unit: count, amount: money, receipt })
 const releaseShape = z.object({ returned: money, swept: money, receipt })
 const receiptShape = z.object({ receipt })
 const idReceiptShape = z.object({ id: wire.id, receipt })
 const entryShape = z.object({ index: count, entry: base64url, hash: wire.id, size: count, proof: z.array(wire.id) })
-const entriesShape = z.object({ entries: z.array(z.looseObject({ index: count })) })
+/** Credits of either sign: decimal text, to be shown. */
+const difference = z.string().regex(/^(0|-?[1-9][0-9]{0,18})$/)
+const statementRow = z.object({
+  index: count,
+  kind: z.string(),
+  time: wire.time,
+  /** Leaf hash. */
+  entry: wire.id,
+  available: difference,
+  frozen: difference,
+  earned: difference,
+})
+const statementShape = z.object({ entries: z.array(statementRow) })
 
 export type LedgerInfo = z.output<typeof infoShape>
 export type LedgerAccount = z.output<typeof accountShape>
@@ -54,6 +78,7 @@ export type LedgerClaim = z.output<typeof claimShape>
 export type LedgerLane = z.output<typeof laneShape>
 export type LedgerRedemption = z.output<typeof redemptionShape>
 export type LedgerRelease = z.output<typeof releaseShape>
+export type StatementRow = z.output<typeof statementRow>
 export type LedgerEntry = z.output<typeof entryShape>
 
 /** Every method throws the ledger's own problem (`lane-taken`, `funds-insufficient`, …), or `peer-failed`. */
@@ -65,7 +90,8 @@ export interface LedgerClient {
   rotate(identity: Envelope): Promise<{ receipt: Envelope }>
   delegate(delegation: Envelope): Promise<{ receipt: Envelope }>
   account(id: string): Promise<LedgerAccount>
-  entries(account: string, after?: number): Promise<z.output<typeof entriesShape>>
+  /** What each entry of the log moved on an account, the oldest first: a page of those after an index. */
+  entries(account: string, after?: number): Promise<{ entries: readonly StatementRow[] }>
   declare(declaration: Envelope): Promise<{ id: string; receipt: Envelope }>
   declaration(id: string): Promise<LedgerDeclaration>
   claim(commitment: Envelope, claim: Envelope): Promise<LedgerClaim>
@@ -127,7 +153,7 @@ export function createLedgerClient({ environment, url }: LedgerClientOptions): L
     delegate: (delegation) => post('/v1/delegations', { delegation }, receiptShape),
     account: (id) => get(`/v1/accounts/${id}`, accountShape),
     entries: (account, after) =>
-      get(`/v1/accounts/${account}/entries${after === undefined ? '' : `?after=${after}`}`, entriesShape),
+      get(`/v1/accounts/${account}/entries${after === undefined ? '' : `?after=${after}`}`, statementShape),
     declare: (declaration) => post('/v1/declarations', { declaration }, idReceiptShape),
     declaration: (id) => get(`/v1/declarations/${id}`, declarationShape),
     claim: (commitment, claim) => post('/v1/claims', { commitment, claim }, claimShape),

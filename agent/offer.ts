@@ -1,7 +1,7 @@
 /** What is for sale and how it is paid: readable by anyone, without paying (x402 v2). */
 import { fromHex, toBase64url, utf8 } from '../protocol/bytes.ts'
 import { limits } from '../protocol/limits.ts'
-import { Problem } from '../protocol/problem.ts'
+import type { Problem } from '../protocol/problem.ts'
 import {
   encodePaymentRequired,
   formatOffer,

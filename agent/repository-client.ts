@@ -15,7 +15,9 @@ const count = z.int().min(0)
 const identityShape = z.object({ operations: z.array(signed('identity')).max(limits.operationsPerIdentity) })
 const bookShape = z.object({ book: bookSchema.transform(bookFromJson) })
 const chainsShape = z.object({
-  identities: z.array(z.array(wire.envelope).max(limits.operationsPerIdentity)).max(limits.chains * limits.chainVouches),
+  identities: z
+    .array(z.array(wire.envelope).max(limits.operationsPerIdentity))
+    .max(limits.chains * limits.chainVouches),
   chains: z.array(z.array(vouchProofSchema).max(limits.chainVouches)).max(limits.chains),
 })
 const contentShape = z.looseObject({ infoHash: wire.id, name: z.string(), bytes: count, pieceLength: count })

@@ -201,12 +201,13 @@ export function createSellerLanes({ store, environment }: AgentContext): SellerL
   /** Only credit is owed: a prepaid lane has no need to know. */
   async function owingOf({ terms: { mode, payer }, tab }: SaleLane, sponsor = payer): Promise<Owing> {
     const accounts = mode === 'credit' ? new Set([payer, sponsor, tab.sponsor ?? payer]) : []
-    const read = async (account: string) => {
-      const item = await store.get(accountKey(account), OWED)
-      const { owed } = item ? decodeRecord<{ owed: number }>(item) : { owed: 0 }
-      return [account, { owed, version: item?.version ?? 0 }] as const
-    }
-    return new Map(await Promise.all(Array.from(accounts, read)))
+    return new Map(await Promise.all(Array.from(accounts, owedBy)))
+  }
+
+  async function owedBy(account: string) {
+    const item = await store.get(accountKey(account), OWED)
+    const { owed } = item ? decodeRecord<{ owed: number }>(item) : { owed: 0 }
+    return [account, { owed, version: item?.version ?? 0 }] as const
   }
 
   async function* open(): AsyncGenerator<SaleLane> {

@@ -12,7 +12,7 @@ import { checkBook, parseHead, renewBook, requireAuthor, type Book } from '../pr
 import { createBookShelf } from './book-shelf.ts'
 import type { AgentContext } from './context.ts'
 
-export interface TrustVerdict extends Omit<Verdict, 'chain'> {
+export interface TrustVerdict extends Pick<Verdict, 'trusted' | 'depth' | 'credit'> {
   readonly id: string
   /** The ids from the owner to this one, both included; empty when it is not trusted. */
   readonly chain: readonly string[]
@@ -122,9 +122,9 @@ export function createTrust(context: AgentContext): Trust {
       lines.clear()
     },
     async verdict(id) {
-      const { chain, ...verdict } = await evaluate(fromHex(id, 32))
+      const { trusted, depth, credit, chain } = await evaluate(fromHex(id, 32))
       const ids = chain.length > 0 ? [context.owner, ...chain.map(({ subject }) => subject)] : []
-      return { ...verdict, id, chain: ids.map(toHex) }
+      return { id, trusted, depth, credit, chain: ids.map(toHex) }
     },
     creditFor,
     maintain,

@@ -68,7 +68,12 @@ export const limits = {
   paymentHeaderBytes: 8 * KiB,
   /** Offers in one PAYMENT-REQUIRED, other schemes' among them. */
   offersPerPiece: 16,
+  /** Announcements of one owner that a repository keeps, those withdrawn a short while ago among them. */
+  announcementsPerOwner: 4096,
+  /** How long a repository keeps a content that nobody announces. */
+  contentMs: 30 * DAY,
   searchResults: 100,
+  queryBytes: 256,
   swarmSellers: 64,
   /** The same piece is answered again for the same tick, after a lost reply or a crash, at most so often. */
   repeatsPerTick: 8,

@@ -33,12 +33,12 @@ export function handClock(startMs = START_MS): HandClock {
   }
 
   async function until<T>(promise: Promise<T>): Promise<T> {
-    let settled = false
-    const mark = () => (settled = true)
+    const state = { settled: false }
+    const mark = () => (state.settled = true)
     promise.then(mark, mark)
-    while (!settled) {
+    while (!state.settled) {
       await setImmediate()
-      if (settled) break
+      if (state.settled) break
       const next = Math.min(...Array.from(sleepers.values(), ({ atMs }) => atMs))
       if (Number.isFinite(next)) advance(next - nowMs)
     }

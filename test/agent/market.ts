@@ -29,7 +29,7 @@ import {
   type PaywordPayload,
 } from '../../protocol/x402.ts'
 import { handClock, type HandClock } from './hand-clock.ts'
-import { createNotary, type Notary } from './notary.ts'
+import { openLocalLedger, type LocalLedger } from './local-ledger.ts'
 
 const KiB = 1024
 export const PIECE_BYTES = 16 * KiB
@@ -46,7 +46,7 @@ export interface Party {
 
 export interface Market {
   readonly clock: HandClock
-  readonly notary: Notary
+  readonly ledger: LocalLedger
   readonly store: Store
   readonly party: Party
   readonly seller: Seller
@@ -60,9 +60,9 @@ export interface Market {
   readonly faults: { read?: Error }
   readonly reads: () => number
   /** The same agent after a restart: what was in memory is gone. */
-  restart(): Seller
+  readonly restart: () => Seller
   payer(name: string): Promise<Payer>
-  url(index: number): string
+  readonly url: (index: number) => string
 }
 
 export interface MarketOptions {
@@ -74,9 +74,9 @@ export interface MarketOptions {
 
 export async function openMarket(options: MarketOptions = {}): Promise<Market> {
   const clock = handClock()
-  const notary = await createNotary(clock)
+  const ledger = await openLocalLedger(clock)
   const store = (options.wrapStore ?? ((inner) => inner))(openSqlite(':memory:'))
-  const party = await openParty(notary, clock, 'seller')
+  const party = await openParty(ledger, clock, 'seller')
   const { share, content } = shareOf((options.pieces ?? 24) * PIECE_BYTES - 100, options.public ?? false)
   const credit = new Map<string, number>()
   const faults: Market['faults'] = {}
@@ -101,16 +101,24 @@ export async function openMarket(options: MarketOptions = {}): Promise<Market> {
       return sponsors.get(payer) ?? { credit: own, sponsor: payer, sponsorCredit: own }
     },
   }
-  const context = contextOf(party, store, notary, clock)
+  const context = contextOf(party, store, ledger, clock)
   const start = () =>
     createSeller(context, { shares: shares as Shares, trust: trust as Trust, usage: createUsage(context) })
 
   return {
-    ...{ clock, notary, store, party, share, content, credit, sponsors, faults },
+    clock,
+    ledger,
+    store,
+    party,
+    share,
+    content,
+    credit,
+    sponsors,
+    faults,
     seller: start(),
     reads: () => reads,
     restart: start,
-    payer: async (name) => createPayer(await openParty(notary, clock, name), { clock, notary, share, payee: party.id }),
+    payer: async (name) => createPayer(await openParty(ledger, clock, name), { clock, ledger, share, payee: party.id }),
     url: (index) => `http://seller.test/v1/pieces/${share.infoHash}/${index}`,
   }
 }
@@ -120,7 +128,7 @@ export const pieceOf = (share: Share, content: Bytes, index: number): Bytes => {
   return content.slice(offset, offset + length)
 }
 
-async function openParty({ client }: Notary, clock: HandClock, name: string): Promise<Party> {
+async function openParty({ client }: LocalLedger, clock: HandClock, name: string): Promise<Party> {
   const owner = signerFrom(sha256(utf8(`${name}, owner`)))
   const agent = signerFrom(sha256(utf8(`${name}, agent`)))
   const first = genesis([owner], clock.now())
@@ -131,12 +139,18 @@ async function openParty({ client }: Notary, clock: HandClock, name: string): Pr
   return { id, owner, agent }
 }
 
-function contextOf(party: Party, store: Store, { client }: Notary, clock: HandClock): AgentContext {
+function contextOf(party: Party, store: Store, { client }: LocalLedger, clock: HandClock): AgentContext {
   const random = { bytes: (length: number) => new Uint8Array(length) }
   const transport = () => Promise.reject(new Error('nothing is called'))
   return {
-    ...{ environment: { clock, random, transport }, store, owner: party.id, operations: [], signer: party.agent },
-    ...{ ledger: client, publicUrl: 'http://seller.test', allowLoopback: true },
+    environment: { clock, random, transport },
+    store,
+    owner: party.id,
+    operations: [],
+    signer: party.agent,
+    ledger: client,
+    publicUrl: 'http://seller.test',
+    allowLoopback: true,
   } as unknown as AgentContext
 }
 
@@ -158,11 +172,20 @@ function contentOf(bytes: number): { meta: Metainfo; content: Bytes } {
 function shareOf(bytes: number, isPublic: boolean): { share: Share; content: Bytes } {
   const { meta, content } = contentOf(bytes)
   const share = {
-    ...{ infoHash: toHex(meta.infoHash), infoHashV1: toHex(meta.infoHashV1), name: meta.name, link: 'folder' },
-    ...{ path: 'film.bin', price: PRICE, public: isPublic, bytes, pieceLength: PIECE_BYTES, pieces: meta.pieces },
-    ...{ meta, files: [] },
+    infoHash: toHex(meta.infoHash),
+    infoHashV1: toHex(meta.infoHashV1),
+    name: meta.name,
+    link: 'folder',
+    path: 'film.bin',
+    price: PRICE,
+    public: isPublic,
+    bytes,
+    pieceLength: PIECE_BYTES,
+    pieces: meta.pieces,
+    meta,
+    files: [],
   }
-  return { share: share as Share, content }
+  return { share, content }
 }
 
 export interface Lane {
@@ -190,12 +213,12 @@ export interface Declared {
 
 interface Stall {
   readonly clock: HandClock
-  readonly notary: Notary
+  readonly ledger: LocalLedger
   readonly share: Share
   readonly payee: Bytes
 }
 
-function createPayer(party: Party, { clock, notary, share, payee }: Stall): Payer {
+function createPayer(party: Party, { clock, ledger, share, payee }: Stall): Payer {
   let declared = 0
   return {
     party,
@@ -204,13 +227,20 @@ function createPayer(party: Party, { clock, notary, share, payee }: Stall): Paye
       const shape = { units, segment: changes.segment ?? 4 }
       const chain = makeChain(sha256(nonce), shape)
       const terms: DeclarationTerms = {
-        ...{ content: share.meta.infoHash, ledger: notary.id, payer: party.id, nonce, tickRoot: chain.root },
-        ...{ expires: clock.now() + DAY_MS, disputeWindow: 1000, unitBytes: PIECE_BYTES, unitPrice: PRICE },
+        content: share.meta.infoHash,
+        ledger: ledger.id,
+        payer: party.id,
+        nonce,
+        tickRoot: chain.root,
+        expires: clock.now() + DAY_MS,
+        disputeWindow: 1000,
+        unitBytes: PIECE_BYTES,
+        unitPrice: PRICE,
         ...shape,
         ...changes,
       }
       const declaration = declare(terms, party.agent)
-      if (isDeclared) await notary.client.declare(declaration)
+      if (isDeclared) await ledger.client.declare(declaration)
       const id = objectId('declaration', declaration.body)
       return {
         id,
@@ -242,7 +272,10 @@ function laneOf(of: Promised, [mode, first, segments, changes]: Parameters<Decla
     proof: chain.proof(first + Math.floor((unit - 1) / shape.segment)),
   })
   return {
-    ...{ id, commitment, mode, tick },
+    id,
+    commitment,
+    mode,
+    tick,
     payment: (unit, more = {}) =>
       encodePayment({
         x402Version: X402_VERSION,
@@ -260,8 +293,12 @@ function laneOf(of: Promised, [mode, first, segments, changes]: Parameters<Decla
 
 /** The seller goes by the declaration, not by what the request says it accepted. */
 const ANY_OFFER: Offer = {
-  ...{ scheme: 'batch-settlement', network: `payword:${'0'.repeat(32)}`, amount: '0', asset: 'credit' },
-  ...{ payTo: '0'.repeat(64), maxTimeoutSeconds: 60 },
+  scheme: 'batch-settlement',
+  network: `payword:${'0'.repeat(32)}`,
+  amount: '0',
+  asset: 'credit',
+  payTo: '0'.repeat(64),
+  maxTimeoutSeconds: 60,
   extra: { mode: 'credit', content: '0'.repeat(64), unitBytes: 1, segmentMax: 64, ledger: 'http://ledger.test' },
 }
 

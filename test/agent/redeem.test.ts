@@ -9,8 +9,10 @@ import { Problem } from '../../protocol/problem.ts'
 import { release } from '../../protocol/settlement.ts'
 import { signerFrom } from '../../protocol/signed.ts'
 import type { Store } from '../../protocol/store.ts'
-import { openMarket, outcome, PRICE, type Lane, type MarketOptions } from './market.ts'
-import { FAUCET } from './notary.ts'
+import { openMarket, outcome, PRICE, type Lane, type Market, type MarketOptions } from './market.ts'
+import { FAUCET } from './local-ledger.ts'
+
+const money = ({ ledger, party }: Pick<Market, 'ledger' | 'party'>) => ledger.balance(toHex(party.id))
 
 /** A seller that has taken `units` ticks on one prepaid lane of 8. */
 async function sold(units: number, options: MarketOptions = {}) {
@@ -20,8 +22,9 @@ async function sold(units: number, options: MarketOptions = {}) {
   const lane = declared.lane('prepaid', 0, 2)
   const buy = (from: number, to: number, seller = market.seller) => buyUnits(seller, market, lane, from, to)
   await buy(1, units)
-  const balance = () => market.notary.available(market.party.id)
-  return { ...market, buyer: payer, declared, lane, buy, balance }
+  const balance = async () => (await money(market)).available
+  const earned = async () => (await money(market)).earned
+  return { ...market, buyer: payer, declared, lane, buy, balance, earned }
 }
 
 async function buyUnits(seller: Seller, market: { share: { infoHash: string } }, lane: Lane, from: number, to: number) {
@@ -40,22 +43,22 @@ const codeOf = (work: Promise<unknown>) =>
 
 describe('redeeming', () => {
   it('by hand turns every tick accepted into credits, once', async () => {
-    const { seller, notary } = await sold(5)
+    const { seller, ledger, earned } = await sold(5)
     expect(await seller.outstanding()).toBe(5n * PRICE)
     expect(await seller.redeem({})).toEqual({ redeemed: 5n * PRICE, lanes: 1 })
-    expect(notary.sums()).toMatchObject({ earned: 5n * PRICE })
+    expect(await earned()).toBe(5n * PRICE)
     expect(await seller.outstanding()).toBe(0n)
     expect(await seller.redeem({})).toEqual({ redeemed: 0n, lanes: 0 })
-    expect(notary.calls.get('redeem')).toBe(1)
+    expect(ledger.calls.get('redemptions')).toBe(1)
   })
 
   it('goes on after it, on the same lane', async () => {
-    const { seller, buy, notary } = await sold(3)
+    const { seller, buy, earned } = await sold(3)
     await seller.redeem({})
     await buy(4, 8)
     expect(await seller.outstanding()).toBe(5n * PRICE)
     await seller.redeem({})
-    expect(notary.sums().earned).toBe(8n * PRICE)
+    expect(await earned()).toBe(8n * PRICE)
   })
 
   it('of all moves what idle lanes earned into the account, and leaves lanes in use open', async () => {
@@ -69,13 +72,13 @@ describe('redeeming', () => {
   })
 
   it('happens by itself once a lane is idle, not before', async () => {
-    const { seller, clock, notary, restart } = await sold(2)
+    const { seller, clock, restart, earned } = await sold(2)
     clock.advance(limits.laneIdleMs - 1)
     await seller.maintain()
-    expect(notary.sums().earned).toBe(0n)
+    expect(await earned()).toBe(0n)
     clock.advance(1)
     await restart().maintain()
-    expect(notary.sums().earned).toBe(2n * PRICE)
+    expect(await earned()).toBe(2n * PRICE)
   })
 
   it('happens by itself before a lane expires, even while it is in use', async () => {
@@ -85,52 +88,52 @@ describe('redeeming', () => {
     const lane = (await payer.declare(8, { expires })).lane('prepaid', 0, 2)
     await buyUnits(market.seller, market, lane, 1, 1)
     await market.seller.maintain()
-    expect(market.notary.sums().earned).toBe(0n)
+    expect((await money(market)).earned).toBe(0n)
     market.clock.advance(1000)
     await market.seller.maintain()
-    expect(market.notary.sums().earned).toBe(PRICE)
+    expect((await money(market)).earned).toBe(PRICE)
     market.clock.advance(limits.redeemAheadMs - limits.expiryMarginMs)
     await market.seller.maintain()
-    expect(await market.notary.available(market.party.id)).toBe(FAUCET + PRICE)
+    expect((await money(market)).available).toBe(FAUCET + PRICE)
   })
 
   it('does not hammer a ledger that is away, and catches up when it is back', async () => {
-    const { seller, clock, notary } = await sold(2)
+    const { seller, clock, ledger, earned } = await sold(2)
     clock.advance(limits.laneIdleMs)
-    notary.fail('away')
+    ledger.fail('away')
     expect(await codeOf(seller.maintain())).toBe('peer-failed')
     for (let i = 0; i < 5; i++) await seller.maintain()
-    expect(notary.calls.get('redeem')).toBe(1)
+    expect(ledger.calls.get('redemptions')).toBe(limits.callAttempts)
     expect(await seller.outstanding()).toBe(2n * PRICE)
-    notary.fail(undefined)
+    ledger.fail(undefined)
     clock.advance(limits.redeemPauseMs)
     await seller.maintain()
-    expect(notary.sums().earned).toBe(2n * PRICE)
+    expect(await earned()).toBe(2n * PRICE)
   })
 
   it('that the ledger took without our hearing of it is not lost', async () => {
-    const { seller, notary, restart } = await sold(2)
-    notary.fail('mute')
+    const { seller, ledger, restart, earned } = await sold(2)
+    ledger.fail('mute')
     expect(await codeOf(seller.redeem({}))).toBe('peer-failed')
-    notary.fail(undefined)
+    ledger.fail(undefined)
     expect(await restart().redeem({})).toEqual({ redeemed: 2n * PRICE, lanes: 1 })
-    expect(notary.sums().earned).toBe(2n * PRICE)
+    expect(await earned()).toBe(2n * PRICE)
   })
 
   it('that is refused for good is written off and never tried again', async () => {
-    const { seller, clock, notary, lane } = await sold(2)
+    const { seller, clock, ledger, lane } = await sold(2)
     clock.advance(2 * 24 * 60 * 60 * 1000)
     expect(await seller.redeem({})).toEqual({ redeemed: 0n, lanes: 0 })
     expect(await seller.outstanding()).toBe(0n)
     await seller.redeem({})
     await seller.maintain()
     await seller.maintain()
-    expect(notary.calls.get('redeem')).toBe(1)
+    expect(ledger.calls.get('redemptions')).toBe(1)
     expect(await seller.signoff(lane.signoff(2))).toEqual({ lane: toHex(lane.id), redeemed: 0 })
   })
 
   it('of less than the ledger knows of learns what it knows', async () => {
-    const { seller, notary, restart, store, lane, buy } = await sold(2)
+    const { seller, restart, store, lane, buy, earned } = await sold(2)
     const pk = `sale/lane/${toHex(lane.id)}`
     const past = await store.get(pk, 'tab')
     await buy(3, 3)
@@ -138,20 +141,23 @@ describe('redeeming', () => {
     await store.write([{ pk, sk: 'tab', expect: 'any', body: past?.body as Bytes }])
     expect(await restart().redeem({})).toEqual({ redeemed: 0n, lanes: 0 })
     expect(await restart().outstanding()).toBe(0n)
-    expect(notary.sums().earned).toBe(3n * PRICE)
+    expect(await earned()).toBe(3n * PRICE)
   })
 })
 
 describe('signing a lane off', () => {
   it('redeems, releases and answers the same however often it comes', async () => {
-    const { seller, lane, balance, restart, notary, buyer } = await sold(5)
+    const { seller, lane, balance, restart, buyer, ledger } = await sold(5)
     const answer = { lane: toHex(lane.id), redeemed: 5 }
     expect(await seller.signoff(lane.signoff(5))).toEqual(answer)
     expect(await balance()).toBe(FAUCET + 5n * PRICE)
     expect(await seller.signoff(lane.signoff(5))).toEqual(answer)
     expect(await restart().signoff(lane.signoff(0))).toEqual(answer)
-    expect(await notary.available(buyer.party.id)).toBe(FAUCET - 5n * PRICE)
-    expect(notary.sums()).toMatchObject({ frozen: 0n, earned: 0n })
+    expect(await money({ ledger, party: buyer.party })).toEqual({
+      available: FAUCET - 5n * PRICE,
+      frozen: 0n,
+      earned: 0n,
+    })
   })
 
   it('is for the payer alone, and only with the last tick', async () => {
@@ -176,18 +182,18 @@ describe('signing a lane off', () => {
   })
 
   it('is finished by maintenance when the ledger was away', async () => {
-    const { seller, lane, notary, balance, restart } = await sold(2)
-    notary.fail('away')
+    const { seller, lane, ledger, balance, restart } = await sold(2)
+    ledger.fail('away')
     expect(await codeOf(seller.signoff(lane.signoff(2)))).toBe('peer-failed')
-    notary.fail(undefined)
+    ledger.fail(undefined)
     await restart().maintain()
     expect(await balance()).toBe(FAUCET + 2n * PRICE)
   })
 
   it('takes a lane that the payer has taken back for closed', async () => {
-    const { seller, lane, declared, buyer, clock, notary } = await sold(2)
+    const { seller, lane, declared, buyer, clock, ledger } = await sold(2)
     clock.advance(2 * 24 * 60 * 60 * 1000)
-    await notary.client.release(
+    await ledger.client.release(
       release({ by: buyer.party.id, declaration: declared.id, lane: lane.id }, buyer.party.agent),
     )
     expect(await seller.signoff(lane.signoff(2))).toEqual({ lane: toHex(lane.id), redeemed: 0 })
@@ -227,12 +233,8 @@ describe('a crash between any two steps', () => {
         const paid = bought === 'served' ? 3 : 2
         expect(await seller.signoff(lane.signoff(paid))).toEqual({ lane: toHex(lane.id), redeemed: paid })
         expect(await market.balance()).toBe(FAUCET + BigInt(paid) * PRICE)
-        expect(market.notary.sums()).toMatchObject({
-          earned: 0n,
-          frozen: 0n,
-          issued: 2n * FAUCET,
-          available: 2n * FAUCET,
-        })
+        const payer = await money({ ledger: market.ledger, party: market.buyer.party })
+        expect(payer).toEqual({ available: FAUCET - BigInt(paid) * PRICE, frozen: 0n, earned: 0n })
       }),
     )
   })

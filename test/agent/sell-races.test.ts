@@ -95,11 +95,11 @@ describe('requests that race on two instances of one agent', () => {
   it('lose no tick between a last tick, a redemption and a sign-off', async () => {
     await fc.assert(
       fc.asyncProperty(fc.scheduler(), fc.integer({ min: 1, max: 4 }), async (scheduler, units) => {
-        const { race, ask, sellers, lanes, notary, party } = await openRace('credit', 1, 4)
+        const { race, ask, sellers, lanes, ledger, party } = await openRace('credit', 1, 4)
         const [lane, first, second] = [lanes[0] as Lane, sellers[0] as Seller, sellers[1] as Seller]
         for (let index = 0; index < units; index++) expect(await ask(first, lane, index, 0)).toBe('served')
         await first.tick(tickToJson(lane.tick(units)))
-        const before = await notary.available(party.id)
+        const before = await ledger.balance(toHex(party.id))
         race.scheduler = scheduler
         const ended = Promise.all([
           first.redeem({}),
@@ -107,7 +107,8 @@ describe('requests that race on two instances of one agent', () => {
           first.signoff(lane.signoff(units)),
         ])
         await scheduler.waitFor(ended)
-        expect((await notary.available(party.id)) - before).toBe(3n * BigInt(units))
+        const after = await ledger.balance(toHex(party.id))
+        expect(after.available - before.available).toBe(3n * BigInt(units))
         expect((await ended)[1]).toEqual({ lane: toHex(lane.id), redeemed: units })
         expect(await first.outstanding()).toBe(0n)
       }),

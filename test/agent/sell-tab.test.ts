@@ -79,10 +79,12 @@ describe('a prepaid tab', () => {
   })
 
   it('keeps the proof of each segment it enters, and no other', () => {
-    const steps = [1, 2, 3, 4, 5].reduce<Step[]>(
-      (done, unit) => [...done, pay(done.at(-1)?.tab ?? newTab(START_MS), unit, 0)],
-      [],
-    )
+    let tab = newTab(START_MS)
+    const steps = [1, 2, 3, 4, 5].map((unit) => {
+      const step = pay(tab, unit, 0)
+      tab = step.tab
+      return step
+    })
     expect(steps.map((step) => step.proof?.segment)).toEqual([FIRST, undefined, undefined, undefined, FIRST + 1])
   })
 

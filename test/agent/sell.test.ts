@@ -53,7 +53,7 @@ describe('an offer', () => {
   })
 
   it('comes with a 402 that names price, payee, content and both modes', async () => {
-    const { seller, share, party, url, notary } = await open()
+    const { seller, share, party, url, ledger } = await open()
     const reply = await seller.piece(share.infoHash, 3, undefined, url(3))
     expect(reply.status).toBe(402)
     const required = decodePaymentRequired(reply.headers[PAYMENT_REQUIRED] ?? '')
@@ -63,7 +63,7 @@ describe('an offer', () => {
     expect(required.accepts[0]).toMatchObject({
       amount: '3',
       payTo: toHex(party.id),
-      network: `payword:${toHex(notary.id.subarray(0, 16))}`,
+      network: `payword:${toHex(ledger.id.subarray(0, 16))}`,
       extra: { content: share.infoHash },
     })
   })
@@ -103,10 +103,10 @@ describe('a prepaid piece', () => {
   })
 
   it('is claimed once at the ledger, whatever comes after', async () => {
-    const { declared, ask, notary } = await open()
+    const { declared, ask, ledger } = await open()
     const lane = declared.lane('prepaid', 0, 2)
     for (const unit of [1, 2, 3, 4, 5]) expect(await ask(lane, unit, unit)).toBe('served')
-    expect(notary.calls.get('claim')).toBe(1)
+    expect(ledger.calls.get('claims')).toBe(1)
   })
 
   it('is not served twice for one tick, but for the same piece again', async () => {
@@ -296,22 +296,22 @@ describe('a lane', () => {
   })
 
   it('is served only after the ledger has answered', async () => {
-    const { declared, ask, notary, reads } = await open()
+    const { declared, ask, ledger, reads } = await open()
     const lane = declared.lane('prepaid', 0, 1)
-    notary.fail('away')
+    ledger.fail('away')
     expect(await ask(lane, 0, 1)).toBe('peer-failed')
-    notary.fail('mute')
+    ledger.fail('mute')
     expect(await ask(lane, 0, 1)).toBe('peer-failed')
     expect(reads()).toBe(0)
-    notary.fail(undefined)
+    ledger.fail(undefined)
     expect(await ask(lane, 0, 1)).toBe('served')
   })
 
   it('needs no ledger once it is claimed', async () => {
-    const { declared, ask, notary, restart } = await open()
+    const { declared, ask, ledger, restart } = await open()
     const lane = declared.lane('prepaid', 0, 1)
     expect(await ask(lane, 0, 1)).toBe('served')
-    notary.fail('away')
+    ledger.fail('away')
     expect(await ask(lane, 1, 2)).toBe('served')
     expect(await ask(lane, 2, 3, restart())).toBe('served')
   })

@@ -18,7 +18,7 @@ export const moneyCommands: Readonly<Record<string, Command>> = {
   },
   redeem: {
     usage: '[--all]',
-    summary: 'Redeem accepted ticks at the ledger; --all also those of lanes still in use',
+    summary: 'Redeem accepted ticks at the ledger; --all also makes available what idle lanes earned',
     options: { all: { type: 'boolean' } },
     takes: [0, 0],
     run: async (call) =>
@@ -32,7 +32,7 @@ export const moneyCommands: Readonly<Record<string, Command>> = {
       const ledger = await call.ledger()
       const id = toHex((await call.owner()).id)
       const json: Record<string, unknown>[] = []
-      for (let after: number | undefined; ; ) {
+      for (let after: number | undefined; ;) {
         const { entries } = await ledger.entries(id, after)
         json.push(...entries)
         const last = entries.at(-1)

@@ -1,0 +1,278 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { sha256 } from '#primitives'
+import type { AgentContext } from '../../agent/context.ts'
+import { createTrust } from '../../agent/trust.ts'
+import { openSqlite } from '../../infra/store/sqlite.ts'
+import { toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
+import { chainsToJson, replay, type ChainsJson } from '../../protocol/chain.ts'
+import { delegate } from '../../protocol/delegation.ts'
+import { genesis } from '../../protocol/identity.ts'
+import { limits } from '../../protocol/limits.ts'
+import { Problem } from '../../protocol/problem.ts'
+import { envelopeToJson, objectId, signerFrom } from '../../protocol/signed.ts'
+import { checkBook, parseHead, proveVouch, writeBook, type Book, type Vouch } from '../../protocol/vouch.ts'
+import { handClock, START_MS } from './hand-clock.ts'
+
+function person(name: string) {
+  const signer = signerFrom(sha256(utf8(name)))
+  const operation = genesis([signer], START_MS)
+  const id = objectId('identity', operation.body)
+  return { id, hex: toHex(id), signer, operation, state: replay([envelopeToJson(operation)], START_MS) }
+}
+type Person = ReturnType<typeof person>
+
+const owner = person('owner')
+const [friend, other, stranger] = [person('friend'), person('other'), person('stranger')]
+const agent = signerFrom(sha256(utf8('agent')))
+
+const vouch = (subject: Person, depth: number, credit: number, more: Partial<Vouch> = {}): Vouch => ({
+  subject: subject.id,
+  depth,
+  credit,
+  scope: '',
+  notBefore: START_MS,
+  expires: START_MS + limits.vouchMs,
+  salt: sha256(subject.id).slice(0, 16),
+  ...more,
+})
+
+const bookOf = (issuer: Person, vouches: readonly Vouch[], seq = 0, prev?: Bytes): Book =>
+  writeBook(
+    { issuer: issuer.id, seq, issued: START_MS, expires: START_MS + limits.bookMs, ...(prev && { prev }) },
+    vouches,
+    issuer.signer,
+  )
+
+const next = (before: Book, issuer: Person, vouches: readonly Vouch[]): Book => {
+  const { id, seq } = parseHead(before.head)
+  return bookOf(issuer, vouches, seq + 1, id)
+}
+
+/** An agent of the owner's, and a repository that knows these books. */
+function open(books: readonly { by: Person; book: Book }[] = []) {
+  const clock = handClock()
+  const asked: string[] = []
+  const published: Book[] = []
+  const repository: { chains: () => Promise<ChainsJson>; away: boolean } = {
+    away: false,
+    chains: async () => {
+      const issuers = books.map(({ by }) => by.state)
+      return chainsToJson(
+        issuers,
+        books.map(({ book }) => book.vouches.map((_, i) => proveVouch(book, i))),
+      )
+    },
+  }
+  const caps = { day: 1n, total: 1n, issued: START_MS, expires: START_MS + limits.delegationMs }
+  const context = {
+    environment: { clock },
+    store: openSqlite(':memory:'),
+    owner: owner.id,
+    operations: [owner.operation],
+    signer: agent,
+    delegation: delegate({ ...caps, agent: agent.key, owner: owner.id, may: ['spend'] }, owner.signer),
+    repository: {
+      async chains({ to }: { to: string }) {
+        asked.push(to)
+        if (repository.away) throw new Problem('peer-failed', 'Away.')
+        return repository.chains()
+      },
+      async putBook(_: string, book: Book) {
+        if (repository.away) throw new Problem('peer-failed', 'Away.')
+        published.push(book)
+      },
+    },
+  } as unknown as AgentContext
+  return { trust: createTrust(context), restart: () => createTrust(context), clock, asked, published, repository }
+}
+
+const codeOf = (work: Promise<unknown>) =>
+  work.then(
+    () => 'done',
+    (error: { code?: string }) => error.code,
+  )
+
+describe('credit', () => {
+  it('is nothing without a vouch', async () => {
+    const { trust, asked } = open()
+    expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 0 })
+    expect(asked).toEqual([])
+  })
+
+  it('comes from the owner’s own vouch, capped, without asking anybody', async () => {
+    const { trust, asked } = open()
+    await trust.putBook(bookOf(owner, [vouch(friend, 0, 5), vouch(other, 0, 1000)]))
+    expect(await trust.creditFor(friend.hex)).toEqual({ credit: 5, sponsor: friend.hex, sponsorCredit: 5 })
+    expect(await trust.creditFor(other.hex)).toEqual({ credit: 64, sponsor: other.hex, sponsorCredit: 64 })
+    expect(asked).toEqual([])
+  })
+
+  it('comes through a chain that the repository shows, charged to the first of it', async () => {
+    const { trust } = open([{ by: friend, book: bookOf(friend, [vouch(stranger, 0, 7)]) }])
+    await trust.putBook(bookOf(owner, [vouch(friend, 1, 20)]))
+    expect(await trust.creditFor(stranger.hex)).toEqual({ credit: 7, sponsor: friend.hex, sponsorCredit: 20 })
+    expect(await trust.verdict(stranger.hex)).toMatchObject({
+      trusted: true,
+      chain: [owner.hex, friend.hex, stranger.hex],
+    })
+  })
+
+  it('does not come through a friend whose vouches do not count', async () => {
+    const { trust } = open([{ by: friend, book: bookOf(friend, [vouch(stranger, 0, 7)]) }])
+    await trust.putBook(bookOf(owner, [vouch(friend, 0, 20)]))
+    expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 0 })
+  })
+
+  it('does not come through a forged chain, or one whose issuer is missing', async () => {
+    const forged = { ...bookOf(friend, [vouch(stranger, 0, 7)]), vouches: [vouch(stranger, 4, 64)] }
+    const impostor = bookOf({ ...friend, signer: stranger.signer }, [vouch(stranger, 0, 7)])
+    for (const book of [forged, impostor]) {
+      const { trust } = open([{ by: friend, book }])
+      await trust.putBook(bookOf(owner, [vouch(friend, 1, 20)]))
+      expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 0 })
+    }
+    const { trust } = open([{ by: other, book: bookOf(friend, [vouch(stranger, 0, 7)]) }])
+    await trust.putBook(bookOf(owner, [vouch(friend, 1, 20)]))
+    expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 0 })
+  })
+
+  it('is not raised by an older book of the owner’s that the repository still shows', async () => {
+    const old = bookOf(owner, [vouch(friend, 1, 20), vouch(stranger, 1, 20)])
+    const { trust } = open([{ by: owner, book: old }])
+    await trust.putBook(old)
+    await trust.putBook(next(old, owner, [vouch(friend, 1, 20)]))
+    expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 0 })
+  })
+
+  it('is left to direct vouches while the repository is away or talks nonsense', async () => {
+    const { trust, repository } = open()
+    await trust.putBook(bookOf(owner, [vouch(friend, 1, 20)]))
+    repository.away = true
+    expect(await trust.creditFor(friend.hex)).toMatchObject({ credit: 20 })
+    expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 0 })
+    repository.away = false
+    repository.chains = async () => ({ identities: [[]], chains: [[{ vouch: 'x' } as never]] })
+    expect(await trust.creditFor(other.hex)).toMatchObject({ credit: 0 })
+  })
+
+  it('is remembered for a minute, and forgotten when the owner changes their mind', async () => {
+    const { trust, asked, clock } = open()
+    const first = bookOf(owner, [vouch(friend, 1, 20)])
+    await trust.putBook(first)
+    await trust.creditFor(stranger.hex)
+    await trust.creditFor(stranger.hex)
+    expect(asked).toHaveLength(1)
+    clock.advance(limits.verdictMs)
+    await trust.creditFor(stranger.hex)
+    expect(asked).toHaveLength(2)
+    expect(await trust.creditFor(friend.hex)).toMatchObject({ credit: 20 })
+    await trust.putBook(next(first, owner, []))
+    expect(await trust.creditFor(friend.hex)).toMatchObject({ credit: 0 })
+  })
+
+  it('ends with the vouch', async () => {
+    const { trust, clock } = open()
+    await trust.putBook(bookOf(owner, [vouch(friend, 0, 5, { expires: START_MS + 1000 })]))
+    expect(await trust.creditFor(friend.hex)).toMatchObject({ credit: 5 })
+    clock.advance(limits.verdictMs)
+    expect(await trust.creditFor(friend.hex)).toMatchObject({ credit: 0 })
+  })
+})
+
+describe('distrust', () => {
+  it('overrides every vouch, to an id and through it, and stays', async () => {
+    const { trust, restart } = open([{ by: friend, book: bookOf(friend, [vouch(stranger, 0, 7)]) }])
+    const first = bookOf(owner, [vouch(friend, 1, 20)])
+    await trust.putBook(first)
+    await trust.putDistrusted([friend.hex])
+    for (const each of [trust, restart()]) {
+      expect(await each.creditFor(friend.hex)).toMatchObject({ credit: 0 })
+      expect(await each.creditFor(stranger.hex)).toMatchObject({ credit: 0 })
+    }
+    await trust.putBook(next(first, owner, [vouch(friend, 4, 64)]))
+    expect(await trust.creditFor(friend.hex)).toMatchObject({ credit: 0 })
+    expect(await restart().distrusted()).toEqual([friend.hex])
+  })
+})
+
+describe('the owner’s book', () => {
+  it('is kept whole, published, and published again when it comes again', async () => {
+    const { trust, restart, published } = open()
+    const book = bookOf(owner, [vouch(friend, 1, 20), vouch(other, 0, 1)])
+    await trust.putBook(book)
+    await trust.putBook(book)
+    expect(published).toHaveLength(2)
+    expect(await restart().book()).toEqual(book)
+  })
+
+  it('may be larger than an item of the store, and then smaller again', async () => {
+    const { trust } = open()
+    const many = Array.from({ length: 4000 }, (_, i) => vouch({ ...friend, id: sha256(utf8(String(i))) }, 0, 1))
+    const large = bookOf(owner, many)
+    await trust.putBook(large)
+    expect(checkBook((await trust.book()) as Book).count).toBe(4000)
+    await trust.putBook(next(large, owner, [vouch(friend, 0, 1)]))
+    expect((await trust.book())?.vouches).toHaveLength(1)
+  })
+
+  it('is refused when it is not the owner’s, not whole, or not newer', async () => {
+    const { trust } = open()
+    const book = bookOf(owner, [vouch(friend, 1, 20)])
+    await trust.putBook(next(book, owner, []))
+    expect(await codeOf(trust.putBook(book))).toBe('conflict')
+    expect(await codeOf(trust.putBook(bookOf(friend, [], 0)))).toBe('unknown-key')
+    const stolen = bookOf({ ...owner, signer: agent }, [vouch(stranger, 4, 64)], 9, sha256(utf8('before')))
+    expect(await codeOf(trust.putBook(stolen))).toBe('unknown-key')
+    expect(await codeOf(trust.putBook({ ...book, vouches: [vouch(stranger, 4, 64)] }))).toBe('bad-encoding')
+    expect((await trust.book())?.vouches).toEqual([])
+  })
+
+  it('is kept though the repository did not take it', async () => {
+    const { trust, repository, restart } = open()
+    repository.away = true
+    expect(await codeOf(trust.putBook(bookOf(owner, [vouch(friend, 1, 20)])))).toBe('peer-failed')
+    expect(await restart().creditFor(friend.hex)).toMatchObject({ credit: 20 })
+  })
+
+  it('is renewed by the agent before it ends, its vouches unchanged', async () => {
+    const { trust, clock, published } = open()
+    await trust.maintain()
+    await trust.putBook(bookOf(owner, [vouch(friend, 1, 20)]))
+    await trust.maintain()
+    expect(published).toHaveLength(1)
+    for (let i = 0; i < 4; i++) {
+      clock.advance(limits.bookMs / 2)
+      await trust.maintain()
+      expect(await trust.creditFor(friend.hex)).toMatchObject({ credit: 20 })
+    }
+    expect(published.map(({ head }) => parseHead(head).seq)).toEqual([0, 1, 2, 3, 4])
+  })
+})
+
+describe('a verdict', () => {
+  it('is the same for whatever the repository adds about others', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.tuple(fc.nat({ max: 4 }), fc.nat({ max: 100 })), { maxLength: 4 }),
+        async (others) => {
+          const crowd = others.map(([depth, credit], i) => ({ by: person(`crowd ${i}`), depth, credit }))
+          const books = crowd.map(({ by, depth, credit }) => ({
+            by,
+            book: bookOf(by, [vouch(stranger, depth, credit)]),
+          }))
+          const { trust } = open(books)
+          await trust.putBook(bookOf(owner, [vouch(friend, 2, 20)]))
+          expect(await trust.verdict(stranger.hex)).toEqual({
+            id: stranger.hex,
+            trusted: false,
+            depth: -1,
+            credit: 0,
+            chain: [],
+          })
+        },
+      ),
+      { numRuns: 20 },
+    )
+  })
+})
