@@ -35,16 +35,19 @@ export interface Agent {
 export interface AgentOptions {
   readonly pieceClient: PieceClient
   readonly sendPiece?: SendPiece
+  /** The storages that the owner links, unless given. */
+  readonly links?: Links
+  /** Of what is shared; chosen to suit the sizes unless given. */
+  readonly pieceLength?: number
   /** Told of faults that no caller is waiting for. */
   readonly onFault: (error: unknown) => void
 }
 
 export function createAgent(
   context: AgentContext,
-  { pieceClient, sendPiece = sendPieceCopy, onFault }: AgentOptions,
+  { pieceClient, sendPiece = sendPieceCopy, links = createLinks(context), pieceLength, onFault }: AgentOptions,
 ): Agent {
-  const links = createLinks(context)
-  const shares = createShares(context, links)
+  const shares = createShares(context, links, pieceLength)
   const trust = createTrust(context)
   const usage = createUsage(context)
   const seller = createSeller(context, { shares, trust, usage })

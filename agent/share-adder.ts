@@ -7,7 +7,7 @@ import type { Links } from './links.ts'
 import { createSerial } from './serial.ts'
 import type { Announcer } from './share-announcer.ts'
 import type { LeafBox } from './share-leaves.ts'
-import type { ShareHead, ShareRecords } from './share-records.ts'
+import type { Announced, ShareHead, ShareRecords } from './share-records.ts'
 import { findSource, hashSource, sourceId, type Source } from './share-source.ts'
 import type { Storage } from './storage/storage.ts'
 
@@ -35,6 +35,8 @@ interface Parts {
   readonly records: ShareRecords
   readonly leaves: LeafBox
   readonly announcer: Announcer
+  /** Of what is hashed; chosen to suit the sizes unless given. */
+  readonly pieceLength?: number | undefined
 }
 
 type Terms = Pick<ShareHead, 'price' | 'public'>
@@ -43,7 +45,7 @@ type Place = Pick<ShareHead, 'link' | 'path' | 'source'>
 export function createShareAdder(
   context: AgentContext,
   links: Links,
-  { records, leaves, announcer }: Parts,
+  { records, leaves, announcer, pieceLength }: Parts,
 ): ShareAdder {
   const serial = createSerial()
 
@@ -89,15 +91,16 @@ export function createShareAdder(
     await records.beginHashing(source, context.environment.clock.now())
     try {
       const writer = leaves.writer(source)
-      const onLeaves = writer.add
-      const { torrent, meta } = await hashSource(storage, found, { onLeaves, ...(onProgress && { onProgress }) })
+      const options = { onLeaves: writer.add, pieceLength, ...(onProgress && { onProgress }) }
+      const { torrent, meta } = await hashSource(storage, found, options)
       await writer.end()
       const infoHash = toHex(meta.infoHash)
       // The same content may be shared from another path: the latest path counts, what the repository has stays.
       const other = await records.head(infoHash)
       const uploads = { uploaded: other?.uploaded ?? false, leavesUploaded: other?.leavesUploaded ?? false }
-      const announced = other?.announced && { announced: other.announced }
-      const head = { infoHash, infoHashV1: toHex(meta.infoHashV1), name: meta.name, ...place, ...uploads, ...announced }
+      const announced = other?.announced ?? (await announcedBefore(infoHash))
+      const names = { infoHash, infoHashV1: toHex(meta.infoHashV1), name: meta.name }
+      const head = { ...names, ...place, ...uploads, ...(announced && { announced }) }
       await records.save({ head, torrent, files: found.files.map(toSharedFile) })
       if (head.leavesUploaded) await leaves.clear(source)
       if (other && other.source !== source) await sweep(other.source)
@@ -106,6 +109,12 @@ export function createShareAdder(
       await sweep(source)
       throw error
     }
+  }
+
+  /** Of a share that was removed and not taken back yet: the next announcement must be the newer one. */
+  async function announcedBefore(infoHash: string): Promise<Announced | undefined> {
+    const ended = await records.endedAt(infoHash)
+    return ended && { issued: ended.issued, expires: ended.expires, terms: '' }
   }
 
   async function sweep(source: string): Promise<void> {

@@ -71,12 +71,13 @@ const CACHE_BYTES = 32 * 1024 * 1024
 /** The file is gone or another, rather than out of reach. */
 const GONE = new Set(['content-changed', 'not-found', 'path-outside', 'range-invalid'])
 
-export function createShares(context: AgentContext, links: Links): Shares {
+/** @param pieceLength of what is hashed from now on; chosen to suit the sizes unless given */
+export function createShares(context: AgentContext, links: Links, pieceLength?: number): Shares {
   const { clock } = context.environment
   const records = createShareRecords(context.store)
   const leaves = createLeafBox(context.store)
   const announcer = createAnnouncer(context, records, leaves)
-  const adder = createShareAdder(context, links, { records, leaves, announcer })
+  const adder = createShareAdder(context, links, { records, leaves, announcer, pieceLength })
   const contents = createContentCache(async (infoHash) => {
     const { head, torrent, files } = await records.load(infoHash)
     return { source: head.source, meta: parseTorrent(torrent), files, torrentBytes: torrent.length }
