@@ -50,7 +50,7 @@ export function within<T extends object>(life: Life, service: T): T {
 }
 
 export const environmentWithin = (life: Life, { clock, random, transport }: Environment): Environment => ({
-  clock: within(life, clock),
+  clock: { now: clock.now, sleep: within(life, clock).sleep },
   random,
   transport: (request) => (life.isOver ? never() : life.during(transport(request))),
 })

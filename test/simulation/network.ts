@@ -2,7 +2,7 @@
  * Messages between simulated hosts: delayed, lost (the request or its answer), cut short, delivered twice, and so out of
  * order. A host is a handler under a name; while it is down, connections to it are refused.
  */
-import type { Bytes } from '../../protocol/bytes.ts'
+import { fromUtf8, type Bytes } from '../../protocol/bytes.ts'
 import type { Transport } from '../../protocol/environment.ts'
 import type { Chance } from './chance.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -43,13 +43,15 @@ export interface Answer {
   readonly body: Bytes
 }
 
-export interface Message extends Omit<Exchange, 'answer' | 'atMs'> {}
+export type Message = Omit<Exchange, 'answer' | 'atMs'>
 
 export interface SimulatedNetwork {
   attach(host: string, handler: Handler | undefined): void
-  /** What this host reaches the others by. */
-  transportOf(from: string): Transport
+  /** What this host reaches the others by. @param weather its own, whatever comes over the others */
+  transportOf(from: string, weather?: Weather): Transport
   setWeather(weather: Weather): void
+  /** Told when a request leaves. */
+  onSend(listener: (message: Message) => void): void
   /** Told when a host answers. */
   onExchange(listener: (exchange: Exchange) => void): void
   /** Told when an answer has come back whole. */
@@ -58,18 +60,18 @@ export interface SimulatedNetwork {
 
 export function createNetwork(scheduler: Scheduler, chance: Chance): SimulatedNetwork {
   const hosts = new Map<string, Handler>()
-  const exchangeListeners: ((exchange: Exchange) => void)[] = []
-  const arrivalListeners: ((exchange: Exchange) => void)[] = []
-  let weather = CALM
+  const sent = createTold<Message>()
+  const exchanged = createTold<Exchange>()
+  const arrived = createTold<Exchange>()
+  let prevailing = CALM
 
-  function travel(): Promise<void> {
-    const [least, most] = weather.delayMs
-    const late = chance.hits(weather.late) ? chance.fraction() * weather.lateMs : 0
-    return scheduler.sleep(least + chance.fraction() * (most - least) + late)
+  function travel({ delayMs: [least, most], late, lateMs }: Weather): Promise<void> {
+    const more = chance.hits(late) ? chance.fraction() * lateMs : 0
+    return scheduler.sleep(least + chance.fraction() * (most - least) + more)
   }
 
-  async function deliver(message: Message): Promise<Exchange> {
-    await travel()
+  async function deliver(message: Message, weather: Weather): Promise<Exchange> {
+    await travel(weather)
     const handler = hosts.get(message.to)
     if (!handler) throw new TypeError('connection refused')
     const response = await handler(requestOf(message))
@@ -77,22 +79,23 @@ export function createNetwork(scheduler: Scheduler, chance: Chance): SimulatedNe
     // A host that went down while it answered took the answer with it.
     if (hosts.get(message.to) !== handler) throw new TypeError('connection reset')
     const exchange = { ...message, atMs: scheduler.now(), answer: { status: response.status, headers: response.headers, body } }
-    for (const listener of exchangeListeners) listener(exchange)
-    await travel()
+    exchanged.tell(exchange)
+    await travel(weather)
     return exchange
   }
 
-  async function exchange(message: Message): Promise<Response> {
+  async function exchange(message: Message, weather: Weather): Promise<Response> {
+    sent.tell(message)
     if (chance.hits(weather.lost)) {
-      await travel()
+      await travel(weather)
       throw new TypeError('the request was lost')
     }
-    const answered = deliver(message)
-    if (chance.hits(weather.twice)) void deliver(message).catch(() => undefined)
+    const answered = deliver(message, weather)
+    if (chance.hits(weather.twice)) void deliver(message, weather).catch(() => undefined)
     const whole = await answered
     if (chance.hits(weather.lost)) throw new TypeError('the answer was lost')
     if (whole.answer.body.length > 1 && chance.hits(weather.torn)) return torn(whole.answer, chance)
-    for (const listener of arrivalListeners) listener(whole)
+    arrived.tell(whole)
     return responseOf(whole.answer)
   }
 
@@ -101,10 +104,19 @@ export function createNetwork(scheduler: Scheduler, chance: Chance): SimulatedNe
       if (handler) hosts.set(host, handler)
       else hosts.delete(host)
     },
-    setWeather: (next) => void (weather = next),
-    transportOf: (from) => async (request) => exchange(await messageOf(from, request)),
-    onExchange: (listener) => void exchangeListeners.push(listener),
-    onArrival: (listener) => void arrivalListeners.push(listener),
+    setWeather: (next) => void (prevailing = next),
+    transportOf: (from, weather) => async (request) => exchange(await messageOf(from, request), weather ?? prevailing),
+    onSend: sent.listen,
+    onExchange: exchanged.listen,
+    onArrival: arrived.listen,
+  }
+}
+
+function createTold<T>() {
+  const listeners: ((event: T) => void)[] = []
+  return {
+    listen: (listener: (event: T) => void) => void listeners.push(listener),
+    tell: (event: T) => listeners.forEach((listener) => listener(event)),
   }
 }
 
@@ -119,6 +131,16 @@ const requestOf = ({ url, method, headers, body }: Message): Request =>
 
 const responseOf = ({ status, headers, body }: Answer): Response =>
   new Response(body.length > 0 ? body : null, { status, headers })
+
+/** The stable code of a problem (RFC 9457), where the answer is one. */
+export function codeIn({ status, body }: Answer): string | undefined {
+  if (status < 400) return undefined
+  try {
+    return (JSON.parse(fromUtf8(body)) as { code?: string }).code
+  } catch {
+    return undefined
+  }
+}
 
 /** The first part of the body comes, then the connection breaks. */
 function torn({ status, headers, body }: Answer, chance: Chance): Response {

@@ -1,0 +1,250 @@
+/**
+ * A host of the simulated network: what runs there, its store and disk, which outlive it, and its faults. A crash ends
+ * the process between two durable writes, or in one: the write is made or not, and nobody is told.
+ */
+import { openSqlite } from '../../infra/store/sqlite.ts'
+import type { Storage } from '../../agent/storage/storage.ts'
+import type { Environment } from '../../protocol/environment.ts'
+import { Problem, type ProblemCode } from '../../protocol/problem.ts'
+import type { Change, Store } from '../../protocol/store.ts'
+import { beginLife, environmentWithin, within, type Life } from './life.ts'
+import { createDisk, type Disk } from './memory-storage.ts'
+import type { Handler } from './network.ts'
+import type { World } from './world.ts'
+
+/** One instance of a service. */
+export interface Service {
+  readonly fetch: Handler
+  start(): Promise<void> | void
+  stop(): Promise<void>
+}
+
+/** What an instance is built on. It lasts as long as the process. */
+export interface Ground {
+  readonly environment: Environment
+  readonly store: Store
+  readonly storage: Storage
+  readonly onFault: (error: unknown) => void
+}
+
+/** Shares of the durable writes, and of the operations on the store. */
+export interface Faults {
+  /** Writes that fail; half of them are made all the same. */
+  readonly fails: number
+  /** Writes in which the process dies; half of them are made. */
+  readonly crashes: number
+  /** Operations that take up to `slowMs`. */
+  readonly slow: number
+  readonly slowMs: number
+}
+
+export const NO_FAULTS: Faults = { fails: 0, crashes: 0, slow: 0, slowMs: 0 }
+
+export interface Host {
+  readonly name: string
+  readonly url: string
+  readonly disk: Disk
+  /** What the store holds, past all faults. */
+  readonly items: Store
+  /** Since when it has been up without a fault; undefined while it is down. */
+  readonly upSinceMs: number | undefined
+  /** How often the process died. */
+  readonly crashes: number
+  /** How far its clock is ahead. */
+  skewMs: number
+  faults: Faults
+  /** Until then, what is written to the disk does not fit. */
+  fullUntilMs: number
+  /** Resolves when the first instance is up. */
+  start(): Promise<void>
+  /** The process dies; another is started after a while. */
+  crash(why: string, downMs?: number): void
+  /** The process is ended in peace, and another started. */
+  restart(): Promise<void>
+  /** It goes, and does not come back. */
+  vanish(): void
+  onWrite(listener: (changes: readonly Change[]) => void): void
+}
+
+export interface HostOptions {
+  readonly world: World
+  readonly name: string
+  readonly build: (ground: Ground) => Promise<Service> | Service
+}
+
+const STOP_WITHIN_MS = 120_000
+const DOWN_MS = [50, 5_000] as const
+const LONG_DOWN_MS = [10_000, 60_000] as const
+const LONG_DOWNS = 0.2
+/** What an instance may report without an invariant being broken: others did not answer, or its store or disk did not. */
+const EXPECTED: ReadonlySet<ProblemCode> = new Set([
+  'peer-failed',
+  'store-unavailable',
+  'storage-unavailable',
+  'storage-full',
+  'conflict',
+])
+
+export function createHost({ world, name, build }: HostOptions): Host {
+  const { scheduler, network, trace } = world
+  const chance = world.chance.fork(`host/${name}`)
+  const items = openSqlite(':memory:')
+  const disk = createDisk()
+  const listeners: ((changes: readonly Change[]) => void)[] = []
+  const transport = network.transportOf(name)
+  let life: Life | undefined
+  let service: Service | undefined
+  let gone = false
+  const state = { upSinceMs: undefined as number | undefined, crashes: 0, skewMs: 0, faults: NO_FAULTS, fullUntilMs: 0 }
+
+  function groundFor(mine: Life): Ground {
+    const clock = { now: () => scheduler.now() + state.skewMs, sleep: scheduler.sleep }
+    return {
+      environment: environmentWithin(mine, { clock, random: chance, transport }),
+      store: within(mine, faultyStore()),
+      storage: within(mine, faultyStorage(disk.open(chance))),
+      onFault,
+    }
+  }
+
+  function onFault(error: unknown): void {
+    trace.note(`${name} reports ${String(error)}`)
+    if (error instanceof Problem && EXPECTED.has(error.code)) return
+    world.fail(`${name} meets an unexpected fault: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
+  }
+
+  /** @param fail what the caller is told when the write fails */
+  async function durably<T>(what: string, write: () => Promise<T>, fail: () => Problem): Promise<T> {
+    await slowly()
+    world.count('writes')
+    const { crashes, fails } = state.faults
+    const draw = chance.fraction()
+    if (draw >= crashes + fails) return write()
+    const isMade = chance.hits(0.5)
+    if (isMade) await write()
+    state.upSinceMs &&= scheduler.now()
+    if (draw < crashes) {
+      crash(`${what}, ${isMade ? 'made' : 'not made'}`)
+      return new Promise(() => {})
+    }
+    world.count('failedWrites')
+    trace.note(`${name} fails to ${what}, ${isMade ? 'made' : 'not made'}`)
+    throw fail()
+  }
+
+  async function slowly(): Promise<void> {
+    if (chance.hits(state.faults.slow)) await scheduler.sleep(chance.fraction() * state.faults.slowMs)
+  }
+
+  function faultyStore(): Store {
+    const write = async (changes: readonly Change[]): Promise<boolean> => {
+      const written = await items.write(changes)
+      trace.note(`${name} writes ${changes.map(({ pk, sk }) => `${pk} ${sk}`).join(', ')}: ${written}`)
+      if (written) for (const listener of listeners) listener(changes)
+      return written
+    }
+    return {
+      async get(pk, sk) {
+        await slowly()
+        return items.get(pk, sk)
+      },
+      async list(pk, range) {
+        await slowly()
+        return items.list(pk, range)
+      },
+      write: (changes) => durably('write', () => write(changes), storeUnavailable),
+      close: () => undefined,
+    }
+  }
+
+  function faultyStorage(storage: Storage): Storage {
+    const onDisk = <T>(what: string, write: () => Promise<T>): Promise<T> => {
+      trace.note(`${name} does ${what}`)
+      return durably(what, write, storageUnavailable)
+    }
+    function roomFor<T>(write: () => Promise<T>): () => Promise<T> {
+      if (scheduler.now() < state.fullUntilMs) throw new Problem('storage-full', 'The disk is full.')
+      return write
+    }
+    return {
+      ...storage,
+      async read(file, range, into) {
+        await slowly()
+        if (chance.hits(state.faults.fails)) throw storageUnavailable()
+        return storage.read(file, range, into)
+      },
+      begin: async (file, size) => onDisk(`begin ${file}`, roomFor(() => storage.begin(file, size))),
+      put: async (write, offset, part) =>
+        onDisk(`put ${write.name} ${offset}`, roomFor(() => storage.put(write, offset, part))),
+      commit: (write) => onDisk(`commit ${write.name}`, () => storage.commit(write)),
+      abort: (write) => onDisk(`abort ${write.name}`, () => storage.abort(write)),
+    }
+  }
+
+  async function boot(): Promise<void> {
+    const mine = beginLife()
+    life = mine
+    const built = await build(groundFor(mine))
+    if (mine.isOver) return
+    service = built
+    await mine.during(Promise.resolve(built.start()))
+    network.attach(name, built.fetch)
+    state.upSinceMs = scheduler.now()
+    trace.note(`${name} is up`)
+  }
+
+  /** What cannot start is tried again, as whoever runs it would. */
+  async function bootUntilUp(): Promise<void> {
+    await boot().catch((error: unknown) => {
+      onFault(error)
+      crash('start', 1_000)
+    })
+  }
+
+  function end(): void {
+    life?.end()
+    service = undefined
+    state.upSinceMs = undefined
+    network.attach(name, undefined)
+  }
+
+  function crash(why: string, downMs = downTime()): void {
+    if (gone || life?.isOver) return
+    world.count('crashes')
+    state.crashes++
+    trace.note(`${name} crashes: ${why}; down for ${downMs.toFixed(0)} ms`)
+    end()
+    void scheduler.sleep(downMs).then(() => (gone ? undefined : bootUntilUp()))
+  }
+
+  function downTime(): number {
+    const [least, most] = chance.hits(LONG_DOWNS) ? LONG_DOWN_MS : DOWN_MS
+    return least + chance.fraction() * (most - least)
+  }
+
+  async function restart(): Promise<void> {
+    const [ending, stopping] = [life, service]
+    if (!ending || ending.isOver || !stopping) return
+    trace.note(`${name} restarts`)
+    network.attach(name, undefined)
+    const isLate = scheduler.sleep(STOP_WITHIN_MS).then(() => 'late')
+    const outcome = await Promise.race([ending.during(stopping.stop()), isLate])
+    if (outcome === 'late' && !ending.isOver) world.fail(`${name} does not stop within ${STOP_WITHIN_MS} ms`)
+    if (ending.isOver) return
+    end()
+    await bootUntilUp()
+  }
+
+  return Object.assign(state, {
+    ...{ name, url: `https://${name}`, disk, items, crash, restart },
+    start: bootUntilUp,
+    vanish() {
+      gone = true
+      end()
+    },
+    onWrite: (listener: (changes: readonly Change[]) => void) => void listeners.push(listener),
+  })
+}
+
+const storeUnavailable = (): Problem => new Problem('store-unavailable', 'The store did not answer.')
+const storageUnavailable = (): Problem => new Problem('storage-unavailable', 'The storage did not answer.')

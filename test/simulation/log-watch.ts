@@ -1,0 +1,118 @@
+/**
+ * An auditor who follows the ledger's public log as it grows: each checkpoint is signed and goes on from the one before,
+ * and what the ledger gave a receipt for is in the log within the merge delay.
+ */
+import { createLedgerClient, type LedgerClient } from '../../agent/ledger-client.ts'
+import { auditLedger } from '../../agent/cli/audit.ts'
+import { equal, fromUtf8, toHex } from '../../protocol/bytes.ts'
+import { openNote, parseCheckpoint, parseVerifierKey, type Checkpoint } from '../../protocol/checkpoint.ts'
+import { entryHash } from '../../protocol/entry.ts'
+import { limits } from '../../protocol/limits.ts'
+import { append, EMPTY_FRONTIER, frontierRoot } from '../../protocol/merkle.ts'
+import { Problem } from '../../protocol/problem.ts'
+import { parseReceipt } from '../../protocol/receipt.ts'
+import { envelopeFromJson } from '../../protocol/signed.ts'
+import { decodeBundle, tilePath, tileWidth } from '../../protocol/tile.ts'
+import type { Host } from './host.ts'
+import { CALM, type Exchange } from './network.ts'
+import type { World } from './world.ts'
+
+export interface LogWatch {
+  /** Follows the log from now on. */
+  start(): void
+  /** Every receipt is in the log, and the log replays from its first entry. Call when the ledger is up and calm. */
+  finish(): Promise<void>
+}
+
+const POLL_MS = 2_000
+/** Until the next look, and for a store that takes its time. */
+const SLACK_MS = 2 * POLL_MS
+
+export function watchLog(world: World, host: Host): LogWatch {
+  const { scheduler, network } = world
+  const environment = { clock: scheduler, random: world.chance.fork('auditor'), transport: network.transportOf('auditor', CALM) }
+  const ledger = createLedgerClient({ environment, url: host.url })
+  /** Entry hash -> when its receipt was answered. */
+  const owed = new Map<string, number>()
+  const logged = new Set<string>()
+  let frontier = EMPTY_FRONTIER
+  let note = ''
+
+  network.onExchange((exchange) => {
+    const entry = exchange.to === host.name ? receiptIn(exchange) : undefined
+    if (entry === undefined) return
+    world.count('receipts')
+    if (!logged.has(entry) && !owed.has(entry)) owed.set(entry, exchange.atMs)
+  })
+
+  async function look(): Promise<void> {
+    const found = await ledger.checkpoint()
+    if (found === note) return
+    const checkpoint = await opened(ledger, found)
+    if (checkpoint.size < frontier.size) return world.fail(`the log shrinks from ${frontier.size} to ${checkpoint.size} entries`)
+    while (frontier.size < checkpoint.size) await readOn(checkpoint.size)
+    if (!equal(frontierRoot(frontier), checkpoint.rootHash)) world.fail(`the checkpoint of ${checkpoint.size} entries does not go on from the one before`)
+    note = found
+  }
+
+  async function readOn(size: number): Promise<void> {
+    const index = Math.floor(frontier.size / limits.entriesPerTile)
+    const width = tileWidth('entries', index, size)
+    const entries = decodeBundle(await ledger.tile(tilePath({ level: 'entries', index, width })), width)
+    const hashes = entries.slice(frontier.size % limits.entriesPerTile).map(entryHash)
+    frontier = append(frontier, hashes)
+    for (const hash of hashes.map(toHex)) {
+      logged.add(hash)
+      owed.delete(hash)
+    }
+    world.count('entries', hashes.length)
+  }
+
+  /** What happens to a ledger that is down, or whose store failed, counts from when it is well again. */
+  function checkDelay(): void {
+    const { upSinceMs } = host
+    if (upSinceMs === undefined) return
+    for (const [entry, atMs] of owed) {
+      const lateMs = scheduler.now() - Math.max(atMs, upSinceMs) - limits.mergeDelayMs - SLACK_MS
+      if (lateMs > 0) world.fail(`entry ${entry} is not in the log ${limits.mergeDelayMs} ms after its receipt`)
+    }
+  }
+
+  async function follow(): Promise<void> {
+    for (;;) {
+      await scheduler.sleep(POLL_MS)
+      if (host.upSinceMs === undefined) continue
+      const heard = await look().then(() => true, unlessAway)
+      if (heard) checkDelay()
+    }
+  }
+
+  function unlessAway(error: unknown): false {
+    if (!(error instanceof Problem && error.code === 'peer-failed')) world.fail(`the log cannot be followed: ${String(error)}`)
+    return false
+  }
+
+  return {
+    start: () => void follow(),
+    async finish() {
+      await scheduler.sleep(limits.mergeDelayMs + SLACK_MS)
+      await look()
+      if (owed.size > 0) world.fail(`${owed.size} receipts are not in the log`)
+      const report = await auditLedger(ledger)
+      if (!report.ok) world.fail(`the audit finds: ${report.problems.join('; ')}`)
+      if (report.size < frontier.size) world.fail('the log shrinks')
+    },
+  }
+}
+
+async function opened(ledger: LedgerClient, note: string): Promise<Checkpoint> {
+  const { vkey } = await ledger.info()
+  return parseCheckpoint(openNote(note, [parseVerifierKey(vkey)]).text)
+}
+
+/** The leaf hash, hex, of the entry that the answer has a receipt for. */
+function receiptIn({ method, answer }: Exchange): string | undefined {
+  if (method !== 'POST' || answer.status >= 300) return undefined
+  const { receipt } = JSON.parse(fromUtf8(answer.body)) as { receipt?: unknown }
+  return receipt === undefined ? undefined : toHex(parseReceipt(envelopeFromJson(receipt)).entry)
+}

@@ -1,0 +1,223 @@
+/**
+ * What passes between buyers and sellers, watched on the wire: an honest seller hands out no more than it is paid or
+ * trusts, an honest buyer pays for what it holds.
+ */
+import { fromUtf8, toHex } from '../../protocol/bytes.ts'
+import { parseCommitment, type LaneMode } from '../../protocol/commitment.ts'
+import { limits } from '../../protocol/limits.ts'
+import { envelopeFromJson } from '../../protocol/signed.ts'
+import { decodePayment, PAYMENT_SIGNATURE } from '../../protocol/x402.ts'
+import type { Books } from './books.ts'
+import type { Contents } from './contents.ts'
+import { codeIn, type Exchange, type Message } from './network.ts'
+import type { World } from './world.ts'
+
+export interface Party {
+  /** Its host, and its owner's id in hex. */
+  readonly host: string
+  readonly id: string
+  readonly isHonest: boolean
+  /** How often its process died so far. */
+  crashes(): number
+}
+
+export interface Trades {
+  /** Ticks that are no links of their chain: what they promise is not owed. */
+  forge(lane: string, unit: number, link: string): void
+  /** The payee was given this tick where nobody saw it. */
+  reveal(lane: string, unit: number): void
+  /** By lane id, hex. */
+  readonly lanes: ReadonlyMap<string, TradedLane>
+}
+
+export interface TradedLane {
+  mode: LaneMode | undefined
+  /** The highest unit whose genuine tick left its payer, reached its payee, and was answered well by it. */
+  revealed: number
+  taken: number
+  accepted: number
+  /** On credit: pieces sent, each again not counted. */
+  sent: number
+  lastSent: number | undefined
+  /** Prepaid: by unit, the piece sent for it, and how often. */
+  readonly served: Map<number, { readonly piece: number; times: number }>
+  /** Pieces that arrived as they are, and answers that were something else. */
+  readonly good: Set<number>
+  bad: number
+  /** Refusals as replayed: the payer may spend another unit on the piece. */
+  replays: number
+}
+
+/** Tick and piece of one request. */
+interface PaidRequest {
+  readonly lane: string
+  readonly unit: number
+  readonly infoHash: string | undefined
+  readonly piece: number | undefined
+}
+
+export interface TradesOptions {
+  readonly world: World
+  readonly parties: readonly Party[]
+  readonly contents: Contents
+  readonly books: Books
+  /** Pieces that the seller may let the payer owe, at most. Ids in hex. */
+  readonly credit: (seller: string, payer: string) => number
+  /** Whether the seller gives the content away. */
+  readonly isPublic: (seller: string, infoHash: string) => boolean
+}
+
+const PIECE_PATH = /^\/v1\/pieces\/([0-9a-f]+)\/([0-9]+)$/
+/** One flow until a good piece came, one more afterwards. */
+const FLOWS_TO_A_LIAR = 2
+
+export function watchTrades({ world, parties, contents, books, credit, isPublic }: TradesOptions): Trades {
+  const { network } = world
+  const lanes = new Map<string, TradedLane>()
+  const forged = new Set<string>()
+  const lies = new Map<string, number>()
+  const partyAt = new Map(parties.map((party) => [party.host, party]))
+
+  function laneOf(id: string): TradedLane {
+    const known = lanes.get(id)
+    if (known) return known
+    const lane: TradedLane = {
+      ...{ mode: undefined, revealed: 0, taken: 0, accepted: 0, sent: 0, lastSent: undefined },
+      ...{ served: new Map(), good: new Set<number>(), bad: 0, replays: 0 },
+    }
+    lanes.set(id, lane)
+    return lane
+  }
+
+  function requestIn(message: Message): PaidRequest | undefined {
+    const [, infoHash, index] = PIECE_PATH.exec(message.url.pathname) ?? []
+    const header = message.headers.get(PAYMENT_SIGNATURE)
+    const isTick = message.url.pathname === '/v1/ticks' && message.method === 'POST'
+    try {
+      if (isTick) return tickOf((JSON.parse(fromUtf8(message.body)) as { tick: WireTick }).tick, undefined, undefined)
+      if (infoHash === undefined || header === null) return undefined
+      const { payload } = decodePayment(header)
+      const commitment = payload.commitment && parseCommitment(envelopeFromJson(payload.commitment))
+      if (commitment && toHex(commitment.id) === payload.lane) laneOf(payload.lane).mode = commitment.mode
+      return tickOf(payload.tick ?? { lane: payload.lane, unit: 0, link: '' }, infoHash, Number(index))
+    } catch {
+      return undefined
+    }
+  }
+
+  function tickOf({ lane, unit, link }: WireTick, infoHash: string | undefined, piece: number | undefined): PaidRequest {
+    return { lane, unit: forged.has(`${lane} ${unit} ${link}`) ? 0 : unit, infoHash, piece }
+  }
+
+  network.onSend((message) => {
+    const request = requestIn(message)
+    if (!request) return
+    const lane = laneOf(request.lane)
+    if (request.unit > lane.revealed) {
+      world.count('ticks', request.unit - lane.revealed)
+      lane.revealed = request.unit
+    }
+    if (partyAt.get(message.from)?.isHonest) checkPaid(message, request, lane)
+  })
+
+  /** On credit a tick follows its piece; prepaid, one unit is ahead, and one more for each that the seller calls spent. */
+  function checkPaid({ from, to }: Message, { lane: id, unit }: PaidRequest, lane: TradedLane): void {
+    const most = lane.good.size + (lane.mode === 'prepaid' ? 1 + lane.replays : 0)
+    if (unit > most) world.fail(`${from} pays ${to} ${unit} units on lane ${id} (${lane.mode}) for ${lane.good.size} good pieces`)
+  }
+
+  network.onExchange((exchange) => {
+    world.count('messages')
+    const seller = partyAt.get(exchange.to)
+    const request = requestIn(exchange)
+    const { status } = exchange.answer
+    if (seller?.isHonest) checkFree(exchange, seller, request)
+    if (!request) return
+    const lane = laneOf(request.lane)
+    lane.taken = Math.max(lane.taken, request.unit)
+    if (status === 200) lane.accepted = Math.max(lane.accepted, request.unit)
+    if (status === 409 && codeIn(exchange.answer) === 'tick-replayed') lane.replays++
+    if (status >= 400) world.count('refusals')
+    if (status === 200 && request.piece !== undefined && seller?.isHonest) checkServed(exchange, seller, request, lane)
+  })
+
+  /** What is not public is not sent without a lane. */
+  function checkFree({ url, answer }: Exchange, { host, id }: Party, request: PaidRequest | undefined): void {
+    const [, infoHash] = PIECE_PATH.exec(url.pathname) ?? []
+    if (infoHash === undefined || answer.status !== 200 || request) return
+    if (!isPublic(id, contents.hashOf(infoHash))) world.fail(`${host} gives a piece of ${infoHash} away`)
+  }
+
+  function checkServed(exchange: Exchange, seller: Party, { lane: id, unit, piece = 0, infoHash = '' }: PaidRequest, lane: TradedLane): void {
+    if (isPublic(seller.id, contents.hashOf(infoHash))) return
+    const booked = books.lanes.get(id)
+    const { host } = seller
+    if (booked?.payee !== seller.id) return world.fail(`${host} serves on lane ${id}, which is not claimed for it`)
+    if (booked.mode === 'prepaid') checkPrepaid(host, id, unit, piece, lane)
+    else checkCredit(seller, id, piece, lane)
+    if (!contents.isPiece(infoHash, piece, exchange.answer.body)) world.fail(`${host} sends something else as piece ${piece}`)
+  }
+
+  function checkPrepaid(host: string, id: string, unit: number, piece: number, lane: TradedLane): void {
+    const known = lane.served.get(unit)
+    if (unit === 0) return world.fail(`${host} serves on the prepaid lane ${id} without a tick`)
+    if (known && known.piece !== piece) return world.fail(`${host} serves pieces ${known.piece} and ${piece} for unit ${unit} of lane ${id}`)
+    const times = (known?.times ?? 0) + 1
+    lane.served.set(unit, { piece, times })
+    if (times > 1 + limits.repeatsPerTick) world.fail(`${host} serves piece ${piece} ${times} times for unit ${unit} of lane ${id}`)
+  }
+
+  function checkCredit({ host, id: seller }: Party, id: string, piece: number, lane: TradedLane): void {
+    const isRepeat = lane.lastSent === piece && lane.sent > lane.taken
+    if (!isRepeat) lane.sent++
+    lane.lastSent = piece
+    const { payer } = books.lanes.get(id) ?? { payer: '' }
+    const owed = [...books.lanes]
+      .filter(([, booked]) => booked.payer === payer && booked.payee === seller && booked.mode === 'credit')
+      .reduce((sum, [other]) => sum + Math.max(0, laneOf(other).sent - laneOf(other).taken), 0)
+    if (owed > credit(seller, payer)) world.fail(`${host} lets ${payer} owe ${owed} pieces, and trusts it for ${credit(seller, payer)}`)
+  }
+
+  network.onArrival((exchange) => {
+    const buyer = partyAt.get(exchange.from)
+    const [, infoHash, index] = PIECE_PATH.exec(exchange.url.pathname) ?? []
+    if (infoHash === undefined || exchange.answer.status !== 200) return
+    const isGood = contents.isPiece(infoHash, Number(index), exchange.answer.body)
+    const request = requestIn(exchange)
+    if (request) {
+      const lane = laneOf(request.lane)
+      if (isGood) lane.good.add(Number(index))
+      else lane.bad++
+    }
+    if (isGood) world.count('pieces')
+    else if (buyer?.isHonest) checkLies(exchange, buyer, infoHash)
+  })
+
+  /** Who lied is not asked again, but for what was under way, and what a crash made forget. */
+  function checkLies({ from, to }: Exchange, buyer: Party, infoHash: string): void {
+    const key = `${from} ${to} ${infoHash}`
+    const times = (lies.get(key) ?? 0) + 1
+    lies.set(key, times)
+    if (times > FLOWS_TO_A_LIAR * (1 + buyer.crashes())) world.fail(`${from} takes ${times} lies from ${to}`)
+  }
+
+  books.onLane((id, { redeemed }) => {
+    const { revealed } = laneOf(id)
+    if (redeemed > revealed) world.fail(`lane ${id} is redeemed up to unit ${redeemed}, its payer gave ${revealed}`)
+  })
+
+  return {
+    lanes,
+    forge: (lane, unit, link) => void forged.add(`${lane} ${unit} ${link}`),
+    reveal(id, unit) {
+      const lane = laneOf(id)
+      lane.revealed = Math.max(lane.revealed, unit)
+    },
+  }
+}
+
+interface WireTick {
+  readonly lane: string
+  readonly unit: number
+  readonly link: string
+}

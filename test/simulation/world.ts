@@ -1,0 +1,76 @@
+/** What all parts of one simulated run share. */
+import { createHash } from 'node:crypto'
+import { createChance, type Chance } from './chance.ts'
+import { createNetwork, type SimulatedNetwork } from './network.ts'
+import { createScheduler, type Scheduler } from './scheduler.ts'
+
+export interface World {
+  readonly scheduler: Scheduler
+  readonly chance: Chance
+  readonly network: SimulatedNetwork
+  readonly trace: Trace
+  /** What was broken, as it was found. */
+  readonly violations: readonly string[]
+  /** An invariant does not hold. */
+  fail(what: string): void
+  /** Counts what happened, so that an idle simulation shows. */
+  count(what: Counted, more?: number): void
+  readonly counts: Readonly<Record<Counted, number>>
+}
+
+export const COUNTED = [
+  'messages',
+  'writes',
+  'crashes',
+  'failedWrites',
+  'downloads',
+  'done',
+  'cancelled',
+  'pieces',
+  'ticks',
+  'entries',
+  'receipts',
+  'refusals',
+] as const
+export type Counted = (typeof COUNTED)[number]
+
+/** All that happens, in order: two runs of one seed have the same. */
+export interface Trace {
+  note(event: string): void
+  /** SHA-256 of all events. */
+  hash(): string
+}
+
+const START_MS = Date.UTC(2030, 0, 1)
+const VIOLATIONS_KEPT = 20
+
+/** @param onEvent told of every event, to show what happens */
+export function createWorld(seed: string, onEvent: (line: string) => void = () => undefined): World {
+  const chance = createChance(seed)
+  const scheduler = createScheduler(START_MS)
+  const network = createNetwork(scheduler, chance.fork('network'))
+  const violations: string[] = []
+  const counts = Object.fromEntries(COUNTED.map((what) => [what, 0])) as Record<Counted, number>
+  const trace = createTrace(scheduler, onEvent)
+
+  return {
+    ...{ scheduler, chance, network, trace, violations, counts },
+    fail(what) {
+      trace.note(`VIOLATION ${what}`)
+      if (violations.length < VIOLATIONS_KEPT && !violations.includes(what)) violations.push(what)
+    },
+    count: (what, more = 1) => void (counts[what] += more),
+  }
+}
+
+function createTrace(scheduler: Scheduler, onEvent: (line: string) => void): Trace {
+  const hash = createHash('sha256')
+  return {
+    note(event) {
+      const line = `${(scheduler.now() - START_MS).toFixed(3)} ${event}`
+      hash.update(`${line}\n`)
+      onEvent(line)
+    },
+    hash: () => hash.copy().digest('hex'),
+  }
+}
