@@ -10,15 +10,21 @@ import type { PaywordPayload } from '../protocol/x402.ts'
 import type { AgentContext } from './context.ts'
 import { termsOf, type SaleLane, type SellerLanes } from './seller-lanes.ts'
 import type { Share } from './share.ts'
+import type { Trust } from './trust.ts'
+
+export interface LaneKeeping {
+  readonly context: AgentContext
+  readonly lanes: SellerLanes
+  readonly trust: Trust
+}
 
 /**
  * The claim is the same object each time, so a crash at any point is repaired by the payer's next request.
- * @throws Problem `payment-required` (no commitment, other content, too cheap), `not-payee`, `expired`, what the ledger
- *   refuses for (`lane-taken`, `closed`, …), `peer-failed` while it does not answer
+ * @throws Problem `payment-required` (no commitment, other content, too cheap), `credit-exceeded`, `not-payee`,
+ *   `expired`, what the ledger refuses for (`lane-taken`, `closed`, …), `peer-failed` while it does not answer
  */
 export async function claimLane(
-  context: AgentContext,
-  lanes: SellerLanes,
+  { context, lanes, trust }: LaneKeeping,
   payload: PaywordPayload,
   share: Share,
 ): Promise<SaleLane> {
@@ -30,12 +36,19 @@ export async function claimLane(
   const declaration = await declarationOf(context, payload, commitment)
   await checkDeclaration(context, declaration, share)
   termsOf(commitment, declaration)
+  if (commitment.mode === 'credit') await requireCredit(trust, declaration)
   const order = claim({ commitment: commitment.id, payee: context.owner }, context.signer)
   const claimed = await context.ledger.claim(envelope, order).catch(unknownDeclaration)
   // The ledger's copy names the key that really declared.
   const terms = termsOf(commitment, parseDeclaration(claimed.declaration))
   if (claimed.lane !== terms.lane) throw new Problem('peer-failed', 'The ledger claimed another lane.')
   return lanes.add(terms, { commitment: envelope, declaration: claimed.declaration, receipt: claimed.receipt })
+}
+
+/** A lane that could not be used is not worth a claim; whether the payer really declared is for the ledger to say. */
+async function requireCredit(trust: Trust, { payer }: Declaration): Promise<void> {
+  const { credit } = await trust.creditFor(toHex(payer))
+  if (credit === 0) throw new Problem('credit-exceeded', 'No piece may be unpaid.', { credit })
 }
 
 async function declarationOf(

@@ -102,7 +102,7 @@ export function createSeller(context: AgentContext, { shares, trust, usage }: Se
   }
 
   async function paidPiece(share: Share, index: number, { payload }: PaymentPayload): Promise<PieceReply> {
-    const lane = (await lanes.find(payload.lane)) ?? (await claimLane(context, lanes, payload, share))
+    const lane = (await lanes.find(payload.lane)) ?? (await claimLane({ context, lanes, trust }, payload, share))
     const { content, mode, payer } = lane.terms
     if (content !== share.infoHash) throw new Problem('payment-required', 'The lane pays for other content.')
     const tick = payload.tick && payload.tick.unit > 0 ? tickOn(lane, payload.tick) : undefined

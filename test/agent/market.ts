@@ -59,6 +59,7 @@ export interface Market {
   /** Reads of pieces fail with this while it is set. */
   readonly faults: { read?: Error }
   readonly reads: () => number
+  readonly context: AgentContext
   /** The same agent after a restart: what was in memory is gone. */
   readonly restart: () => Seller
   payer(name: string): Promise<Payer>
@@ -66,6 +67,10 @@ export interface Market {
 }
 
 export interface MarketOptions {
+  /** Another market at the same ledger. */
+  readonly beside?: Pick<Market, 'clock' | 'ledger'>
+  /** Names the seller. */
+  readonly name?: string
   readonly pieces?: number
   readonly public?: boolean
   /** Stands between the agent and its store. */
@@ -73,10 +78,10 @@ export interface MarketOptions {
 }
 
 export async function openMarket(options: MarketOptions = {}): Promise<Market> {
-  const clock = handClock()
-  const ledger = await openLocalLedger(clock)
+  const clock = options.beside?.clock ?? handClock()
+  const ledger = options.beside?.ledger ?? (await openLocalLedger(clock))
   const store = (options.wrapStore ?? ((inner) => inner))(openSqlite(':memory:'))
-  const party = await openParty(ledger, clock, 'seller')
+  const party = await openParty(ledger, clock, options.name ?? 'seller')
   const { share, content } = shareOf((options.pieces ?? 24) * PIECE_BYTES - 100, options.public ?? false)
   const credit = new Map<string, number>()
   const faults: Market['faults'] = {}
@@ -115,6 +120,7 @@ export async function openMarket(options: MarketOptions = {}): Promise<Market> {
     credit,
     sponsors,
     faults,
+    context,
     seller: start(),
     reads: () => reads,
     restart: start,

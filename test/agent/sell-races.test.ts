@@ -65,7 +65,7 @@ describe('requests that race on two instances of one agent', () => {
           for (const pieces of served.values()) expect(pieces.size).toBe(1)
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 30 },
     )
   })
 
@@ -88,7 +88,7 @@ describe('requests that race on two instances of one agent', () => {
           expect(served.size).toBeLessThanOrEqual(granted)
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 30 },
     )
   })
 
@@ -112,7 +112,7 @@ describe('requests that race on two instances of one agent', () => {
         expect((await ended)[1]).toEqual({ lane: toHex(lane.id), redeemed: units })
         expect(await first.outstanding()).toBe(0n)
       }),
-      { numRuns: 40 },
+      { numRuns: 20 },
     )
   })
 

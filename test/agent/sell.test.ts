@@ -289,9 +289,9 @@ describe('a lane', () => {
   it('whose segments another lane has is refused with proof of the double promise', async () => {
     const market = await open()
     expect(await send(market, market.declared.lane('prepaid', 0, 2).payment(1))).toBe('served')
-    const overlapping = market.declared.lane('credit', 1, 1)
+    const overlapping = market.declared.lane('prepaid', 1, 1)
     await expect(
-      market.seller.piece(market.share.infoHash, 0, overlapping.payment(0), market.url(0)),
+      market.seller.piece(market.share.infoHash, 0, overlapping.payment(1), market.url(0)),
     ).rejects.toMatchObject({ code: 'lane-taken', members: { commitment: { body: expect.any(String) } } })
   })
 
