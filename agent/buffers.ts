@@ -60,11 +60,12 @@ export function createBufferPool(options: BufferPoolOptions): BufferPool {
 
   return {
     async lease(bytes) {
-      if (waiters.length >= options.waiting)
+      const isFree = waiters.length === 0 && fits(bytes)
+      if (!isFree && waiters.length >= options.waiting) {
         throw new Problem('limit-reached', 'Too many pieces are being sent; try again.')
-      if (waiters.length > 0 || !fits(bytes)) {
-        await new Promise<void>((start) => waiters.push({ bytes, start }))
-      } else out += bytes
+      }
+      if (isFree) out += bytes
+      else await new Promise<void>((start) => waiters.push({ bytes, start }))
       return take(bytes)
     },
   }

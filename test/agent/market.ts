@@ -212,6 +212,7 @@ export interface Payer {
 
 export interface Declared {
   readonly id: Bytes
+  readonly terms: DeclarationTerms
   readonly declaration: Envelope
   readonly chain: Chain
   lane(mode: Mode, first: number, segments: number, changes?: Partial<CommitmentTerms>): Lane
@@ -250,6 +251,7 @@ function createPayer(party: Party, { clock, ledger, share, payee }: Stall): Paye
       const id = objectId('declaration', declaration.body)
       return {
         id,
+        terms,
         declaration,
         chain,
         lane: (...args) => laneOf({ party, payee, declaration: id, chain, shape }, args),

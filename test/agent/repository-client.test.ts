@@ -1,0 +1,123 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { sha256 } from '#primitives'
+import { createRepositoryClient } from '../../agent/repository-client.ts'
+import { toHex, utf8 } from '../../protocol/bytes.ts'
+import { genesis, rotate } from '../../protocol/identity.ts'
+import { replay } from '../../protocol/chain.ts'
+import { limits } from '../../protocol/limits.ts'
+import { envelopeToJson, objectId, seal, signerFrom } from '../../protocol/signed.ts'
+import { bookToJson, writeBook } from '../../protocol/vouch.ts'
+import { handClock, START_MS } from './hand-clock.ts'
+
+const signer = signerFrom(sha256(utf8('owner')))
+const later = signerFrom(sha256(utf8('owner, later')))
+const first = genesis([signer], START_MS)
+const id = toHex(objectId('identity', first.body))
+const infoHash = toHex(sha256(utf8('film')))
+
+function clientOf(answer: (request: Request) => Response | Promise<Response>) {
+  const requests: Request[] = []
+  const clock = handClock()
+  const random = { bytes: (length: number) => new Uint8Array(length) }
+  const transport = async (request: Request) => {
+    requests.push(request)
+    return answer(request)
+  }
+  const client = createRepositoryClient({ environment: { clock, random, transport }, url: 'http://repository.test' })
+  return {
+    client,
+    clock,
+    requests,
+    asked: () => requests.map(({ method, url }) => `${method} ${url.slice('http://repository.test'.length)}`),
+  }
+}
+
+const codeOf = (promise: Promise<unknown>) =>
+  promise.then(
+    () => 'answered',
+    (error: { code?: string }) => error.code,
+  )
+
+describe('the repository client', () => {
+  it('replays an identity from its genesis', async () => {
+    const state = replay([envelopeToJson(first)], START_MS)
+    const second = rotate(state, [later.key, signer.key], START_MS, signer)
+    const { client } = clientOf(() => Response.json({ operations: [first, second].map(envelopeToJson) }))
+    expect((await client.identity(id)).state.keys).toEqual([later.key, signer.key])
+  })
+
+  it('takes no other identity, no broken log and no empty one', async () => {
+    const other = genesis([later], START_MS)
+    const forged = rotate(replay([envelopeToJson(first)], START_MS), [later.key], START_MS, later)
+    for (const operations of [[other], [first, other], [first, forged], []]) {
+      const { client } = clientOf(() => Response.json({ operations: operations.map(envelopeToJson) }))
+      expect(await codeOf(client.identity(id))).toBe('peer-failed')
+    }
+  })
+
+  it('hands over books as they were written', async () => {
+    const terms = { issuer: objectId('identity', first.body), seq: 0, issued: START_MS, expires: START_MS + 1000 }
+    const book = writeBook(terms, [], signer)
+    const { client, requests } = clientOf((request) =>
+      request.method === 'GET' ? Response.json({ book: bookToJson(book) }) : new Response(null, { status: 200 }),
+    )
+    expect(await client.book(id)).toEqual(book)
+    await client.putBook(id, book)
+    expect(await (requests[1] as Request).json()).toEqual({ book: bookToJson(book) })
+  })
+
+  it('uploads torrents and runs of hashes as bytes', async () => {
+    const { client, requests, asked } = clientOf(() => new Response(null, { status: 204 }))
+    await client.putTorrent(infoHash, utf8('d4:info'))
+    await client.putLeaves(infoHash, { file: 2, from: 512, leaves: [sha256(utf8('a')), sha256(utf8('b'))] })
+    expect(asked()).toEqual([`PUT /v1/contents/${infoHash}`, `PUT /v1/contents/${infoHash}/leaves?file=2&from=512`])
+    expect(requests[0]?.headers.get('content-type')).toBe('application/x-bittorrent')
+    expect((await (requests[1] as Request).arrayBuffer()).byteLength).toBe(64)
+  })
+
+  it('asks with escaped words', async () => {
+    const { client, asked } = clientOf(() => Response.json([]))
+    expect(await client.search('Füße & more?')).toEqual([])
+    expect(asked()).toEqual(['GET /v1/search?query=F%C3%BC%C3%9Fe+%26+more%3F'])
+  })
+
+  it('takes announcements only when they are signed', async () => {
+    const announcement = envelopeToJson(seal('announcement', { a: 1 }, signer))
+    const wrongKind = envelopeToJson(seal('book', { a: 1 }, signer))
+    const swarm = (shown: object) =>
+      clientOf(() => Response.json({ sellers: [{ announcement: shown }] })).client.swarm(infoHash)
+    expect(await swarm(announcement)).toHaveLength(1)
+    expect(await codeOf(swarm(wrongKind))).toBe('peer-failed')
+  })
+
+  it('refuses more than it asked for', async () => {
+    const found = { infoHash, name: 'film', bytes: 1, sellers: 1, price: '1' }
+    const many = Array.from({ length: limits.searchResults + 1 }, () => found)
+    const { client } = clientOf(() => Response.json(many))
+    expect(await codeOf(client.search('film'))).toBe('peer-failed')
+    const large = clientOf(() => new Response(new Uint8Array(limits.torrentBytes + 1)))
+    expect(await large.clock.until(codeOf(large.client.torrent(infoHash)))).toBe('peer-failed')
+  })
+
+  it('passes on that something is not there', async () => {
+    const { client } = clientOf(() => Response.json({ code: 'not-found', detail: 'No such content.' }, { status: 404 }))
+    expect(await codeOf(client.torrent(infoHash))).toBe('not-found')
+  })
+
+  it('answers whatever comes with a value or a problem', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.oneof(fc.json(), fc.string()), fc.constantFrom(200, 302, 400, 404), async (text, status) => {
+        const { client } = clientOf(() => new Response(text, { status }))
+        const answers = [
+          client.identity(id),
+          client.book(id),
+          client.chains({ from: id, to: id }),
+          client.swarm(infoHash),
+          client.content(infoHash),
+        ]
+        for (const code of await Promise.all(answers.map(codeOf))) expect(code).toBeTypeOf('string')
+      }),
+    )
+  })
+})

@@ -1,0 +1,112 @@
+import { describe, expect, it } from 'vitest'
+import { createBufferPool } from '../../agent/buffers.ts'
+import type { AgentContext } from '../../agent/context.ts'
+import { createSerial } from '../../agent/serial.ts'
+import { createUsage } from '../../agent/usage.ts'
+import { openSqlite } from '../../infra/store/sqlite.ts'
+import type { Store } from '../../protocol/store.ts'
+import { handClock, START_MS } from './hand-clock.ts'
+
+const DAY_MS = 24 * 60 * 60 * 1000
+
+describe('the buffer pool', () => {
+  it('lends no more than its memory: who comes late waits, in order', async () => {
+    const pool = createBufferPool({ bytes: 20, waiting: 10 })
+    const [first, second] = [await pool.lease(10), await pool.lease(10)]
+    const order: string[] = []
+    const third = pool.lease(15).then((lease) => (order.push('third'), lease))
+    const fourth = pool.lease(5).then((lease) => (order.push('fourth'), lease))
+    first.release()
+    second.release()
+    const leases = await Promise.all([third, fourth])
+    expect(order).toEqual(['third', 'fourth'])
+    expect(leases.map(({ buffer }) => buffer.length)).toEqual([15, 5])
+  })
+
+  it('lends what is larger than all of its memory alone', async () => {
+    const pool = createBufferPool({ bytes: 20, waiting: 10 })
+    const large = await pool.lease(50)
+    const next = pool.lease(1)
+    large.release()
+    expect((await next).buffer.length).toBe(1)
+  })
+
+  it('refuses a crowd', async () => {
+    const pool = createBufferPool({ bytes: 1, waiting: 2 })
+    const lease = await pool.lease(1)
+    const waiting = [pool.lease(1), pool.lease(1)]
+    await expect(pool.lease(1)).rejects.toMatchObject({ code: 'limit-reached' })
+    lease.release()
+    ;(await (waiting[0] as (typeof waiting)[0])).release()
+    await waiting[1]
+  })
+
+  it('takes a buffer back once', async () => {
+    const pool = createBufferPool({ bytes: 20, waiting: 0 })
+    const lease = await pool.lease(20)
+    lease.release()
+    lease.release()
+    await pool.lease(20)
+    await expect(pool.lease(1)).rejects.toMatchObject({ code: 'limit-reached' })
+  })
+})
+
+describe('serial work', () => {
+  it('on one thing is done in turn, on different things at once, whatever fails', async () => {
+    const serial = createSerial()
+    const done: string[] = []
+    const { promise: gate, resolve: openGate } = Promise.withResolvers<void>()
+    const first = serial('a', async () => {
+      await gate
+      done.push('a1')
+      throw new Error('a1 failed')
+    })
+    const second = serial('a', async () => done.push('a2'))
+    const other = serial('b', async () => done.push('b1'))
+    await other
+    openGate()
+    await expect(first).rejects.toThrow('a1 failed')
+    await second
+    expect(done).toEqual(['b1', 'a1', 'a2'])
+  })
+})
+
+describe('usage', () => {
+  const open = (store: Store = openSqlite(':memory:')) => {
+    const clock = handClock()
+    const start = () => createUsage({ environment: { clock }, store } as unknown as AgentContext)
+    return { clock, usage: start(), start }
+  }
+
+  it('adds up by day and by peer, saved or not', async () => {
+    const { clock, usage, start } = open()
+    usage.served('payer', 10)
+    usage.fetched('seller', 5)
+    await usage.flush()
+    clock.advance(DAY_MS)
+    usage.served('payer', 1)
+    usage.stored(7)
+    expect(await usage.since(0)).toEqual({ served: 11, fetched: 5, stored: 7 })
+    expect(await usage.since(START_MS + DAY_MS)).toEqual({ served: 1, fetched: 0, stored: 7 })
+    expect((await usage.byPeer(0)).get('payer')).toEqual({ served: 11, fetched: 0, stored: 0 })
+    await usage.flush()
+    expect(await start().since(0)).toEqual({ served: 11, fetched: 5, stored: 7 })
+  })
+
+  it('of two instances is counted together', async () => {
+    const { usage, start } = open()
+    const other = start()
+    usage.served('payer', 1)
+    other.served('payer', 2)
+    await Promise.all([usage.flush(), other.flush()])
+    await Promise.all([usage.flush(), other.flush()])
+    expect(await usage.since(0)).toMatchObject({ served: 3 })
+  })
+
+  it('of many peers is saved in several writes', async () => {
+    const { usage, start } = open()
+    for (let i = 0; i < 230; i++) usage.served(`payer ${i}`, 1)
+    await usage.flush()
+    expect(await start().since(0)).toMatchObject({ served: 230 })
+  })
+})
