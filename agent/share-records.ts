@@ -75,6 +75,7 @@ export interface ShareRecords {
   /** Removes what lies under a source that no head names. */
   sweep(source: string): Promise<void>
   ended(): Promise<readonly EndedShare[]>
+  endedAt(infoHash: string): Promise<EndedShare | undefined>
   forgetEnded(infoHash: string): Promise<void>
 }
 
@@ -120,6 +121,7 @@ export function createShareRecords(store: Store): ShareRecords {
       { pk: PATHS, sk: pathKey(link, path), body: encodeRecord(infoHash) },
       { pk: HEADS, sk: infoHash, body: encodeRecord(share.head) },
       { pk: HASHING, sk: source },
+      { pk: ENDED, sk: infoHash },
     ])
   }
 
@@ -162,6 +164,10 @@ export function createShareRecords(store: Store): ShareRecords {
     async sweep(source) {
       await clearAll(store, filesKey(source))
       await putAll(store, [{ pk: HASHING, sk: source }])
+    },
+    async endedAt(infoHash) {
+      const item = await store.get(ENDED, infoHash)
+      return item && decodeRecord<EndedShare>(item)
     },
     ended: () => readAll(store, ENDED, (item) => decodeRecord<EndedShare>(item)),
     forgetEnded: (infoHash) => putAll(store, [{ pk: ENDED, sk: infoHash }]),

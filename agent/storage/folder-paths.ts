@@ -4,27 +4,22 @@
  * Linux `/proc/self/fd` says where it really lies, and names below an open folder are reached through it; elsewhere the
  * real path must lead to the same inode.
  */
-import { constants, type BigIntStats } from 'node:fs'
+import { constants, readlinkSync, type BigIntStats } from 'node:fs'
+import * as nodeFs from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { sep } from 'node:path'
 import { checkPath, foldName, type FilePath } from '../../protocol/file-path.ts'
 import { Problem } from '../../protocol/problem.ts'
 
 export type FolderFs = Pick<
-  typeof import('node:fs/promises'),
-  | 'link'
-  | 'lstat'
-  | 'mkdir'
-  | 'open'
-  | 'readdir'
-  | 'readlink'
-  | 'realpath'
-  | 'rename'
-  | 'rmdir'
-  | 'stat'
-  | 'statfs'
-  | 'unlink'
->
+  typeof nodeFs,
+  'link' | 'lstat' | 'mkdir' | 'open' | 'readdir' | 'realpath' | 'rename' | 'rmdir' | 'stat' | 'statfs' | 'unlink'
+> & {
+  /** Answered from memory where it matters, under /proc. */
+  readonly readlinkSync: (path: string) => string
+}
+
+export const realFs: FolderFs = { ...nodeFs, readlinkSync }
 
 /** Unfinished writes; nobody else's business. */
 export const PARTIAL_FOLDER = '.raincheck-partial'
@@ -75,11 +70,19 @@ export function createPaths(root: string, fs: FolderFs): Paths {
 
   /** Where an open file lies, whatever its path leads to by now. */
   async function placeOf(handle: FileHandle, opened: string): Promise<string> {
-    const known = await fs.readlink(`/proc/self/fd/${handle.fd}`).catch(() => undefined)
+    const known = linkOf(handle)
     if (known !== undefined) return known
     const path = await fs.realpath(opened)
     const [here, there] = await Promise.all([handle.stat({ bigint: true }), fs.lstat(path, { bigint: true })])
     return sameFile(here, there) ? path : outside(opened)
+  }
+
+  function linkOf(handle: FileHandle): string | undefined {
+    try {
+      return fs.readlinkSync(anchorOf(handle))
+    } catch {
+      return undefined
+    }
   }
 
   async function openInside(path: string, flags: number): Promise<FileHandle> {
@@ -98,9 +101,8 @@ export function createPaths(root: string, fs: FolderFs): Paths {
 
   async function placeIn(path: string): Promise<Place> {
     const handle = await openInside(path, constants.O_RDONLY | (constants.O_DIRECTORY ?? 0))
-    const anchor = `/proc/self/fd/${handle.fd}`
-    const anchored = await fs.readlink(anchor).catch(() => undefined)
-    return { handle, at: (name) => `${anchored === undefined ? path : anchor}${sep}${name}` }
+    const anchor = linkOf(handle) === undefined ? path : anchorOf(handle)
+    return { handle, at: (name) => `${anchor}${sep}${name}` }
   }
 
   async function enter(place: Place, name: string): Promise<Place> {
@@ -111,7 +113,7 @@ export function createPaths(root: string, fs: FolderFs): Paths {
         'EEXIST',
       )) === true
     // A new folder is there after a power cut only once its parent is on disk.
-    if (made) await syncFolder(place.handle)
+    if (made && name !== PARTIAL_FOLDER) await syncFolder(place.handle)
     return placeIn(path).catch((error: unknown) => {
       if (codeOf(error) !== 'ENOTDIR') throw error
       throw new Problem('conflict', `${JSON.stringify(name)} is a file where a folder is needed.`)
@@ -162,6 +164,8 @@ function parse(name: string): FilePath {
   }
   return path
 }
+
+const anchorOf = (handle: FileHandle): string => `/proc/self/fd/${handle.fd}`
 
 export const sameFile = (a: BigIntStats, b: BigIntStats): boolean => a.ino === b.ino && a.dev === b.dev
 

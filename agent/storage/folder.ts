@@ -2,13 +2,12 @@
  * A folder of this machine as a storage. A version is size, times and inode: whatever changes the content changes it.
  * Nothing is read or written outside the folder (`folder-paths.ts`); how writes survive a crash is in `folder-writes.ts`.
  */
-import * as nodeFs from 'node:fs/promises'
 import { isAbsolute, join } from 'node:path'
 import type { Environment } from '../../protocol/environment.ts'
 import type { FilePath } from '../../protocol/file-path.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { createFolderList } from './folder-list.ts'
-import { codeOf, createPaths, isThere, unless, type FolderFs, type Paths } from './folder-paths.ts'
+import { codeOf, createPaths, isThere, realFs, unless, type FolderFs, type Paths } from './folder-paths.ts'
 import { changed, createFolderReads, statOf } from './folder-reads.ts'
 import { createFolderWrites, numbered } from './folder-writes.ts'
 import { createHandles } from './handles.ts'
@@ -26,7 +25,7 @@ const RETRY_MS = 5_000
 export async function openFolder(
   folder: string,
   { clock, random }: Pick<Environment, 'clock' | 'random'>,
-  fs: FolderFs = nodeFs,
+  fs: FolderFs = realFs,
 ): Promise<Storage> {
   const root = await checkFolder(folder, fs)
   const paths = createPaths(root, fs)

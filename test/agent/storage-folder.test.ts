@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { folderProblem, openFolder } from '../../agent/storage/folder.ts'
-import type { FolderFs } from '../../agent/storage/folder-paths.ts'
+import { realFs, type FolderFs } from '../../agent/storage/folder-paths.ts'
 import { merge } from '../../agent/storage/folder-writes.ts'
 import type { Storage } from '../../agent/storage/storage.ts'
 import type { Random } from '../../protocol/environment.ts'
@@ -207,7 +207,7 @@ describe('a linked folder', () => {
           if (outcome === 'done') await (nodeFs[step] as (...names: string[]) => Promise<void>)(...names)
           throw new Error('crash')
         }
-        const crashing = await reopen({ ...nodeFs, [step]: crash, ...(step === 'rename' && { link: refuseLinks }) })
+        const crashing = await reopen({ ...realFs, [step]: crash, ...(step === 'rename' && { link: refuseLinks }) })
         await crashing.commit(write).catch(() => undefined)
         await crashing.close()
         const file = await (await reopen()).commit(write)
@@ -219,7 +219,7 @@ describe('a linked folder', () => {
   })
 
   test('commits without hard links too, and overwrites nothing', async () => {
-    const other = await reopen({ ...nodeFs, link: refuseLinks })
+    const other = await reopen({ ...realFs, link: refuseLinks })
     await writeFile(join(root, 'file'), 'mine')
     const write = await other.begin('file', 5)
     await other.put(write, 0, pattern(5))
@@ -230,8 +230,10 @@ describe('a linked folder', () => {
   })
 
   test('works where /proc is not there to ask', async () => {
-    const readlink = () => Promise.reject(Object.assign(new Error('ENOENT'), { code: 'ENOENT' }))
-    const other = await reopen({ ...nodeFs, readlink: readlink })
+    const readlinkSync = () => {
+      throw new Error('ENOENT')
+    }
+    const other = await reopen({ ...realFs, readlinkSync })
     await symlink('../outside', join(root, 'out'))
     const write = await other.begin('a/b/file', 5)
     await other.put(write, 0, pattern(5))
@@ -246,7 +248,7 @@ describe('a linked folder', () => {
   test('says that the disk is full, and keeps what was written', async () => {
     const write = await storage.begin('file', 20)
     await storage.put(write, 0, pattern(10))
-    const full = await reopen({ ...nodeFs, open: openFull })
+    const full = await reopen({ ...realFs, open: openFull })
     await expect(full.put(write, 10, pattern(10))).rejects.toMatchObject({ code: 'storage-full' })
     expect(await storage.written(write)).toEqual([{ offset: 0, length: 10 }])
     await storage.put(write, 10, pattern(10))
@@ -259,7 +261,7 @@ describe('a linked folder', () => {
   })
 
   test('says that the folder cannot be written', async () => {
-    const readOnly = await reopen({ ...nodeFs, mkdir: failing('EROFS') })
+    const readOnly = await reopen({ ...realFs, mkdir: failing('EROFS') })
     await expect(readOnly.begin('file', 1)).rejects.toMatchObject({ code: 'storage-read-only' })
     expect(await everythingIn(root)).toEqual([])
   })
@@ -299,7 +301,7 @@ describe('a linked folder', () => {
     let opened = 0
     let most = 0
     const counting: FolderFs = {
-      ...nodeFs,
+      ...realFs,
       open: async (...args: Parameters<typeof nodeFs.open>) => {
         const handle = await nodeFs.open(...args)
         most = Math.max(most, ++opened)
