@@ -61,10 +61,8 @@ export function createAgent(
     largerBodies: [{ path: /^\/v1\/(downloads|trust)$/, bytes: limits.ownerBodyBytes }],
     onFault,
   })
-  for (const path of OWNER_PATHS) {
-    app.use(`/v1/${path}`, guard.middleware)
-    app.use(`/v1/${path}/*`, guard.middleware)
-  }
+  // In hono `/x/*` takes `/x` too.
+  for (const path of OWNER_PATHS) app.use(`/v1/${path}/*`, guard.middleware)
   mountPublicApi(app, context, seller, sendPiece)
   mountOwnerApi(app, { context, links, shares, seller, downloads, trust, usage })
 
