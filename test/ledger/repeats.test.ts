@@ -6,8 +6,7 @@ import { parseReceipt } from '../../protocol/receipt.ts'
 import { envelopeFromJson, seal, signerFrom, type Envelope } from '../../protocol/signed.ts'
 import { WRITE_FAULTS, createFaultyStore } from '../faults/faulty-store.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
-import { createReplica } from '../../protocol/arbiter/replica.ts'
-import { readEntries, readHead } from '../../ledger/log.ts'
+import { auditStore } from './audit.ts'
 import { expectAccepted, expectProblem, LEDGER_ID, openLedger, START_MS, type TestLedger } from './kit.ts'
 import { delegation, gift, person, purchase } from './people.ts'
 
@@ -47,12 +46,7 @@ const accounts = async (ledger: TestLedger) =>
 
 async function replayed(ledger: TestLedger) {
   await ledger.sequence()
-  const { size } = await readHead(ledger.store)
-  const replica = createReplica()
-  while (replica.size() < size) {
-    for (const entry of await readEntries(ledger.store, replica.size(), size)) await replica.apply(entry)
-  }
-  return replica
+  return auditStore(ledger.store)
 }
 
 test('a repeat is answered 200 with the very same receipt, at any later time', async () => {

@@ -1,0 +1,42 @@
+/** A store under a ledger that tells what it holds, and one that lets requests overtake each other. */
+import fc from 'fast-check'
+import type { StateItem } from '../../protocol/arbiter/replica.ts'
+import { isState } from '../../protocol/arbiter/items.ts'
+import { keyText } from '../../protocol/arbiter/view.ts'
+import { unstamp } from '../../ledger/accept.ts'
+import { openSqlite } from '../../infra/store/sqlite.ts'
+import type { Item, Store } from '../../protocol/store.ts'
+
+export interface WatchedStore extends Store {
+  /** Every item there is. */
+  dump(): Promise<readonly Item[]>
+  /** The items under the state root. */
+  state(): Promise<readonly StateItem[]>
+}
+
+export function watchedStore(store = openSqlite(':memory:')): WatchedStore {
+  const keys = new Map<string, { readonly pk: string; readonly sk: string }>()
+  const dump = async (): Promise<readonly Item[]> => {
+    const items = await Promise.all([...keys.values()].map(({ pk, sk }) => store.get(pk, sk)))
+    return items.filter((item) => item !== undefined)
+  }
+  return {
+    get: (pk, sk) => store.get(pk, sk),
+    list: (pk, range) => store.list(pk, range),
+    write: async (changes) => {
+      for (const change of changes) keys.set(keyText(change), { pk: change.pk, sk: change.sk })
+      return store.write(changes)
+    },
+    close: () => store.close(),
+    dump,
+    state: async () => (await dump()).filter(isState).map((item) => ({ ...item, body: unstamp(item).body })),
+  }
+}
+
+/** Each operation waits for its turn in a schedule that fast-check draws, shrinks and prints. */
+export const scheduledStore = (store: Store, scheduler: fc.Scheduler): Store => ({
+  get: scheduler.scheduleFunction((pk: string, sk: string) => store.get(pk, sk)),
+  list: scheduler.scheduleFunction((pk: string, range: Parameters<Store['list']>[1]) => store.list(pk, range)),
+  write: scheduler.scheduleFunction((changes: Parameters<Store['write']>[0]) => store.write(changes)),
+  close: () => store.close(),
+})
