@@ -46,11 +46,13 @@ export interface Announcement extends AnnouncementTerms {
 export const announce = (terms: AnnouncementTerms, signer: Signer): Envelope =>
   seal('announcement', { ...terms, public: terms.public ? 1 : 0 }, signer)
 
-export const isWithdrawal = ({ issued, expires }: AnnouncementTerms): boolean => expires <= issued
+type Times = Pick<AnnouncementTerms, 'issued' | 'expires'>
+
+export const isWithdrawal = ({ issued, expires }: Times): boolean => expires <= issued
 
 /** Whether it counts now. A withdrawal never does. */
-export const isLive = (terms: AnnouncementTerms, nowMs: number): boolean =>
-  !isWithdrawal(terms) && nowMs < terms.expires && terms.issued <= nowMs + limits.clockSkewMs
+export const isLive = (times: Times, nowMs: number): boolean =>
+  !isWithdrawal(times) && nowMs < times.expires && times.issued <= nowMs + limits.clockSkewMs
 
 /** Which addresses the URLs may name is for `checkUrl`. @throws Problem `bad-signature`, `bad-encoding`, `bad-request`, `too-large` */
 export function parseAnnouncement(envelope: Envelope): Announcement {

@@ -19,6 +19,8 @@ export const limits = {
   signedBytes: 32 * KiB,
   bookBytes: 8 * MiB,
   torrentBytes: 32 * MiB,
+  /** A run of 16 KiB hashes, as it is uploaded. */
+  leavesBytes: MiB,
   filesPerTorrent: 100_000,
   pathBytes: 4096,
   nameBytes: 255,

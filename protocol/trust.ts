@@ -35,9 +35,11 @@ export interface Verdict {
   readonly credit: number
   /** The path of that credit, from the verifier. Empty for the verifier itself, and when not trusted. */
   readonly chain: readonly Edge[]
+  /** The path of that depth. */
+  readonly deepest: readonly Edge[]
 }
 
-export const UNTRUSTED: Verdict = { trusted: false, depth: -1, credit: 0, chain: [] }
+export const UNTRUSTED: Verdict = { trusted: false, depth: -1, credit: 0, chain: [], deepest: [] }
 
 /** A place that a path from the verifier reaches. */
 interface Step {
@@ -100,8 +102,9 @@ function verdictOf(arrivals: readonly Step[]): Verdict {
   const best = arrivals.reduce((a, b) =>
     b.credit > a.credit || (b.credit === a.credit && b.residual > a.residual) ? b : a,
   )
-  const depth = Math.max(...arrivals.map(({ residual }) => residual))
-  return { trusted: true, depth, credit: best.credit, chain: chainOf(best) }
+  const deepest = arrivals.reduce((a, b) => (b.residual > a.residual ? b : a))
+  const { credit } = best
+  return { trusted: true, depth: deepest.residual, credit, chain: chainOf(best), deepest: chainOf(deepest) }
 }
 
 const chainOf = ({ edge, before }: Step): Edge[] => (edge && before ? [...chainOf(before), edge] : [])

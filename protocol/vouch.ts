@@ -16,7 +16,7 @@ import { requirePower } from './delegation.ts'
 import { decode, encode, field, fields } from './encoding.ts'
 import { speaksFor, type IdentityState } from './identity.ts'
 import { limits } from './limits.ts'
-import { inclusionProof, leafHash, levelsOf, rootOf, verifyInclusion } from './merkle.ts'
+import { inclusionProof, leafHash, levelsOf, rootOf, verifyInclusion, type Levels } from './merkle.ts'
 import { Problem } from './problem.ts'
 import {
   envelopeFromJson,
@@ -155,10 +155,14 @@ export function isEquivocation(a: Envelope, b: Envelope, issuer: IdentityState):
   return areOwners && one.seq === other.seq && !equal(one.root, other.root)
 }
 
-export function proveVouch({ vouches, ...signed }: Book, index: number): VouchProof {
+/** The tree of a book's vouches: whoever proves several makes it once. */
+export const bookTree = ({ vouches }: Book): Levels => levelsOf(leavesOf(vouches))
+
+export function proveVouch(book: Book, index: number, tree: Levels = bookTree(book)): VouchProof {
+  const { vouches, ...signed } = book
   const vouch = vouches[index]
   if (!vouch) throw new RangeError(`the book has no vouch ${index}`)
-  return { ...signed, vouch, index, path: inclusionProof(levelsOf(leavesOf(vouches)), index) }
+  return { ...signed, vouch, index, path: inclusionProof(tree, index) }
 }
 
 /** The head, when the vouch is in its book. @throws Problem `bad-signature`, `bad-encoding` */

@@ -91,7 +91,7 @@ describe('the JSON of chains', () => {
 
   it('loses what is malformed in it, and nothing else', () => {
     const [first, second] = good.chains[0] ?? []
-    if (!first || !second) return never()
+    if (!first || !second) throw new Error('the fixture has no chain')
     const spoiled = {
       identities: [[], ...good.identities, [{ body: 'x', key: 'y', signature: 'z' }]],
       chains: [[{ ...first, vouch: '!' }, first, { ...second, path: ['AA'] }, second]],

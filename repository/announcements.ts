@@ -1,0 +1,168 @@
+/** Who holds what: of every owner and content the newest announcement, until it expires. */
+import { checkUrl } from '../protocol/address.ts'
+import {
+  isLive,
+  isWithdrawal,
+  parseAnnouncement,
+  requireAnnouncer,
+  type Announcement,
+} from '../protocol/announcement.ts'
+import { equal, toHex, type Bytes } from '../protocol/bytes.ts'
+import { decode, encode, field, fields } from '../protocol/encoding.ts'
+import { limits } from '../protocol/limits.ts'
+import { Problem } from '../protocol/problem.ts'
+import { objectId, type Envelope } from '../protocol/signed.ts'
+import type { Change, Item } from '../protocol/store.ts'
+import type { Content, Contents } from './contents.ts'
+import type { RepositoryContext } from './context.ts'
+import type { Identities } from './identities.ts'
+import { dueKey, dueSwarm, EMPTY, ownerKey, swarmKey } from './keys.ts'
+import { wordItems } from './search.ts'
+import { envelopeField } from './stored.ts'
+import { decideAndWrite, type Decision } from './write.ts'
+
+export interface Offer {
+  readonly announcement: Envelope
+  readonly delegation?: Envelope
+  /** Of the owner, hex. */
+  readonly owner: string
+  readonly issued: number
+  readonly expires: number
+  /** Credits a piece; 0 when it is public. */
+  readonly price: bigint
+}
+
+export interface Announcements {
+  /**
+   * Takes the place of the owner's announcement of that content before. The very same again changes nothing.
+   * @throws Problem `not-found` (member `missing`: the identity or the content), `expired`, `conflict` for one that is not
+   *   newer, `address-refused`, `limit-reached`, and those of `parseAnnouncement` and `requireAnnouncer`
+   */
+  put(
+    envelope: Envelope,
+    delegation?: Envelope,
+  ): Promise<{ readonly announcement: Announcement; readonly changed: boolean }>
+  /** The offers of a content (v2, hex) that count now: up to `count` of them, in the order of the owners' ids. */
+  offers(infoHash: string, count: number): Promise<readonly Offer[]>
+  /** Forgets an announcement whose time is over, unless a newer one took its place. */
+  forget(infoHash: string, owner: string): Promise<void>
+}
+
+const COUNT = 'announcements'
+const PAGE = 128
+/** For one answer, those that no longer count among them. */
+const OFFERS_READ = 1024
+
+const offerShape = {
+  announcement: envelopeField,
+  delegation: field.optional(envelopeField),
+  expires: field.integer(),
+  issued: field.integer(),
+  price: field.amount,
+}
+
+export function createAnnouncements(
+  context: RepositoryContext,
+  identities: Identities,
+  contents: Contents,
+): Announcements {
+  const { store, environment } = context
+
+  async function put(envelope: Envelope, delegation?: Envelope) {
+    const announcement = parseAnnouncement(envelope)
+    const owner = await identities.require(announcement.agent)
+    requireAnnouncer(announcement, owner, delegation, environment.clock.now())
+    announcement.urls.forEach((url) => checkUrl(url, context))
+    const content = await contents.require(toHex(announcement.infoHash))
+    const signed = { announcement: envelope, ...(delegation && { delegation }) }
+    const changed = await decideAndWrite(store, () => decide(announcement, signed, content))
+    return { announcement, changed }
+  }
+
+  async function decide(
+    announcement: Announcement,
+    signed: Pick<Offer, 'announcement' | 'delegation'>,
+    content: Content,
+  ): Promise<Decision<boolean>> {
+    const { infoHash } = content
+    const [pk, owner] = [swarmKey(infoHash), toHex(announcement.agent)]
+    const item = await store.get(pk, owner)
+    const before = item && readOffer(item)
+    if (before && equal(objectId('announcement', before.announcement.body), announcement.id))
+      return { changes: [], result: false }
+    if (before && before.issued >= announcement.issued)
+      throw new Problem('conflict', 'A newer announcement of this owner is known.')
+    requireTimely(announcement, environment.clock.now())
+    const changes: Change[] = [
+      { pk, sk: owner, expect: item?.version ?? 0, body: encodeOffer(announcement, signed) },
+      due(announcement.issued, infoHash, owner, EMPTY),
+    ]
+    if (before) changes.push(due(before.issued, infoHash, owner))
+    else changes.push(await counted(owner, 1))
+    if (!isWithdrawal(announcement)) changes.push(...wordItems(content))
+    return { changes, result: true }
+  }
+
+  async function counted(owner: string, step: 1 | -1): Promise<Change> {
+    const item = await store.get(ownerKey(owner), COUNT)
+    const count = (item ? fields(decode(item.body), { count: field.integer() }).count : 0) + step
+    if (count > context.announcementsPerOwner) {
+      throw new Problem('limit-reached', `An owner has at most ${context.announcementsPerOwner} announcements.`)
+    }
+    return { pk: ownerKey(owner), sk: COUNT, expect: item?.version ?? 0, body: encode({ count: Math.max(0, count) }) }
+  }
+
+  async function offers(infoHash: string, count: number): Promise<Offer[]> {
+    const nowMs = environment.clock.now()
+    const live: Offer[] = []
+    let after: string | undefined
+    for (let read = 0; read < OFFERS_READ && live.length < count; read += PAGE) {
+      const items = await store.list(swarmKey(infoHash), { limit: PAGE, ...(after !== undefined && { after }) })
+      live.push(...items.map(readOffer).filter((offer) => isLive(offer, nowMs)))
+      if (items.length < PAGE) break
+      after = items.at(-1)?.sk
+    }
+    return live.slice(0, count)
+  }
+
+  async function forget(infoHash: string, owner: string): Promise<void> {
+    await decideAndWrite(store, async () => {
+      const item = await store.get(swarmKey(infoHash), owner)
+      const isOver = item && readOffer(item).issued + limits.announcementMs <= environment.clock.now()
+      const changes = isOver ? [{ pk: item.pk, sk: owner, expect: item.version }, await counted(owner, -1)] : []
+      return { changes, result: undefined }
+    })
+  }
+
+  return { put, offers, forget }
+}
+
+/** An announcement, also one that was withdrawn, is kept until every earlier one of its owner has expired. */
+const due = (issued: number, infoHash: string, owner: string, body?: Bytes): Change => ({
+  pk: dueKey(infoHash),
+  sk: dueSwarm(issued + limits.announcementMs, infoHash, owner),
+  expect: 'any',
+  ...(body && { body }),
+})
+
+function requireTimely(announcement: Announcement, nowMs: number): void {
+  const { issued, expires } = announcement
+  if (issued > nowMs + limits.clockSkewMs)
+    throw new Problem('bad-request', 'The announcement was issued in the future.')
+  const ends = isWithdrawal(announcement) ? issued + limits.announcementMs : expires
+  if (nowMs >= ends) throw new Problem('expired', 'The announcement has expired.')
+}
+
+const encodeOffer = (
+  { expires, issued, price, ...terms }: Announcement,
+  { announcement, delegation }: Pick<Offer, 'announcement' | 'delegation'>,
+): Bytes =>
+  encode({
+    announcement: { ...announcement },
+    delegation: delegation && { ...delegation },
+    expires,
+    issued,
+    price: terms.public ? 0n : price,
+  })
+
+const readOffer = (item: Item): Offer => ({ ...fields(decode(item.body), offerShape), owner: item.sk })

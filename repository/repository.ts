@@ -1,0 +1,72 @@
+/** A trust repository: its HTTP side and its work in the background, over a store. */
+import type { OpenAPIHono } from '@hono/zod-openapi'
+import { createAnnouncements } from './announcements.ts'
+import { createApp } from './app.ts'
+import { createBooks } from './books.ts'
+import { createChains } from './chains.ts'
+import { createContents } from './contents.ts'
+import { createContext, type RepositoryOptions } from './context.ts'
+import { createHashes } from './hashes.ts'
+import { createIdentities } from './identities.ts'
+import { createSearch } from './search.ts'
+import { createSwarm } from './swarm.ts'
+import { sweep } from './sweep.ts'
+
+export type { RepositoryOptions } from './context.ts'
+
+export interface Repository {
+  readonly app: OpenAPIHono
+  /** Sweeps now and then. */
+  start(): Promise<void>
+  /** Lets a sweep under way end. */
+  stop(): Promise<void>
+  /** Takes away what is over, up to a bound. @returns how much was due */
+  maintain(): Promise<number>
+}
+
+const SWEEP_PAUSE_MS = 60_000
+
+export function createRepository(options: RepositoryOptions): Repository {
+  const context = createContext(options)
+  const identities = createIdentities(context)
+  const books = createBooks(context, identities)
+  const contents = createContents(context)
+  const announcements = createAnnouncements(context, identities, contents)
+  const search = createSearch(context, announcements)
+  const parts = {
+    identities,
+    books,
+    contents,
+    announcements,
+    search,
+    chains: createChains(context, identities, books),
+    hashes: createHashes(context, contents),
+    swarm: createSwarm(context, identities, books, announcements),
+  }
+  const maintain = (): Promise<number> => sweep(context, parts)
+  const { clock } = context.environment
+  let life = new AbortController()
+  let sweeping: Promise<void> | undefined
+
+  async function sweepUntil(isOver: AbortSignal): Promise<void> {
+    while (!isOver.aborted) {
+      await maintain().catch(context.onFault)
+      await clock.sleep(SWEEP_PAUSE_MS, isOver).catch(() => {})
+    }
+  }
+
+  return {
+    app: createApp(parts, context.onFault),
+    maintain,
+    async start() {
+      if (sweeping) return
+      life = new AbortController()
+      sweeping = sweepUntil(life.signal)
+    },
+    async stop() {
+      life.abort()
+      await sweeping
+      sweeping = undefined
+    },
+  }
+}

@@ -1,0 +1,40 @@
+/** Who offers a content, in the order that serves the reader: those it vouches for first, then the cheapest. */
+import { toHex, type Bytes } from '../protocol/bytes.ts'
+import { edgesOf } from '../protocol/chain.ts'
+import { limits } from '../protocol/limits.ts'
+import type { Announcements, Offer } from './announcements.ts'
+import type { Books } from './books.ts'
+import type { RepositoryContext } from './context.ts'
+import type { Identities } from './identities.ts'
+
+export interface Swarm {
+  /** At most `limits.swarmSellers`. @param reader whose vouches put sellers first; an id that is not known here has none */
+  of(infoHash: string, reader?: Bytes): Promise<readonly Offer[]>
+}
+
+const OFFERS_SORTED = 1024
+
+export function createSwarm(
+  { environment }: RepositoryContext,
+  identities: Identities,
+  books: Books,
+  announcements: Announcements,
+): Swarm {
+  async function vouchedBy(reader: Bytes): Promise<ReadonlySet<string>> {
+    const issuer = await identities.get(reader)
+    const book = issuer && (await books.find(reader))
+    if (!issuer || !book) return new Set()
+    return new Set(
+      edgesOf({ identities: [issuer], books: [book] }, environment.clock.now()).map(({ subject }) => toHex(subject)),
+    )
+  }
+
+  return {
+    async of(infoHash, reader) {
+      const vouched = reader ? await vouchedBy(reader) : new Set<string>()
+      const offers = await announcements.offers(infoHash, OFFERS_SORTED)
+      const trust = ({ owner }: Offer): number => (vouched.has(owner) ? 0 : 1)
+      return offers.toSorted((a, b) => trust(a) - trust(b) || Number(a.price - b.price)).slice(0, limits.swarmSellers)
+    },
+  }
+}
