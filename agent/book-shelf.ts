@@ -11,6 +11,10 @@ export interface BookShelf {
   book(): Promise<Book | undefined>
   /** @throws Problem `conflict` when another book was put at the same time */
   putBook(book: Book): Promise<void>
+  /** Whether a book is kept of which the repository has not heard. */
+  isUnpublished(): Promise<boolean>
+  /** Does nothing when another book has been put since. */
+  markPublished(book: Book): Promise<void>
   /** Ids in hex. */
   distrusted(): Promise<readonly string[]>
   putDistrusted(ids: readonly string[]): Promise<void>
@@ -21,6 +25,7 @@ interface HeadRecord {
   readonly delegation?: EnvelopeJson
   readonly base?: EnvelopeJson
   readonly parts: number
+  readonly published: boolean
 }
 
 const PK = 'trust'
@@ -56,6 +61,7 @@ export function createBookShelf(store: Store): BookShelf {
       ...(delegation && { delegation: envelopeToJson(delegation) }),
       ...(base && { base: envelopeToJson(base) }),
       parts,
+      published: false,
     }
     const changes: Change[] = [{ pk: PK, sk: HEAD, expect: before?.version ?? 0, body: encodeRecord(record) }]
     for (let part = 0; part < Math.max(parts, before?.record.parts ?? 0); part++) {
@@ -68,6 +74,13 @@ export function createBookShelf(store: Store): BookShelf {
   return {
     book,
     putBook,
+    isUnpublished: async () => (await readHead())?.record.published === false,
+    async markPublished({ head }) {
+      const kept = await readHead()
+      if (kept?.record.head.body !== envelopeToJson(head).body) return
+      const body = encodeRecord({ ...kept.record, published: true })
+      await store.write([{ pk: PK, sk: HEAD, expect: kept.version, body }])
+    },
     async distrusted() {
       const item = await store.get(PK, DISTRUSTED)
       return item ? decodeRecord<string[]>(item) : []

@@ -33,7 +33,7 @@ export interface Trust {
   verdict(id: string): Promise<TrustVerdict>
   /** @param payer hex */
   creditFor(payer: string): Promise<CreditLine>
-  /** Renews the owner's book, its vouches unchanged, before it ends. */
+  /** Renews the owner's book, its vouches unchanged, before it ends; tells the repository what it has not taken. */
   maintain(): Promise<void>
 }
 
@@ -58,17 +58,30 @@ export function createTrust(context: AgentContext): Trust {
   const shelf = createBookShelf(context.store)
   const owner = stateOf(context)
   const lines = new Map<string, Remembered>()
+  /** When the repository was last told of a book. */
+  let publishedMs = 0
 
   async function putBook(book: Book): Promise<void> {
     const head = checkBook(book)
     requireAuthor(book, owner, clock.now())
     const kept = await shelf.book()
     const before = kept && parseHead(kept.head)
-    if (!before || head.seq > before.seq) await shelf.putBook(book)
-    else if (!equal(head.id, before.id))
+    if (before && !equal(head.id, before.id) && head.seq <= before.seq) {
       throw new Problem('conflict', `The book in force has number ${before.seq}.`, { seq: before.seq })
-    lines.clear()
+    }
+    if (!before || head.seq > before.seq) {
+      // The repository takes one book after the other: what it missed comes first, but holds up no change of mind.
+      if (kept && (await shelf.isUnpublished())) await publish(kept).catch(unlessBug)
+      await shelf.putBook(book)
+      lines.clear()
+    }
+    await publish(book)
+  }
+
+  async function publish(book: Book): Promise<void> {
+    publishedMs = clock.now()
     await repository.putBook(toHex(context.owner), book)
+    await shelf.markPublished(book)
   }
 
   async function evaluate(subject: Bytes): Promise<Verdict> {
@@ -109,8 +122,9 @@ export function createTrust(context: AgentContext): Trust {
     if (!book) return
     const { issued, expires } = parseHead(book.head)
     const now = clock.now()
-    if (now - issued < (expires - issued) / 2) return
-    await putBook(renewBook(book, { issued: now, expires: now + limits.bookMs }, signer, delegation))
+    if (now - issued >= (expires - issued) / 2) {
+      await putBook(renewBook(book, { issued: now, expires: now + limits.bookMs }, signer, delegation))
+    } else if (now - publishedMs >= limits.verdictMs && (await shelf.isUnpublished())) await publish(book)
   }
 
   return {
@@ -139,6 +153,10 @@ function stateOf({ environment, operations }: AgentContext): IdentityState {
   )
   if (!state) throw new Error('an agent has an owner')
   return state
+}
+
+function unlessBug(error: unknown): void {
+  if (!(error instanceof Problem)) throw error
 }
 
 function lineOf(payer: string, { credit, chain: [first] }: Verdict): CreditLine {

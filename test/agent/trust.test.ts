@@ -235,6 +235,23 @@ describe('the owner’s book', () => {
     expect(await restart().creditFor(friend.hex)).toMatchObject({ credit: 20 })
   })
 
+  it('is told to the repository when it is back, and before the next one', async () => {
+    const { trust, repository, clock, published } = open()
+    repository.away = true
+    const first = bookOf(owner, [vouch(friend, 1, 20)])
+    await codeOf(trust.putBook(first))
+    expect(await codeOf(trust.maintain())).toBe('done')
+    clock.advance(limits.verdictMs)
+    expect(await codeOf(trust.maintain())).toBe('peer-failed')
+    repository.away = false
+    const second = next(first, owner, [])
+    await trust.putBook(second)
+    expect(published).toEqual([first, second])
+    clock.advance(limits.verdictMs)
+    await trust.maintain()
+    expect(published).toHaveLength(2)
+  })
+
   it('is renewed by the agent before it ends, its vouches unchanged', async () => {
     const { trust, clock, published } = open()
     await trust.maintain()
