@@ -70,6 +70,7 @@ export function createAgent(
     () => shares.announce(),
     () => seller.maintain(),
     () => wallet.maintain(),
+    () => trust.maintain(),
     () => guard.sweep(),
     () => usage.flush(),
   ]
