@@ -1,0 +1,217 @@
+/**
+ * One file between two agents in two processes, verified and written, with payment and without, beside a plain
+ * `node:http` transfer of the same bytes. CPU time is that of both ends; ledger and repository run in processes of
+ * their own.
+ */
+import { createHash, randomBytes } from 'node:crypto'
+import { createReadStream, mkdirSync, openSync, rmSync, writeSync, closeSync } from 'node:fs'
+import { join } from 'node:path'
+import { createOwnerClient, type OwnerClient } from '../../agent/cli/owner-client.ts'
+import { openHome } from '../../agent/home.ts'
+import { realEnvironment } from '../../infra/environment.ts'
+import { median, type Bench, type BenchOptions, type Figure } from './figure.ts'
+import { cpuSeconds, peakMiB, start, type Child } from './processes.ts'
+
+const GIB = 1024 ** 3
+const MIB = 1024 ** 2
+const root = new URL('../..', import.meta.url).pathname
+const environment = realEnvironment()
+
+interface Measured {
+  readonly seconds: number
+  readonly cpu: number
+  /** Of the larger end. */
+  readonly peak: number
+}
+
+type Way = 'plain' | 'unpaid' | 'paid'
+
+export const transfer: Bench = async (options) => {
+  const measured: Record<Way, Measured[]> = { plain: [], unpaid: [], paid: [] }
+  const file = makeFile(options.dir, GIB)
+  for (let run = 0; run < options.runs; run++) {
+    for (const way of ['plain', 'unpaid', 'paid'] as const) {
+      const one = way === 'plain' ? await plain(options.dir, file, GIB) : await between(options.dir, file, GIB, way)
+      measured[way].push(one)
+      options.say(
+        `${way}: ${(GIB / MIB / one.seconds).toFixed(0)} MiB/s, ${one.cpu.toFixed(2)} CPU-s, ${one.peak.toFixed(0)} MiB`,
+      )
+    }
+  }
+  rmSync(file)
+  return figuresOf(measured, options)
+}
+
+/** Peak memory for 1 and for 4 GiB: it must not grow with the file. */
+export const memory: Bench = async (options) => {
+  const figures: Figure[] = []
+  for (const gib of [1, 4]) {
+    const file = makeFile(options.dir, gib * GIB)
+    const { peak } = await between(options.dir, file, gib * GIB, 'paid')
+    rmSync(file)
+    options.say(`${gib} GiB: ${peak.toFixed(0)} MiB`)
+    figures.push({ name: `memory/${gib}GiB`, unit: 'MiB peak of the larger agent', value: peak, runs: 1 })
+  }
+  return figures
+}
+
+function figuresOf(measured: Record<Way, Measured[]>, { runs }: BenchOptions): Figure[] {
+  const speed = (way: Way) => median(measured[way].map(({ seconds }) => GIB / MIB / seconds))
+  const against = (way: Way, baseline: Way) =>
+    median(measured[way].map(({ seconds }, i) => (measured[baseline][i]?.seconds ?? Number.NaN) / seconds))
+  return (['plain', 'unpaid', 'paid'] as const)
+    .flatMap((way) => [
+      { name: `transfer/${way}`, unit: 'MiB/s, ratio to plain', value: speed(way), ratio: against(way, 'plain'), runs },
+      {
+        name: `transfer/${way}/cpu`,
+        unit: 'CPU-s/GiB of both ends',
+        value: median(measured[way].map(({ cpu }) => cpu)),
+        runs,
+      },
+      {
+        name: `transfer/${way}/memory`,
+        unit: 'MiB peak of the larger end',
+        value: Math.max(...measured[way].map(({ peak }) => peak)),
+        runs,
+      },
+    ])
+    .concat({
+      name: 'transfer/paid-to-unpaid',
+      unit: 'ratio of throughputs',
+      value: against('paid', 'unpaid'),
+      ratio: against('paid', 'unpaid'),
+      runs,
+    })
+}
+
+function makeFile(dir: string, bytes: number): string {
+  mkdirSync(join(dir, 'seller', 'files'), { recursive: true })
+  const path = join(dir, 'seller', 'files', `bench-${bytes}.bin`)
+  const file = openSync(path, 'w')
+  for (let at = 0; at < bytes; at += 64 * MIB) writeSync(file, randomBytes(Math.min(64 * MIB, bytes - at)))
+  closeSync(file)
+  return path
+}
+
+async function plain(dir: string, file: string, bytes: number): Promise<Measured> {
+  const copy = join(dir, 'copy.bin')
+  const server = await start(join(root, 'test/bench/plain-server.ts'), { FILE: file })
+  const before = cpuSeconds(server)
+  const client = await start(join(root, 'test/bench/plain-client.ts'), {
+    PORT: String(server.ready['port']),
+    FILE: copy,
+    BYTES: String(bytes),
+  })
+  const measured = {
+    seconds: Number(client.ready['seconds']),
+    cpu: cpuSeconds(client) + cpuSeconds(server) - before,
+    peak: Math.max(peakMiB(server), peakMiB(client)),
+  }
+  await Promise.all([server.stop(), client.stop()])
+  rmSync(copy)
+  return measured
+}
+
+/** Fresh services each time, so that no run profits from another. */
+async function between(dir: string, file: string, bytes: number, way: 'unpaid' | 'paid'): Promise<Measured> {
+  const state = join(dir, 'state')
+  rmSync(state, { recursive: true, force: true })
+  const services = await startServices(state)
+  try {
+    const [seller, buyer] = [await startAgent(state, 'seller', services), await startAgent(state, 'buyer', services)]
+    services.push(seller.child, buyer.child)
+    await seller.owner.ask('POST', '/v1/links', { kind: 'folder', path: join(dir, 'seller', 'files') })
+    await buyer.owner.ask('POST', '/v1/links', { kind: 'folder', path: mkdir(join(state, 'buyer-files')) })
+    const { infoHash } = await seller.owner.ask<{ infoHash: string }>('POST', '/v1/shares', {
+      path: `bench-${bytes}.bin`,
+      public: way === 'unpaid',
+    })
+    const before = cpuSeconds(seller.child) + cpuSeconds(buyer.child)
+    const seconds = await download(buyer.owner, infoHash)
+    const measured = {
+      seconds,
+      cpu: cpuSeconds(seller.child) + cpuSeconds(buyer.child) - before,
+      peak: Math.max(peakMiB(seller.child), peakMiB(buyer.child)),
+    }
+    await requireSame(file, join(state, 'buyer-files', `bench-${bytes}.bin`))
+    return measured
+  } finally {
+    for (const child of services.toReversed()) await child.stop()
+    rmSync(state, { recursive: true, force: true })
+  }
+}
+
+async function startServices(state: string): Promise<Child[]> {
+  mkdirSync(state, { recursive: true })
+  const ledger = await start(join(root, 'ledger/node.ts'), {
+    PORT: '0',
+    LEDGER_STORE: `sqlite:${join(state, 'ledger.sqlite')}`,
+    LEDGER_KEY_FILE: join(state, 'ledger.key'),
+    LEDGER_ORIGIN: 'bench.local/ledger',
+    LEDGER_FAUCET: '1000000',
+  })
+  const repository = await start(join(root, 'repository/node.ts'), {
+    PORT: '0',
+    REPOSITORY_STORE: `sqlite:${join(state, 'repository.sqlite')}`,
+    REPOSITORY_ALLOW_LOOPBACK: '1',
+  })
+  return [ledger, repository]
+}
+
+async function startAgent(
+  state: string,
+  name: string,
+  services: readonly Child[],
+): Promise<{ child: Child; owner: OwnerClient }> {
+  const dir = mkdir(join(state, name))
+  const home = openHome(dir)
+  const owner = await home.init(environment)
+  const [ledger, repository] = services
+  const port = await freePort()
+  const url = `http://127.0.0.1:${port}`
+  const child = await start(join(root, 'agent/node.ts'), {
+    RAINCHECK_HOME: dir,
+    PORT: String(port),
+    AGENT_URL: url,
+    AGENT_STORE: `sqlite:${join(state, `${name}.sqlite`)}`,
+    LEDGER_URL: String(ledger?.ready['url']),
+    REPOSITORY_URL: String(repository?.ready['url']),
+    RAINCHECK_ALLOW_LOOPBACK: '1',
+  })
+  return { child, owner: createOwnerClient({ environment, url, owner: owner.id, signer: await home.signer() }) }
+}
+
+async function freePort(): Promise<number> {
+  const { createServer } = await import('node:net')
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  return typeof address === 'object' && address ? address.port : 0
+}
+
+async function download(buyer: OwnerClient, source: string): Promise<number> {
+  const startedMs = performance.now()
+  let { id, state } = await buyer.ask<{ id: string; state: string }>('POST', '/v1/downloads', { source })
+  while (state !== 'done') {
+    if (state === 'failed') throw new Error('the download failed')
+    await environment.clock.sleep(20)
+    ;({ id, state } = await buyer.ask<{ id: string; state: string }>('GET', `/v1/downloads/${id}`))
+  }
+  return (performance.now() - startedMs) / 1000
+}
+
+function mkdir(path: string): string {
+  mkdirSync(path, { recursive: true })
+  return path
+}
+
+async function requireSame(a: string, b: string): Promise<void> {
+  if ((await sha256(a)) !== (await sha256(b))) throw new Error(`${b} is not a copy of ${a}`)
+}
+
+async function sha256(path: string): Promise<string> {
+  const hash = createHash('sha256')
+  for await (const chunk of createReadStream(path, { highWaterMark: MIB })) hash.update(chunk as Buffer)
+  return hash.digest('hex')
+}

@@ -1,0 +1,36 @@
+/** `node test/crash/main.ts [--bytes N] [--kills N] [--seed S]`: see crash.ts. Exit code 1 when anything is wrong. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { crash } from './crash.ts'
+
+const { values } = parseArgs({
+  options: {
+    bytes: { type: 'string', default: String(1024 ** 3) },
+    kills: { type: 'string', default: '50' },
+    seed: { type: 'string', default: 'crash' },
+    port: { type: 'string', default: '18402' },
+  },
+})
+const dir = mkdtempSync(join(tmpdir(), 'raincheck-crash-'))
+try {
+  const report = await crash({
+    dir,
+    port: Number(values.port),
+    bytes: Number(values.bytes),
+    kills: Number(values.kills),
+    seed: values.seed,
+    price: 3n,
+    say: (line) => console.error(line),
+  })
+  const { kills, pieces, ticks, sameBytes, lost, gained, paid, prefixes, auditProblems } = report
+  const ok =
+    sameBytes && prefixes && auditProblems.length === 0 && lost === paid && gained === paid && ticks <= pieces + kills
+  console.log(
+    JSON.stringify({ ok, ...report }, (_, value: unknown) => (typeof value === 'bigint' ? value.toString() : value)),
+  )
+  process.exitCode = ok ? 0 : 1
+} finally {
+  rmSync(dir, { recursive: true, force: true })
+}
