@@ -2,12 +2,17 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { sha256 } from '#primitives'
 import { createRepositoryClient } from '../../agent/repository-client.ts'
-import { toHex, utf8 } from '../../protocol/bytes.ts'
+import { openSqlite } from '../../infra/store/sqlite.ts'
+import { announce } from '../../protocol/announcement.ts'
+import { toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
+import { edgesOf, evidenceFromJson, replay } from '../../protocol/chain.ts'
 import { genesis, rotate } from '../../protocol/identity.ts'
-import { replay } from '../../protocol/chain.ts'
 import { limits } from '../../protocol/limits.ts'
+import { makeTorrent } from '../../protocol/make-torrent.ts'
+import { fileHasher } from '../../protocol/piece.ts'
 import { envelopeToJson, objectId, seal, signerFrom } from '../../protocol/signed.ts'
 import { bookToJson, writeBook } from '../../protocol/vouch.ts'
+import { createRepository } from '../../repository/repository.ts'
 import { handClock, START_MS } from './hand-clock.ts'
 
 const signer = signerFrom(sha256(utf8('owner')))
@@ -119,5 +124,81 @@ describe('the repository client', () => {
         for (const code of await Promise.all(answers.map(codeOf))) expect(code).toBeTypeOf('string')
       }),
     )
+  })
+})
+
+describe('the repository client and the repository', () => {
+  async function open() {
+    const clock = handClock()
+    const random = { bytes: (length: number) => new Uint8Array(length) }
+    const transport = async (request: Request) => repository.app.fetch(request)
+    const environment = { clock, random, transport }
+    const repository = createRepository({
+      environment,
+      store: openSqlite(':memory:'),
+      onFault: (fault) => expect.fail(String(fault)),
+    })
+    const client = createRepositoryClient({ environment, url: 'http://repository.test' })
+    await client.putIdentity([first])
+    return client
+  }
+
+  it('agree on identities, books and chains', async () => {
+    const client = await open()
+    const friend = genesis([later], START_MS)
+    const [owner, subject] = [objectId('identity', first.body), objectId('identity', friend.body)]
+    await client.putIdentity([friend])
+    expect((await client.identity(id)).operations).toEqual([first])
+    const vouch = {
+      subject,
+      depth: 1,
+      credit: 5,
+      scope: '',
+      notBefore: START_MS,
+      expires: START_MS + 5000,
+      salt: new Uint8Array(16),
+    }
+    const book = writeBook({ issuer: owner, seq: 0, issued: START_MS, expires: START_MS + 5000 }, [vouch], signer)
+    await client.putBook(id, book)
+    await client.putBook(id, book)
+    expect(await client.book(id)).toEqual(book)
+    const evidence = evidenceFromJson(await client.chains({ from: id, to: toHex(subject), max: 2 }), START_MS)
+    expect(edgesOf(evidence, START_MS)).toMatchObject([{ credit: 5, depth: 1 }])
+    expect(await codeOf(client.book(toHex(subject)))).toBe('not-found')
+  })
+
+  it('agree on contents, hashes, announcements and search', async () => {
+    const client = await open()
+    const bytes = new Uint8Array(40_000).fill(7)
+    const leaves: Bytes[] = []
+    const hasher = fileHasher({
+      length: bytes.length,
+      pieceLength: 32_768,
+      padded: false,
+      onLeaves: (_, run) => leaves.push(run),
+    })
+    hasher.update(bytes)
+    const file = { path: ['sevens.bin'], hashes: hasher.digest() }
+    const { torrent, meta } = makeTorrent({ name: 'sevens.bin', folder: false, pieceLength: 32_768, files: [file] })
+    const content = toHex(meta.infoHash)
+    await client.putTorrent(content, torrent)
+    await client.putLeaves(content, { file: 0, from: 0, leaves })
+    expect(await client.torrent(content)).toEqual(torrent)
+    expect(await client.content(content)).toMatchObject({ name: 'sevens.bin', bytes: 40_000, pieceLength: 32_768 })
+    const terms = {
+      agent: objectId('identity', first.body),
+      expires: START_MS + 5000,
+      infoHash: meta.infoHash,
+      issued: START_MS,
+      modes: ['prepaid'] as const,
+      price: 3n,
+      public: false,
+      urls: ['https://seller.example'],
+    }
+    await client.announce(announce(terms, signer))
+    expect(await client.swarm(content, id)).toHaveLength(1)
+    expect(await client.search('sevens')).toEqual([
+      { infoHash: content, name: 'sevens.bin', bytes: 40_000, sellers: 1, price: 3n },
+    ])
   })
 })
