@@ -20,7 +20,7 @@ import { filePath, parseTorrent, type MetaFile } from '../../protocol/metainfo.t
 import { verifyPiece } from '../../protocol/piece.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { signerFrom } from '../../protocol/signed.ts'
-import { pattern } from '../conformance/storage.ts'
+import { pattern } from '../pattern.ts'
 import { handClock, type HandClock } from './hand-clock.ts'
 
 const KiB = 1024

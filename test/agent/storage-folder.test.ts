@@ -9,7 +9,8 @@ import { realFs, type FolderFs } from '../../agent/storage/folder-paths.ts'
 import { merge } from '../../agent/storage/folder-writes.ts'
 import type { Storage } from '../../agent/storage/storage.ts'
 import type { Random } from '../../protocol/environment.ts'
-import { describeStorage, pattern } from '../conformance/storage.ts'
+import { describeStorage } from '../conformance/storage.ts'
+import { pattern } from '../pattern.ts'
 import { handClock } from './hand-clock.ts'
 
 const random: Random = { bytes: (length) => new Uint8Array(randomBytes(length)) }

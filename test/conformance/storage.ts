@@ -1,7 +1,8 @@
 /** What every storage driver means by the interface. A driver's own test hands in a harness and runs all of it. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { FileEntry, FileRef, Storage, WriteRef } from '../../agent/storage/storage.ts'
-import { concat, type Bytes } from '../../protocol/bytes.ts'
+import { concat } from '../../protocol/bytes.ts'
+import { pattern } from '../pattern.ts'
 
 export interface StorageHarness {
   readonly storage: Storage
@@ -14,17 +15,6 @@ export interface StorageHarness {
   /** Everything that lies there, unfinished writes too. */
   everything(): Promise<readonly string[]>
   dispose(): Promise<void>
-}
-
-/** Bytes that differ from part to part and from seed to seed. */
-export function pattern(length: number, seed = 1): Bytes {
-  const bytes = new Uint8Array(length)
-  let state = seed >>> 0
-  for (let i = 0; i < length; i++) {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
-    bytes[i] = state >>> 24
-  }
-  return bytes
 }
 
 export function describeStorage(kind: string, open: () => Promise<StorageHarness>): void {
