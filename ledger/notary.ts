@@ -8,8 +8,10 @@
  */
 import { attestations, readAttestation } from '../protocol/arbiter/items.ts'
 import { createReplica } from '../protocol/arbiter/replica.ts'
+import { equal, type Bytes } from '../protocol/bytes.ts'
 import { decode } from '../protocol/encoding.ts'
-import type { Entry } from '../protocol/entry.ts'
+import { entryHash } from '../protocol/entry.ts'
+import { append, EMPTY_FRONTIER, frontierRoot } from '../protocol/merkle.ts'
 import { problemOf } from '../protocol/problem.ts'
 import type { Accept } from './accept.ts'
 import type { LedgerContext } from './context.ts'
@@ -23,7 +25,7 @@ const IDLE_MS = 3000
 const ENTRIES_AT_ONCE = 32
 
 export interface Notary {
-  /** Replays what is new, and attests when it is time to. @throws Problem: what the log holds does not follow */
+  /** Replays what is new, and attests when it is time to. @throws Error once, when what the log holds does not follow */
   follow(): Promise<void>
   /** Attests all entries there are now, unless nothing came since the last attestation. */
   attest(): Promise<void>
@@ -33,6 +35,7 @@ export function createNotary({ environment, store }: LedgerContext, accept: Acce
   const { clock } = environment
   const replica = createReplica()
   const inTurn = createTurn()
+  let tree = EMPTY_FRONTIER
   /** The entries up to the last that is no attestation, and those that the log attests. */
   let news = 0
   let attested = 0
@@ -40,18 +43,28 @@ export function createNotary({ environment, store }: LedgerContext, accept: Acce
   let isSound = true
 
   async function catchUp(): Promise<void> {
-    const { size } = await readHead(store)
-    while (replica.size() < size) {
-      for (const bytes of await readEntries(store, replica.size(), size)) {
-        note(await replica.apply(bytes))
+    const head = await readHead(store)
+    while (replica.size() < head.size) {
+      for (const bytes of await readEntries(store, replica.size(), head.size)) {
+        await apply(bytes)
         if (replica.size() % ENTRIES_AT_ONCE === 0) await clock.sleep(0)
       }
     }
+    if (!equal(frontierRoot(tree), frontierRoot(head))) throw unsound('the checkpoint has another root')
   }
 
-  function note({ data, kind }: Entry): void {
+  async function apply(bytes: Bytes): Promise<void> {
+    const { data, kind } = await replica.apply(bytes).catch((error: unknown) => {
+      throw unsound(problemOf(error).message, error)
+    })
+    tree = append(tree, [entryHash(bytes)])
     if (kind === 'state') attested = readAttestation(data ?? {}).size
     else [news, newsMs] = [replica.size(), clock.now()]
+  }
+
+  function unsound(why: string, cause?: unknown): Error {
+    isSound = false
+    return new Error(`the log does not replay after ${replica.size()} entries: ${why}`, { cause })
   }
 
   async function attestNews(): Promise<void> {
@@ -62,10 +75,7 @@ export function createNotary({ environment, store }: LedgerContext, accept: Acce
 
   async function followSound(isDue: () => boolean): Promise<void> {
     if (!isSound) return
-    await catchUp().catch((error: unknown) => {
-      isSound = problemOf(error).code === 'store-unavailable'
-      throw error
-    })
+    await catchUp()
     if (isDue()) await attestNews()
   }
 

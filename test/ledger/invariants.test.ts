@@ -113,10 +113,7 @@ async function checkStatements(ledger: TestLedger): Promise<void> {
     const { entries } = (await ledger.get(`/v1/accounts/${hex}/entries?limit=1000`)).body
     const account = (await ledger.get(`/v1/accounts/${hex}`)).body
     for (const name of ['available', 'frozen', 'earned']) {
-      const sum = (entries as unknown as Record<string, string>[]).reduce(
-        (total, row) => total + BigInt(String(row[name])),
-        0n,
-      )
+      const sum = (entries as Record<string, string>[]).reduce((total, row) => total + BigInt(String(row[name])), 0n)
       expect(String(sum)).toBe(account[name])
     }
   }

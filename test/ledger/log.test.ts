@@ -87,7 +87,7 @@ describe('a log of 300 entries', () => {
       const { body } = await ledger.get(`/v1/entries/${index}`)
       expect(body).toMatchObject({ index, size })
       const entry = new Uint8Array(Buffer.from(String(body['entry']), 'base64url'))
-      const proof = (body['proof'] as unknown as string[]).map((hash) => fromHex(hash))
+      const proof = (body['proof'] as string[]).map((hash) => fromHex(hash))
       expect(fromHex(String(body['hash']))).toEqual(entryHash(entry))
       expect(verifyInclusion(index, size, entryHash(entry), proof, rootHash)).toBe(true)
     }

@@ -125,7 +125,7 @@ test('a clock that steps back an hour, or ahead, puts nothing before what it res
   }
   await ledger.sequence()
   const { entries } = (await ledger.get(`/v1/accounts/${bob.hex}/entries`)).body
-  const times = (entries as unknown as { time: number }[]).map(({ time }) => time)
+  const times = (entries as { time: number }[]).map(({ time }) => time)
   expect(times).toEqual(times.toSorted((a, b) => a - b))
   expect(new Set(times).size).toBe(times.length)
   await audit(ledger.store)

@@ -1,5 +1,5 @@
 /** A store under a ledger that tells what it holds, and one that lets requests overtake each other. */
-import fc from 'fast-check'
+import type fc from 'fast-check'
 import type { StateItem } from '../../protocol/arbiter/replica.ts'
 import { isState } from '../../protocol/arbiter/items.ts'
 import { keyText } from '../../protocol/arbiter/view.ts'
