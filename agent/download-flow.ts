@@ -6,7 +6,7 @@ import { locatePiece } from '../protocol/metainfo.ts'
 import { Problem, type ProblemCode } from '../protocol/problem.ts'
 import { PAYMENT_SIGNATURE, type Offer } from '../protocol/x402.ts'
 import type { Entry } from './download-journal.ts'
-import { askTerms, offerFor, openLane } from './download-lanes.ts'
+import { askTerms, offerFor, openLane, owedLane } from './download-lanes.ts'
 import type { Job, Run } from './download-run.ts'
 import type { SellerState } from './download-sellers.ts'
 import { transferPiece, type Failure, type Refused } from './download-transfer.ts'
@@ -25,45 +25,43 @@ interface Flow {
 type Consequence = 'again' | 'over'
 
 /** The seller may have forgotten what a tick was for, or lost our reply; more than this is a habit. */
+const BURNS_FREE = 2
 const BURNS_PER_PIECE = 1 / 64
 /** A seller that refuses more lanes than that, one after the other, is left alone. */
 const REFUSALS_MOST = 1
 
 /** @param buffer holds a piece. @throws Problem of the store or the storage; a seller's failures end the flow, no more */
-export async function runFlow(run: Run, { seller, piece, lane }: Job, buffer: Uint8Array): Promise<void> {
-  const flow = await begin(run, seller, lane, piece, buffer)
-  if (!flow) return run.picker.giveBack(piece)
-  if (flow.lane) run.busy.add(flow.lane)
+export async function runFlow(run: Run, job: Job, buffer: Uint8Array): Promise<void> {
+  let { lane } = job
+  if (lane) run.busy.add(lane)
   try {
-    await fetchAll(flow, piece)
+    const terms = await termsFor(run, job)
+    if (terms.length > 0) lane ??= await laneFor(run, job.seller, terms)
+    const canPay = lane !== undefined || job.seller.offer?.public
+    if (canPay) await fetchAll({ run, seller: job.seller, buffer, lane, terms }, job.piece)
+    else run.picker.giveBack(job.piece)
   } finally {
-    if (flow.lane) run.busy.delete(flow.lane)
+    if (lane) run.busy.delete(lane)
   }
 }
 
-async function begin(
-  run: Run,
-  seller: SellerState,
-  idle: Lane | undefined,
-  piece: number,
-  buffer: Uint8Array,
-): Promise<Flow | undefined> {
-  if (seller.offer?.public) return { run, seller, buffer, lane: undefined, terms: [] }
+/** None for free content, and from a seller that does not say. */
+async function termsFor(run: Run, { seller, piece }: Job): Promise<readonly Offer[]> {
+  if (seller.offer?.public) return []
   const terms = await askTerms(run, seller, piece)
-  if ('kind' in terms) {
-    leave(run, seller, terms)
-    return undefined
-  }
-  const lane = idle ?? (await laneFor(run, seller, terms))
-  return lane && { run, seller, buffer, lane, terms }
+  if (!('kind' in terms)) return terms
+  leave(run, seller, terms)
+  return []
 }
 
-/** Undefined when the ledger does not freeze the credits, or cannot be reached: the download waits for it. */
+/** Undefined when the ledger does not freeze the credits, or cannot be reached: the download waits for it. A stop does not. */
 async function laneFor(run: Run, seller: SellerState, terms: readonly Offer[]): Promise<Lane | undefined> {
   run.waitingForLane++
   try {
-    const lane = await openLane(run, seller, terms)
-    run.busy.add(lane)
+    const opening = openLane(run, seller, terms)
+    opening.catch(() => undefined)
+    const lane = await Promise.race([opening, run.stopped])
+    if (lane) run.busy.add(lane)
     return lane
   } catch (error) {
     if (!(error instanceof Problem) || STORE_FAILURES.has(error.code)) throw error
@@ -82,8 +80,8 @@ async function fetchAll(flow: Flow, first: number): Promise<void> {
   let known = false
   let done: readonly Entry[] = []
   for (let piece: number | undefined = first; piece !== undefined; piece = next(flow)) {
-    const asked = lane ? [lane.assign(piece)] : []
-    await run.journal.write([...done, ...asked, ...(await run.sink.prepare(piece))])
+    const begun = await run.sink.prepare(piece)
+    await run.journal.write([...done, ...begun, ...(lane ? [lane.assign(piece)] : [])])
     const bytes = flow.buffer.subarray(0, locatePiece(run.meta, piece).length)
     if (!(await obtain(flow, piece, bytes, known))) return run.picker.giveBack(piece)
     known = true
@@ -93,9 +91,12 @@ async function fetchAll(flow: Flow, first: number): Promise<void> {
   await run.journal.write(done)
 }
 
+/** The flow ends where another lane, or another seller, should have the next piece. */
 function next({ run, seller, lane }: Flow): number | undefined {
-  const isOver = run.signal.aborted || !run.sellers.isUsable(seller) || lane?.left === 0
-  return isOver || (seller.status === 'slow' && run.servedByOthers(seller)) ? undefined : run.picker.pick(seller.id)
+  if (run.signal.aborted || !run.sellers.isUsable(seller)) return undefined
+  if (lane && (lane.left === 0 || owedLane(run, seller))) return undefined
+  if (seller.status === 'slow' && run.servedByOthers(seller)) return undefined
+  return run.picker.pick(seller.id)
 }
 
 function finish({ run, seller, lane }: Flow, piece: number, bytes: number): readonly Entry[] {
@@ -169,7 +170,7 @@ async function refusal(flow: Flow, lane: Lane, failure: Refused): Promise<Conseq
   return 'over'
 }
 
-const mayBurn = ({ burns, pieces }: SellerState): boolean => burns < 1 + pieces * BURNS_PER_PIECE
+const mayBurn = ({ burns, pieces }: SellerState): boolean => burns < BURNS_FREE + pieces * BURNS_PER_PIECE
 
 /** At once and for good: of all that it has been paid, one unit a flow at most was for nothing. */
 async function ban({ run, seller, lane }: Flow, { detail }: Failure): Promise<Consequence> {

@@ -23,6 +23,8 @@ export interface Journal {
    * @throws Problem `conflict` when another runner has the download, `store-unavailable`
    */
   write(entries: readonly Entry[]): Promise<void>
+  /** The download is at rest: from now on every write fails. */
+  close(): void
 }
 
 interface Batch {
@@ -34,6 +36,7 @@ export function createJournal(store: Store): Journal {
   const versions = new Map<string, number>()
   let waiting: Batch | undefined
   let last: Promise<void> = Promise.resolve()
+  let isClosed = false
 
   async function load(pk: string, prefix = ''): Promise<readonly Item[]> {
     const items = await listAll(store, pk, prefix)
@@ -64,10 +67,12 @@ export function createJournal(store: Store): Journal {
     load,
     write(entries) {
       if (entries.length === 0) return Promise.resolve()
+      if (isClosed) return Promise.reject(new Problem('conflict', 'The download was stopped.'))
       if (!waiting || !fits(waiting.entries, entries)) waiting = open()
       for (const entry of entries) waiting.entries.set(keyOf(entry), entry)
       return waiting.done
     },
+    close: () => void (isClosed = true),
   }
 }
 

@@ -12,11 +12,18 @@ const NO_BODY = new Uint8Array(0)
 
 export const isAllowed = ({ maxPrice }: Run, price: bigint): boolean => maxPrice === undefined || price <= maxPrice
 
-/** An idle lane with which this seller's next piece can be paid; one whose tick has left comes first. */
-export function idleLane(run: Run, seller: SellerState): Lane | undefined {
-  const lanes = run.purse.lanes.filter((lane) => isFor(run, seller, lane) && !run.busy.has(lane))
-  return lanes.find(({ pending }) => pending !== undefined) ?? lanes.find(({ left }) => left > 0)
-}
+const idleLanes = (run: Run, seller: SellerState): readonly Lane[] =>
+  run.purse.lanes.filter((lane) => isFor(run, seller, lane) && !run.busy.has(lane))
+
+/** An idle lane whose tick has left for a piece that is still to be fetched: on any other lane it would cost another. */
+export const owedLane = (run: Run, seller: SellerState): Lane | undefined =>
+  idleLanes(run, seller).find(
+    ({ pending }) => pending !== undefined && (run.reserved.has(pending) || run.picker.isOpen(pending)),
+  )
+
+/** An idle lane that can pay for any piece. */
+export const spareLane = (run: Run, seller: SellerState): Lane | undefined =>
+  idleLanes(run, seller).find(({ left }) => left > 0)
 
 function isFor(run: Run, seller: SellerState, lane: Lane): boolean {
   const { price } = seller.offer as PeerOffer

@@ -2,12 +2,14 @@
 import type { Clock } from '../protocol/environment.ts'
 
 export interface Meter {
-  /** Forgets what was before: called when work begins after a pause. */
+  /** Work begins after a pause: what was before is forgotten. */
   start(): void
+  /** Work pauses: the rate stays as it is until `start`. */
+  stop(): void
   add(bytes: number): void
   /** Bytes a second, the latest seconds counting most. */
   rate(): number
-  /** Milliseconds since `start`. */
+  /** How long it has been at work without a pause, in milliseconds; 0 in a pause. */
   ageMs(): number
 }
 
@@ -16,6 +18,7 @@ export function createMeter(clock: Clock, smoothingMs: number): Meter {
   let startedMs = clock.now()
   let latestMs = startedMs
   let weighed = 0
+  let frozen: number | undefined
 
   function decay(): number {
     const nowMs = clock.now()
@@ -23,28 +26,32 @@ export function createMeter(clock: Clock, smoothingMs: number): Meter {
     latestMs = nowMs
     return nowMs - startedMs
   }
+  function current(): number {
+    const ageMs = Math.max(1, decay())
+    const weight = smoothingMs * (1 - Math.exp(-ageMs / smoothingMs))
+    return (weighed * 1000) / weight
+  }
+
   return {
     start() {
       startedMs = latestMs = clock.now()
       weighed = 0
+      frozen = undefined
     },
+    stop: () => void (frozen = current()),
     add(bytes) {
       decay()
       weighed += bytes
     },
-    rate() {
-      const ageMs = Math.max(1, decay())
-      const weight = smoothingMs * (1 - Math.exp(-ageMs / smoothingMs))
-      return (weighed * 1000) / weight
-    },
-    ageMs: () => clock.now() - startedMs,
+    rate: () => frozen ?? current(),
+    ageMs: () => (frozen === undefined ? clock.now() - startedMs : 0),
   }
 }
 
 export interface Pace {
   readonly id: string
   readonly bytesPerSecond: number
-  /** How long it has been at work without a pause. */
+  /** How long it has been at work without a pause; 0 when it is not, and its rate is that of the last time. */
   readonly ageMs: number
 }
 
@@ -58,14 +65,12 @@ export interface SlowRule {
 }
 
 /** Who is slow beside the others: well under their median and under a floor. Alone, nobody is. */
-export function slowAmong(paces: readonly Pace[], rule: SlowRule): readonly string[] {
-  const judged = paces.filter(({ ageMs }) => ageMs >= rule.afterMs)
-  return judged.filter((pace) => isSlow(pace, judged, rule)).map(({ id }) => id)
-}
+export const slowAmong = (paces: readonly Pace[], rule: SlowRule): readonly string[] =>
+  paces.filter((pace) => isSlow(pace, paces, rule)).map(({ id }) => id)
 
-function isSlow(pace: Pace, judged: readonly Pace[], { floorBytesPerSecond, share }: SlowRule): boolean {
-  const others = judged.filter(({ id }) => id !== pace.id).map(({ bytesPerSecond }) => bytesPerSecond)
-  if (others.length === 0 || pace.bytesPerSecond >= floorBytesPerSecond) return false
+function isSlow(pace: Pace, paces: readonly Pace[], { afterMs, floorBytesPerSecond, share }: SlowRule): boolean {
+  const others = paces.filter(({ id }) => id !== pace.id).map(({ bytesPerSecond }) => bytesPerSecond)
+  if (others.length === 0 || pace.ageMs < afterMs || pace.bytesPerSecond >= floorBytesPerSecond) return false
   return pace.bytesPerSecond < share * median(others)
 }
 

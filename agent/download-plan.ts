@@ -1,5 +1,5 @@
 /** Who fetches what next: flows are started while there is room, the slow are relieved, pieces kept for lanes are let go. */
-import { idleLane } from './download-lanes.ts'
+import { owedLane, spareLane } from './download-lanes.ts'
 import { slowAmong } from './download-pace.ts'
 import type { Job, Run } from './download-run.ts'
 import type { SellerState } from './download-sellers.ts'
@@ -49,12 +49,13 @@ export const servedByOthers = (run: Run, seller: SellerState): boolean =>
 
 function jobFor(run: Run, seller: SellerState): Job | undefined {
   if (seller.offer?.public) return pick(run, seller)
-  const lane = idleLane(run, seller)
-  const pending = lane?.pending
-  if (pending !== undefined && (run.reserved.delete(pending) || run.picker.take(pending)))
-    return { seller, lane, piece: pending }
-  if (!lane && isBlocked(run)) return undefined
-  return pick(run, seller, lane)
+  const owed = owedLane(run, seller)
+  const pending = owed?.pending
+  if (pending !== undefined && (run.reserved.delete(pending) || run.picker.take(pending))) {
+    return { seller, lane: owed, piece: pending }
+  }
+  const lane = spareLane(run, seller)
+  return lane || !isBlocked(run) ? pick(run, seller, lane) : undefined
 }
 
 function pick(run: Run, seller: SellerState, lane?: Job['lane']): Job | undefined {
@@ -67,10 +68,12 @@ const isBlocked = ({ blocked, context }: Run): boolean =>
 
 /** Tells the slow from the good, by what they do at the same time. */
 export function judge(run: Run): void {
-  const atWork = run.sellers.all().filter(({ workers, status }) => workers > 0 && status !== 'lied')
-  const paces = atWork.map(({ id, meter }) => ({ id, bytesPerSecond: meter.rate(), ageMs: meter.ageMs() }))
+  const known = run.sellers
+    .all()
+    .filter((seller) => run.sellers.isUsable(seller) && (seller.workers > 0 || seller.pieces > 0))
+  const paces = known.map(({ id, meter }) => ({ id, bytesPerSecond: meter.rate(), ageMs: meter.ageMs() }))
   const slow = new Set(slowAmong(paces, run.pace.slow))
-  for (const seller of atWork) {
+  for (const seller of known) {
     const rate = seller.meter.rate()
     if (slow.has(seller.id)) {
       seller.status = 'slow'

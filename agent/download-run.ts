@@ -45,6 +45,8 @@ export interface Run {
   /** Why no lane can be opened for now. */
   blocked: { readonly reason: string; readonly detail: string; readonly untilMs: number } | undefined
   readonly signal: AbortSignal
+  /** Resolves when the signal aborts. */
+  readonly stopped: Promise<undefined>
   /** Whether some other seller, not slow, has a piece to fetch. */
   servedByOthers(seller: SellerState): boolean
   /** Ends the run with a fault that is not a seller's. */

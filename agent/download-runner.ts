@@ -114,6 +114,7 @@ export async function openRunner(parts: RunnerParts, task: RunnerTask): Promise<
     waitingForLane: 0,
     blocked: undefined,
     signal,
+    stopped: new Promise((resolve) => signal.addEventListener('abort', () => resolve(undefined), { once: true })),
     servedByOthers: (seller) => servedByOthers(run, seller),
     fail(error) {
       failures.push(error)
@@ -126,7 +127,10 @@ export async function openRunner(parts: RunnerParts, task: RunnerTask): Promise<
   async function complete(): Promise<string | undefined> {
     for (;;) {
       if (run.picker.left > 0) await fetchPieces(run, bell, failures, task.onWaiting)
-      if (signal.aborted) return undefined
+      if (signal.aborted) {
+        journal.close()
+        return undefined
+      }
       try {
         return await run.sink.commit()
       } catch (error) {
@@ -161,12 +165,13 @@ async function fetchPieces(
     for (const transfer of run.transfers) transfer.cut('stopped')
     bell.ring()
   }
+  if (run.signal.aborted) return
   run.signal.addEventListener('abort', stop, { once: true })
   run.meter.start()
   const flows = createFlows(run)
-  const following = followSwarm(run, over.signal).catch((error: unknown) => run.fail(error))
-  while (run.picker.left > 0 && !run.signal.aborted && failures.length === 0) {
-    await bell.next()
+  void followSwarm(run, over.signal).catch((error: unknown) => run.fail(error))
+  const isOver = (): boolean => run.picker.left === 0 || run.signal.aborted || failures.length > 0
+  for (await bell.next(); !isOver(); await bell.next()) {
     judge(run)
     for (let job = nextJob(run); job; job = nextJob(run)) flows.start(job)
     relieve(run)
@@ -174,7 +179,7 @@ async function fetchPieces(
   }
   run.signal.removeEventListener('abort', stop)
   stop()
-  await Promise.all([flows.ended(), following])
+  await flows.ended()
   if (failures.length > 0) throw failures[0]
 }
 
@@ -194,7 +199,7 @@ function createFlows(run: Run): Flows {
     const buffer = buffers.pop() as Bytes
     if (job.seller.workers++ === 0) job.seller.meter.start()
     await runFlow(run, job, buffer).catch((error: unknown) => run.fail(error))
-    job.seller.workers--
+    if (--job.seller.workers === 0) job.seller.meter.stop()
     buffers.push(buffer)
   }
   return {

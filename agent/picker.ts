@@ -22,7 +22,7 @@ export interface Picker {
   done(piece: number): void
   /** The piece was done and is lost. */
   reopen(piece: number): void
-  isDone(piece: number): boolean
+  isOpen(piece: number): boolean
   has(seller: string, piece: number): boolean
   /** Whether `pick` would find a piece. */
   serves(seller: string): boolean
@@ -131,7 +131,7 @@ export function createPicker({ pieces, isDone, seed }: PickerOptions): Picker {
     reopen(piece) {
       if (states[piece] === DONE) release(piece)
     },
-    isDone: (piece) => states[piece] === DONE,
+    isOpen: (piece) => states[piece] === OPEN,
     has: (id, piece) => hasPiece(sellers.get(id)?.bitfield ?? NOTHING, piece),
     serves: (id) => next(id) !== undefined,
   }

@@ -110,6 +110,8 @@ export interface Bazaar {
   stand(name: string, options?: StandOptions): Promise<Stand>
   /** The buying agent; one that ran before is killed: what it does from now on has no effect. */
   buyer(options?: BuyerOptions): Promise<Buyer>
+  /** Lets time pass until the work is done. */
+  happen<T>(work: Promise<T>): Promise<T>
   /** Lets time pass until it is so. */
   until(done: () => boolean | Promise<boolean>, withinMs?: number): Promise<void>
   pass(ms: number): Promise<void>
@@ -159,10 +161,11 @@ export async function openBazaar(content: Content, seed = 'bazaar'): Promise<Baz
   const stands: { readonly stand: Stand; readonly announcement: () => Envelope; readonly delegation: Envelope }[] = []
   const infoHash = toHex(content.meta.infoHash)
   let killLast = (): void => undefined
+  let lives = 0
 
   const environmentOf = (name: string): Environment => ({
     clock,
-    random: chance.fork(name),
+    random: chance.fork(`${name} ${lives}`),
     transport: network.transportOf(name),
   })
   const ledger = createLedger({
@@ -194,7 +197,7 @@ export async function openBazaar(content: Content, seed = 'bazaar'): Promise<Baz
         delegation: envelopeToJson(delegation),
       }))
 
-  async function settle<T>(work: Promise<T>): Promise<T> {
+  async function happen<T>(work: Promise<T>): Promise<T> {
     let isOver = false
     const over = () => (isOver = true)
     work.then(over, over)
@@ -210,8 +213,8 @@ export async function openBazaar(content: Content, seed = 'bazaar'): Promise<Baz
     const caps = { day: 10n ** 9n, total: 10n ** 9n, issued: START_MS, expires: START_MS + limits.delegationMs }
     const delegation = delegate({ ...caps, agent: signer.key, owner: id, may: ['spend', 'announce'] }, owner)
     if (!identities.has(toHex(id))) {
-      await settle(bank.register(first))
-      await settle(bank.delegate(delegation))
+      await happen(bank.register(first))
+      await happen(bank.delegate(delegation))
       accounts.push(toHex(id))
       identities.set(toHex(id), [envelopeToJson(first)])
     }
@@ -244,7 +247,7 @@ export async function openBazaar(content: Content, seed = 'bazaar'): Promise<Baz
       ...{ id, host, spoil: undefined, announced: true },
       leave: () => network.attach(host, undefined),
       comeBack: () => network.attach(host, handler),
-      earned: async () => (await settle(bank.account(id))).available - FAUCET,
+      earned: async () => (await happen(bank.account(id))).available - FAUCET,
     }
     made.comeBack()
     const announcement = () =>
@@ -262,14 +265,20 @@ export async function openBazaar(content: Content, seed = 'bazaar'): Promise<Baz
 
   async function buyer(options: BuyerOptions = {}): Promise<Buyer> {
     killLast()
+    lives++
     let isDead = false
     const dead = (): Promise<never> => new Promise(() => undefined)
     const who = await party('buyer')
     const line = network.transportOf('buyer')
     const transport: Transport = (request) => (isDead ? dead() : line(request))
     const alive = (inner: Store): Store => ({ ...inner, write: (changes) => (isDead ? dead() : inner.write(changes)) })
-    const context = contextOf('buyer', who, alive((options.wrapStore ?? ((inner) => inner))(options.store ?? store)), transport)
-    const opened = (options.wrapStorage ?? ((inner) => inner))(disk.open(chance.fork('disk')))
+    const context = contextOf(
+      'buyer',
+      who,
+      alive((options.wrapStore ?? ((inner) => inner))(options.store ?? store)),
+      transport,
+    )
+    const opened = (options.wrapStorage ?? ((inner) => inner))(disk.open(chance.fork(`disk ${lives}`)))
     const storage: Storage = { ...opened, put: (...put) => (isDead ? dead() : opened.put(...put)) }
     const links = { open: async () => ({ name: 'folder', storage }) } as unknown as Links
     const wallet = createWallet(context)
@@ -283,13 +292,13 @@ export async function openBazaar(content: Content, seed = 'bazaar'): Promise<Baz
     const id = toHex(who.id)
     const made: Buyer = {
       ...{ id, downloads, wallet, context, faults },
-      rest: (id) => settle(downloads.wait(id)),
+      rest: (id) => happen(downloads.wait(id)),
       async fetch(maxPrice) {
         const request = { source: infoHash, ...(maxPrice !== undefined && { maxPrice }) }
-        return made.rest((await settle(downloads.start(request))).id)
+        return made.rest((await happen(downloads.start(request))).id)
       },
-      available: async () => (await settle(bank.account(id))).available,
-      frozen: async () => (await settle(bank.account(id))).frozen,
+      available: async () => (await happen(bank.account(id))).available,
+      frozen: async () => (await happen(bank.account(id))).frozen,
       kill: () => (isDead = true),
     }
     return made
@@ -304,11 +313,11 @@ export async function openBazaar(content: Content, seed = 'bazaar'): Promise<Baz
   }
 
   return {
-    ...{ scheduler, network, disk, content, infoHash, stand, buyer, until },
+    ...{ scheduler, network, disk, content, infoHash, stand, buyer, until, happen },
     pass: async (ms) => void (await scheduler.run(() => false, scheduler.now() + ms)),
-    account: (id) => settle(bank.account(id)),
+    account: (id) => happen(bank.account(id)),
     async total() {
-      const all = await Promise.all(accounts.map((id) => settle(bank.account(id))))
+      const all = await Promise.all(accounts.map((id) => happen(bank.account(id))))
       const held = all.reduce((sum, { available, frozen, earned }) => sum + available + frozen + earned, 0n)
       return { held, issued: FAUCET * BigInt(accounts.length) }
     },

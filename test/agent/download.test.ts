@@ -1,5 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { FAUCET, filmOf, openBazaar } from './bazaar.ts'
+import { toBase64url, toHex } from '../../protocol/bytes.ts'
+import { formatMagnet } from '../../protocol/magnet.ts'
+import { bytesOf, contentOf, FAUCET, filmOf, openBazaar, PIECE_BYTES, type Bazaar } from './bazaar.ts'
+
+const filesOn = (bazaar: Bazaar) => new Map([...bazaar.disk.files].map(([name, { bytes }]) => [name, bytes]))
 
 describe('a download', () => {
   it('pays a unit a piece, and both sides agree in the end', async () => {
@@ -9,10 +13,126 @@ describe('a download', () => {
     const download = await buyer.fetch()
     expect(buyer.faults).toEqual([])
     expect(download).toMatchObject({ state: 'done', paid: 72n, ticks: 24, done: download.bytes, file: 'film.bin' })
-    expect(bazaar.disk.files.get('film.bin')?.bytes).toEqual(bazaar.content.files.get('film.bin'))
+    expect(filesOn(bazaar)).toEqual(bazaar.content.files)
     expect(await buyer.available()).toBe(FAUCET - 72n)
     expect(await buyer.frozen()).toBe(0n)
     expect(await stand.earned()).toBe(72n)
     expect([...stand.sent.values()].every((times) => times === 1)).toBe(true)
+    expect(download.sellers).toMatchObject([
+      { id: stand.id, pieces: 24, ticks: 24, bytes: download.bytes, status: 'good' },
+    ])
+  })
+
+  it.each([0, 1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 5 * PIECE_BYTES + 17])(
+    'brings a file of %i bytes',
+    async (bytes) => {
+      const bazaar = await openBazaar(contentOf('über.txt', { 'über.txt': bytesOf(bytes) }))
+      await bazaar.stand('anna')
+      const download = await (await bazaar.buyer()).fetch()
+      expect(download).toMatchObject({ state: 'done', file: 'über.txt', bytes, done: bytes })
+      expect(download.paid).toBe(BigInt(Math.ceil(bytes / PIECE_BYTES)))
+      expect(filesOn(bazaar)).toEqual(bazaar.content.files)
+    },
+  )
+
+  it('brings a folder with nested names, empty files and files of many pieces', async () => {
+    const files = {
+      'a/leer.txt': bytesOf(0),
+      'a/größe/日本語.txt': bytesOf(3 * PIECE_BYTES + 1, 1),
+      'b.bin': bytesOf(1, 2),
+      'z/zuletzt': bytesOf(0),
+    }
+    const bazaar = await openBazaar(contentOf('Fotos 2024', files, true))
+    await bazaar.stand('anna')
+    const download = await (await bazaar.buyer()).fetch()
+    expect(download).toMatchObject({ state: 'done', file: 'Fotos 2024', paid: 5n })
+    expect(filesOn(bazaar)).toEqual(bazaar.content.files)
+  })
+
+  it('puts a folder beside one of the same name', async () => {
+    const bazaar = await openBazaar(contentOf('docs', { 'a.txt': bytesOf(9), 'b.txt': bytesOf(8, 1) }, true))
+    await bazaar.stand('anna')
+    bazaar.disk.plant('docs/a.txt', bytesOf(1))
+    const download = await (await bazaar.buyer()).fetch()
+    expect(download.file).toBe('docs (2)')
+    expect([...bazaar.disk.files.keys()].toSorted()).toEqual(['docs (2)/a.txt', 'docs (2)/b.txt', 'docs/a.txt'])
+  })
+
+  it('is free of charge for public content', async () => {
+    const bazaar = await openBazaar(filmOf(8))
+    const stand = await bazaar.stand('anna', { public: true, price: 5n })
+    const buyer = await bazaar.buyer()
+    expect(await buyer.fetch()).toMatchObject({ state: 'done', paid: 0n, ticks: 0 })
+    expect(await buyer.available()).toBe(FAUCET)
+    expect(await stand.earned()).toBe(0n)
+    expect((await bazaar.account(buyer.id)).declarations).toEqual([])
+  })
+
+  it('is found by either info hash, by magnet link and by torrent', async () => {
+    const bazaar = await openBazaar(filmOf(2))
+    await bazaar.stand('anna')
+    const { downloads, rest } = await bazaar.buyer()
+    const { meta, torrent } = bazaar.content
+    const sources = [
+      toHex(meta.infoHash),
+      toHex(meta.infoHashV1).toUpperCase(),
+      formatMagnet(meta),
+      toBase64url(torrent),
+    ]
+    for (const source of sources) {
+      const { id } = await bazaar.happen(downloads.start({ source }))
+      expect(await rest(id)).toMatchObject({ state: 'done' })
+    }
+    expect(await downloads.list()).toHaveLength(sources.length)
+    expect([...bazaar.disk.files.keys()]).toEqual(['film.bin', 'film (2).bin', 'film (3).bin', 'film (4).bin'])
+  })
+
+  it('refuses a source that is none, or that nobody knows', async () => {
+    const bazaar = await openBazaar(filmOf(1))
+    const { downloads } = await bazaar.buyer()
+    await expect(downloads.start({ source: 'what?' })).rejects.toMatchObject({ code: 'bad-request' })
+    await expect(downloads.start({ source: 'AAAA' })).rejects.toMatchObject({ code: 'bad-torrent' })
+    const unknown = downloads.start({ source: 'ab'.repeat(32) })
+    await expect(bazaar.happen(unknown)).rejects.toMatchObject({ code: 'not-found' })
+    expect(await downloads.list()).toEqual([])
+  })
+
+  it('is the same download when it is asked for twice', async () => {
+    const bazaar = await openBazaar(filmOf(3))
+    await bazaar.stand('anna')
+    const { downloads, rest } = await bazaar.buyer()
+    const ask = () => downloads.start({ source: bazaar.infoHash })
+    const [one, other] = await bazaar.happen(Promise.all([ask(), ask()]))
+    expect(one.id).toBe(other.id)
+    expect(await rest(one.id)).toMatchObject({ state: 'done', paid: 3n })
+  })
+})
+
+describe('money', () => {
+  it('is not spent above the highest price allowed, and a cheaper seller is waited for', async () => {
+    const bazaar = await openBazaar(filmOf(6))
+    const dear = await bazaar.stand('dear', { price: 4n })
+    const { downloads, available, rest } = await bazaar.buyer()
+    const { id } = await bazaar.happen(downloads.start({ source: bazaar.infoHash, maxPrice: 3n }))
+    await bazaar.until(async () => (await downloads.get(id))?.state === 'waiting')
+    expect(await downloads.get(id)).toMatchObject({ state: 'waiting', reason: 'price-exceeded', paid: 0n })
+    expect(await available()).toBe(FAUCET)
+    await bazaar.stand('fair', { price: 3n })
+    expect(await rest(id)).toMatchObject({ state: 'done', paid: 18n })
+    expect(await dear.earned()).toBe(0n)
+  })
+
+  it('is waited for when there is too little, without spinning', async () => {
+    const bazaar = await openBazaar(filmOf(4))
+    await bazaar.stand('anna', { price: FAUCET / 4n + 1n })
+    const { downloads } = await bazaar.buyer()
+    const { id } = await bazaar.happen(downloads.start({ source: bazaar.infoHash }))
+    await bazaar.until(async () => (await downloads.get(id))?.state === 'waiting')
+    expect(await downloads.get(id)).toMatchObject({ reason: 'funds-insufficient', paid: 0n })
+    let requests = 0
+    bazaar.network.onSend(({ to }) => to === 'ledger.example' && requests++)
+    await bazaar.pass(10 * 60_000)
+    expect(requests).toBeLessThan(60)
+    expect(await downloads.get(id)).toMatchObject({ state: 'waiting', ticks: 0 })
   })
 })

@@ -1,0 +1,188 @@
+import { describe, expect, it } from 'vitest'
+import type { Storage } from '../../agent/storage/storage.ts'
+import { Problem } from '../../protocol/problem.ts'
+import { FAUCET, filmOf, openBazaar, type Bazaar, type Buyer } from './bazaar.ts'
+
+async function half(bazaar: Bazaar, buyer: Buyer): Promise<string> {
+  const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.infoHash }))
+  await bazaar.until(async () => ((await buyer.downloads.get(id))?.piecesDone ?? 0) >= 20)
+  return id
+}
+
+/** A disk on which each `put` may fail. */
+const failing =
+  (problem: () => Problem | undefined) =>
+  (inner: Storage): Storage => ({
+    ...inner,
+    async put(...put) {
+      const wrong = problem()
+      if (wrong) throw wrong
+      return inner.put(...put)
+    },
+  })
+
+describe('the owner', () => {
+  it('pauses a download, which then asks for nothing, and resumes it', async () => {
+    const bazaar = await openBazaar(filmOf(40))
+    const stand = await bazaar.stand('anna')
+    const buyer = await bazaar.buyer()
+    const id = await half(bazaar, buyer)
+    const paused = await bazaar.happen(buyer.downloads.pause(id))
+    expect(paused).toMatchObject({ id, state: 'paused' })
+    await bazaar.pass(1_000)
+    const sent = stand.sent.size
+    await bazaar.pass(120_000)
+    expect(stand.sent.size).toBe(sent)
+    expect(await bazaar.happen(buyer.downloads.pause(id))).toMatchObject({
+      state: 'paused',
+      piecesDone: paused.piecesDone,
+    })
+    await bazaar.happen(buyer.downloads.resume(id))
+    expect(await buyer.rest(id)).toMatchObject({ state: 'done', paid: 40n })
+    expect(await stand.earned()).toBe(40n)
+  })
+
+  it('finds a paused download paused after a restart', async () => {
+    const bazaar = await openBazaar(filmOf(40))
+    await bazaar.stand('anna')
+    const first = await bazaar.buyer()
+    const id = await half(bazaar, first)
+    const paused = await bazaar.happen(first.downloads.pause(id))
+    const second = await bazaar.buyer()
+    second.downloads.resumeAll()
+    await bazaar.pass(60_000)
+    const { done, piecesDone, paid } = paused
+    expect(await second.downloads.get(id)).toMatchObject({ state: 'paused', done, piecesDone, paid })
+  })
+
+  it('stops the agent and starts it again without losing a thing', async () => {
+    const bazaar = await openBazaar(filmOf(40))
+    await bazaar.stand('anna')
+    const first = await bazaar.buyer()
+    const id = await half(bazaar, first)
+    await bazaar.happen(first.downloads.stop())
+    expect((await first.downloads.get(id))?.state).toBe('running')
+    const second = await bazaar.buyer()
+    second.downloads.resumeAll()
+    expect(await second.rest(id)).toMatchObject({ state: 'done', paid: 40n })
+  })
+
+  it('cancels a download: nothing is left in the storage, nothing stays frozen', async () => {
+    const bazaar = await openBazaar(filmOf(40))
+    const stand = await bazaar.stand('anna')
+    const buyer = await bazaar.buyer()
+    const id = await half(bazaar, buyer)
+    const cancelled = await bazaar.happen(buyer.downloads.cancel(id))
+    expect(cancelled.state).toBe('cancelled')
+    expect(bazaar.disk.files.size + bazaar.disk.unfinished.size).toBe(0)
+    await bazaar.pass(10_000)
+    const { paid } = (await buyer.downloads.get(id)) ?? cancelled
+    expect(await buyer.frozen()).toBe(0n)
+    expect(await buyer.available()).toBe(FAUCET - (await stand.earned()))
+    expect(paid - (await stand.earned())).toBeLessThanOrEqual(2n)
+    await expect(buyer.downloads.resume(id)).rejects.toMatchObject({ code: 'closed' })
+    expect(await bazaar.happen(buyer.downloads.cancel(id))).toMatchObject({ state: 'cancelled' })
+  })
+
+  it('cancels a download just before a crash, and the next start tidies up', async () => {
+    const bazaar = await openBazaar(filmOf(40))
+    await bazaar.stand('anna')
+    const first = await bazaar.buyer()
+    const id = await half(bazaar, first)
+    void first.downloads.cancel(id)
+    await bazaar.until(async () => (await first.downloads.get(id))?.state === 'cancelled')
+    const second = await bazaar.buyer()
+    second.downloads.resumeAll()
+    await bazaar.pass(10_000)
+    expect(bazaar.disk.unfinished.size).toBe(0)
+    expect(await second.frozen()).toBe(0n)
+  })
+
+  it('cannot change what has ended, nor what never was', async () => {
+    const bazaar = await openBazaar(filmOf(2))
+    await bazaar.stand('anna')
+    const { downloads, fetch } = await bazaar.buyer()
+    const { id } = await fetch()
+    for (const change of [downloads.pause, downloads.resume, downloads.cancel]) {
+      await expect(change(id)).rejects.toMatchObject({ code: 'closed' })
+      await expect(change('nothing')).rejects.toMatchObject({ code: 'not-found' })
+    }
+    expect(await downloads.get('nothing')).toBeUndefined()
+  })
+
+  it('sees how far it is, how fast, and what it has cost so far', async () => {
+    const bazaar = await openBazaar(filmOf(200))
+    await bazaar.stand('anna', { price: 2n })
+    const buyer = await bazaar.buyer()
+    const id = await half(bazaar, buyer)
+    const download = await buyer.downloads.get(id)
+    expect(download).toMatchObject({ state: 'running', pieces: 200, link: 'folder', name: 'film.bin' })
+    expect(download?.paid).toBe(BigInt(download?.ticks ?? 0) * 2n)
+    expect(download?.bytesPerSecond).toBeGreaterThan(100_000)
+    expect(download?.secondsLeft).toBeGreaterThan(0)
+    expect(download?.done).toBeLessThan(download?.bytes ?? 0)
+  })
+})
+
+describe('a storage', () => {
+  it('that is full in the midst of a download is waited for, and what was paid is not paid again', async () => {
+    const bazaar = await openBazaar(filmOf(30))
+    const stand = await bazaar.stand('anna')
+    let puts = 0
+    const full = () => (++puts > 12 && puts < 20 ? new Problem('storage-full', 'The disk is full.') : undefined)
+    const buyer = await bazaar.buyer({ wrapStorage: failing(full) })
+    const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.infoHash }))
+    await bazaar.until(async () => (await buyer.downloads.get(id))?.state === 'waiting')
+    expect(await buyer.downloads.get(id)).toMatchObject({ reason: 'storage-full', until: expect.any(Number) })
+    expect(await buyer.rest(id)).toMatchObject({ state: 'done', paid: 30n })
+    expect(await stand.earned()).toBe(30n)
+  })
+
+  it('that has no room from the start fails the download before anything is paid', async () => {
+    const bazaar = await openBazaar(filmOf(30))
+    await bazaar.stand('anna')
+    const small = (inner: Storage): Storage => ({
+      ...inner,
+      begin: () => Promise.reject(new Problem('storage-full', 'The disk has no room.')),
+    })
+    const buyer = await bazaar.buyer({ wrapStorage: small })
+    expect(await buyer.fetch()).toMatchObject({ state: 'failed', reason: 'storage-full', paid: 0n })
+    expect(await buyer.available()).toBe(FAUCET)
+  })
+
+  it('that cannot be written fails the download, which goes on once it can', async () => {
+    const bazaar = await openBazaar(filmOf(30))
+    await bazaar.stand('anna')
+    let isLocked = false
+    const locked = () => (isLocked ? new Problem('storage-read-only', 'The folder cannot be written.') : undefined)
+    const buyer = await bazaar.buyer({ wrapStorage: failing(locked) })
+    const id = await half(bazaar, buyer)
+    isLocked = true
+    const failed = await buyer.rest(id)
+    expect(failed).toMatchObject({
+      state: 'failed',
+      reason: 'storage-read-only',
+      detail: 'The folder cannot be written.',
+    })
+    expect(await buyer.frozen()).toBe(0n)
+    isLocked = false
+    await bazaar.happen(buyer.downloads.resume(id))
+    expect(await buyer.rest(id)).toMatchObject({ state: 'done', piecesDone: 30 })
+  })
+
+  it('that lost what it had is filled again', async () => {
+    const bazaar = await openBazaar(filmOf(30))
+    await bazaar.stand('anna')
+    const first = await bazaar.buyer()
+    const { id } = await bazaar.happen(first.downloads.start({ source: bazaar.infoHash }))
+    await bazaar.until(async () => ((await first.downloads.get(id))?.piecesDone ?? 0) >= 20)
+    await bazaar.happen(first.downloads.stop())
+    for (const write of bazaar.disk.unfinished.values()) write.put = []
+    const second = await bazaar.buyer()
+    second.downloads.resumeAll()
+    const download = await second.rest(id)
+    expect(download).toMatchObject({ state: 'done', piecesDone: 30 })
+    expect(download.paid).toBeGreaterThanOrEqual(50n)
+    expect(bazaar.disk.files.get('film.bin')?.bytes).toEqual(bazaar.content.files.get('film.bin'))
+  })
+})

@@ -1,0 +1,132 @@
+import { describe, expect, it } from 'vitest'
+import { Problem } from '../../protocol/problem.ts'
+import type { Store } from '../../protocol/store.ts'
+import { createChance } from '../simulation/chance.ts'
+import {
+  bytesOf,
+  contentOf,
+  FAUCET,
+  filmOf,
+  openBazaar,
+  PIECE_BYTES,
+  type Bazaar,
+  type Buyer,
+  type Content,
+} from './bazaar.ts'
+
+type Death = 'before the write' | 'after the write'
+
+/** Runs a download whose process dies at its `at`th durable write, and starts it again. @returns whether it died */
+async function dieAt(at: number, death: Death, content: Content, price: bigint): Promise<boolean> {
+  const bazaar = await openBazaar(content)
+  const stand = await bazaar.stand('anna', { price })
+  let writes = 0
+  let isDead = false
+  const mortal = (inner: Store): Store => ({
+    ...inner,
+    async write(changes) {
+      if (++writes !== at) return inner.write(changes)
+      if (death === 'after the write') await inner.write(changes)
+      isDead = true
+      first.kill()
+      return new Promise<never>(() => undefined)
+    },
+  })
+  const first = await bazaar.buyer({ wrapStore: mortal })
+  let started: string | undefined
+  void first.downloads.start({ source: bazaar.infoHash }).then(({ id }) => (started = id))
+  await bazaar.until(async () => isDead || (started !== undefined && (await isDone(first, started))))
+  if (!isDead) return false
+
+  const second = await bazaar.buyer()
+  second.downloads.resumeAll()
+  await bazaar.pass(1)
+  const [known] = await second.downloads.list()
+  const { id } = known ?? (await bazaar.happen(second.downloads.start({ source: bazaar.infoHash })))
+  const download = await second.rest(id)
+  await bazaar.until(async () => (await second.frozen()) === 0n || !(await mend(bazaar, second)))
+
+  const cost = BigInt(content.meta.pieces) * price
+  expect(download, `death ${death} ${at}`).toMatchObject({ state: 'done', paid: cost, ticks: content.meta.pieces })
+  expect(new Map([...bazaar.disk.files].map(([name, { bytes }]) => [name, bytes]))).toEqual(content.files)
+  expect(bazaar.disk.unfinished.size).toBeLessThanOrEqual(1)
+  expect(await second.available()).toBe(FAUCET - cost)
+  expect(await stand.earned()).toBe(cost)
+  expect(second.faults).toEqual([])
+  return true
+}
+
+const isDone = async (buyer: Buyer, id: string): Promise<boolean> => (await buyer.downloads.get(id))?.state === 'done'
+
+async function mend(bazaar: Bazaar, buyer: Buyer): Promise<boolean> {
+  await bazaar.happen(buyer.wallet.maintain())
+  await bazaar.pass(60_000)
+  return true
+}
+
+async function dieEverywhere(death: Death, content: Content): Promise<number> {
+  let deaths = 0
+  while (await dieAt(deaths + 1, death, content, 2n)) deaths++
+  return deaths
+}
+
+describe('a crash', () => {
+  it('before any durable write costs nothing', async () => {
+    expect(await dieEverywhere('before the write', filmOf(6))).toBeGreaterThan(15)
+  })
+
+  it('after any durable write costs nothing', async () => {
+    expect(await dieEverywhere('after the write', filmOf(6))).toBeGreaterThan(15)
+  })
+
+  it('in a folder costs nothing', async () => {
+    const files = {
+      'a.txt': bytesOf(7),
+      'b/c.bin': bytesOf(PIECE_BYTES * 2 + 5, 1),
+      'd.txt': bytesOf(0),
+      'e.txt': bytesOf(9, 2),
+    }
+    expect(await dieEverywhere('after the write', contentOf('folder', files, true))).toBeGreaterThan(10)
+  })
+
+  it('again and again, at any moment, with several sellers, costs nothing', async () => {
+    for (const seed of ['a', 'b', 'c', 'd', 'e', 'f']) {
+      const bazaar = await openBazaar(filmOf(60), seed)
+      const stands = [await bazaar.stand('anna'), await bazaar.stand('berta'), await bazaar.stand('cleo')]
+      const chance = createChance(seed)
+      let buyer = await bazaar.buyer()
+      const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.infoHash }))
+      for (let deaths = 0; deaths < 8; deaths++) {
+        await bazaar.pass(chance.integer(1, 120))
+        buyer = await bazaar.buyer()
+        buyer.downloads.resumeAll()
+      }
+      const download = await buyer.rest(id)
+      expect(download, `seed ${seed}`).toMatchObject({ state: 'done', paid: 60n, ticks: 60 })
+      expect(await buyer.frozen()).toBe(0n)
+      const earned = await Promise.all(stands.map((stand) => stand.earned()))
+      expect(earned.reduce((sum, amount) => sum + amount)).toBe(60n)
+      expect(bazaar.disk.files.get('film.bin')?.bytes).toEqual(bazaar.content.files.get('film.bin'))
+    }
+  })
+
+  it('of the store alone is waited out', async () => {
+    const bazaar = await openBazaar(filmOf(12))
+    await bazaar.stand('anna')
+    let writes = 0
+    const shaky = (inner: Store): Store => ({
+      ...inner,
+      async write(changes) {
+        const isWritten = ++writes % 7 !== 0 || writes % 2 === 0
+        const written = isWritten && (await inner.write(changes))
+        if (writes % 7 === 0) throw new Problem('store-unavailable', 'The store did not answer.')
+        return written
+      },
+    })
+    const buyer = await bazaar.buyer({ wrapStore: shaky })
+    const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.infoHash }))
+    const download = await buyer.rest(id)
+    expect(download).toMatchObject({ state: 'done', paid: 12n })
+    expect(bazaar.disk.files.get('film.bin')?.bytes).toEqual(bazaar.content.files.get('film.bin'))
+  })
+})
