@@ -1,7 +1,7 @@
 /** Entry point of one agent on Node (`npm run agent`). Its owner's home must have been made with `raincheck init`. */
 import { join } from 'node:path'
 import { realEnvironment } from '../infra/environment.ts'
-import { systemResolve } from '../infra/pinned-transport.ts'
+import { guardedTransport, systemResolve } from '../infra/pinned-transport.ts'
 import { listen } from '../infra/serve.ts'
 import { openServiceKey } from '../infra/service-key.ts'
 import { settings, untilTerminated } from '../infra/service-process.ts'
@@ -16,9 +16,11 @@ await untilTerminated('agent', async (report) => {
   const { required, optional } = settings(process.env)
   const dir = required('RAINCHECK_HOME')
   const port = Number(optional('PORT', '8402'))
-  const environment = realEnvironment()
   const allowLoopback = optional('RAINCHECK_ALLOW_LOOPBACK', '') === '1'
   const pin = (url: URL) => pinAddress(url, { resolve: systemResolve, allowLoopback })
+  const [ledgerUrl, repositoryUrl] = [required('LEDGER_URL'), required('REPOSITORY_URL')]
+  const real = realEnvironment()
+  const environment = { ...real, transport: guardedTransport([ledgerUrl, repositoryUrl], pin, real.transport) }
   const store = openStore(optional('AGENT_STORE', `sqlite:${join(dir, 'agent', 'store.sqlite')}`))
   const agent = await openAgent({
     environment,
@@ -26,8 +28,8 @@ await untilTerminated('agent', async (report) => {
     store,
     home: openHome(dir),
     dir: join(dir, 'agent'),
-    ledgerUrl: required('LEDGER_URL'),
-    repositoryUrl: required('REPOSITORY_URL'),
+    ledgerUrl,
+    repositoryUrl,
     publicUrl: optional('AGENT_URL', `http://127.0.0.1:${port}`),
     allowLoopback,
     pieceClient: pieceClientNode(pin),

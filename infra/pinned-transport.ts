@@ -1,7 +1,7 @@
 /** A transport for calls to strangers: it connects to the very address that was judged, whatever the name says by then. */
 import { lookup } from 'node:dns/promises'
-import { request as requestHttp, type IncomingMessage, type RequestOptions } from 'node:http'
-import { request as requestHttps } from 'node:https'
+import { Agent as HttpAgent, request as requestHttp, type IncomingMessage, type RequestOptions } from 'node:http'
+import { Agent as HttpsAgent, request as requestHttps } from 'node:https'
 import { isIP } from 'node:net'
 import { Readable } from 'node:stream'
 import { urlToHttpOptions } from 'node:url'
@@ -26,6 +26,20 @@ export function pinnedTransport(pin: (url: URL) => Promise<string>): Transport {
   }
 }
 
+/** An agent's transport: the services that its operator chose are called as they are, everyone else as judged. */
+export function guardedTransport(
+  chosen: readonly string[],
+  pin: (url: URL) => Promise<string>,
+  open: Transport,
+): Transport {
+  const origins = new Set(chosen.map((url) => new URL(url).origin))
+  const pinned = pinnedTransport(pin)
+  return (request) => (origins.has(new URL(request.url).origin) ? open : pinned)(request)
+}
+
+/** A kept connection leads to the address that was judged when it was opened. */
+const agents = { http: new HttpAgent({ keepAlive: true }), https: new HttpsAgent({ keepAlive: true }) }
+
 /** The name stays for `Host` and for TLS; only its resolution is replaced. A name that is an address resolves to itself. */
 function optionsFor(url: URL, address: string, { method, headers, signal }: Request): RequestOptions {
   const family = isIP(address)
@@ -42,7 +56,11 @@ function optionsFor(url: URL, address: string, { method, headers, signal }: Requ
 async function exchange(url: URL, options: RequestOptions, body: Uint8Array | undefined): Promise<IncomingMessage> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
   const send = url.protocol === 'https:' ? requestHttps : requestHttp
-  send(options).once('response', resolve).once('error', reject).end(body)
+  const agent = url.protocol === 'https:' ? agents.https : agents.http
+  send({ ...options, agent })
+    .once('response', resolve)
+    .once('error', reject)
+    .end(body)
   return await promise
 }
 

@@ -11,7 +11,7 @@ import type { Environment } from '../../protocol/environment.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Store } from '../../protocol/store.ts'
 import { createRepository } from '../../repository/repository.ts'
-import { systemResolve } from '../pinned-transport.ts'
+import { guardedTransport, systemResolve } from '../pinned-transport.ts'
 import { listen } from '../serve.ts'
 import { openServiceKey } from '../service-key.ts'
 import { openStore } from '../store/open.ts'
@@ -114,7 +114,10 @@ interface ResidentOptions extends NetworkOptions {
 }
 
 async function startResident(options: ResidentOptions): Promise<Resident> {
-  const { environment, dir, port, ledgerUrl, repositoryUrl, onFault, onStop } = options
+  const { dir, port, ledgerUrl, repositoryUrl, onFault, onStop } = options
+  const pin = (address: URL) => pinAddress(address, { resolve: systemResolve, allowLoopback: true })
+  const transport = guardedTransport([ledgerUrl, repositoryUrl], pin, options.environment.transport)
+  const environment = { ...options.environment, transport }
   const url = `http://${HOST}:${port}`
   const files = join(dir, 'files')
   await mkdir(files, { recursive: true })
@@ -131,7 +134,7 @@ async function startResident(options: ResidentOptions): Promise<Resident> {
     repositoryUrl,
     publicUrl: url,
     allowLoopback: true,
-    pieceClient: pieceClientNode((url) => pinAddress(url, { resolve: systemResolve, allowLoopback: true })),
+    pieceClient: pieceClientNode(pin),
     sendPiece: sendPieceNode,
     onFault,
   })
