@@ -188,7 +188,12 @@ function readDictionary(reader: Reader, depth: number): Dictionary {
   return dictionary
 }
 
-const toBinary = (bytes: Uint8Array): string => Array.from(bytes, (byte) => String.fromCharCode(byte)).join('')
+/** In parts, as a call takes only so many arguments. */
+function toBinary(bytes: Uint8Array): string {
+  let text = ''
+  for (let at = 0; at < bytes.length; at += 1024) text += String.fromCharCode(...bytes.subarray(at, at + 1024))
+  return text
+}
 
 /** The digits and minus signs from `start` up to the byte `end`, which is at most `most` characters away. */
 function asciiUntil(reader: Reader, start: number, end: number, most: number): string {
