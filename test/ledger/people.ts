@@ -27,6 +27,14 @@ export function person(name: string): Person {
   return { id, hex: toHex(id), signer, agent: signerFrom(sha256(utf8(`agent of ${name}`))), identity }
 }
 
+/** Keys in two ranks: a recovery key above the owner's. */
+export function recoverable(): Pick<Person, 'id' | 'hex' | 'identity'> & { readonly recovery: Signer } {
+  const recovery = signerFrom(sha256(utf8('recovery')))
+  const identity = genesis([recovery, person('alice').signer], START_MS)
+  const id = objectId('identity', identity.body)
+  return { recovery, identity, id, hex: toHex(id) }
+}
+
 export const delegation = ({ agent, id, signer }: Person, terms: Partial<DelegationTerms> = {}): Envelope =>
   delegate(
     {

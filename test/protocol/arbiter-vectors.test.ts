@@ -1,0 +1,46 @@
+import { readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { createReplica, stateRoot } from '../../protocol/arbiter/replica.ts'
+import { fromHex, toHex } from '../../protocol/bytes.ts'
+import { openNote, parseCheckpoint, parseVerifierKey } from '../../protocol/checkpoint.ts'
+import { entryHash } from '../../protocol/entry.ts'
+import { rootOf } from '../../protocol/merkle.ts'
+
+interface Vector {
+  readonly vkey: string
+  readonly checkpoint: string
+  readonly entries: readonly {
+    readonly kind: string
+    readonly entry: string
+    readonly leafHash: string
+    readonly after: object
+  }[]
+  readonly items: readonly { readonly pk: string; readonly sk: string; readonly body: string }[]
+}
+
+const vector = JSON.parse(readFileSync(new URL('../vectors/ledger.json', import.meta.url), 'utf8')) as Vector
+
+test('every entry replays to its leaf hash, state root and sums', async () => {
+  const replica = createReplica()
+  for (const { kind, entry, leafHash, after } of vector.entries) {
+    expect(toHex(entryHash(fromHex(entry)))).toBe(leafHash)
+    expect((await replica.apply(fromHex(entry))).kind).toBe(kind)
+    const { available, earned, frozen, issued, root } = replica.attestationAt(replica.size())
+    expect({
+      stateRoot: toHex(root),
+      available: String(available),
+      frozen: String(frozen),
+      earned: String(earned),
+      issued: String(issued),
+    }).toEqual(after)
+  }
+  const items = vector.items.map(({ pk, sk, body }) => ({ pk, sk, body: fromHex(body) }))
+  expect(stateRoot(items)).toEqual(stateRoot(replica.items()))
+  expect(items).toHaveLength(replica.items().length)
+})
+
+test('the checkpoint covers the entries', () => {
+  const { size, rootHash } = parseCheckpoint(openNote(vector.checkpoint, [parseVerifierKey(vector.vkey)]).text)
+  expect(size).toBe(vector.entries.length)
+  expect(rootOf(vector.entries.map(({ leafHash }) => fromHex(leafHash)))).toEqual(rootHash)
+})
