@@ -1,17 +1,22 @@
 import * as nodeFs from 'node:fs/promises'
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, truncate, utimes, writeFile } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { folderProblem, openFolder } from '../../agent/storage/folder.ts'
 import { realFs, type FolderFs } from '../../agent/storage/folder-paths.ts'
 import { merge } from '../../agent/storage/folder-writes.ts'
-import type { Storage } from '../../agent/storage/storage.ts'
+import type { Storage, WriteRef } from '../../agent/storage/storage.ts'
 import type { Random } from '../../protocol/environment.ts'
 import { describeStorage } from '../conformance/storage.ts'
 import { pattern } from '../pattern.ts'
 import { handClock } from './hand-clock.ts'
+import { PART, partAt } from './storage-folder-writer.ts'
 
 const random: Random = { bytes: (length) => new Uint8Array(randomBytes(length)) }
 
@@ -199,6 +204,22 @@ describe('a linked folder', () => {
     expect(await (await reopen()).written(write)).toEqual([{ offset: 0, length: 10 }])
   })
 
+  test('keeps every part that was acknowledged when its process is killed, again and again', async () => {
+    const parts = 400
+    const write = await storage.begin('file', parts * PART)
+    let next = 0
+    for (let kills = 1; kills <= 5; kills++) next = (await putUntilKilled(root, write, next, kills * 15)) + 1
+    const written = await storage.written(write)
+    expect(written).toHaveLength(1)
+    expect(written[0]?.length).toBeGreaterThanOrEqual(next * PART)
+    for (let index = next; index < parts; index++) await storage.put(write, index * PART, partAt(index))
+    const file = await storage.commit(write)
+    for (let index = 0; index < parts; index++) {
+      const bytes = await storage.read(file, { offset: index * PART, length: PART })
+      expect(Buffer.from(bytes).equals(partAt(index))).toBe(true)
+    }
+  })
+
   test('finishes a commit that a crash cut short at any step', async () => {
     for (const step of ['link', 'rename', 'unlink', 'rmdir'] as const) {
       for (const outcome of ['done', 'not done'] as const) {
@@ -322,6 +343,22 @@ describe('a linked folder', () => {
     await counted.close()
   })
 })
+
+/** @returns the last part that was acknowledged */
+async function putUntilKilled(root: string, write: WriteRef, first: number, parts: number): Promise<number> {
+  const script = fileURLToPath(new URL('./storage-folder-writer.ts', import.meta.url))
+  const child = spawn(process.execPath, [script, root, JSON.stringify(write), String(first)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const exited = once(child, 'exit')
+  let last = first - 1
+  for await (const line of createInterface(child.stdout)) {
+    last = Number(line)
+    if (last >= first + parts) child.kill('SIGKILL')
+  }
+  await exited
+  return last
+}
 
 test('merges ranges that touch or overlap', () => {
   const ranges = [
