@@ -83,7 +83,7 @@ export function createRedeemer(context: AgentContext, lanes: SellerLanes): Redee
 
   /** What the ledger holds is asked for, as a refusal may mean that more was redeemed than the tab knows. */
   async function markRefused(lane: SaleLane, unit: number, code: ProblemCode): Promise<SaleLane> {
-    const { redeemed, closed } = await context.ledger.lane(lane.terms.lane)
+    const { redeemed, closed } = await context.ledger.lane(lane.terms.lane).catch(goneLane)
     return lanes.update(lane, (tab) => ({
       tab: {
         ...tab,
@@ -110,7 +110,7 @@ export function createRedeemer(context: AgentContext, lanes: SellerLanes): Redee
       await lanes.keepReceipt(terms.lane, 'release', receipt)
     } catch (error) {
       // The payer may have released the lane after its dispute window.
-      if (!(error instanceof Problem && error.code === 'closed')) throw error
+      if (!isProblem(error, 'closed') && !isProblem(error, 'not-found')) throw error
     }
   }
 
@@ -150,7 +150,10 @@ export function createRedeemer(context: AgentContext, lanes: SellerLanes): Redee
 
   async function outstanding(): Promise<bigint> {
     let sum = 0n
-    for await (const { terms, tab } of lanes.open()) sum += BigInt(unredeemed(tab)) * terms.price
+    for await (const { terms } of lanes.open()) {
+      const lane = await lanes.latest(terms.lane)
+      if (lane) sum += BigInt(unredeemed(lane.tab)) * terms.price
+    }
     return sum
   }
 
@@ -161,6 +164,14 @@ function beginClosing(tab: Tab, paid: number): Step {
   if (tab.state !== 'open') return { tab }
   if (paid > tab.unit) throw new Problem('conflict', 'The last tick is missing: send it first.', { unit: tab.unit })
   return { tab: { ...tab, state: 'closing' } }
+}
+
+const isProblem = (error: unknown, code: ProblemCode): boolean => error instanceof Problem && error.code === code
+
+/** A ledger that has lost a lane will not find it again. */
+function goneLane(error: unknown): { redeemed: number; closed: boolean } {
+  if (isProblem(error, 'not-found')) return { redeemed: 0, closed: true }
+  throw error
 }
 
 function finalRefusal(error: unknown): Problem {

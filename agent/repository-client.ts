@@ -1,9 +1,9 @@
 /** A repository as an agent sees it. Ids and hashes are hex. What it says is a hint: identities, announcements and books carry their own signatures. */
 import { z } from '@hono/zod-openapi'
 import { concat, toHex, type Bytes } from '../protocol/bytes.ts'
-import type { ChainsJson } from '../protocol/chain.ts'
+import { replay, type ChainsJson } from '../protocol/chain.ts'
 import type { Environment } from '../protocol/environment.ts'
-import { applyOperation, type IdentityState } from '../protocol/identity.ts'
+import type { IdentityState } from '../protocol/identity.ts'
 import { limits } from '../protocol/limits.ts'
 import { Problem } from '../protocol/problem.ts'
 import { bookSchema, vouchProofSchema, wire } from '../protocol/service.ts'
@@ -12,7 +12,8 @@ import { bookFromJson, bookToJson, type Book } from '../protocol/vouch.ts'
 import { createHttpClient, money, signed } from './http-client.ts'
 
 const count = z.int().min(0)
-const identityShape = z.object({ operations: z.array(signed('identity')).max(limits.operationsPerIdentity) })
+const identityShape = (nowMs: number) =>
+  z.object({ operations: z.array(wire.envelope) }).transform(({ operations }) => replay(operations, nowMs))
 const bookShape = z.object({ book: bookSchema.transform(bookFromJson) })
 const chainsShape = z.object({
   identities: z
@@ -71,10 +72,9 @@ export function createRepositoryClient({ environment, url }: RepositoryClientOpt
   }
 
   async function identity(id: string): Promise<{ state: IdentityState; operations: readonly Envelope[] }> {
-    const { operations } = await get(`/v1/identities/${id}`, identityShape)
-    const state = replay(operations, environment.clock.now())
-    if (!state || toHex(state.id) !== id) throw new Problem('peer-failed', `${url} answered with another identity.`)
-    return { state, operations }
+    const state = await get(`/v1/identities/${id}`, identityShape(environment.clock.now()))
+    if (toHex(state.id) !== id) throw new Problem('peer-failed', `${url} answered with another identity.`)
+    return { state, operations: state.operations.map(({ envelope }) => envelope) }
   }
 
   return {
@@ -98,17 +98,6 @@ export function createRepositoryClient({ environment, url }: RepositoryClientOpt
     swarm: async (infoHash, reader) =>
       (await get(`/v1/contents/${infoHash}/swarm?${query({ for: reader })}`, swarmShape)).sellers,
     search: (text) => get(`/v1/search?${query({ query: text })}`, searchShape),
-  }
-}
-
-function replay(operations: readonly Envelope[], nowMs: number): IdentityState | undefined {
-  try {
-    return operations.reduce<IdentityState | undefined>(
-      (state, operation) => applyOperation(state, operation, nowMs),
-      undefined,
-    )
-  } catch {
-    return undefined
   }
 }
 

@@ -13,6 +13,7 @@ import {
   PAYMENT_RESPONSE,
   transactionOf,
   type PaymentPayload,
+  type PaywordPayload,
 } from '../protocol/x402.ts'
 import { createBufferPool, type Lease } from './buffers.ts'
 import { claimLane } from './claim.ts'
@@ -102,12 +103,16 @@ export function createSeller(context: AgentContext, { shares, trust, usage }: Se
   }
 
   async function paidPiece(share: Share, index: number, { payload }: PaymentPayload): Promise<PieceReply> {
-    const lane = (await lanes.find(payload.lane)) ?? (await claimLane({ context, lanes, trust }, payload, share))
+    const lane = (await lanes.find(payload.lane)) ?? (await oneAtATime(payload.lane, () => openLane(share, payload)))
     const { content, mode, payer } = lane.terms
     if (content !== share.infoHash) throw new Problem('payment-required', 'The lane pays for other content.')
     const tick = payload.tick && payload.tick.unit > 0 ? tickOn(lane, payload.tick) : undefined
     const line = mode === 'credit' ? await trust.creditFor(payer) : NO_CREDIT
     return oneAtATime(payload.lane, () => sell(share, lane, { index, tick, line, nowMs: clock.now() }))
+  }
+
+  async function openLane(share: Share, payload: PaywordPayload): Promise<SaleLane> {
+    return (await lanes.find(payload.lane)) ?? claimLane({ context, lanes, trust }, payload, share)
   }
 
   /** The piece is read first: a tick is never taken for what cannot be read. Then the tab is saved, then the bytes leave. */

@@ -61,7 +61,7 @@ export interface Market {
   readonly reads: () => number
   readonly context: AgentContext
   /** The same agent after a restart: what was in memory is gone. */
-  readonly restart: () => Seller
+  readonly restart: (ledger?: LocalLedger) => Seller
   payer(name: string): Promise<Payer>
   readonly url: (index: number) => string
 }
@@ -107,8 +107,11 @@ export async function openMarket(options: MarketOptions = {}): Promise<Market> {
     },
   }
   const context = contextOf(party, store, ledger, clock)
-  const start = () =>
-    createSeller(context, { shares: shares as Shares, trust: trust as Trust, usage: createUsage(context) })
+  const start = ({ client } = ledger) =>
+    createSeller(
+      { ...context, ledger: client },
+      { shares: shares as Shares, trust: trust as Trust, usage: createUsage(context) },
+    )
 
   return {
     clock,

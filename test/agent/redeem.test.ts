@@ -9,7 +9,7 @@ import { release } from '../../protocol/settlement.ts'
 import { signerFrom } from '../../protocol/signed.ts'
 import type { Store } from '../../protocol/store.ts'
 import { openMarket, outcome, PRICE, type Lane, type Market, type MarketOptions } from './market.ts'
-import { FAUCET } from './local-ledger.ts'
+import { FAUCET, openLocalLedger } from './local-ledger.ts'
 
 const money = ({ ledger, party }: Pick<Market, 'ledger' | 'party'>) => ledger.balance(toHex(party.id))
 
@@ -187,6 +187,13 @@ describe('signing a lane off', () => {
     ledger.fail(undefined)
     await restart().maintain()
     expect(await balance()).toBe(FAUCET + 2n * PRICE)
+  })
+
+  it('ends even at a ledger that has lost the lane', async () => {
+    const { restart, lane, clock } = await sold(2)
+    const seller = restart(await openLocalLedger(clock))
+    expect(await seller.signoff(lane.signoff(2))).toEqual({ lane: toHex(lane.id), redeemed: 0 })
+    expect(await seller.outstanding()).toBe(0n)
   })
 
   it('takes a lane that the payer has taken back for closed', async () => {
