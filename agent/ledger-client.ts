@@ -171,3 +171,13 @@ function checkReceipt(ledger: LedgerInfo, receipt: Envelope): void {
   const genuine = toHex(receipt.key) === ledger.key && toHex(parseReceipt(receipt).ledger) === ledger.id
   if (!genuine) throw new Problem('peer-failed', 'The receipt is not signed by the ledger.')
 }
+
+/** All pages of an account's statement. */
+export async function statementOf(ledger: LedgerClient, account: string): Promise<StatementRow[]> {
+  const rows: StatementRow[] = []
+  for (;;) {
+    const { entries } = await ledger.entries(account, rows.at(-1)?.index)
+    if (entries.length === 0) return rows
+    rows.push(...entries)
+  }
+}

@@ -40,8 +40,8 @@ export interface Endpoint {
 }
 
 interface Pending extends Exchange {
-  resolve(answer: Answer): void
-  reject(error: Error): void
+  readonly resolve: (answer: Answer) => void
+  readonly reject: (error: Error) => void
 }
 
 export function openConnection(endpoint: Endpoint): Connection {

@@ -2,8 +2,8 @@
 import { problemOf } from '../protocol/problem.ts'
 
 export interface Settings {
-  required(name: string): string
-  optional(name: string, otherwise: string): string
+  readonly required: (name: string) => string
+  readonly optional: (name: string, otherwise: string) => string
 }
 
 /** A setting that is missing: exit code 2. */

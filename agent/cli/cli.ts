@@ -85,11 +85,13 @@ function fail(problem: Problem, asJson: boolean, io: CliIo): number {
 
 async function dispatch(argv: readonly string[], io: CliIo): Promise<Answer> {
   const [name, ...words] = argv
-  if (name === undefined || name === '--help' || name === '-h' || name === 'help') return { json: helpJson(), text: help() }
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help')
+    return { json: helpJson(), text: help() }
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
   if (!command) throw new UsageError(`raincheck: there is no command '${name}'; see \`raincheck help\`.`)
   const { values, positionals } = parse(name, command, words)
-  if (values['help']) return { json: { usage: usageOf(name, command) }, text: `${usageOf(name, command)}\n${command.summary}` }
+  if (values['help'])
+    return { json: { usage: usageOf(name, command) }, text: `${usageOf(name, command)}\n${command.summary}` }
   const [least, most] = command.takes
   if (positionals.length < least || positionals.length > most) throw new UsageError(usageOf(name, command))
   return command.run(callFor(positionals, values, io))
@@ -117,7 +119,10 @@ function callFor(args: readonly string[], values: Values, io: CliIo): Call {
   }
   const setting = async (name: 'agent' | 'ledger' | 'repository'): Promise<string> => {
     const url = (await home.settings())[name]
-    if (!url) throw new UsageError(`raincheck: ${join(io.homeDir, 'settings.json')} names no ${name}; run \`npm start\` or set it.`)
+    if (!url)
+      throw new UsageError(
+        `raincheck: ${join(io.homeDir, 'settings.json')} names no ${name}; run \`npm start\` or set it.`,
+      )
     return url
   }
   const signer = async () => home.signer(await passphrase())
@@ -144,17 +149,22 @@ function callFor(args: readonly string[], values: Values, io: CliIo): Call {
         owner: (await home.owner()).id,
         signer: await signer(),
       }),
-    ledger: async (url) => createLedgerClient({ environment, url: (url ?? (await setting('ledger'))).replace(/\/$/, '') }),
+    ledger: async (url) =>
+      createLedgerClient({ environment, url: (url ?? (await setting('ledger'))).replace(/\/$/, '') }),
     repository: async () => createRepositoryClient({ environment, url: await setting('repository') }),
   }
 }
 
-const usageOf = (name: string, command: Command): string => `usage: raincheck ${`${name} ${command.usage}`.trim()} [--json]`
+const usageOf = (name: string, command: Command): string =>
+  `usage: raincheck ${`${name} ${command.usage}`.trim()} [--json]`
 
-const helpJson = () =>
-  Object.entries(COMMANDS).map(([name, { usage, summary }]) => ({ command: name, usage, summary }))
+const helpJson = () => Object.entries(COMMANDS).map(([name, { usage, summary }]) => ({ command: name, usage, summary }))
 
 function help(): string {
-  const rows = Object.entries(COMMANDS).map(([name, { usage, summary }]) => [`  ${name} ${usage}`.trimEnd(), summary] as const)
-  return ['usage: raincheck COMMAND … [--json]', '', ...rows.map(([left, right]) => `${left}\n      ${right}`)].join('\n')
+  const rows = Object.entries(COMMANDS).map(
+    ([name, { usage, summary }]) => [`  ${name} ${usage}`.trimEnd(), summary] as const,
+  )
+  return ['usage: raincheck COMMAND … [--json]', '', ...rows.map(([left, right]) => `${left}\n      ${right}`)].join(
+    '\n',
+  )
 }

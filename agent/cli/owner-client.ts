@@ -45,7 +45,10 @@ async function reach(environment: Environment, request: Request): Promise<Respon
   try {
     return await environment.transport(request)
   } catch {
-    throw new Problem('peer-failed', `No agent answers at ${new URL(request.url).origin}: is it running (\`npm start\`)?`)
+    throw new Problem(
+      'peer-failed',
+      `No agent answers at ${new URL(request.url).origin}: is it running (\`npm start\`)?`,
+    )
   }
 }
 

@@ -19,6 +19,7 @@ import { openStore } from '../store/open.ts'
 /** What the local ledger gives every new account, in credits. */
 const FAUCET = 1_000_000n
 const HOST = '127.0.0.1'
+const pin = (url: URL) => pinAddress(url, { resolve: systemResolve, allowLoopback: true })
 
 export interface NetworkOptions {
   readonly environment: Environment
@@ -51,7 +52,7 @@ export interface Network {
 export async function startNetwork(options: NetworkOptions): Promise<Network> {
   const closers: (() => Promise<void> | void)[] = []
   const stop = async () => {
-    for (const close of closers.splice(0).reverse()) await close()
+    for (const close of closers.splice(0).toReversed()) await close()
   }
   try {
     return { ...(await startAll({ ...options, dir: resolve(options.dir) }, (close) => closers.push(close))), stop }
@@ -115,7 +116,6 @@ interface ResidentOptions extends NetworkOptions {
 
 async function startResident(options: ResidentOptions): Promise<Resident> {
   const { dir, port, ledgerUrl, repositoryUrl, onFault, onStop } = options
-  const pin = (address: URL) => pinAddress(address, { resolve: systemResolve, allowLoopback: true })
   const transport = guardedTransport([ledgerUrl, repositoryUrl], pin, options.environment.transport)
   const environment = { ...options.environment, transport }
   const url = `http://${HOST}:${port}`

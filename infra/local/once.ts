@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto'
 import { basename, join, relative, resolve } from 'node:path'
 import { auditLedger } from '../../agent/cli/audit.ts'
 import { createOwnerClient, type OwnerClient } from '../../agent/cli/owner-client.ts'
-import { createLedgerClient, type LedgerClient } from '../../agent/ledger-client.ts'
+import { createLedgerClient, statementOf, type LedgerClient } from '../../agent/ledger-client.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import type { Environment } from '../../protocol/environment.ts'
 import { Problem } from '../../protocol/problem.ts'
@@ -82,7 +82,7 @@ export async function once({ environment, network, file, onProgress }: OnceOptio
   const startedMs = environment.clock.now()
   const download = await finished(environment, you, share.infoHash, onProgress)
   const seconds = (environment.clock.now() - startedMs) / 1000
-  await settled(environment, ledger, you, neighbour)
+  await settled(environment, ledger, network, [you, neighbour])
 
   const after = { payer: await worth(ledger, network.you), payee: await worth(ledger, network.neighbour) }
   const copy = join(network.you.files, download.file ?? share.name)
@@ -106,7 +106,7 @@ export async function once({ environment, network, file, onProgress }: OnceOptio
     seconds,
     payer: movement(network.you, 'payer'),
     payee: movement(network.neighbour, 'payee'),
-    ...(await audited(environment, ledger)),
+    ...(await audited(ledger)),
   }
 }
 
@@ -158,33 +158,36 @@ interface BalanceJson {
   outstanding: string
 }
 
-/** Waits until nothing of the download is open at the ledger. */
+/** Waits until nothing of the download is open at the ledger, and its log says all that moved. */
 async function settled(
   environment: Environment,
-  _: LedgerClient,
-  you: OwnerClient,
-  neighbour: OwnerClient,
+  ledger: LedgerClient,
+  network: Network,
+  [you, neighbour]: readonly [OwnerClient, OwnerClient],
 ): Promise<void> {
   const deadlineMs = environment.clock.now() + SETTLED_WITHIN_MS
   for (;;) {
     const mine = await you.ask<BalanceJson>('GET', '/v1/balance')
     const theirs = await neighbour.ask<BalanceJson>('GET', '/v1/balance')
-    if (mine.frozen === '0' && theirs.outstanding === '0') return
+    const isClosed = mine.frozen === '0' && theirs.outstanding === '0'
+    if (isClosed && (await isLogged(ledger, network.you)) && (await isLogged(ledger, network.neighbour))) return
     if (environment.clock.now() > deadlineMs) throw new Problem('peer-failed', 'The download did not settle in time.')
     await environment.clock.sleep(POLL_MS)
   }
 }
 
-async function audited(
-  environment: Environment,
-  ledger: LedgerClient,
-): Promise<Pick<OnceReport, 'checkpoint' | 'audit'>> {
-  const { mergeDelayMs } = await ledger.info()
-  await environment.clock.sleep(0)
-  void mergeDelayMs
-  const report = await auditLedger(ledger)
-  if (!report.ok) throw new Problem('peer-failed', `The audit found fault: ${report.problems[0] ?? 'unknown'}.`)
-  return { checkpoint: { origin: report.origin, size: report.size, rootHash: report.rootHash }, audit: 'ok' }
+/** Whether the entries in the log add up to what the account holds. */
+async function isLogged(ledger: LedgerClient, { agent }: Resident): Promise<boolean> {
+  const id = toHex(agent.context.owner)
+  const { available } = await ledger.account(id)
+  const rows = await statementOf(ledger, id)
+  return rows.reduce((sum, row) => sum + BigInt(row.available), 0n) === available
+}
+
+async function audited(ledger: LedgerClient): Promise<Pick<OnceReport, 'checkpoint' | 'audit'>> {
+  const { ok, origin, size, rootHash, problems } = await auditLedger(ledger)
+  if (!ok) throw new Problem('peer-failed', `The audit found fault: ${problems.join('; ')}.`)
+  return { checkpoint: { origin, size, rootHash }, audit: 'ok' }
 }
 
 async function sha256Of(path: string): Promise<string> {
@@ -192,7 +195,7 @@ async function sha256Of(path: string): Promise<string> {
   const names = (await readdir(path, { recursive: true, withFileTypes: true }))
     .filter((entry) => entry.isFile())
     .map((entry) => relative(path, join(entry.parentPath, entry.name)))
-    .sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+    .toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
   const sums = createHash('sha256')
   for (const name of names) sums.update(`${await sha256OfFile(join(path, name))}  ${name}\n`)
   return sums.digest('hex')

@@ -35,7 +35,13 @@ export const downloadCommands: Readonly<Record<string, Command>> = {
     async run(call) {
       const found = await (await call.repository()).search(call.args.join(' '))
       const json: FoundJson[] = found.map((one) => ({ ...one, price: one.price.toString() }))
-      const rows = json.map((one) => [one.infoHash, one.name, formatBytes(one.bytes), `${one.sellers} sellers`, `${one.price} a piece`])
+      const rows = json.map((one) => [
+        one.infoHash,
+        one.name,
+        formatBytes(one.bytes),
+        `${one.sellers} sellers`,
+        `${one.price} a piece`,
+      ])
       return { json, text: table(rows) }
     },
   },

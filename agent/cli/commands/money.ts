@@ -1,4 +1,5 @@
 import { toHex } from '../../../protocol/bytes.ts'
+import { statementOf } from '../../ledger-client.ts'
 import type { Answer, Command } from '../command.ts'
 import { table } from '../format.ts'
 
@@ -29,21 +30,21 @@ export const moneyCommands: Readonly<Record<string, Command>> = {
     summary: 'The ledger’s entries about your account',
     takes: [0, 0],
     async run(call) {
-      const ledger = await call.ledger()
-      const id = toHex((await call.owner()).id)
-      const json: Record<string, unknown>[] = []
-      for (let after: number | undefined; ;) {
-        const { entries } = await ledger.entries(id, after)
-        json.push(...entries)
-        const last = entries.at(-1)
-        if (!last || last.index === after) break
-        after = last.index
-      }
-      return { json, text: table(json.map((entry) => Object.values(entry).map(String))) }
+      const rows = await statementOf(await call.ledger(), toHex((await call.owner()).id))
+      const header = ['entry', 'time', 'kind', 'available', 'frozen', 'earned']
+      const lines = rows.map((row) => [
+        String(row.index),
+        new Date(row.time).toISOString(),
+        row.kind,
+        row.available,
+        row.frozen,
+        row.earned,
+      ])
+      return { json: rows, text: table([header, ...lines]) }
     },
   },
 }
 
 function balanceAnswer(json: BalanceJson): Answer {
-  return { json, text: table(Object.entries(json).map(([name, credits]) => [name, credits])) }
+  return { json, text: table(Object.entries<string>({ ...json })) }
 }

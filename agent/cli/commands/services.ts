@@ -47,7 +47,8 @@ async function audit(call: Call): Promise<Answer> {
 
 function sinceMs(text: string): number {
   const ms = /^\d+$/.test(text) ? Number(text) : Date.parse(text)
-  if (!Number.isSafeInteger(ms) || ms < 0) throw new UsageError(`raincheck usage: '${text}' is neither a date nor milliseconds.`)
+  if (!Number.isSafeInteger(ms) || ms < 0)
+    throw new UsageError(`raincheck usage: '${text}' is neither a date nor milliseconds.`)
   return ms
 }
 

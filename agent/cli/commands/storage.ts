@@ -25,9 +25,12 @@ export const storageCommands: Readonly<Record<string, Command>> = {
     takes: [2, 2],
     async run(call) {
       const [kind, place] = call.args as [string, string]
-      if (kind !== 'folder') throw new UsageError(`raincheck link: this agent links folders; '${kind}' is not one of its kinds.`)
+      if (kind !== 'folder')
+        throw new UsageError(`raincheck link: this agent links folders; '${kind}' is not one of its kinds.`)
       const name = call.text('name')
-      const link = await (await call.agent()).ask<LinkJson>('POST', '/v1/links', {
+      const link = await (
+        await call.agent()
+      ).ask<LinkJson>('POST', '/v1/links', {
         kind,
         path: call.resolvePath(place),
         ...(name === undefined ? {} : { name }),
@@ -61,14 +64,19 @@ export const storageCommands: Readonly<Record<string, Command>> = {
     takes: [1, 1],
     async run(call) {
       const [link, price] = [call.text('link'), call.text('price')]
-      const share = await (await call.agent()).ask<ShareJson>('POST', '/v1/shares', {
+      const share = await (
+        await call.agent()
+      ).ask<ShareJson>('POST', '/v1/shares', {
         path: call.args[0],
         ...(link === undefined ? {} : { link }),
         ...(price === undefined ? {} : { price }),
         ...(call.flag('public') ? { public: true } : {}),
       })
       const terms = share.public ? 'free for all' : `${share.price} a piece`
-      return { json: share, text: `${share.name}: ${formatBytes(share.bytes)}, ${share.pieces} pieces, ${terms}\n${share.magnet}` }
+      return {
+        json: share,
+        text: `${share.name}: ${formatBytes(share.bytes)}, ${share.pieces} pieces, ${terms}\n${share.magnet}`,
+      }
     },
   },
   shares: {
@@ -77,7 +85,13 @@ export const storageCommands: Readonly<Record<string, Command>> = {
     takes: [0, 0],
     async run(call) {
       const shares = await (await call.agent()).ask<ShareJson[]>('GET', '/v1/shares')
-      const rows = shares.map((s) => [s.infoHash.slice(0, 16), s.name, formatBytes(s.bytes), s.public ? 'free' : s.price, s.withdrawn ?? ''])
+      const rows = shares.map((s) => [
+        s.infoHash.slice(0, 16),
+        s.name,
+        formatBytes(s.bytes),
+        s.public ? 'free' : s.price,
+        s.withdrawn ?? '',
+      ])
       return { json: shares, text: table(rows) }
     },
   },

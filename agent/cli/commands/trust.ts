@@ -1,7 +1,15 @@
 import { createReadStream } from 'node:fs'
-import { fromHex, toHex, type Bytes } from '../../../protocol/bytes.ts'
+import { fromHex, toHex } from '../../../protocol/bytes.ts'
 import { limits } from '../../../protocol/limits.ts'
-import { bookFromJson, bookToJson, checkBook, writeBook, type Book, type BookJson, type Vouch } from '../../../protocol/vouch.ts'
+import {
+  bookFromJson,
+  bookToJson,
+  checkBook,
+  writeBook,
+  type Book,
+  type BookJson,
+  type Vouch,
+} from '../../../protocol/vouch.ts'
 import { UsageError, type Answer, type Call, type Command } from '../command.ts'
 import { table } from '../format.ts'
 import { graph } from '../graph.ts'
@@ -107,7 +115,8 @@ function termsOf(call: Call): Omit<Vouch, 'subject'> {
 function wholeNumber(call: Call, name: string, otherwise: number, most: number): number {
   const text = call.text(name)
   const value = text === undefined ? otherwise : Number(text)
-  if (!/^\d*$/.test(text ?? '') || value > most) throw new UsageError(`raincheck: --${name} takes a number from 0 to ${most}.`)
+  if (!/^\d*$/.test(text ?? '') || value > most)
+    throw new UsageError(`raincheck: --${name} takes a number from 0 to ${most}.`)
   return value
 }
 
@@ -118,7 +127,11 @@ function durationMs(text: string): number {
 }
 
 /** Publishes the owner's next book, signed by the owner's own key. */
-async function rewrite(call: Call, id: string, change: (vouches: readonly Vouch[]) => readonly Vouch[]): Promise<Answer> {
+async function rewrite(
+  call: Call,
+  id: string,
+  change: (vouches: readonly Vouch[]) => readonly Vouch[],
+): Promise<Answer> {
   const agent = await call.agent()
   const { book } = await agent.ask<TrustJson>('GET', '/v1/trust')
   const before = book && bookFromJson(book)
@@ -133,11 +146,15 @@ async function nextBook(call: Call, before: Book | undefined, vouches: readonly 
   const terms = {
     issuer,
     seq: last ? last.seq + 1 : 0,
-    ...(last ? { prev: last.id as Bytes } : {}),
+    ...(last ? { prev: last.id } : {}),
     issued: nowMs,
     expires: nowMs + limits.bookMs,
   }
-  return writeBook(terms, vouches.filter((vouch) => vouch.expires > nowMs), await call.signer())
+  return writeBook(
+    terms,
+    vouches.filter((vouch) => vouch.expires > nowMs),
+    await call.signer(),
+  )
 }
 
 async function verdict(agent: OwnerClient, id: string): Promise<Answer> {
@@ -156,7 +173,13 @@ async function overview(call: Call): Promise<Answer> {
     expires: vouch.expires,
   }))
   const rows = [
-    ...vouches.map((one) => ['vouch', one.id, `depth ${one.depth}`, `credit ${one.credit}`, `until ${new Date(one.expires).toISOString()}`]),
+    ...vouches.map((one) => [
+      'vouch',
+      one.id,
+      `depth ${one.depth}`,
+      `credit ${one.credit}`,
+      `until ${new Date(one.expires).toISOString()}`,
+    ]),
     ...distrusted.map((id) => ['distrust', id]),
   ]
   return { json: { vouches, distrusted }, text: table(rows) }
