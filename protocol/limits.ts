@@ -96,6 +96,8 @@ export const limits = {
   /** Pieces on their way out at one time; who comes beyond that waits. */
   servingBytes: 64 * MiB,
   servingQueue: 1024,
+  /** For how long a reader may take nothing. */
+  sendStallMs: 30 * SECOND,
   /** For how long an agent believes what it found out about a payer, and how many it remembers. */
   verdictMs: MINUTE,
   verdictsCached: 4096,
