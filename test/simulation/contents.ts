@@ -1,5 +1,5 @@
 /** What there is to trade: files and folders of all awkward sizes, and which bytes are which piece. */
-import { toHex } from '../../protocol/bytes.ts'
+import { equal, toHex } from '../../protocol/bytes.ts'
 import { makeTorrent } from '../../protocol/make-torrent.ts'
 import { locatePiece, type Metainfo } from '../../protocol/metainfo.ts'
 import { comparePaths } from '../../protocol/file-path.ts'
@@ -23,27 +23,32 @@ export interface Contents {
   /** The v2 hash of a v1 or v2 hash. */
   hashOf(infoHash: string): string
   isPiece(infoHash: string, index: number, bytes: Uint8Array): boolean
+  /** Whether there are as many bytes as the piece has. */
+  isAsLong(infoHash: string, index: number, bytes: Uint8Array): boolean
 }
 
 export const PIECE_BYTES = 16 * 1024
 const MOST_PIECES = 10
+const NOTHING = new Uint8Array(0)
 const ODD = [0, 1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES - 7]
 
 export function createContents(chance: Chance, count: number): Contents {
   const all = Array.from({ length: count }, (_, i) => createContent(chance.fork(`content/${i}`), i))
   const byHash = new Map(all.flatMap((content) => [[content.infoHash, content], [toHex(content.meta.infoHashV1), content]]))
 
+  function pieceOf(infoHash: string, index: number): Uint8Array {
+    const content = byHash.get(infoHash)
+    if (!content || index >= content.pieces) return NOTHING
+    const { file, offset, length } = locatePiece(content.meta, index)
+    const path = content.meta.folder ? (content.meta.files[file]?.path.join('/') ?? '') : ''
+    return content.files.get(path)?.subarray(offset, offset + length) ?? NOTHING
+  }
+
   return {
     all,
     hashOf: (infoHash) => byHash.get(infoHash)?.infoHash ?? infoHash,
-    isPiece(infoHash, index, bytes) {
-      const content = byHash.get(infoHash)
-      if (!content || index >= content.pieces) return false
-      const { file, offset, length } = locatePiece(content.meta, index)
-      const path = content.meta.folder ? (content.meta.files[file]?.path.join('/') ?? '') : ''
-      const whole = content.files.get(path)
-      return whole !== undefined && Buffer.compare(whole.subarray(offset, offset + length), bytes) === 0
-    },
+    isPiece: (infoHash, index, bytes) => equal(pieceOf(infoHash, index), bytes),
+    isAsLong: (infoHash, index, bytes) => pieceOf(infoHash, index).length === bytes.length,
   }
 }
 

@@ -48,8 +48,12 @@ export interface Host {
   readonly items: Store
   /** Since when it has been up without a fault; undefined while it is down. */
   readonly upSinceMs: number | undefined
+  /** It does not come back. */
+  readonly isGone: boolean
   /** How often the process died. */
   readonly crashes: number
+  /** Files that were begun on the disk without anybody being told, as far as can be known. */
+  readonly lostWrites: number
   /** How far its clock is ahead. */
   skewMs: number
   faults: Faults
@@ -94,8 +98,7 @@ export function createHost({ world, name, build }: HostOptions): Host {
   const transport = network.transportOf(name)
   let life: Life | undefined
   let service: Service | undefined
-  let gone = false
-  const state = { upSinceMs: undefined as number | undefined, crashes: 0, skewMs: 0, faults: NO_FAULTS, fullUntilMs: 0 }
+  const state = { upSinceMs: undefined as number | undefined, isGone: false, crashes: 0, lostWrites: 0, skewMs: 0, faults: NO_FAULTS, fullUntilMs: 0 }
 
   function groundFor(mine: Life): Ground {
     const clock = { now: () => scheduler.now() + state.skewMs, sleep: scheduler.sleep }
@@ -123,6 +126,7 @@ export function createHost({ world, name, build }: HostOptions): Host {
     const isMade = chance.hits(0.5)
     if (isMade) await write()
     state.upSinceMs &&= scheduler.now()
+    state.lostWrites++
     if (draw < crashes) {
       crash(`${what}, ${isMade ? 'made' : 'not made'}`)
       return new Promise(() => {})
@@ -209,12 +213,13 @@ export function createHost({ world, name, build }: HostOptions): Host {
   }
 
   function crash(why: string, downMs = downTime()): void {
-    if (gone || life?.isOver) return
+    if (state.isGone || life?.isOver) return
     world.count('crashes')
     state.crashes++
+    state.lostWrites++
     trace.note(`${name} crashes: ${why}; down for ${downMs.toFixed(0)} ms`)
     end()
-    void scheduler.sleep(downMs).then(() => (gone ? undefined : bootUntilUp()))
+    void scheduler.sleep(downMs).then(() => (state.isGone ? undefined : bootUntilUp()))
   }
 
   function downTime(): number {
@@ -239,7 +244,7 @@ export function createHost({ world, name, build }: HostOptions): Host {
     ...{ name, url: `https://${name}`, disk, items, crash, restart },
     start: bootUntilUp,
     vanish() {
-      gone = true
+      state.isGone = true
       end()
     },
     onWrite: (listener: (changes: readonly Change[]) => void) => void listeners.push(listener),

@@ -59,7 +59,7 @@ export interface SimulatedNetwork {
 }
 
 export function createNetwork(scheduler: Scheduler, chance: Chance): SimulatedNetwork {
-  const hosts = new Map<string, Handler>()
+  const hosts = new Map<string, Attached>()
   const sent = createTold<Message>()
   const exchanged = createTold<Exchange>()
   const arrived = createTold<Exchange>()
@@ -72,13 +72,12 @@ export function createNetwork(scheduler: Scheduler, chance: Chance): SimulatedNe
 
   async function deliver(message: Message, weather: Weather): Promise<Exchange> {
     await travel(weather)
-    const handler = hosts.get(message.to)
-    if (!handler) throw new TypeError('connection refused')
-    const response = await handler(requestOf(message))
-    const body = new Uint8Array(await response.arrayBuffer())
+    const host = hosts.get(message.to)
+    if (!host) throw new TypeError('connection refused')
+    const answer = await Promise.race([answerOf(host.handler, message), host.isDown])
     // A host that went down while it answered took the answer with it.
-    if (hosts.get(message.to) !== handler) throw new TypeError('connection reset')
-    const exchange = { ...message, atMs: scheduler.now(), answer: { status: response.status, headers: response.headers, body } }
+    if (!answer) throw new TypeError('connection reset')
+    const exchange = { ...message, atMs: scheduler.now(), answer }
     exchanged.tell(exchange)
     await travel(weather)
     return exchange
@@ -101,8 +100,11 @@ export function createNetwork(scheduler: Scheduler, chance: Chance): SimulatedNe
 
   return {
     attach(host, handler) {
-      if (handler) hosts.set(host, handler)
-      else hosts.delete(host)
+      hosts.get(host)?.goDown()
+      hosts.delete(host)
+      if (!handler) return
+      const { promise, resolve } = Promise.withResolvers<undefined>()
+      hosts.set(host, { handler, isDown: promise, goDown: () => resolve(undefined) })
     },
     setWeather: (next) => void (prevailing = next),
     transportOf: (from, weather) => async (request) => exchange(await messageOf(from, request), weather ?? prevailing),
@@ -110,6 +112,17 @@ export function createNetwork(scheduler: Scheduler, chance: Chance): SimulatedNe
     onExchange: exchanged.listen,
     onArrival: arrived.listen,
   }
+}
+
+interface Attached {
+  readonly handler: Handler
+  readonly isDown: Promise<undefined>
+  readonly goDown: () => void
+}
+
+async function answerOf(handler: Handler, message: Message): Promise<Answer> {
+  const response = await handler(requestOf(message))
+  return { status: response.status, headers: response.headers, body: new Uint8Array(await response.arrayBuffer()) }
 }
 
 function createTold<T>() {

@@ -74,7 +74,7 @@ export function createAgentHost(
   delegation: Envelope,
   tamper: (answer: Handler) => Handler,
 ): AgentHost {
-  const name = `${person.name}.test`
+  const name = `${person.name}.example.org`
   const build = (ground: Ground): Service => {
     const { environment, store, storage, onFault } = ground
     const context: AgentContext = {

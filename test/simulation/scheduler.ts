@@ -21,6 +21,7 @@ export interface Scheduler extends Clock {
   onStep(listener: () => void): void
 }
 
+/** Between two milliseconds that a clock shows there is room for any order of events. */
 export function createScheduler(startMs: number): Scheduler {
   let nowMs = startMs
   let order = 0
@@ -71,7 +72,7 @@ export function createScheduler(startMs: number): Scheduler {
     get steps() {
       return steps
     },
-    now: () => nowMs,
+    now: () => Math.floor(nowMs),
     sleep,
     run,
     leap: (ms) => void (nowMs += ms),

@@ -190,10 +190,10 @@ export function watchTrades({ world, parties, contents, books, credit, isPublic 
       else lane.bad++
     }
     if (isGood) world.count('pieces')
-    else if (buyer?.isHonest) checkLies(exchange, buyer, infoHash)
+    else if (buyer?.isHonest && contents.isAsLong(infoHash, Number(index), exchange.answer.body)) checkLies(exchange, buyer, infoHash)
   })
 
-  /** Who lied is not asked again, but for what was under way, and what a crash made forget. */
+  /** Who sent other bytes is not asked again, but for what was under way, and what a crash made forget. */
   function checkLies({ from, to }: Exchange, buyer: Party, infoHash: string): void {
     const key = `${from} ${to} ${infoHash}`
     const times = (lies.get(key) ?? 0) + 1

@@ -67,7 +67,7 @@ function createTrace(scheduler: Scheduler, onEvent: (line: string) => void): Tra
   const hash = createHash('sha256')
   return {
     note(event) {
-      const line = `${(scheduler.now() - START_MS).toFixed(3)} ${event}`
+      const line = `${scheduler.now() - START_MS} ${event}`
       hash.update(`${line}\n`)
       onEvent(line)
     },

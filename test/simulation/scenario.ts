@@ -1,0 +1,193 @@
+/** What a seed makes happen: who there is, what they have and want, and everything that goes wrong. */
+import type { Chance } from './chance.ts'
+import { NO_FAULTS, type Faults } from './host.ts'
+import { MISCHIEFS, type Mischief } from './mischief.ts'
+import { CALM, type Weather } from './network.ts'
+
+export interface Sale {
+  /** Index of the content. */
+  readonly content: number
+  readonly price: bigint
+  readonly isPublic: boolean
+}
+
+export interface Purchase {
+  readonly content: number
+  readonly atMs: number
+  readonly maxPrice: bigint | undefined
+  /** What its owner does next, and how long after. */
+  readonly then: readonly { readonly action: 'pause' | 'resume' | 'cancel'; readonly afterMs: number }[]
+}
+
+export interface VouchPlan {
+  readonly subject: string
+  readonly credit: number
+  readonly depth: number
+}
+
+export interface AgentPlan {
+  readonly name: string
+  readonly mischief: Mischief | undefined
+  readonly sales: readonly Sale[]
+  readonly purchases: readonly Purchase[]
+  readonly vouches: readonly VouchPlan[]
+  /** Starts to sell so late. */
+  readonly lateMs: number
+}
+
+/** Something that befalls one host. */
+export interface Incident {
+  readonly host: string
+  readonly atMs: number
+  readonly event:
+    | { readonly kind: 'crash'; readonly downMs: number }
+    | { readonly kind: 'restart' | 'redeem' | 'vanish' }
+    | { readonly kind: 'clock'; readonly byMs: number }
+    | { readonly kind: 'full'; readonly forMs: number }
+}
+
+export interface Scenario {
+  /** Nothing goes wrong at all. */
+  readonly isQuiet: boolean
+  readonly contents: number
+  readonly agents: readonly AgentPlan[]
+  readonly weather: Weather
+  readonly faults: Readonly<Record<'agent' | 'ledger' | 'repository', Faults>>
+  readonly incidents: readonly Incident[]
+  /** Tricks that the freeloader tries. */
+  readonly tricks: number
+  readonly hasFence: boolean
+  readonly stormMs: number
+}
+
+export const FREELOADER = 'freeloader'
+const NAMES = ['ann', 'bob', 'cid', 'dee', 'eve'] as const
+const QUIET = 1 / 8
+/** The ledger's and the repository's clocks, and an agent's, are wrong by so much at most. */
+export const MOST_SKEW_MS = 40_000
+
+export function createScenario(chance: Chance): Scenario {
+  const isQuiet = chance.hits(QUIET)
+  const contents = chance.integer(1, 3)
+  const count = chance.integer(2, NAMES.length)
+  const crooks = isQuiet ? 0 : chance.integer(0, Math.min(2, count - 2))
+  const honest = count - crooks
+  const stormMs = chance.integer(30_000, 90_000)
+  const agents = NAMES.slice(0, count).map((name, i) =>
+    i < honest
+      ? honestAgent(chance.fork(name), { name, number: i, honest, contents, stormMs, isQuiet })
+      : crook(chance.fork(name), { name, contents, stormMs }),
+  )
+  return {
+    ...{ isQuiet, contents, agents, stormMs },
+    weather: isQuiet ? CALM : weatherOf(chance.fork('weather')),
+    faults: isQuiet ? noFaults : faultsOf(chance.fork('faults')),
+    incidents: isQuiet ? [] : incidentsOf(chance.fork('incidents'), agents, stormMs),
+    tricks: isQuiet ? 0 : chance.pick([0, 2, 5]),
+    hasFence: !isQuiet && chance.hits(0.4),
+  }
+}
+
+interface Place {
+  readonly name: string
+  readonly contents: number
+  readonly stormMs: number
+}
+
+/** Each content has its first seller, who is honest, there from the start, and within everyone's means. */
+function honestAgent(
+  chance: Chance,
+  { name, number, honest, contents, stormMs, isQuiet }: Place & { number: number; honest: number; isQuiet: boolean },
+): AgentPlan {
+  const all = Array.from({ length: contents }, (_, content) => content)
+  const first = all.filter((content) => content % honest === number)
+  const also = all.filter((content) => !first.includes(content) && chance.hits(0.3))
+  const wanted = all.filter((content) => !first.includes(content) && !also.includes(content))
+  const late = !isQuiet && chance.hits(0.2) ? chance.integer(0, stormMs) : 0
+  return {
+    name,
+    mischief: undefined,
+    sales: [...first, ...also].map((content) => saleOf(chance, content)),
+    purchases: wanted.filter(() => chance.hits(0.9)).map((content) => purchaseOf(chance, content, stormMs, isQuiet)),
+    vouches: [...NAMES, FREELOADER].filter((other) => other !== name && chance.hits(0.4)).map((subject) => vouchFor(chance, subject)),
+    lateMs: first.length > 0 ? 0 : late,
+  }
+}
+
+/** Sells everything, and cheaply. */
+const crook = (chance: Chance, { name, contents, stormMs }: Place): AgentPlan => ({
+  name,
+  mischief: chance.pick(MISCHIEFS),
+  sales: Array.from({ length: contents }, (_, content) => ({ content, price: BigInt(chance.integer(0, 3)), isPublic: chance.hits(0.1) })),
+  purchases: [],
+  vouches: [],
+  lateMs: chance.hits(0.3) ? chance.integer(0, stormMs / 2) : 0,
+})
+
+/** Nobody asks more, and nobody wants to pay less. */
+const MOST_PRICE = 9
+
+const saleOf = (chance: Chance, content: number): Sale => ({
+  content,
+  price: BigInt(chance.integer(chance.hits(0.1) ? 0 : 1, MOST_PRICE)),
+  isPublic: chance.hits(0.15),
+})
+
+function purchaseOf(chance: Chance, content: number, stormMs: number, isQuiet: boolean): Purchase {
+  const soon = () => chance.integer(50, 15_000)
+  const pause = [
+    { action: 'pause', afterMs: soon() },
+    { action: 'resume', afterMs: soon() },
+  ] as const
+  const cancel = [{ action: 'cancel', afterMs: soon() }] as const
+  return {
+    content,
+    atMs: chance.integer(0, stormMs / 2),
+    maxPrice: chance.hits(0.3) ? BigInt(MOST_PRICE) : undefined,
+    then: isQuiet ? [] : [...(chance.hits(0.25) ? pause : []), ...(chance.hits(0.15) ? cancel : [])],
+  }
+}
+
+const vouchFor = (chance: Chance, subject: string): VouchPlan => ({
+  subject,
+  credit: chance.integer(1, 6),
+  depth: chance.integer(0, 2),
+})
+
+function weatherOf(chance: Chance): Weather {
+  const some = (most: number) => (chance.hits(0.6) ? chance.fraction() * most : 0)
+  return {
+    delayMs: [1, chance.pick([5, 50, 400])],
+    late: some(0.1),
+    lateMs: chance.pick([500, 5_000, 20_000]),
+    lost: some(0.12),
+    twice: some(0.2),
+    torn: some(0.1),
+  }
+}
+
+const noFaults = { agent: NO_FAULTS, ledger: NO_FAULTS, repository: NO_FAULTS }
+
+function faultsOf(chance: Chance): Scenario['faults'] {
+  const some = (most: number) => (chance.hits(0.5) ? chance.fraction() * most : 0)
+  const one = (): Faults => ({ fails: some(0.04), crashes: some(0.02), slow: chance.pick([0, 0.05, 0.3]), slowMs: chance.pick([5, 60]) })
+  return { agent: one(), ledger: one(), repository: one() }
+}
+
+function incidentsOf(chance: Chance, agents: readonly AgentPlan[], stormMs: number): Incident[] {
+  const at = () => chance.integer(0, stormMs)
+  const hostOf = (name: string) => `${name}.example.org`
+  const services = ['ledger', 'repository']
+  const hosts = [...services, ...agents.map(({ name }) => hostOf(name))]
+  const vanishing = agents.filter(({ mischief }) => mischief === 'vanish').map(({ name }) => hostOf(name))
+  return [
+    ...vanishing.map((host): Incident => ({ host, atMs: at(), event: { kind: 'vanish' } })),
+    ...times(chance.integer(0, 3), (): Incident => ({ host: chance.pick(hosts), atMs: at(), event: { kind: 'crash', downMs: chance.integer(0, 30_000) } })),
+    ...times(chance.integer(0, 2), (): Incident => ({ host: chance.pick(hosts), atMs: at(), event: { kind: 'restart' } })),
+    ...times(chance.integer(0, 3), (): Incident => ({ host: chance.pick(hosts), atMs: at(), event: { kind: 'clock', byMs: chance.integer(-MOST_SKEW_MS, MOST_SKEW_MS) } })),
+    ...times(chance.integer(0, 2), (): Incident => ({ host: chance.pick(hosts.slice(services.length)), atMs: at(), event: { kind: 'redeem' } })),
+    ...times(chance.hits(0.2) ? 1 : 0, (): Incident => ({ host: chance.pick(hosts.slice(services.length)), atMs: at(), event: { kind: 'full', forMs: chance.integer(0, 20_000) } })),
+  ]
+}
+
+const times = <T>(count: number, make: () => T): T[] => Array.from({ length: count }, make)

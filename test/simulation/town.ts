@@ -1,0 +1,179 @@
+/** Everyone and everything that a scenario needs, put in place, and watched. */
+import { createLedger } from '../../ledger/ledger.ts'
+import { fromHex, toHex, type Bytes } from '../../protocol/bytes.ts'
+import { limits } from '../../protocol/limits.ts'
+import { createRepository } from '../../repository/repository.ts'
+import { createBooks, type Books } from './books.ts'
+import { createContents, plantContent, type Content, type Contents } from './contents.ts'
+import { createHost, type Host } from './host.ts'
+import { watchLog, type LogWatch } from './log-watch.ts'
+import { tamperWith } from './mischief.ts'
+import { codeIn, type Exchange } from './network.ts'
+import { createAgentHost, createPerson, enrol, type AgentHost, type Person, type Services } from './people.ts'
+import { createScenario, FREELOADER, type AgentPlan, type Scenario } from './scenario.ts'
+import { watchTrades, type Trades } from './trades.ts'
+import type { World } from './world.ts'
+
+export interface Town {
+  readonly world: World
+  readonly scenario: Scenario
+  readonly contents: Contents
+  readonly services: Services
+  readonly ledger: Host
+  readonly repository: Host
+  readonly agents: readonly Resident[]
+  /** Who comes without an agent. */
+  readonly strangers: Readonly<Record<'freeloader' | 'giver' | 'taker' | 'bystander', Person>>
+  readonly books: Books
+  readonly trades: Trades
+  readonly log: LogWatch
+  /** From then on nothing goes wrong any more. */
+  calmFromMs: number
+}
+
+export interface Resident {
+  readonly plan: AgentPlan
+  readonly host: AgentHost
+  readonly isHonest: boolean
+}
+
+const FAUCET = 10_000n
+/** After the storm, hosts come up again and calls under way end. */
+const AFTERMATH_MS = 120_000
+
+/** Nobody has done anything yet, but the ledger and the repository are up, and all owners are known to them. */
+export async function foundTown(world: World): Promise<Town> {
+  const scenario = createScenario(world.chance.fork('scenario'))
+  const contents = createContents(world.chance.fork('contents'), scenario.contents)
+  const ledger = createLedgerHost(world)
+  const repository = createRepositoryHost(world)
+  const services = { ledgerUrl: ledger.url, repositoryUrl: repository.url }
+  const books = createBooks(world)
+  ledger.onWrite(books.take)
+  await ledger.start()
+  await repository.start()
+  const agents: Resident[] = []
+  for (const plan of scenario.agents) agents.push(await settle(world, plan, services))
+  const strangers = await createStrangers(world, services)
+  const town = { world, scenario, contents, services, ledger, repository, agents, strangers, books }
+  const watches = { trades: watchTown(town), log: watchLog(world, ledger), calmFromMs: Infinity }
+  return watchFaults(Object.assign(town, watches))
+}
+
+const createLedgerHost = (world: World): Host => {
+  const secret = world.chance.fork('ledger').bytes(32)
+  return createHost({
+    world,
+    name: 'ledger',
+    build({ environment, store, onFault }) {
+      const policy = { unitPrice: 1n, faucet: FAUCET, mergeDelay: limits.mergeDelayMs }
+      const ledger = createLedger({ environment, store, secret, origin: 'ledger.test/log', policy, onFault })
+      return { fetch: (request) => ledger.app.fetch(request), start: ledger.start, stop: ledger.stop }
+    },
+  })
+}
+
+const createRepositoryHost = (world: World): Host =>
+  createHost({
+    world,
+    name: 'repository',
+    build({ environment, store, onFault }) {
+      const repository = createRepository({ environment, store, onFault })
+      return { fetch: (request) => repository.app.fetch(request), start: repository.start, stop: repository.stop }
+    },
+  })
+
+async function settle(world: World, plan: AgentPlan, services: Services): Promise<Resident> {
+  const person = createPerson(world, plan.name)
+  const delegation = await enrol(person, services)
+  const tamper = tamperWith(plan.mischief, world.chance.fork(`mischief/${plan.name}`), world.scheduler)
+  const host = createAgentHost(world, person, services, delegation, tamper)
+  await host.start()
+  return { plan, host, isHonest: plan.mischief === undefined }
+}
+
+async function createStrangers(world: World, services: Services): Promise<Town['strangers']> {
+  const [freeloader, giver, taker, bystander] = ([FREELOADER, 'giver', 'taker', 'bystander'] as const).map((name) =>
+    createPerson(world, name),
+  ) as [Person, Person, Person, Person]
+  const strangers = { freeloader, giver, taker, bystander }
+  for (const person of Object.values(strangers)) await enrol(person, services)
+  return strangers
+}
+
+export const contentOf = ({ contents }: Pick<Town, 'contents'>, index: number): Content => contents.all[index] as Content
+
+export function plantSales({ contents }: Pick<Town, 'contents'>, { plan, host }: Resident): void {
+  for (const { content } of plan.sales) plantContent(host.disk, contentOf({ contents }, content))
+}
+
+type Founded = Pick<Town, 'world' | 'agents' | 'strangers' | 'contents' | 'books'>
+
+function watchTown(town: Founded): Trades {
+  const { world, agents, strangers, contents, books } = town
+  const ids = new Map([...agents.map(({ host }) => host.person), ...Object.values(strangers)].map(({ name, id }) => [name, toHex(id)]))
+  const sales = new Map(
+    agents.map(({ plan, host }) => {
+      const free = plan.sales.filter(({ isPublic }) => isPublic).map(({ content }) => contentOf({ contents }, content).infoHash)
+      return [toHex(host.person.id), new Set(free)]
+    }),
+  )
+  const vouches = agents.flatMap(({ plan, host }) =>
+    plan.vouches.flatMap(({ subject, ...vouch }): KnownVouch[] => {
+      const id = ids.get(subject)
+      return id === undefined ? [] : [{ ...vouch, issuer: toHex(host.person.id), subject: id }]
+    }),
+  )
+  return watchTrades({
+    ...{ world, contents, books },
+    parties: agents.map(({ host, isHonest }) => ({
+      ...{ host: host.name, id: toHex(host.person.id), isHonest },
+      crashes: () => host.crashes,
+    })),
+    credit: (seller, payer) => creditOf(vouches, seller, payer),
+    isPublic: (seller, infoHash) => sales.get(seller)?.has(infoHash) ?? false,
+  })
+}
+
+export interface KnownVouch {
+  readonly issuer: string
+  readonly subject: string
+  readonly credit: number
+  readonly depth: number
+}
+
+/** The most that any chain of vouches gives, told apart from the shipped evaluation so that each can show the other wrong. */
+export function creditOf(vouches: readonly KnownVouch[], verifier: string, subject: string): number {
+  const follow = (at: string, depth: number, credit: number, hop: number): number => {
+    if (at === subject) return credit
+    const onward = vouches.filter(({ issuer }) => issuer === at && depth > 0)
+    return Math.max(
+      0,
+      ...onward.map((vouch) => {
+        const left = Math.min(depth - 1, vouch.depth)
+        return follow(vouch.subject, left, Math.min(credit, vouch.credit, limits.creditByHop[hop] ?? 0), hop + 1)
+      }),
+    )
+  }
+  return verifier === subject ? 0 : follow(verifier, limits.vouchDepth + 1, Infinity, 0)
+}
+
+/** No answer blames an honest host, unless something was made to fail. */
+function watchFaults(town: Town): Town {
+  const { world, scenario, ledger, repository, agents } = town
+  const honest = new Set([ledger, repository, ...agents.filter(({ isHonest }) => isHonest).map(({ host }) => host)].map(({ name }) => name))
+  world.network.onExchange((exchange) => {
+    world.trace.note(lineOf(exchange))
+    if (exchange.answer.status < 500 || !honest.has(exchange.to)) return
+    const isCalm = scenario.isQuiet || exchange.atMs > town.calmFromMs + AFTERMATH_MS
+    if (isCalm || codeIn(exchange.answer) === 'internal' || codeIn(exchange.answer) === undefined) {
+      world.fail(`${exchange.to} answers ${exchange.method} ${exchange.url.pathname} with ${exchange.answer.status} ${codeIn(exchange.answer)}`)
+    }
+  })
+  return town
+}
+
+const lineOf = ({ from, to, method, url, answer }: Exchange): string =>
+  `${from} ${method} ${to}${url.pathname}${url.search}: ${answer.status} ${codeIn(answer) ?? `${answer.body.length} bytes`}`
+
+export const idBytes = (hex: string): Bytes => fromHex(hex)
