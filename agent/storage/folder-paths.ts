@@ -68,26 +68,9 @@ export function createPaths(root: string, fs: FolderFs): Paths {
   const isInside = (path: string): boolean => path === root || path.startsWith(inside)
   const plain = (path: FilePath): string => [root, ...path].join(sep)
 
-  /** Where an open file lies, whatever its path leads to by now. */
-  async function placeOf(handle: FileHandle, opened: string): Promise<string> {
-    const known = linkOf(handle)
-    if (known !== undefined) return known
-    const path = await fs.realpath(opened)
-    const [here, there] = await Promise.all([handle.stat({ bigint: true }), fs.lstat(path, { bigint: true })])
-    return sameFile(here, there) ? path : outside(opened)
-  }
-
-  function linkOf(handle: FileHandle): string | undefined {
-    try {
-      return fs.readlinkSync(anchorOf(handle))
-    } catch {
-      return undefined
-    }
-  }
-
   async function openInside(path: string, flags: number): Promise<FileHandle> {
     const handle = await fs.open(path, flags)
-    return orClose(handle, async () => (isInside(await placeOf(handle, path)) ? handle : outside(path)))
+    return orClose(handle, async () => (isInside(await placeOf(handle, path, fs)) ? handle : outside(path)))
   }
 
   async function openFile(path: FilePath): Promise<FileHandle> {
@@ -101,7 +84,7 @@ export function createPaths(root: string, fs: FolderFs): Paths {
 
   async function placeIn(path: string): Promise<Place> {
     const handle = await openInside(path, constants.O_RDONLY | (constants.O_DIRECTORY ?? 0))
-    const anchor = linkOf(handle) === undefined ? path : anchorOf(handle)
+    const anchor = linkOf(handle, fs) === undefined ? path : anchorOf(handle)
     return { handle, at: (name) => `${anchor}${sep}${name}` }
   }
 
@@ -144,6 +127,23 @@ export function createPaths(root: string, fs: FolderFs): Paths {
       return isInside(real) ? real : outside(plain(path))
     },
     isInside,
+  }
+}
+
+/** Where an open file lies, whatever its path leads to by now. */
+async function placeOf(handle: FileHandle, opened: string, fs: FolderFs): Promise<string> {
+  const known = linkOf(handle, fs)
+  if (known !== undefined) return known
+  const path = await fs.realpath(opened)
+  const [here, there] = await Promise.all([handle.stat({ bigint: true }), fs.lstat(path, { bigint: true })])
+  return sameFile(here, there) ? path : outside(opened)
+}
+
+function linkOf(handle: FileHandle, fs: FolderFs): string | undefined {
+  try {
+    return fs.readlinkSync(anchorOf(handle))
+  } catch {
+    return undefined
   }
 }
 

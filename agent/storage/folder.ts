@@ -8,9 +8,10 @@ import type { FilePath } from '../../protocol/file-path.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { createFolderList } from './folder-list.ts'
 import { codeOf, createPaths, isThere, realFs, unless, type FolderFs, type Paths } from './folder-paths.ts'
-import { changed, createFolderReads, statOf } from './folder-reads.ts'
-import { createFolderWrites, numbered } from './folder-writes.ts'
+import { changed, createFolderReads, statOf, type FolderReads } from './folder-reads.ts'
+import { createFolderWrites } from './folder-writes.ts'
 import { createHandles } from './handles.ts'
+import { freeName } from './names.ts'
 import type { FileRef, Storage } from './storage.ts'
 
 const PART_BYTES = 4 * 1024 * 1024
@@ -48,21 +49,6 @@ export async function openFolder(
     }
   }
 
-  async function remove(file: FileRef): Promise<void> {
-    const path = paths.parse(file.name)
-    if (file.version !== undefined && (await reads.stat(path)).version !== file.version) changed()
-    await paths.real(path.slice(0, -1))
-    await paths.inFolder(path.slice(0, -1), (place) => fs.unlink(place.at(path.at(-1) as string)))
-  }
-
-  async function freeFolder(name: string, taken: (name: string) => boolean): Promise<string> {
-    const path = paths.parse(name)
-    for (let number = 1; ; number++) {
-      const candidate = numbered(path.join('/'), number, -1)
-      if (!taken(candidate) && !(await isThere(fs.lstat(join(root, candidate))))) return candidate
-    }
-  }
-
   return {
     writes: 'any-order',
     partBytes: PART_BYTES,
@@ -87,8 +73,14 @@ export async function openFolder(
         return { name: path.join('/'), version: (await reads.stat(path)).version }
       }),
     abort: (write) => guarded('write', () => writes.abort(write)),
-    remove: (file) => guarded('write', () => remove(file)).catch(notFoundIsFine),
-    freeFolder: (name, taken = () => false) => guarded('read', () => freeFolder(name, taken)),
+    remove: (file) => guarded('write', () => remove(file, paths, reads, fs)).catch(notFoundIsFine),
+    freeFolder: (name, taken = () => false) =>
+      guarded('read', () =>
+        freeName(
+          paths.parse(name).join('/'),
+          async (candidate) => taken(candidate) || isThere(fs.lstat(join(root, candidate))),
+        ),
+      ),
     quota: () =>
       guarded('read', async () => {
         const { blocks, bfree, bsize } = await fs.statfs(root)
@@ -108,6 +100,14 @@ async function checkFolder(folder: string, fs: FolderFs): Promise<string> {
     if (codeOf(error) !== 'ENOENT' && codeOf(error) !== 'ENOTDIR') throw folderProblem(error, 'read')
   }
   throw new Problem('not-found', `There is no folder ${JSON.stringify(folder)}.`)
+}
+
+async function remove(file: FileRef, paths: Paths, reads: FolderReads, fs: FolderFs): Promise<void> {
+  const path = paths.parse(file.name)
+  const folder = path.slice(0, -1)
+  if (file.version !== undefined && (await reads.stat(path)).version !== file.version) changed()
+  await paths.real(folder)
+  await paths.inFolder(folder, (place) => fs.unlink(place.at(path.at(-1) as string)))
 }
 
 /** Found now rather than at the commit, when every piece is paid. */

@@ -195,13 +195,18 @@ describe('a linked folder', () => {
     expect(await storage.read({ name: 'file' }, { offset: 0, length: 5000 })).toEqual(pattern(5000, 2))
   })
 
-  test('ignores a line of the journal that a crash cut short', async () => {
+  test('takes a line of the journal that was cut short for what it says, or not at all', async () => {
     const write = await storage.begin('file', 100)
     await storage.put(write, 0, pattern(10))
     const [journal] = (await readdir(join(root, '.raincheck-partial'))).filter((name) => name.endsWith('.journal'))
     const path = join(root, '.raincheck-partial', journal as string)
-    await writeFile(path, `${await readFile(path, 'utf8')}10 90`)
-    expect(await (await reopen()).written(write)).toEqual([{ offset: 0, length: 10 }])
+    await writeFile(path, `${await readFile(path, 'utf8')}\n10 9`)
+    expect(await storage.written(write)).toEqual([{ offset: 0, length: 10 }])
+    await storage.put(write, 50, pattern(10))
+    expect(await storage.written(write)).toEqual([
+      { offset: 0, length: 19 },
+      { offset: 50, length: 10 },
+    ])
   })
 
   test('keeps every part that was acknowledged when its process is killed, again and again', async () => {
