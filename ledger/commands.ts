@@ -1,10 +1,9 @@
 /** The endpoints that take signed objects, one for each kind of entry. */
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi'
 import { toHex } from '../protocol/bytes.ts'
-import { parseCommitment } from '../protocol/commitment.ts'
 import { keys, readKnown, reserves } from '../protocol/arbiter/items.ts'
 import type { CommandKind } from '../protocol/arbiter/step.ts'
-import { parseRedemption } from '../protocol/settlement.ts'
+import { decode, field, fields, type Fields, type Shape } from '../protocol/encoding.ts'
 import { problemReply, wire } from '../protocol/service.ts'
 import { envelopeFromJson, envelopeToJson, objectId, type Envelope } from '../protocol/signed.ts'
 import { viewOf } from './accept.ts'
@@ -115,9 +114,10 @@ const laneRoutes = ({ context: { store } }: Books): readonly CommandRoute[] => [
     parts: ['commitment', 'claim'],
     reply: { lane: wire.id, declaration: wire.envelope },
     answer: async (_, envelope) => {
-      const { declaration, id } = parseCommitment(envelope)
+      const { declaration } = reread(envelope, { declaration: field.bytes(32) })
       const reserve = await readKnown(viewOf(store), reserves, keys.declaration(declaration), 'declaration')
-      return { lane: toHex(id), declaration: envelopeToJson(reserve.envelope) }
+      const lane = toHex(objectId('commitment', envelope.body))
+      return { lane, declaration: envelopeToJson(reserve.envelope) }
     },
   },
   {
@@ -128,7 +128,7 @@ const laneRoutes = ({ context: { store } }: Books): readonly CommandRoute[] => [
     parts: ['redemption'],
     reply: { lane: wire.id, unit: z.int(), amount: wire.money },
     answer: ({ accepted }, envelope) => {
-      const { lane, unit } = parseRedemption(envelope)
+      const { lane, unit } = reread(envelope, { lane: field.bytes(32), unit: field.integer() })
       return { lane: toHex(lane), unit, amount: String(sumOf(accepted, 'earned')) }
     },
   },
@@ -146,3 +146,6 @@ const laneRoutes = ({ context: { store } }: Books): readonly CommandRoute[] => [
     }),
   },
 ]
+
+/** Some fields of an object that was accepted: its form and signature were checked then. */
+const reread = <S extends Shape>({ body }: Envelope, shape: S): Fields<S> => fields(decode(body), shape, { rest: true })

@@ -5,11 +5,12 @@
  */
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi'
 import { equal, fromHex, toHex, type Bytes } from '../protocol/bytes.ts'
-import { checkLane, parseCommitment } from '../protocol/commitment.ts'
+import { parseCommitment } from '../protocol/commitment.ts'
 import { parseDeclaration, type Declaration } from '../protocol/declaration.ts'
-import { requireSpender } from '../protocol/arbiter/authority.ts'
 import { keys, lanes, read, readKnown, reserves, type Lane } from '../protocol/arbiter/items.ts'
-import { tickFromJson, verifyLink } from '../protocol/payword.ts'
+import { readPromised, requireRedeemable, requireRoom } from '../protocol/arbiter/lanes.ts'
+import type { View } from '../protocol/arbiter/view.ts'
+import { tickFromJson, verifyLink, type Tick } from '../protocol/payword.ts'
 import { Problem, problemOf } from '../protocol/problem.ts'
 import { problemReply, wire } from '../protocol/service.ts'
 import { parseRedemption } from '../protocol/settlement.ts'
@@ -129,46 +130,45 @@ async function verify(
   books: Books,
   { paymentPayload, paymentRequirements }: Payment,
 ): Promise<{ readonly payer: string }> {
+  const { accepted, payload: payment } = paymentPayload
   const offer = parseOffer(paymentRequirements)
-  if (!sameOffer(paymentPayload.accepted, paymentRequirements)) refuse('The payment is for another offer.')
+  if (!sameOffer(accepted, paymentRequirements)) refuse('The payment is for another offer.')
   if (offer.network !== networkOf(books.context.id)) refuse('The payment is for another ledger.')
-  const lane = await laneOf(books, paymentPayload.payload)
+  if (!payment.tick && offer.mode === 'prepaid')
+    throw new Problem('tick-invalid', 'A prepaid payment carries its tick.')
+  const nowMs = books.context.environment.clock.now()
+  const lane = await readLane(viewOf(books.context.store), payment, nowMs)
   checkOffer(lane, offer)
-  if (paymentPayload.payload.tick) checkTick(lane, tickFromJson(paymentPayload.payload.tick))
-  else if (offer.mode === 'prepaid') throw new Problem('tick-invalid', 'A prepaid payment carries its tick.')
+  const tick = payment.tick && tickFromJson(payment.tick)
+  if (!tick && lane.mode === 'prepaid') throw new Problem('tick-invalid', 'A prepaid payment carries its tick.')
+  requireRedeemable(lane, tick?.unit ?? lane.redeemed + 1, nowMs)
+  if (tick) checkTick(lane, tick)
   return { payer: toHex(lane.declaration.payer) }
 }
 
-/** A lane that is claimed, or that a commitment in the payment would open. */
-interface Promised extends Pick<Lane, 'cap' | 'first' | 'mode' | 'payee' | 'redeemed'> {
+/** A lane that is claimed, or that the payee's claim of a commitment would open now. */
+interface OfferedLane extends Pick<Lane, 'cap' | 'closed' | 'expires' | 'first' | 'mode' | 'payee' | 'redeemed'> {
   readonly id: Bytes
   readonly declaration: Declaration
 }
 
-async function laneOf({ context: { environment, store } }: Books, payment: PaywordPayload): Promise<Promised> {
-  const view = viewOf(store)
+async function readLane(view: View, payment: PaywordPayload, nowMs: number): Promise<OfferedLane> {
   const id = fromHex(payment.lane)
-  const nowMs = environment.clock.now()
-  const known = await read(view, lanes, keys.lane(id))
-  if (!known && !payment.commitment)
-    throw new Problem('not-found', 'The lane is not claimed and comes without its commitment.')
-  const commitment = known ? undefined : parseCommitment(envelopeFromJson(payment.commitment))
-  if (commitment && !equal(commitment.id, id)) refuse('The commitment is to another lane.')
-  const place = keys.declaration((known ?? (commitment as NonNullable<typeof commitment>)).declaration)
-  const reserve = await readKnown(view, reserves, place, 'declaration')
-  const declaration = parseDeclaration(reserve.envelope)
-  if (nowMs >= declaration.expires) throw new Problem('expired', 'The declaration has expired.')
-  if (known?.closed !== undefined) throw new Problem('closed', 'The lane is closed.')
-  if (!commitment) return { ...(known as Lane), id, declaration }
-  checkLane(commitment, declaration)
-  await requireSpender(view, declaration.payer, commitment.key, commitment.payee, nowMs)
-  if (reserve.closed !== undefined) throw new Problem('closed', 'The declaration is released.')
-  if (commitment.cap > reserve.unclaimed)
-    throw new Problem('funds-insufficient', 'The declaration has too few units left.')
-  return { ...commitment, declaration, redeemed: 0 }
+  const claimed = await read(view, lanes, keys.lane(id))
+  if (claimed) {
+    const { envelope } = await readKnown(view, reserves, keys.declaration(claimed.declaration), 'declaration')
+    return { ...claimed, id, declaration: parseDeclaration(envelope) }
+  }
+  if (!payment.commitment) throw new Problem('not-found', 'The lane is not claimed and comes without its commitment.')
+  const commitment = parseCommitment(envelopeFromJson(payment.commitment))
+  if (!equal(commitment.id, id)) refuse('The commitment is to another lane.')
+  const promised = await readPromised(view, commitment, nowMs)
+  await requireRoom(view, promised, commitment, nowMs)
+  const { declaration } = promised
+  return { ...commitment, declaration, expires: declaration.expires, redeemed: 0 }
 }
 
-function checkOffer({ declaration, mode, payee }: Promised, offer: OfferTerms): void {
+function checkOffer({ declaration, mode, payee }: OfferedLane, offer: OfferTerms): void {
   const { content, segment, unitBytes, unitPrice } = declaration
   if (!equal(payee, offer.payee)) throw new Problem('not-payee', 'The lane is to another payee.')
   if (unitPrice < offer.price) throw new Problem('funds-insufficient', 'The declared price is below the offer’s.')
@@ -176,11 +176,9 @@ function checkOffer({ declaration, mode, payee }: Promised, offer: OfferTerms): 
   if (!fits || segment > offer.segmentMax) refuse('The declaration is not for what is offered.')
 }
 
-function checkTick(lane: Promised, { lane: id, link, proof, unit }: ReturnType<typeof tickFromJson>): void {
-  if (!equal(id, lane.id)) refuse('The tick is of another lane.')
-  if (unit <= lane.redeemed) throw new Problem('tick-replayed', `The lane is redeemed up to unit ${lane.redeemed}.`)
-  if (unit > lane.cap) throw new Problem('tick-invalid', `The lane ends with unit ${lane.cap}.`)
-  verifyLink(lane.declaration.tickRoot, lane.declaration, lane, unit, link, proof ?? [])
+function checkTick({ declaration, first, id }: OfferedLane, { lane, link, proof = [], unit }: Tick): void {
+  if (!equal(lane, id)) refuse('The tick is of another lane.')
+  verifyLink(declaration.tickRoot, declaration, { first }, unit, link, proof)
 }
 
 interface Settled {

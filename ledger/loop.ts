@@ -19,7 +19,7 @@ export interface LoopOptions {
 
 export function createLoop({ clock, pauseMs, work, onFault }: LoopOptions): Loop {
   let life = new AbortController()
-  let pause = new AbortController()
+  let pause: AbortController | undefined
   let isWoken = false
   let running: Promise<void> | undefined
 
@@ -31,6 +31,7 @@ export function createLoop({ clock, pauseMs, work, onFault }: LoopOptions): Loop
       pause = new AbortController()
       const interrupted = AbortSignal.any([isOver, pause.signal])
       await clock.sleep(pauseMs, interrupted).catch(() => {})
+      pause = undefined
     }
   }
 
@@ -42,7 +43,7 @@ export function createLoop({ clock, pauseMs, work, onFault }: LoopOptions): Loop
     },
     wake() {
       isWoken = true
-      pause.abort()
+      pause?.abort()
     },
     async stop() {
       life.abort()

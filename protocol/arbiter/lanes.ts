@@ -76,15 +76,10 @@ export function claim(commitmentEnvelope: Envelope, claimEnvelope: Envelope): St
   if (!equal(claimed, commitment.id)) throw new Problem('bad-request', 'The claim is for another commitment.')
   if (!equal(payee, commitment.payee)) throw new Problem('not-payee', 'The commitment is to another payee.')
   return once(commitment.id, async (view, nowMs) => {
-    const place = keys.declaration(commitment.declaration)
-    const reserve = await readKnown(view, reserves, place, 'declaration')
-    const declaration = parseDeclaration(reserve.envelope)
-    checkLane(commitment, declaration)
-    await requireSpender(view, declaration.payer, commitment.key, payee, nowMs)
+    const { declaration, reserve } = await readPromised(view, commitment, nowMs)
     await requireAgent(view, payee, claimer, 'not-payee', nowMs)
-    await checkFree(view, reserve, commitment)
-    checkOpen(reserve, declaration, commitment.cap, nowMs)
-    write(view, reserves, place, withLane(reserve, commitment))
+    await requireRoom(view, { declaration, reserve }, commitment, nowMs)
+    write(view, reserves, keys.declaration(declaration.id), withLane(reserve, commitment))
     const lane = laneOf(declaration, reserve, commitment, commitmentEnvelope, claimer)
     write(view, lanes, keys.lane(commitment.id), lane)
     write(view, laneIds, keys.segments(declaration.id, lane.first), { lane: commitment.id })
@@ -93,8 +88,43 @@ export function claim(commitmentEnvelope: Envelope, claimEnvelope: Envelope): St
   })
 }
 
+interface Promised {
+  readonly declaration: Declaration
+  readonly reserve: Reserve
+}
+
+/**
+ * The declaration that a commitment is on.
+ * @throws Problem `not-found`, `bad-request` for a lane outside of it, `not-payer` or `delegation-exceeded` for its signer
+ */
+export async function readPromised(view: View, commitment: Commitment, nowMs: number): Promise<Promised> {
+  const reserve = await readKnown(view, reserves, keys.declaration(commitment.declaration), 'declaration')
+  const declaration = parseDeclaration(reserve.envelope)
+  checkLane(commitment, declaration)
+  await requireSpender(view, declaration.payer, commitment.key, commitment.payee, nowMs)
+  return { declaration, reserve }
+}
+
+/**
+ * Whether the declaration still has the segments and the units of a lane.
+ * @throws Problem `lane-taken`, `closed`, `expired`, `funds-insufficient`
+ */
+export async function requireRoom(
+  view: View,
+  { declaration: { expires }, reserve }: Promised,
+  commitment: Commitment,
+  nowMs: number,
+): Promise<void> {
+  await requireFree(view, reserve, commitment)
+  if (reserve.closed !== undefined) throw new Problem('closed', 'The payer has released the declaration.')
+  if (nowMs >= expires) throw new Problem('expired', 'The declaration has expired.')
+  if (commitment.cap > reserve.unclaimed) {
+    throw new Problem('funds-insufficient', `The declaration has ${reserve.unclaimed} units left.`)
+  }
+}
+
 /** @throws Problem `lane-taken` with the commitment that came first: two of one payer for the same segment */
-async function checkFree(
+async function requireFree(
   view: View,
   { starts, taken }: Reserve,
   { declaration, first, segments }: Commitment,
@@ -109,12 +139,6 @@ async function checkFree(
   throw new Problem('lane-taken', 'Another commitment to these segments was claimed first.', {
     commitment: envelopeToJson(commitment),
   })
-}
-
-function checkOpen({ closed, unclaimed }: Reserve, { expires }: Declaration, cap: number, nowMs: number): void {
-  if (closed !== undefined) throw new Problem('closed', 'The payer has released the declaration.')
-  if (nowMs >= expires) throw new Problem('expired', 'The declaration has expired.')
-  if (cap > unclaimed) throw new Problem('funds-insufficient', `The declaration has ${unclaimed} units left.`)
 }
 
 function withLane(reserve: Reserve, { cap, first, segments }: Commitment): Reserve {
@@ -162,7 +186,8 @@ export function redeem(envelope: Envelope): Step {
     async apply(view, nowMs) {
       const lane = await known(view)
       await checkRedeemer(view, lane, redemption, nowMs)
-      checkTick(lane, redemption, nowMs)
+      requireRedeemable(lane, redemption.unit, nowMs)
+      verifyLink(lane.tickRoot, lane, lane, redemption.unit, redemption.link, redemption.proof)
       const amount = BigInt(redemption.unit - lane.redeemed) * lane.unitPrice
       write(view, lanes, keys.lane(redemption.lane), { ...lane, redeemed: redemption.unit })
       return earn(lane, amount)
@@ -190,12 +215,19 @@ async function checkRedeemer(
   if (!equal(redemption.key, claimer)) await requireAgent(view, payee, redemption.key, 'not-payee', nowMs)
 }
 
-function checkTick(lane: Lane, { link, proof, unit }: Redemption, nowMs: number): void {
+/**
+ * Whether a lane can still be redeemed up to a unit.
+ * @throws Problem `closed`, `expired`, `tick-replayed`, `tick-invalid` beyond its cap
+ */
+export function requireRedeemable(
+  lane: Pick<Lane, 'cap' | 'closed' | 'expires' | 'redeemed'>,
+  unit: number,
+  nowMs: number,
+): void {
   if (lane.closed !== undefined) throw new Problem('closed', 'The lane is closed.')
   if (nowMs >= lane.expires) throw new Problem('expired', 'The lane has expired.')
   if (unit <= lane.redeemed) {
     throw new Problem('tick-replayed', `The lane is redeemed up to unit ${lane.redeemed}.`, { redeemed: lane.redeemed })
   }
   if (unit > lane.cap) throw new Problem('tick-invalid', `The lane ends with unit ${lane.cap}.`)
-  verifyLink(lane.tickRoot, lane, lane, unit, link, proof)
 }

@@ -100,6 +100,28 @@ describe('verifying', () => {
     expect(verdict).toMatchObject({ isValid: false, invalidReason: reason, invalidMessage: expect.any(String) })
   })
 
+  test('knows whose a commitment is, and what another lane has taken', async () => {
+    const { facilitator } = await open()
+    const verdictOn = (of: Lane) =>
+      facilitator.verify(paymentOf({ lane: of.hex, commitment: envelopeToJson(of.commitment) }), offerOf())
+    const overlapping = download.lane(bob, { first: 1, segments: 1 })
+    expect(await verdictOn(overlapping)).toMatchObject({ isValid: false, invalidReason: 'lane-taken' })
+    const forged = download.lane(bob, { first: 5 }, carol.signer)
+    expect(await verdictOn(forged)).toMatchObject({ isValid: false, invalidReason: 'not-payer' })
+    expect(await verdictOn(download.lane(bob, { first: 5 }))).toMatchObject({ isValid: true })
+  })
+
+  test('asks for the tick of a prepaid payment', async () => {
+    const { facilitator } = await open()
+    const prepaid = download.lane(bob, { first: 4, mode: 'prepaid' })
+    const offer = offerOf({ mode: 'prepaid' })
+    const payment = { lane: prepaid.hex, commitment: envelopeToJson(prepaid.commitment) }
+    const without = await facilitator.verify(paymentOf(payment, offer), offer)
+    expect(without).toMatchObject({ isValid: false, invalidReason: 'tick-invalid' })
+    const paid = paymentOf({ ...payment, tick: tickOf(prepaid, 1) }, offer)
+    expect(await facilitator.verify(paid, offer)).toMatchObject({ isValid: true })
+  })
+
   test('knows what was redeemed, expired and released', async () => {
     const { facilitator, ledger } = await open()
     await expectAccepted(ledger.post('/v1/redemptions', { redemption: lane.redeem(3) }))
