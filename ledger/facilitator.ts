@@ -134,8 +134,6 @@ async function verify(
   const offer = parseOffer(paymentRequirements)
   if (!sameOffer(accepted, paymentRequirements)) refuse('The payment is for another offer.')
   if (offer.network !== networkOf(books.context.id)) refuse('The payment is for another ledger.')
-  if (!payment.tick && offer.mode === 'prepaid')
-    throw new Problem('tick-invalid', 'A prepaid payment carries its tick.')
   const nowMs = books.context.environment.clock.now()
   const lane = await readLane(viewOf(books.context.store), payment, nowMs)
   checkOffer(lane, offer)
