@@ -86,11 +86,7 @@ export function createLinks({ store, environment }: Pick<AgentContext, 'store' |
   async function open(name?: string): Promise<OpenLink> {
     const links = await records()
     const link = name === undefined ? links[0] : links.find((one) => one.name === name)
-    if (!link)
-      throw new Problem(
-        'not-found',
-        name === undefined ? 'No storage is linked yet.' : `No storage is linked as ${JSON.stringify(name)}.`,
-      )
+    if (!link) return notLinked(name)
     const storage = opened.get(link.name) ?? openLinked(link)
     opened.set(link.name, storage)
     storage.catch(() => opened.delete(link.name))
@@ -115,7 +111,7 @@ export function createLinks({ store, environment }: Pick<AgentContext, 'store' |
     async remove(name) {
       const item = await store.get(PK, name)
       if (!item || !(await store.write([{ pk: PK, sk: name, expect: item.version }]))) {
-        throw new Problem('not-found', `No storage is linked as ${JSON.stringify(name)}.`)
+        notLinked(name)
       }
       await forget(name)
     },
@@ -132,4 +128,8 @@ function freeName(kind: StorageKind, links: readonly NamedLink[]): string {
     const name = number === 1 ? kind : `${kind}-${number}`
     if (!taken.has(name)) return name
   }
+}
+
+function notLinked(name: string | undefined): never {
+  throw new Problem('not-found', `No storage is linked ${name === undefined ? 'yet' : `as ${JSON.stringify(name)}`}.`)
 }

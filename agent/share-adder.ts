@@ -7,7 +7,7 @@ import type { Links } from './links.ts'
 import { createSerial } from './serial.ts'
 import type { Announcer } from './share-announcer.ts'
 import type { LeafBox } from './share-leaves.ts'
-import type { Announced, ShareHead, ShareRecords } from './share-records.ts'
+import type { ShareHead, ShareRecords } from './share-records.ts'
 import { findSource, hashSource, sourceId, type Source } from './share-source.ts'
 import type { Storage } from './storage/storage.ts'
 
@@ -56,28 +56,13 @@ export function createShareAdder(
       const found = await findSource(storage, path)
       const place = { link, path, source: sourceId(link, path, found) }
       const before = await records.headAt(link, path)
-      const terms = await termsOf(options, before)
-      if (before?.source === place.source) return renew(before, terms)
+      const terms = await termsOf(context, options, before)
+      if (before?.source === place.source) return renew(records, before, terms)
       const made = await hash(storage, found, { ...place, ...terms }, onProgress)
       if (before && before.infoHash !== made.infoHash) await end(before)
       return made
     })
     await announcer.publish(head).catch(unlessBug)
-    return head
-  }
-
-  async function termsOf(options: ShareOptions, before?: ShareHead): Promise<Terms> {
-    const isPublic = options.public ?? (options.price === undefined && before?.public === true)
-    if (isPublic) return { price: '0', public: true }
-    const kept = before?.public === false ? BigInt(before.price) : undefined
-    const price = options.price ?? kept ?? (await context.ledger.info()).unitPrice
-    if (price < 0n || price > limits.integer) throw new Problem('bad-request', 'A price is 0 credits or more.')
-    return { price: price.toString(), public: false }
-  }
-
-  async function renew({ infoHash }: ShareHead, terms: Terms): Promise<ShareHead> {
-    const head = await records.change(infoHash, ({ withdrawn: _, ...now }) => ({ ...now, ...terms }))
-    if (!head) throw new Problem('conflict', 'The share was removed meanwhile.')
     return head
   }
 
@@ -98,7 +83,7 @@ export function createShareAdder(
       // The same content may be shared from another path: the latest path counts, what the repository has stays.
       const other = await records.head(infoHash)
       const uploads = { uploaded: other?.uploaded ?? false, leavesUploaded: other?.leavesUploaded ?? false }
-      const announced = other?.announced ?? (await announcedBefore(infoHash))
+      const announced = other?.announced ?? (await records.announcedBefore(infoHash))
       const names = { infoHash, infoHashV1: toHex(meta.infoHashV1), name: meta.name }
       const head = { ...names, ...place, ...uploads, ...(announced && { announced }) }
       await records.save({ head, torrent, files: found.files.map(toSharedFile) })
@@ -106,15 +91,10 @@ export function createShareAdder(
       if (other && other.source !== source) await sweep(other.source)
       return head
     } catch (error) {
-      await sweep(source)
+      // A write that failed may have been made: what the store holds then stays, or is swept when it is old.
+      if (!(error instanceof Problem && error.code === 'store-unavailable')) await sweep(source)
       throw error
     }
-  }
-
-  /** Of a share that was removed and not taken back yet: the next announcement must be the newer one. */
-  async function announcedBefore(infoHash: string): Promise<Announced | undefined> {
-    const ended = await records.endedAt(infoHash)
-    return ended && { issued: ended.issued, expires: ended.expires, terms: '' }
   }
 
   async function sweep(source: string): Promise<void> {
@@ -128,6 +108,21 @@ export function createShareAdder(
   }
 
   return { add, end, sweep }
+}
+
+async function termsOf(context: AgentContext, options: ShareOptions, before?: ShareHead): Promise<Terms> {
+  const isPublic = options.public ?? (options.price === undefined && before?.public === true)
+  if (isPublic) return { price: '0', public: true }
+  const kept = before?.public === false ? BigInt(before.price) : undefined
+  const price = options.price ?? kept ?? (await context.ledger.info()).unitPrice
+  if (price < 0n || price > limits.integer) throw new Problem('bad-request', 'A price is 0 credits or more.')
+  return { price: price.toString(), public: false }
+}
+
+async function renew(records: ShareRecords, { infoHash }: ShareHead, terms: Terms): Promise<ShareHead> {
+  const head = await records.change(infoHash, ({ withdrawn: _, ...now }) => ({ ...now, ...terms }))
+  if (!head) throw new Problem('conflict', 'The share was removed meanwhile.')
+  return head
 }
 
 const toSharedFile = ({ name, id, version }: Source['files'][number]) => ({

@@ -75,7 +75,8 @@ export interface ShareRecords {
   /** Removes what lies under a source that no head names. */
   sweep(source: string): Promise<void>
   ended(): Promise<readonly EndedShare[]>
-  endedAt(infoHash: string): Promise<EndedShare | undefined>
+  /** Of a share that was removed and is not taken back yet: the next announcement must be newer. */
+  announcedBefore(infoHash: string): Promise<Announced | undefined>
   forgetEnded(infoHash: string): Promise<void>
 }
 
@@ -156,6 +157,13 @@ export function createShareRecords(store: Store): ShareRecords {
     save,
     change,
     remove,
+    ...hashings(store),
+    ...endedShares(store),
+  }
+}
+
+function hashings(store: Store): Pick<ShareRecords, 'beginHashing' | 'hashing' | 'sweep'> {
+  return {
     beginHashing: (source, nowMs) => putAll(store, [{ pk: HASHING, sk: source, body: encodeRecord(nowMs) }]),
     async hashing(beforeMs) {
       const begun = await readAll(store, HASHING, (item) => ({ source: item.sk, atMs: decodeRecord<number>(item) }))
@@ -165,9 +173,14 @@ export function createShareRecords(store: Store): ShareRecords {
       await clearAll(store, filesKey(source))
       await putAll(store, [{ pk: HASHING, sk: source }])
     },
-    async endedAt(infoHash) {
+  }
+}
+
+function endedShares(store: Store): Pick<ShareRecords, 'announcedBefore' | 'ended' | 'forgetEnded'> {
+  return {
+    async announcedBefore(infoHash) {
       const item = await store.get(ENDED, infoHash)
-      return item && decodeRecord<EndedShare>(item)
+      return item && { ...decodeRecord<Announced>(item), terms: '' }
     },
     ended: () => readAll(store, ENDED, (item) => decodeRecord<EndedShare>(item)),
     forgetEnded: (infoHash) => putAll(store, [{ pk: ENDED, sk: infoHash }]),
