@@ -10,6 +10,7 @@ import { askTerms, offerFor, openLane, owedLane } from './download-lanes.ts'
 import type { Job, Run } from './download-run.ts'
 import type { SellerState } from './download-sellers.ts'
 import { transferPiece, type Failure, type Refused } from './download-transfer.ts'
+import { createHttpClient } from './http-client.ts'
 import type { Lane } from './wallet-lane.ts'
 
 interface Flow {
@@ -45,31 +46,34 @@ export async function runFlow(run: Run, job: Job, buffer: Uint8Array): Promise<v
   }
 }
 
-/** None for free content, and from a seller that does not say. */
+/** None for free content, and where the seller does not say. */
 async function termsFor(run: Run, { seller, piece }: Job): Promise<readonly Offer[]> {
   if (seller.offer?.public) return []
-  const terms = await askTerms(run, seller, piece)
+  const terms = (await unlessBlocked(run, askTerms(run, seller, piece))) ?? []
   if (!('kind' in terms)) return terms
   leave(run, seller, terms)
   return []
 }
 
-/** Undefined when the ledger does not freeze the credits, or cannot be reached: the download waits for it. A stop does not. */
 async function laneFor(run: Run, seller: SellerState, terms: readonly Offer[]): Promise<Lane | undefined> {
   run.waitingForLane++
+  const opening = unlessBlocked(run, openLane(run, seller, terms))
+  opening.catch(() => undefined)
+  // A stop does not wait for the ledger.
+  const lane = await Promise.race([opening, run.stopped]).finally(() => run.waitingForLane--)
+  if (lane) run.busy.add(lane)
+  return lane
+}
+
+/** Undefined when the ledger does not freeze the credits, or cannot be reached: the download waits for it. */
+async function unlessBlocked<T>(run: Run, work: Promise<T>): Promise<T | undefined> {
   try {
-    const opening = openLane(run, seller, terms)
-    opening.catch(() => undefined)
-    const lane = await Promise.race([opening, run.stopped])
-    if (lane) run.busy.add(lane)
-    return lane
+    return await work
   } catch (error) {
     if (!(error instanceof Problem) || STORE_FAILURES.has(error.code)) throw error
     const untilMs = run.context.environment.clock.now() + run.pace.fundsMs
     run.blocked = { reason: error.code, detail: error.message, untilMs }
     return undefined
-  } finally {
-    run.waitingForLane--
   }
 }
 
@@ -89,6 +93,16 @@ async function fetchAll(flow: Flow, first: number): Promise<void> {
     done = finish(flow, piece, bytes.length)
   }
   await run.journal.write(done)
+  if (lane?.mode === 'credit' && lane.ticks > 0 && !run.signal.aborted) await sendLastTick(flow, lane)
+}
+
+/** What is owed on a lane at rest is missing from the credit of the others. If it does not arrive, the end of the download sends it again. */
+async function sendLastTick({ run, seller }: Flow, lane: Lane): Promise<void> {
+  const http = createHttpClient(run.context.environment, seller.url)
+  const sent = http.bytes({ method: 'POST', path: '/v1/ticks', json: { tick: lane.lastTick() }, attempts: 1 })
+  await sent.catch((error: unknown) => {
+    if (!(error instanceof Problem)) throw error
+  })
 }
 
 /** The flow ends where another lane, or another seller, should have the next piece. */

@@ -33,9 +33,15 @@ function isFor(run: Run, seller: SellerState, lane: Lane): boolean {
   return isOurs && isPayable
 }
 
-/** What the seller answers when nothing is paid: its offers for this content at our ledger. */
+/** What the seller answers when nothing is paid: its offers for this content at our ledger. Flows that ask together ask once. */
 export async function askTerms(run: Run, seller: SellerState, piece: number): Promise<readonly Offer[] | Failure> {
-  if (seller.terms) return seller.terms
+  seller.terms ??= requestTerms(run, seller, piece)
+  const terms = await seller.terms
+  if ('kind' in terms) seller.terms = undefined
+  return terms
+}
+
+async function requestTerms(run: Run, seller: SellerState, piece: number): Promise<readonly Offer[] | Failure> {
   const answer = await requestPiece(run, seller, { piece, into: NO_BODY, headers: {} })
   if ('kind' in answer) return answer
   const header = answer.headers.get(PAYMENT_REQUIRED)
@@ -46,7 +52,6 @@ export async function askTerms(run: Run, seller: SellerState, piece: number): Pr
   const terms = offersIn(header).filter((offer) => offer.network === network && isOfThis(run, seller, offer))
   if (terms.length === 0) return { kind: 'broken', detail: 'The seller offers nothing that can be paid at our ledger.' }
   seller.credit ??= seller.peer !== undefined && (await run.peers.creditFrom(seller.peer)) > 0
-  seller.terms = terms
   return terms
 }
 

@@ -95,7 +95,7 @@ export interface DownloadPace {
   readonly leaveMostMs: number
   /** How long the ledger is left alone after it refused to freeze credits. */
   readonly fundsMs: number
-  /** Flows to one seller once it has sent a good piece, and flows in all. */
+  /** Flows to one seller once it has sent a good piece, and flows in all. Prepaid, each has a unit at stake. */
   readonly lanesPerSeller: number
   readonly workers: number
   /** Piece buffers together: large pieces mean fewer flows. */

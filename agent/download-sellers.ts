@@ -4,6 +4,7 @@ import type { Item } from '../protocol/store.ts'
 import type { Offer } from '../protocol/x402.ts'
 import type { Entry } from './download-journal.ts'
 import { createMeter, type DownloadPace, type Meter } from './download-pace.ts'
+import type { Failure } from './download-transfer.ts'
 import type { Peer, PeerOffer } from './peers.ts'
 import { decodeRecord, encodeRecord } from './records.ts'
 
@@ -27,7 +28,7 @@ export interface SellerState {
   offer: PeerOffer | undefined
   offeredMs: number
   /** How it wants to be paid (x402), once asked. */
-  terms: readonly Offer[] | undefined
+  terms: Promise<readonly Offer[] | Failure> | undefined
   /** Whether it may give us credit: undefined until that is looked into. */
   credit: boolean | undefined
   /** Flows at work. */

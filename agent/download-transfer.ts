@@ -41,6 +41,8 @@ const CUTS: Readonly<Record<Cut, string>> = {
   stopped: 'The download was stopped.',
 }
 const DETAIL_CHARACTERS = 200
+/** Made once: an abort without a reason makes a new error, with its stack, for every piece. */
+const OVER = new Error('The transfer is over.')
 
 /** @returns undefined when the verified piece lies in `into` */
 export async function transferPiece(
@@ -117,7 +119,7 @@ function openLine(run: Run, seller: SellerState, piece: number): Line {
     heard: () => (heardMs = clock.now()),
     wasCut: () => why,
     close() {
-      closed.abort()
+      closed.abort(OVER)
       run.transfers.delete(transfer)
     },
   }

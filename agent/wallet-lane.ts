@@ -9,6 +9,8 @@ import { encodePayment, X402_VERSION, type Mode, type Offer, type PaywordPayload
 import type { Entry } from './download-journal.ts'
 import { encodeRecord, without } from './records.ts'
 
+export type TickPayload = NonNullable<PaywordPayload['tick']>
+
 /** `open` lanes are used, `left` ones no longer; `settling` ones wait for their end, of which `closed` ones have had word. */
 export type LaneState = 'open' | 'left' | 'settling' | 'closed'
 
@@ -64,6 +66,8 @@ export interface Lane {
   leave(): Entry
   /** The value of PAYMENT-SIGNATURE for the pending piece. @param whole with what a seller needs that does not know the lane yet */
   payment(offer: Offer, whole: boolean): string
+  /** The tick of the last unit, for a lane that has one. */
+  lastTick(): TickPayload
 }
 
 export const laneEntry = (pk: string, record: LaneRecord): Entry => ({
@@ -128,11 +132,12 @@ export function createLane(pk: string, initial: LaneRecord, chainOf: () => Chain
           ...(record.ticks > 0 && { tick: tickOf(record, chainOf(), whole) }),
         },
       }),
+    lastTick: () => tickOf(record, chainOf(), true),
   }
 }
 
 /** The tick of the last unit. @param proven with the proof that the payer declared its segment, else only where it opens one */
-export function tickOf(record: LaneRecord, chain: Chain, proven: boolean): NonNullable<PaywordPayload['tick']> {
+export function tickOf(record: LaneRecord, chain: Chain, proven: boolean): TickPayload {
   const { first, segment, ticks: unit } = record
   const opens = (unit - 1) % segment === 0
   const tick = { lane: record.id, unit, link: toBase64url(chain.link(first, unit)) }

@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import type { Storage } from '../../agent/storage/storage.ts'
 import { Problem } from '../../protocol/problem.ts'
-import { FAUCET, filmOf, openBazaar, type Bazaar, type Buyer } from './bazaar.ts'
+import { FAUCET, openBazaar, type Bazaar, type Buyer } from './bazaar.ts'
+import { filmOf } from './bazaar-content.ts'
 
 async function half(bazaar: Bazaar, buyer: Buyer): Promise<string> {
-  const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.infoHash }))
+  const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.content.infoHash }))
   await bazaar.until(async () => ((await buyer.downloads.get(id))?.piecesDone ?? 0) >= 20)
   return id
 }
@@ -103,9 +104,9 @@ describe('the owner', () => {
     await bazaar.stand('anna')
     const { downloads, fetch } = await bazaar.buyer()
     const { id } = await fetch()
-    for (const change of [downloads.pause, downloads.resume, downloads.cancel]) {
-      await expect(change(id)).rejects.toMatchObject({ code: 'closed' })
-      await expect(change('nothing')).rejects.toMatchObject({ code: 'not-found' })
+    for (const change of ['pause', 'resume', 'cancel'] as const) {
+      await expect(downloads[change](id)).rejects.toMatchObject({ code: 'closed' })
+      await expect(downloads[change]('nothing')).rejects.toMatchObject({ code: 'not-found' })
     }
     expect(await downloads.get('nothing')).toBeUndefined()
   })
@@ -131,7 +132,7 @@ describe('a storage', () => {
     let puts = 0
     const full = () => (++puts > 12 && puts < 20 ? new Problem('storage-full', 'The disk is full.') : undefined)
     const buyer = await bazaar.buyer({ wrapStorage: failing(full) })
-    const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.infoHash }))
+    const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.content.infoHash }))
     await bazaar.until(async () => (await buyer.downloads.get(id))?.state === 'waiting')
     expect(await buyer.downloads.get(id)).toMatchObject({ reason: 'storage-full', until: expect.any(Number) })
     expect(await buyer.rest(id)).toMatchObject({ state: 'done', paid: 30n })
@@ -174,7 +175,7 @@ describe('a storage', () => {
     const bazaar = await openBazaar(filmOf(30))
     await bazaar.stand('anna')
     const first = await bazaar.buyer()
-    const { id } = await bazaar.happen(first.downloads.start({ source: bazaar.infoHash }))
+    const { id } = await bazaar.happen(first.downloads.start({ source: bazaar.content.infoHash }))
     await bazaar.until(async () => ((await first.downloads.get(id))?.piecesDone ?? 0) >= 20)
     await bazaar.happen(first.downloads.stop())
     for (const write of bazaar.disk.unfinished.values()) write.put = []

@@ -2,17 +2,8 @@ import { describe, expect, it } from 'vitest'
 import { Problem } from '../../protocol/problem.ts'
 import type { Store } from '../../protocol/store.ts'
 import { createChance } from '../simulation/chance.ts'
-import {
-  bytesOf,
-  contentOf,
-  FAUCET,
-  filmOf,
-  openBazaar,
-  PIECE_BYTES,
-  type Bazaar,
-  type Buyer,
-  type Content,
-} from './bazaar.ts'
+import { FAUCET, openBazaar, type Bazaar, type Buyer } from './bazaar.ts'
+import { bytesOf, contentOf, filmOf, PIECE_BYTES, type Content } from './bazaar-content.ts'
 
 type Death = 'before the write' | 'after the write'
 
@@ -34,7 +25,7 @@ async function dieAt(at: number, death: Death, content: Content, price: bigint):
   })
   const first = await bazaar.buyer({ wrapStore: mortal })
   let started: string | undefined
-  void first.downloads.start({ source: bazaar.infoHash }).then(({ id }) => (started = id))
+  void first.downloads.start({ source: bazaar.content.infoHash }).then(({ id }) => (started = id))
   await bazaar.until(async () => isDead || (started !== undefined && (await isDone(first, started))))
   if (!isDead) return false
 
@@ -42,7 +33,7 @@ async function dieAt(at: number, death: Death, content: Content, price: bigint):
   second.downloads.resumeAll()
   await bazaar.pass(1)
   const [known] = await second.downloads.list()
-  const { id } = known ?? (await bazaar.happen(second.downloads.start({ source: bazaar.infoHash })))
+  const { id } = known ?? (await bazaar.happen(second.downloads.start({ source: bazaar.content.infoHash })))
   const download = await second.rest(id)
   await bazaar.until(async () => (await second.frozen()) === 0n || !(await mend(bazaar, second)))
 
@@ -95,7 +86,7 @@ describe('a crash', () => {
       const stands = [await bazaar.stand('anna'), await bazaar.stand('berta'), await bazaar.stand('cleo')]
       const chance = createChance(seed)
       let buyer = await bazaar.buyer()
-      const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.infoHash }))
+      const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.content.infoHash }))
       for (let deaths = 0; deaths < 8; deaths++) {
         await bazaar.pass(chance.integer(1, 120))
         buyer = await bazaar.buyer()
@@ -124,7 +115,7 @@ describe('a crash', () => {
       },
     })
     const buyer = await bazaar.buyer({ wrapStore: shaky })
-    const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.infoHash }))
+    const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.content.infoHash }))
     const download = await buyer.rest(id)
     expect(download).toMatchObject({ state: 'done', paid: 12n })
     expect(bazaar.disk.files.get('film.bin')?.bytes).toEqual(bazaar.content.files.get('film.bin'))

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import type { DownloadPace } from '../../agent/download-pace.ts'
 import type { Problem } from '../../protocol/problem.ts'
-import { FAUCET, filmOf, openBazaar, type Stand } from './bazaar.ts'
+import { FAUCET, openBazaar, type Stand } from './bazaar.ts'
+import { filmOf } from './bazaar-content.ts'
 
 const never = new Promise<never>(() => undefined)
 
@@ -48,7 +49,7 @@ describe('many sellers', () => {
       throw new TypeError('connection reset')
     })
     const buyer = await bazaar.buyer()
-    const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.infoHash }))
+    const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.content.infoHash }))
     await bazaar.pass(20_000)
     const honest = await bazaar.stand('honest')
     const download = await buyer.rest(id)
@@ -126,7 +127,7 @@ describe('many sellers', () => {
     const spent: Problem['code'] = 'tick-replayed'
     after(cheat, 0, async () => Response.json({ code: spent, detail: 'The tick was already spent.' }, { status: 409 }))
     const buyer = await bazaar.buyer()
-    const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.infoHash }))
+    const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.content.infoHash }))
     await bazaar.pass(600_000)
     const download = await buyer.downloads.get(id)
     expect(download).toMatchObject({ state: 'waiting', reason: 'no-sellers', piecesDone: 0 })
@@ -142,7 +143,7 @@ describe('many sellers', () => {
       return never
     })
     const buyer = await bazaar.buyer()
-    const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.infoHash }))
+    const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.content.infoHash }))
     await bazaar.until(async () => (await buyer.downloads.get(id))?.state === 'waiting')
     stand.comeBack()
     expect(await buyer.rest(id)).toMatchObject({ state: 'done', paid: 30n, ticks: 30 })

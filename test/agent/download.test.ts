@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { toBase64url, toHex } from '../../protocol/bytes.ts'
 import { formatMagnet } from '../../protocol/magnet.ts'
-import { bytesOf, contentOf, FAUCET, filmOf, openBazaar, PIECE_BYTES, type Bazaar } from './bazaar.ts'
+import { decodePayment } from '../../protocol/x402.ts'
+import { FAUCET, openBazaar, type Bazaar } from './bazaar.ts'
+import { bytesOf, contentOf, filmOf, PIECE_BYTES } from './bazaar-content.ts'
 
 const filesOn = (bazaar: Bazaar) => new Map([...bazaar.disk.files].map(([name, { bytes }]) => [name, bytes]))
 
@@ -101,7 +103,7 @@ describe('a download', () => {
     const bazaar = await openBazaar(filmOf(3))
     await bazaar.stand('anna')
     const { downloads, rest } = await bazaar.buyer()
-    const ask = () => downloads.start({ source: bazaar.infoHash })
+    const ask = () => downloads.start({ source: bazaar.content.infoHash })
     const [one, other] = await bazaar.happen(Promise.all([ask(), ask()]))
     expect(one.id).toBe(other.id)
     expect(await rest(one.id)).toMatchObject({ state: 'done', paid: 3n })
@@ -113,7 +115,7 @@ describe('money', () => {
     const bazaar = await openBazaar(filmOf(6))
     const dear = await bazaar.stand('dear', { price: 4n })
     const { downloads, available, rest } = await bazaar.buyer()
-    const { id } = await bazaar.happen(downloads.start({ source: bazaar.infoHash, maxPrice: 3n }))
+    const { id } = await bazaar.happen(downloads.start({ source: bazaar.content.infoHash, maxPrice: 3n }))
     await bazaar.until(async () => (await downloads.get(id))?.state === 'waiting')
     expect(await downloads.get(id)).toMatchObject({ state: 'waiting', reason: 'price-exceeded', paid: 0n })
     expect(await available()).toBe(FAUCET)
@@ -126,7 +128,7 @@ describe('money', () => {
     const bazaar = await openBazaar(filmOf(4))
     await bazaar.stand('anna', { price: FAUCET / 4n + 1n })
     const { downloads } = await bazaar.buyer()
-    const { id } = await bazaar.happen(downloads.start({ source: bazaar.infoHash }))
+    const { id } = await bazaar.happen(downloads.start({ source: bazaar.content.infoHash }))
     await bazaar.until(async () => (await downloads.get(id))?.state === 'waiting')
     expect(await downloads.get(id)).toMatchObject({ reason: 'funds-insufficient', paid: 0n })
     let requests = 0
@@ -134,5 +136,46 @@ describe('money', () => {
     await bazaar.pass(10 * 60_000)
     expect(requests).toBeLessThan(60)
     expect(await downloads.get(id)).toMatchObject({ state: 'waiting', ticks: 0 })
+  })
+
+  it('is paid after the piece where the seller gives credit, which it gives to whom it vouches for', async () => {
+    const bazaar = await openBazaar(filmOf(30))
+    const stand = await bazaar.stand('anna', { credit: 4, price: 2n })
+    const modes = new Set<string>()
+    stand.spoil = async (request, answer) => {
+      const payment = request.headers.get('payment-signature')
+      if (payment) modes.add(decodePayment(payment).accepted.extra.mode)
+      return answer()
+    }
+    const buyer = await bazaar.buyer()
+    const download = await buyer.fetch()
+    expect([...modes]).toEqual(['credit'])
+    expect(download).toMatchObject({ state: 'done', paid: 60n, ticks: 30 })
+    expect(await stand.earned()).toBe(60n)
+    expect(await buyer.frozen()).toBe(0n)
+  })
+
+  it('is paid before the piece when credit does not reach', async () => {
+    const bazaar = await openBazaar(filmOf(30))
+    const stand = await bazaar.stand('anna', { credit: 1 })
+    const buyer = await bazaar.buyer()
+    expect(await buyer.fetch()).toMatchObject({ state: 'done', paid: 30n })
+    expect(await stand.earned()).toBe(30n)
+  })
+
+  it('is not paid for bytes that are wrong, where the seller gives credit', async () => {
+    const bazaar = await openBazaar(filmOf(10))
+    const liar = await bazaar.stand('liar', { credit: 8 })
+    liar.spoil = async (_, answer) => {
+      const response = await answer()
+      const bytes = new Uint8Array(await response.arrayBuffer()).map((byte) => byte ^ 1)
+      return new Response(bytes, response)
+    }
+    await bazaar.stand('honest')
+    const buyer = await bazaar.buyer()
+    const download = await buyer.fetch()
+    expect(download).toMatchObject({ state: 'done', paid: 10n })
+    expect(download.sellers.find(({ id }) => id === liar.id)).toMatchObject({ status: 'lied', ticks: 0 })
+    expect(await liar.earned()).toBe(0n)
   })
 })

@@ -18,7 +18,7 @@ describe('picker', () => {
     picker.offer('c', bits(4, [0, 3]))
     expect(picker.pick('a')).toBe(2)
     expect(picker.pick('a')).toBe(1)
-    expect([picker.pick('c'), picker.pick('c')].toSorted()).toEqual([0, 3])
+    expect(new Set([picker.pick('c'), picker.pick('c')])).toEqual(new Set([0, 3]))
   })
 
   it('breaks ties by its seed, and alike for the same seed', () => {
@@ -35,7 +35,7 @@ describe('picker', () => {
   it('asks a seller only for what it has, and nobody for what is done', () => {
     const picker = createPicker({ pieces: 8, isDone: (piece) => piece % 2 === 0, seed: 3 })
     picker.offer('a', bits(8, [0, 1, 2, 3]))
-    expect([picker.pick('a'), picker.pick('a')].toSorted()).toEqual([1, 3])
+    expect(new Set([picker.pick('a'), picker.pick('a')])).toEqual(new Set([1, 3]))
     expect(picker.pick('a')).toBeUndefined()
     expect(picker.pick('unknown')).toBeUndefined()
     expect(picker.open).toBe(2)

@@ -1,0 +1,72 @@
+/** A seller at a bazaar: the real one, behind its HTTP side, with content that is in memory. */
+import type { OpenAPIHono } from '@hono/zod-openapi'
+import type { AgentContext } from '../../agent/context.ts'
+import { mountPublicApi, sendPieceCopy } from '../../agent/public-api.ts'
+import { createSeller, type Seller } from '../../agent/sell.ts'
+import type { Share, Shares } from '../../agent/share.ts'
+import type { Trust } from '../../agent/trust.ts'
+import { createUsage } from '../../agent/usage.ts'
+import { emptyBitfield, fullBitfield, setPiece } from '../../protocol/bitfield.ts'
+import { toHex } from '../../protocol/bytes.ts'
+import { createService } from '../../protocol/service.ts'
+import { pieceOf, type Content } from './bazaar-content.ts'
+
+export interface StandOptions {
+  readonly price?: bigint
+  readonly public?: boolean
+  /** All unless given. */
+  readonly pieces?: readonly number[]
+  /** Pieces that the buyer may owe, and for which it is vouched. */
+  readonly credit?: number
+}
+
+export interface OpenStand {
+  readonly app: OpenAPIHono
+  readonly seller: Seller
+  /** How often each piece was sent. */
+  readonly sent: Map<number, number>
+}
+
+export function openStand(context: AgentContext, content: Content, options: StandOptions): OpenStand {
+  const sent = new Map<number, number>()
+  const credit = options.credit ?? 0
+  const trust: Pick<Trust, 'creditFor'> = {
+    creditFor: async (payer) => ({ credit, sponsor: payer, sponsorCredit: credit }),
+  }
+  const parts = { shares: sharesOf(content, options, sent), trust: trust as Trust, usage: createUsage(context) }
+  const seller = createSeller(context, parts)
+  const app = createService({ title: 'Seller', description: 'A seller.' })
+  mountPublicApi(app, context, seller, sendPieceCopy)
+  return { app, seller, sent }
+}
+
+function sharesOf(content: Content, options: StandOptions, sent: Map<number, number>): Shares {
+  const { meta, infoHash } = content
+  const share = {
+    infoHash,
+    infoHashV1: toHex(meta.infoHashV1),
+    name: meta.name,
+    link: 'folder',
+    path: meta.name,
+    price: options.price ?? 1n,
+    public: options.public ?? false,
+    bytes: meta.bytes,
+    pieceLength: meta.pieceLength,
+    pieces: meta.pieces,
+    meta,
+    files: [],
+  } as unknown as Share
+  const held = options.pieces ? emptyBitfield(meta.pieces) : fullBitfield(meta.pieces)
+  for (const piece of options.pieces ?? []) setPiece(held, piece)
+  const shares: Pick<Shares, 'get' | 'bitfield' | 'readPiece'> = {
+    get: async (hash) => (hash === infoHash ? share : undefined),
+    bitfield: async () => held,
+    async readPiece(_, index, into) {
+      const piece = pieceOf(content, index)
+      sent.set(index, (sent.get(index) ?? 0) + 1)
+      into?.set(piece)
+      return into ?? piece
+    },
+  }
+  return shares as Shares
+}
