@@ -94,7 +94,7 @@ const tickRoute = createRoute({
           schema: z.strictObject({
             tick: z.strictObject({
               lane: wire.id,
-              unit: z.int().min(1),
+              unit: z.number().openapi({ type: 'integer', minimum: 1 }),
               link: wire.base64url,
               proof: z.array(wire.base64url).max(32).optional(),
             }),

@@ -106,7 +106,7 @@ export function createSeller(context: AgentContext, { shares, trust, usage }: Se
     const lane = (await lanes.find(payload.lane)) ?? (await oneAtATime(payload.lane, () => openLane(share, payload)))
     const { content, mode, payer } = lane.terms
     if (content !== share.infoHash) throw new Problem('payment-required', 'The lane pays for other content.')
-    const tick = payload.tick && payload.tick.unit > 0 ? tickOn(lane, payload.tick) : undefined
+    const tick = payload.tick && payload.tick.unit !== 0 ? tickOn(lane, payload.tick) : undefined
     const line = mode === 'credit' ? await trust.creditFor(payer) : NO_CREDIT
     return oneAtATime(payload.lane, () => sell(share, lane, { index, tick, line, nowMs: clock.now() }))
   }

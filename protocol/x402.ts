@@ -91,7 +91,8 @@ export const payloadSchema = z.strictObject({
   tick: z
     .strictObject({
       lane: hex(32),
-      unit: z.int().min(0),
+      /** 0 for none. Whether a chain can have it is for `tickFromJson` to say. */
+      unit: z.number(),
       link: base64url,
       proof: z.array(base64url).max(64).readonly().exactOptional(),
     })

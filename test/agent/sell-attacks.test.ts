@@ -108,8 +108,8 @@ describe('a payer that cheats', () => {
     const attempts: [string, string][] = [
       [lane.payment(2), 'tick-replayed'],
       [lane.payment(1), 'tick-replayed'],
-      [withTick(lane, 3, { unit: 2.5 }), 'bad-request'],
-      [withTick(lane, 3, { unit: -1 }), 'bad-request'],
+      [withTick(lane, 3, { unit: 2.5 }), 'tick-invalid'],
+      [withTick(lane, 3, { unit: -1 }), 'tick-invalid'],
       [withTick(lane, 3, { unit: 2 ** 40 }), 'tick-invalid'],
       [withTick(lane, 3, { unit: 4 }), 'tick-invalid'],
       [withTick(lane, 2, { unit: 3 }), 'tick-invalid'],
