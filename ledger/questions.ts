@@ -82,7 +82,10 @@ const statementRoute = createRoute({
     params: byId,
     query: z.strictObject({
       after: decimal.optional().openapi({ description: 'Only entries after this index' }),
-      limit: decimal.optional().openapi({ description: `1 to ${ROWS_MAX}, ${ROWS_DEFAULT} unless given` }),
+      limit: decimal
+        .pipe(z.int().min(1).max(ROWS_MAX))
+        .optional()
+        .openapi({ type: 'integer', description: `${ROWS_DEFAULT} unless given` }),
     }),
   },
   responses: ok(
@@ -185,7 +188,7 @@ export function addQuestions(app: OpenAPIHono, books: Books): void {
     const id = fromHex(c.req.valid('param').id)
     const { after = -1, limit = ROWS_DEFAULT } = c.req.valid('query')
     await readKnown(viewOf(store), accounts, keys.account(id), 'account')
-    const rows = await readStatement(store, id, after + 1, Math.min(Math.max(limit, 1), ROWS_MAX))
+    const rows = await readStatement(store, id, after + 1, limit)
     return c.json({ entries: rows.map(rowToJson) }, 200)
   })
   app.openapi(declarationRoute, async (c) => {

@@ -141,6 +141,6 @@ test('random commands, valid and not, keep every invariant', async () => {
       const replica = await auditStore(store)
       expect(stateRoot(replica.items())).toEqual(stateRoot(await store.state()))
     }),
-    { numRuns: 40 },
+    { numRuns: 25 },
   )
 })

@@ -164,6 +164,9 @@ describe('a log of 300 entries', () => {
     expect(await rows('?after=8')).toEqual([])
     await expectProblem(ledger.get(`/v1/accounts/${String(id)}/entries?after=-1`), 'bad-request')
     await expectProblem(ledger.get(`/v1/accounts/${String(id)}/entries?from=1`), 'bad-request')
+    for (const limit of ['0', '1001', '1.5', '1e2', '']) {
+      await expectProblem(ledger.get(`/v1/accounts/${String(id)}/entries?limit=${limit}`), 'bad-request')
+    }
     await expectProblem(ledger.get(`/v1/accounts/${'0'.repeat(64)}/entries`), 'not-found')
   })
 })

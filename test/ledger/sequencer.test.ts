@@ -83,7 +83,7 @@ test('two processes that accept and sequence at once make one log that replays',
       for (const answer of answers.filter(({ status }) => status < 300)) expect(hashes).toContain(entryNamed(answer))
       expect(stateRoot(replica.items())).toEqual(stateRoot(await store.state()))
     }),
-    { numRuns: 30 },
+    { numRuns: 20 },
   )
 })
 
