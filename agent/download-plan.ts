@@ -55,12 +55,19 @@ function jobFor(run: Run, seller: SellerState): Job | undefined {
     return { seller, lane: owed, piece: pending }
   }
   const lane = spareLane(run, seller)
-  return lane || !isBlocked(run) ? pick(run, seller, lane) : undefined
+  const mayOpen = !isBlocked(run) && !isCovered(run, seller)
+  return lane || mayOpen ? pick(run, seller, lane) : undefined
 }
 
 function pick(run: Run, seller: SellerState, lane?: Job['lane']): Job | undefined {
   const piece = run.picker.pick(seller.id)
   return piece === undefined ? undefined : { seller, lane, piece }
+}
+
+/** The seller's flows at work have units for all that is left: another lane would freeze more for nothing. */
+function isCovered({ busy, picker }: Run, { id }: SellerState): boolean {
+  const units = [...busy].reduce((sum, { payee, left }) => sum + (payee === id ? left : 0), 0)
+  return units >= picker.open
 }
 
 const isBlocked = ({ blocked, context }: Run): boolean =>
