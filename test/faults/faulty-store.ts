@@ -13,8 +13,6 @@ export interface FaultyStore extends Store {
   setFaults(faultOf: (write: number, changes: readonly Change[]) => WriteFault | undefined): void
   /** From now on nothing is written and nothing read, as for a process that is gone. */
   kill(): void
-  /** The store goes on, as for the next process. */
-  revive(): void
 }
 
 export function createFaultyStore(store: Store): FaultyStore {
@@ -46,6 +44,5 @@ export function createFaultyStore(store: Store): FaultyStore {
     writes: () => writes,
     setFaults: (next) => void (faultOf = next),
     kill: () => void (isDead = true),
-    revive: () => void (isDead = false),
   }
 }
