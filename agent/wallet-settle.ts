@@ -5,7 +5,8 @@
 import { z } from '@hono/zod-openapi'
 import { fromHex } from '../protocol/bytes.ts'
 import type { Clock } from '../protocol/environment.ts'
-import { Problem } from '../protocol/problem.ts'
+import { limits } from '../protocol/limits.ts'
+import { Problem, type ProblemCode } from '../protocol/problem.ts'
 import { release, signOff } from '../protocol/settlement.ts'
 import { envelopeToJson } from '../protocol/signed.ts'
 import type { AgentContext } from './context.ts'
@@ -122,9 +123,17 @@ type Stateful = Pick<LaneRecord | DeclarationRecord, 'state'>
 const isSettling = ({ state }: Stateful): boolean => state === 'settling'
 const isUsed = ({ state }: Stateful): boolean => state !== 'settling' && state !== 'closed'
 
-/** The units that no seller has claimed come back at once. @returns whether they have */
-const releaseDeclaration = (context: AgentContext, { id }: DeclarationRecord): Promise<boolean> =>
-  isDone(context.ledger.release(release({ by: context.owner, declaration: fromHex(id) }, context.signer)))
+/**
+ * The units that no seller has claimed come back at once. A declaration that the ledger does not know may still be on
+ * its way there, until it has expired.
+ * @returns whether they have
+ */
+async function releaseDeclaration(context: AgentContext, { id, expires }: DeclarationRecord): Promise<boolean> {
+  const { ledger, owner, signer, environment } = context
+  const refusal = await refusalOf(ledger.release(release({ by: owner, declaration: fromHex(id) }, signer)))
+  const isOver = environment.clock.now() >= expires + limits.clockSkewMs
+  return refusal === undefined || refusal === 'closed' || (refusal === 'not-found' && isOver)
+}
 
 /**
  * By the seller's hand, else by the ledger's word that it is over, else by our own once the time for disputes has passed.
@@ -148,13 +157,14 @@ async function endLane(
   }
 }
 
-function releaseLane(
+async function releaseLane(
   { ledger, owner, signer }: AgentContext,
   lane: LaneRecord,
   { id }: DeclarationRecord,
 ): Promise<boolean> {
   const terms = { by: owner, declaration: fromHex(id), lane: fromHex(lane.id) }
-  return isDone(ledger.release(release(terms, signer)))
+  const refusal = await refusalOf(ledger.release(release(terms, signer)))
+  return refusal === undefined || refusal === 'closed' || refusal === 'not-found'
 }
 
 const signoffShape = z.object({ lane: z.string(), redeemed: z.int().min(0) })
@@ -184,14 +194,13 @@ async function askSignoff(
 const unitsArrived = ({ mode, ticks, pending }: LaneRecord): number =>
   mode === 'prepaid' && pending !== undefined ? ticks - 1 : ticks
 
-/** An answer that it was closed before, or was never known there, ends it as well. */
-async function isDone(asked: Promise<unknown>): Promise<boolean> {
+async function refusalOf(asked: Promise<unknown>): Promise<ProblemCode | undefined> {
   try {
     await asked
-    return true
+    return undefined
   } catch (error) {
     if (!isProblem(error)) throw error
-    return error.code === 'closed' || error.code === 'not-found'
+    return error.code
   }
 }
 

@@ -1,0 +1,60 @@
+import { describe, expect, it } from 'vitest'
+import { createJournal } from '../../agent/download-journal.ts'
+import { createWallet } from '../../agent/wallet.ts'
+import { Problem } from '../../protocol/problem.ts'
+import type { Envelope } from '../../protocol/signed.ts'
+import { openBazaar } from './bazaar.ts'
+import { filmOf, PIECE_BYTES } from './bazaar-content.ts'
+
+const MINUTE_MS = 60_000
+const HOUR_MS = 60 * MINUTE_MS
+
+describe('a declaration whose answer did not come', () => {
+  async function begin() {
+    const bazaar = await openBazaar(filmOf(1))
+    const { context, frozen } = await bazaar.buyer()
+    const posted: Envelope[] = []
+    const declare = (declaration: Envelope): Promise<never> => {
+      posted.push(declaration)
+      return Promise.reject(new Problem('peer-failed', 'The ledger did not answer.'))
+    }
+    const wallet = createWallet({ ...context, ledger: { ...context.ledger, declare } })
+    const purse = await bazaar.happen(wallet.open('one', createJournal(context.store)))
+    const terms = { content: bazaar.content.infoHash, unitBytes: PIECE_BYTES, price: 2n, payee: 'ab'.repeat(32) }
+    const wish = {
+      ...terms,
+      url: 'https://anna.example',
+      mode: 'prepaid' as const,
+      segmentMax: 64,
+      units: 4,
+      unitsLeft: 4,
+    }
+    await expect(bazaar.happen(purse.openLane(wish))).rejects.toMatchObject({ code: 'peer-failed' })
+    await bazaar.happen(wallet.finish('one', MINUTE_MS))
+    const maintainAfter = async (ms: number): Promise<void> => {
+      await bazaar.pass(ms)
+      await bazaar.happen(wallet.maintain())
+    }
+    const arrive = () => bazaar.happen(context.ledger.declare(posted[0] as Envelope))
+    const chores = async () => (await context.store.list('wallet', { limit: 10 })).length
+    return { frozen, maintainAfter, arrive, chores }
+  }
+
+  it('is released though it reaches the ledger after the download has ended', async () => {
+    const { frozen, maintainAfter, arrive, chores } = await begin()
+    await arrive()
+    expect(await frozen()).toBe(8n)
+    await maintainAfter(MINUTE_MS)
+    expect(await frozen()).toBe(0n)
+    expect(await chores()).toBe(0)
+  })
+
+  it('is given up once the ledger would take it no more', async () => {
+    const { maintainAfter, arrive, chores } = await begin()
+    await maintainAfter(HOUR_MS)
+    expect(await chores()).toBe(1)
+    await maintainAfter(24 * HOUR_MS)
+    expect(await chores()).toBe(0)
+    await expect(arrive()).rejects.toMatchObject({ code: 'expired' })
+  })
+})
