@@ -20,6 +20,7 @@ import { filePath, parseTorrent, type MetaFile } from '../../protocol/metainfo.t
 import { verifyPiece } from '../../protocol/piece.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { signerFrom } from '../../protocol/signed.ts'
+import { createFaultyStore, WRITE_FAULTS } from '../faults/faulty-store.ts'
 import { pattern } from '../pattern.ts'
 import { handClock, type HandClock } from './hand-clock.ts'
 
@@ -210,6 +211,27 @@ describe('sharing a file', () => {
     expect(await shares.list()).toEqual([other])
     await rm(join(folder, 'a/file'))
     expect(await shares.readPiece(other, 0)).toEqual(pattern(100))
+  })
+})
+
+describe('a store that fails while a file is shared', () => {
+  test.each(WRITE_FAULTS)('leaves nothing that is not served once it is shared again: %s', async (fault) => {
+    await plant('file', pattern(5 * MiB))
+    for (let failing = 0, isOver = false; !isOver; failing++) {
+      clock.advance(1)
+      const store = createFaultyStore(openSqlite(':memory:'))
+      shares = createShares({ ...context, store }, createLinks({ ...context, store }))
+      await createLinks({ ...context, store }).add('folder', { path: folder })
+      const before = store.writes()
+      store.setFaults((write) => (write === before + failing ? fault : undefined))
+      await shares.add({ path: 'file' }).catch((error: unknown) => expect(error).toMatchObject({ code: 'store-unavailable' }))
+      isOver = store.writes() <= before + failing
+      store.setFaults(() => undefined)
+      clock.advance(1)
+      for (const share of await shares.list()) await download(share)
+      const share = await shares.add({ path: 'file' })
+      expect((await download(share)).get('file')).toHaveLength(5 * MiB)
+    }
   })
 })
 
