@@ -43,13 +43,15 @@ export interface GraphReport {
   readonly pruneMs: number
 }
 
-/** @throws Problem `bad-request` for a malformed line or option, `not-found` when the root or a vouch to take away is not in the graph */
+/** @throws Problem `bad-request` for a malformed line or option, `not-found` when the root or a vouch to take away is not in the graph, or the file cannot be read */
 export async function graph(args: GraphArgs, io: GraphIo): Promise<{ json: GraphReport; text: string }> {
   const depth = args.depth ?? limits.vouchDepth
   if (!Number.isInteger(depth) || depth < 0 || depth > limits.vouchDepth) {
     throw new Problem('bad-request', `--depth is 0 to ${limits.vouchDepth}.`)
   }
-  const { vouches, names } = await readVouchCsv(io.read(args.path))
+  const { vouches, names } = await readVouchCsv(io.read(args.path)).catch((error: unknown) =>
+    unreadable(args.path, error),
+  )
   const agent = (name: string): number => names.find(name) ?? missing(`${name} is not in the graph.`)
   const prunes = [
     ...(args.distrust ?? []).map((name) => distrustOf(names.find(name))),
@@ -106,6 +108,12 @@ function describe(report: GraphReport): string {
 }
 
 const SHOWN = 20
+
+/** Files fail with a code of the system's, such as ENOENT. */
+function unreadable(path: string, error: unknown): never {
+  if (error instanceof Problem || !(error instanceof Error && 'syscall' in error)) throw error
+  throw new Problem('not-found', `${path} cannot be read: ${error.message}.`)
+}
 
 function missing(detail: string): never {
   throw new Problem('not-found', detail)

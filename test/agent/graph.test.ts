@@ -1,3 +1,4 @@
+import { createReadStream } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { graph, type GraphArgs, type GraphReport } from '../../agent/cli/graph.ts'
@@ -57,6 +58,14 @@ describe('raincheck graph', () => {
     ['a root that is to distrust itself', { root: 'ann', distrust: ['ann'] }, 'bad-request'],
   ])('refuses %s', async (_, args, code) => {
     await expect(run(SMALL, args)).rejects.toMatchObject({ code })
+  })
+})
+
+describe('a file', () => {
+  test('that cannot be read is named', async () => {
+    const args = { path: '/nowhere/edges.csv', root: 'ann' }
+    const reading = graph(args, { read: (path) => createReadStream(path), nowMs: () => 0 })
+    await expect(reading).rejects.toMatchObject({ code: 'not-found', message: expect.stringContaining(args.path) })
   })
 })
 
