@@ -98,6 +98,7 @@ export function createAgent(
         await downloads.stop()
         await running
         await usage.flush().catch(onFault)
+        await links.close()
       },
     }
   }

@@ -15,13 +15,13 @@ export const limits = {
   ownerBodyBytes: 48 * MiB,
   bencodeDepth: 32,
   /** Values in one bencoded object: a torrent of `filesPerTorrent` files has about 25 each. */
-  bencodeValues: 2 ** 22,
+  bencodeValues: 2 ** 19,
   signedBytes: 32 * KiB,
   bookBytes: 8 * MiB,
   torrentBytes: 32 * MiB,
   /** A run of 16 KiB hashes, as it is uploaded. */
   leavesBytes: MiB,
-  filesPerTorrent: 100_000,
+  filesPerTorrent: 20_000,
   pathBytes: 4096,
   nameBytes: 255,
   pathDepth: 32,
