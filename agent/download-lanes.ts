@@ -36,9 +36,14 @@ function isFor(run: Run, seller: SellerState, lane: Lane): boolean {
 /** What the seller answers when nothing is paid: its offers for this content at our ledger. Flows that ask together ask once. */
 export async function askTerms(run: Run, seller: SellerState, piece: number): Promise<readonly Offer[] | Failure> {
   seller.terms ??= requestTerms(run, seller, piece)
-  const terms = await seller.terms
-  if ('kind' in terms) seller.terms = undefined
-  return terms
+  try {
+    const terms = await seller.terms
+    if ('kind' in terms) seller.terms = undefined
+    return terms
+  } catch (error) {
+    seller.terms = undefined
+    throw error
+  }
 }
 
 async function requestTerms(run: Run, seller: SellerState, piece: number): Promise<readonly Offer[] | Failure> {

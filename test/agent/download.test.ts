@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { toBase64url, toHex } from '../../protocol/bytes.ts'
 import { formatMagnet } from '../../protocol/magnet.ts'
+import { Problem } from '../../protocol/problem.ts'
 import { decodePayment } from '../../protocol/x402.ts'
 import { FAUCET, openBazaar, type Bazaar } from './bazaar.ts'
 import { bytesOf, contentOf, filmOf, PIECE_BYTES } from './bazaar-content.ts'
@@ -136,6 +137,19 @@ describe('money', () => {
     await bazaar.pass(10 * 60_000)
     expect(requests).toBeLessThan(60)
     expect(await downloads.get(id)).toMatchObject({ state: 'waiting', ticks: 0 })
+  })
+
+  it('is paid once the ledger is back that was away when the terms were asked for', async () => {
+    const bazaar = await openBazaar(filmOf(4))
+    await bazaar.stand('anna')
+    const { context, downloads, rest } = await bazaar.buyer()
+    const there = { ...context.ledger }
+    const away = () => Promise.reject(new Problem('peer-failed', 'The ledger did not answer.'))
+    Object.assign(context.ledger, { info: away })
+    const { id } = await bazaar.happen(downloads.start({ source: bazaar.content.infoHash }))
+    await bazaar.until(async () => (await downloads.get(id))?.reason === 'peer-failed')
+    Object.assign(context.ledger, there)
+    expect(await rest(id)).toMatchObject({ state: 'done', ticks: 4 })
   })
 
   it('is paid after the piece where the seller gives credit, which it gives to whom it vouches for', async () => {
