@@ -3,6 +3,7 @@ import { equal, toHex } from '../protocol/bytes.ts'
 import { parseCommitment, type Commitment } from '../protocol/commitment.ts'
 import { parseDeclaration, type Declaration } from '../protocol/declaration.ts'
 import { limits } from '../protocol/limits.ts'
+import { tickFromJson } from '../protocol/payword.ts'
 import { Problem } from '../protocol/problem.ts'
 import { claim } from '../protocol/settlement.ts'
 import { envelopeFromJson } from '../protocol/signed.ts'
@@ -10,6 +11,7 @@ import type { PaywordPayload } from '../protocol/x402.ts'
 import type { AgentContext } from './context.ts'
 import { termsOf, type SaleLane, type SellerLanes } from './seller-lanes.ts'
 import type { Share } from './share.ts'
+import { acceptTick, newTab, type LaneTerms } from './tab.ts'
 import type { Trust } from './trust.ts'
 
 export interface LaneKeeping {
@@ -20,7 +22,7 @@ export interface LaneKeeping {
 
 /**
  * The claim is the same object each time, so a crash at any point is repaired by the payer's next request.
- * @throws Problem `payment-required` (no commitment, other content, too cheap), `credit-exceeded`, `not-payee`,
+ * @throws Problem `payment-required` (no commitment, no tick, other content, too cheap), `tick-invalid`, `credit-exceeded`, `not-payee`,
  *   `expired`, what the ledger refuses for (`lane-taken`, `closed`, …), `peer-failed` while it does not answer
  */
 export async function claimLane(
@@ -35,8 +37,9 @@ export async function claimLane(
   if (!equal(commitment.payee, context.owner)) throw new Problem('not-payee', 'The commitment is to another payee.')
   const declaration = await declarationOf(context, payload, commitment)
   await checkDeclaration(context, declaration, share)
-  termsOf(commitment, declaration)
-  if (commitment.mode === 'credit') await requireCredit(trust, declaration)
+  const promised = termsOf(commitment, declaration)
+  if (promised.mode === 'credit') await requireCredit(trust, declaration)
+  else requireTick(promised, payload, context.environment.clock.now())
   const order = claim({ commitment: commitment.id, payee: context.owner }, context.signer)
   const claimed = await context.ledger.claim(envelope, order).catch(unknownDeclaration)
   // The ledger's copy names the key that really declared.
@@ -49,6 +52,12 @@ export async function claimLane(
 async function requireCredit(trust: Trust, { payer }: Declaration): Promise<void> {
   const { credit } = await trust.creditFor(toHex(payer))
   if (credit === 0) throw new Problem('credit-exceeded', 'No piece may be unpaid.', { credit })
+}
+
+/** Nor is one worth it that comes without a tick: whoever has keys enough would have us ask the ledger all day. */
+function requireTick(terms: LaneTerms, { tick }: PaywordPayload, nowMs: number): void {
+  if (!tick || tick.unit === 0) throw new Problem('payment-required', 'A prepaid piece takes a tick.')
+  acceptTick(terms, newTab(nowMs), tickFromJson(tick), nowMs)
 }
 
 async function declarationOf(

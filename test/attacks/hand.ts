@@ -103,8 +103,15 @@ interface Accepted {
 /** The headers of a payment that says whatever it is told to say. */
 export function paymentOf({ declaration, mode, payee }: Accepted, payload: object): Record<string, string> {
   const accepted = formatOffer({
-    ...{ mode, payee, content: declaration.content, price: declaration.unitPrice, unitBytes: declaration.unitBytes },
-    ...{ segmentMax: 64, ledgerUrl: 'https://ledger.example', network: networkOf(LEDGER_ID), maxTimeoutSeconds: 60 },
+    mode,
+    payee,
+    content: declaration.content,
+    price: declaration.unitPrice,
+    unitBytes: declaration.unitBytes,
+    segmentMax: 64,
+    ledgerUrl: 'https://ledger.example',
+    network: networkOf(LEDGER_ID),
+    maxTimeoutSeconds: 60,
   })
   return { [PAYMENT_SIGNATURE]: encoded({ x402Version: X402_VERSION, accepted, payload }) }
 }
@@ -117,4 +124,3 @@ export async function buy(seller: Resident, share: ShareJson, lane: HandLane, un
   for (let unit = 2; unit <= units; unit++) answer = await seller.piece(share, unit - 1, lane.pay(unit))
   return answer
 }
-

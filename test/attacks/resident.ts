@@ -89,7 +89,11 @@ export async function moveIn<C extends Clock>(
   }
   const url = await world.host(name, handler, store)
   const context: AgentContext = {
-    ...{ environment, store, owner: person.id, operations: [person.identity], signer: person.agent },
+    environment,
+    store,
+    owner: person.id,
+    operations: [person.identity],
+    signer: person.agent,
     delegation: person.delegation,
     ledger: createLedgerClient({ environment, url: world.ledger.url }),
     repository: createRepositoryClient({ environment, url: world.repository.url }),
@@ -105,10 +109,17 @@ export async function moveIn<C extends Clock>(
   })
   const owner = createOwnerClient({
     environment: world.environmentOf(`owner of ${name}`),
-    ...{ url, owner: person.id, signer: person.signer },
+    url,
+    owner: person.id,
+    signer: person.signer,
   })
   const resident: Resident = {
-    ...{ person, url, disk, service, owner, tamper: undefined },
+    person,
+    url,
+    disk,
+    service,
+    owner,
+    tamper: undefined,
     async share(path, bytes, { price = PRICE, public: isPublic = false } = {}) {
       disk.plant(path, bytes)
       return owner.ask<ShareJson>('POST', '/v1/shares', { path, price: String(price), public: isPublic })

@@ -56,7 +56,7 @@ export interface World<C extends Clock = Clock> {
   readonly library: RepositoryClient
   /** What services reported as faults of their own. */
   readonly faults: readonly unknown[]
-  onFault(error: unknown): void
+  readonly onFault: (error: unknown) => void
   environmentOf(name: string): Environment
   /** Opens an account. @param caps what the agent may freeze a day, and in all */
   person(name: string, caps?: { readonly day: bigint; readonly total: bigint }): Promise<Person>
@@ -131,7 +131,16 @@ export async function openWorldOn<C extends Clock>(ground: Ground<C>): Promise<W
     answerOf(await transport(new Request(url, init)))
 
   return {
-    ...{ ground, clock, bank, library, faults, onFault, environmentOf, person, host, ask },
+    ground,
+    clock,
+    bank,
+    library,
+    faults,
+    onFault,
+    environmentOf,
+    person,
+    host,
+    ask,
     ledger: { ...ledger, url: ledgerUrl },
     repository: { ...repository, url: repositoryUrl },
     countServed: (name, bytes) => void (served[name] = (served[name] ?? 0) + bytes),
@@ -174,9 +183,7 @@ export async function refused(
   what?: string,
 ): Promise<Answer> {
   const answer = await unmoved(world, attack)
-  expect({ code: answer.code, type: answer.headers.get('content-type') }, what).toEqual({
-    code,
-    type: 'application/problem+json',
-  })
+  const type = answer.headers.get('content-type')
+  expect({ what, code: answer.code, type }).toEqual({ what, code, type: 'application/problem+json' })
   return answer
 }
