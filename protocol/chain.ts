@@ -73,7 +73,8 @@ function newestOf(shown: readonly Shown[], issuer: IdentityState): readonly Show
   return isTwoFaced ? [] : [first, ...others]
 }
 
-const liveEdges = (head: BookHead, vouches: readonly Vouch[], nowMs: number, scope: string): Edge[] =>
+/** Of a book that was checked. */
+export const liveEdges = (head: BookHead, vouches: readonly Vouch[], nowMs: number, scope = ''): Edge[] =>
   vouches
     .filter((vouch) => isLiveVouch(head, vouch, nowMs) && (vouch.scope === '' || vouch.scope === scope))
     .map(({ subject, depth, credit, expires }) => ({

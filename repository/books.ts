@@ -1,11 +1,13 @@
 /** Vouch books: of every issuer the newest, each the successor of the one before. */
 import { equal, toHex, type Bytes } from '../protocol/bytes.ts'
+import { liveEdges } from '../protocol/chain.ts'
 import { decode, encode, field, fields, type Fields } from '../protocol/encoding.ts'
 import type { IdentityState } from '../protocol/identity.ts'
 import { limits } from '../protocol/limits.ts'
 import { Problem } from '../protocol/problem.ts'
 import { envelopeToJson, type Envelope } from '../protocol/signed.ts'
 import type { Item } from '../protocol/store.ts'
+import type { Edge } from '../protocol/trust.ts'
 import {
   checkBook,
   decodeVouches,
@@ -32,8 +34,16 @@ export interface Books {
    */
   put(issuer: Bytes, book: Book): Promise<{ readonly head: BookHead; readonly changed: boolean }>
   find(issuer: Bytes): Promise<Book | undefined>
+  /** The newest book with its vouches that count now; undefined unless the issuer is known and still stands by it. */
+  open(issuer: Bytes): Promise<OpenBook | undefined>
   /** Two heads under one number, when the issuer's owner ever signed such. */
   equivocation(issuer: Bytes): Promise<readonly [Envelope, Envelope] | undefined>
+}
+
+export interface OpenBook {
+  readonly issuer: IdentityState
+  readonly book: Book
+  readonly edges: readonly Edge[]
 }
 
 const HEAD = 'head'
@@ -124,6 +134,16 @@ export function createBooks(context: RepositoryContext, identities: Identities):
     throw new Problem('store-unavailable', 'The book changes too often: try again.')
   }
 
+  /** What is kept was checked when it came: only who may sign, and what has expired, is another question now. */
+  async function open(id: Bytes): Promise<OpenBook | undefined> {
+    const [issuer, book] = [await identities.get(id), await find(id)]
+    if (!issuer || !book) return undefined
+    const nowMs = environment.clock.now()
+    return maySign(book, issuer, nowMs)
+      ? { issuer, book, edges: liveEdges(parseHead(book.head), book.vouches, nowMs) }
+      : undefined
+  }
+
   async function equivocation(issuer: Bytes): Promise<readonly [Envelope, Envelope] | undefined> {
     const item = await store.get(bookKey(issuer), PROOF)
     if (!item) return undefined
@@ -131,7 +151,7 @@ export function createBooks(context: RepositoryContext, identities: Identities):
     return [first, second]
   }
 
-  return { put, find, equivocation }
+  return { put, find, open, equivocation }
 }
 
 const ITEMS_PER_BOOK = Math.ceil(limits.vouchesPerBook / VOUCHES_PER_ITEM)
@@ -149,6 +169,16 @@ const encodeHead = ({ head, delegation, base }: SignedHead, run: string): Bytes 
   encode({ head: { ...head }, delegation: delegation && { ...delegation }, base: base && { ...base }, run })
 
 const readStored = (item: Item): StoredHead => fields(decode(item.body), headShape)
+
+function maySign(book: Book, issuer: IdentityState, nowMs: number): boolean {
+  try {
+    requireAuthor(book, issuer, nowMs)
+    return true
+  } catch (error) {
+    if (error instanceof Problem) return false
+    throw error
+  }
+}
 
 function requireLive(head: BookHead, nowMs: number): void {
   if (nowMs >= head.expires) throw new Problem('expired', 'The book has expired.')

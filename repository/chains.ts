@@ -3,15 +3,12 @@
  * best chains are taken out of what was found, each without the vouches of those before.
  */
 import { equal, toHex, type Bytes } from '../protocol/bytes.ts'
-import { chainsToJson, edgesOf, type ChainsJson } from '../protocol/chain.ts'
-import type { IdentityState } from '../protocol/identity.ts'
+import { chainsToJson, type ChainsJson } from '../protocol/chain.ts'
 import { limits } from '../protocol/limits.ts'
 import type { Levels } from '../protocol/merkle.ts'
 import { evaluateOne, type Edge } from '../protocol/trust.ts'
-import { bookTree, proveVouch, type Book, type VouchProof } from '../protocol/vouch.ts'
-import type { Books } from './books.ts'
-import type { RepositoryContext } from './context.ts'
-import type { Identities } from './identities.ts'
+import { bookTree, proveVouch, type VouchProof } from '../protocol/vouch.ts'
+import type { Books, OpenBook } from './books.ts'
 
 export interface ChainQuery {
   readonly from: Bytes
@@ -27,27 +24,14 @@ export interface Chains {
 
 /** What one query may read. */
 const BOOKS_READ = 256
-const VOUCHES_READ = 50_000
-
-interface Opened {
-  readonly issuer: IdentityState
-  readonly book: Book
-  readonly edges: readonly Edge[]
-}
+const VOUCHES_READ = 20_000
 
 /** Books by issuer (hex). */
-type Found = ReadonlyMap<string, Opened>
+type Found = ReadonlyMap<string, OpenBook>
 
-export function createChains({ environment }: RepositoryContext, identities: Identities, books: Books): Chains {
-  async function open(id: Bytes): Promise<Opened | undefined> {
-    const issuer = await identities.get(id)
-    const book = issuer && (await books.find(id))
-    if (!issuer || !book) return undefined
-    return { issuer, book, edges: edgesOf({ identities: [issuer], books: [book] }, environment.clock.now()) }
-  }
-
+export function createChains(books: Books): Chains {
   async function explore(from: Bytes): Promise<Found> {
-    const found = new Map<string, Opened>()
+    const found = new Map<string, OpenBook>()
     const asked = new Set<string>()
     let vouchesRead = 0
     let issuers: readonly Bytes[] = [from]
@@ -56,7 +40,7 @@ export function createChains({ environment }: RepositoryContext, identities: Ide
       for (const id of issuers) {
         if (asked.size >= BOOKS_READ || vouchesRead >= VOUCHES_READ) return found
         asked.add(toHex(id))
-        const opened = await open(id)
+        const opened = await books.open(id)
         if (!opened) continue
         found.set(toHex(id), opened)
         vouchesRead += opened.book.vouches.length
@@ -79,7 +63,7 @@ export function createChains({ environment }: RepositoryContext, identities: Ide
       const prove = prover(found)
       const issuers = new Set(chains.flat().map(({ issuer }) => toHex(issuer)))
       return chainsToJson(
-        [...issuers].map((id) => (found.get(id) as Opened).issuer),
+        [...issuers].map((id) => (found.get(id) as OpenBook).issuer),
         chains.map((chain) => chain.map(prove)),
       )
     },
@@ -119,7 +103,7 @@ function prover(found: Found): (edge: Edge) => VouchProof {
   const trees = new Map<string, Levels>()
   return ({ issuer, subject }) => {
     const id = toHex(issuer)
-    const { book } = found.get(id) as Opened
+    const { book } = found.get(id) as OpenBook
     const tree = trees.get(id) ?? bookTree(book)
     trees.set(id, tree)
     return proveVouch(

@@ -39,9 +39,9 @@ export function createRepository(options: RepositoryOptions): Repository {
     contents,
     announcements,
     search,
-    chains: createChains(context, identities, books),
+    chains: createChains(books),
     hashes: createHashes(context, contents),
-    swarm: createSwarm(context, identities, books, announcements),
+    swarm: createSwarm(books, announcements),
   }
   const maintain = (): Promise<number> => sweep(context, parts)
   const { clock } = context.environment

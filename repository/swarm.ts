@@ -1,11 +1,8 @@
 /** Who offers a content, in the order that serves the reader: those it vouches for first, then the cheapest. */
 import { toHex, type Bytes } from '../protocol/bytes.ts'
-import { edgesOf } from '../protocol/chain.ts'
 import { limits } from '../protocol/limits.ts'
 import type { Announcements, Offer } from './announcements.ts'
 import type { Books } from './books.ts'
-import type { RepositoryContext } from './context.ts'
-import type { Identities } from './identities.ts'
 
 export interface Swarm {
   /** At most `limits.swarmSellers`. @param reader whose vouches put sellers first; an id that is not known here has none */
@@ -14,19 +11,10 @@ export interface Swarm {
 
 const OFFERS_SORTED = 1024
 
-export function createSwarm(
-  { environment }: RepositoryContext,
-  identities: Identities,
-  books: Books,
-  announcements: Announcements,
-): Swarm {
+export function createSwarm(books: Books, announcements: Announcements): Swarm {
   async function vouchedBy(reader: Bytes): Promise<ReadonlySet<string>> {
-    const issuer = await identities.get(reader)
-    const book = issuer && (await books.find(reader))
-    if (!issuer || !book) return new Set()
-    return new Set(
-      edgesOf({ identities: [issuer], books: [book] }, environment.clock.now()).map(({ subject }) => toHex(subject)),
-    )
+    const opened = await books.open(reader)
+    return new Set(opened?.edges.map(({ subject }) => toHex(subject)))
   }
 
   return {

@@ -1,12 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { toBase64url, type Bytes } from '../../protocol/bytes.ts'
+import { announce, parseAnnouncement, type Mode } from '../../protocol/announcement.ts'
+import { fromHex, toBase64url, toHex, type Bytes } from '../../protocol/bytes.ts'
 import { decode, encode } from '../../protocol/encoding.ts'
 import { applyOperation, rotate } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { leafHash, rootOf } from '../../protocol/merkle.ts'
 import { Problem } from '../../protocol/problem.ts'
-import { seal } from '../../protocol/signed.ts'
+import { seal, signerFrom } from '../../protocol/signed.ts'
 import {
   bookFromJson,
   bookToJson,
@@ -28,6 +29,7 @@ import {
   type Vouch,
 } from '../../protocol/vouch.ts'
 import { bookOf, DAY, delegationOf, NOW, numbered, person, proofOf, vouchFor } from '../repository/people.ts'
+import vectors from '../vectors/vouch.json' with { type: 'json' }
 
 const coded = (code: string): unknown => expect.objectContaining({ code })
 const [ann, bob, cid, dan] = [person(1), person(2), person(3), person(4)]
@@ -237,6 +239,54 @@ describe('one vouch alone', () => {
     ])
     expect(isLiveVouch(head, vouchFor(bob.id), NOW + 7 * DAY)).toBe(false)
     expect(isLiveVouch({ ...head, issued: NOW + limits.clockSkewMs + 1 }, vouchFor(bob.id), NOW)).toBe(false)
+  })
+})
+
+describe('the published vectors', () => {
+  const signer = signerFrom(fromHex(vectors.secret))
+  const vouchOf = ({
+    subject,
+    salt,
+    leaf: _,
+    leafHash: __,
+    ...terms
+  }: (typeof vectors.books)[0]['vouches'][0]): Vouch => ({
+    ...terms,
+    subject: fromHex(subject),
+    salt: fromHex(salt),
+  })
+
+  it.each(vectors.books)(
+    'make book $seq',
+    ({ issuer, seq, prev, issued, expires, vouches, root, body, id, signature }) => {
+      const terms = {
+        issuer: fromHex(issuer),
+        seq,
+        issued,
+        expires,
+        ...(prev !== undefined && { prev: fromHex(prev) }),
+      }
+      const book = writeBook(terms, vouches.map(vouchOf).toReversed(), signer)
+      expect(checkBook(book)).toMatchObject({ root: fromHex(root), id: fromHex(id) })
+      expect(book.head).toEqual({ body: fromHex(body), key: fromHex(vectors.key), signature: fromHex(signature) })
+      expect(book.vouches.map((vouch) => toHex(encodeVouch(vouch)))).toEqual(vouches.map(({ leaf }) => leaf))
+      expect(book.vouches.map((vouch) => toHex(leafHash(encodeVouch(vouch))))).toEqual(
+        vouches.map((each) => each.leafHash),
+      )
+      if (seq > 0) return
+      expect(book.vouches.map((__, i) => proveVouch(book, i).path.map(toHex))).toEqual(vectors.proofs)
+    },
+  )
+
+  it('make the announcement', () => {
+    const { body, id, signature, agent, infoHash, price, ...terms } = vectors.announcement
+    const modes = terms.modes as Mode[]
+    const envelope = announce(
+      { ...terms, modes, agent: fromHex(agent), infoHash: fromHex(infoHash), price: BigInt(price) },
+      signer,
+    )
+    expect(envelope).toEqual({ body: fromHex(body), key: fromHex(vectors.key), signature: fromHex(signature) })
+    expect(toHex(parseAnnouncement(envelope).id)).toBe(id)
   })
 })
 
