@@ -6,6 +6,7 @@ import type { Bytes } from '../protocol/bytes.ts'
 import { limits } from '../protocol/limits.ts'
 import { Problem } from '../protocol/problem.ts'
 import type { Item, Store } from '../protocol/store.ts'
+import { readAll } from './items.ts'
 
 /** A missing `body` deletes. */
 export interface Entry {
@@ -39,7 +40,7 @@ export function createJournal(store: Store): Journal {
   let isClosed = false
 
   async function load(pk: string, prefix = ''): Promise<readonly Item[]> {
-    const items = await listAll(store, pk, prefix)
+    const items = await readAll(store, pk, (item) => item, prefix)
     for (const item of items) versions.set(keyOf(item), item.version)
     return items
   }
@@ -74,17 +75,6 @@ export function createJournal(store: Store): Journal {
     },
     close: () => void (isClosed = true),
   }
-}
-
-/** Every item of `pk` under `prefix`, page by page. */
-export async function listAll(store: Store, pk: string, prefix = ''): Promise<readonly Item[]> {
-  const items: Item[] = []
-  for (let page: readonly Item[] | undefined; page === undefined || page.length === limits.changesPerWrite;) {
-    const after = items.at(-1)?.sk
-    page = await store.list(pk, { prefix, limit: limits.changesPerWrite, ...(after !== undefined && { after }) })
-    items.push(...page)
-  }
-  return items
 }
 
 const fits = (held: ReadonlyMap<string, Entry>, more: readonly Entry[]): boolean =>

@@ -3,8 +3,8 @@ import { concat, type Bytes } from '../protocol/bytes.ts'
 import { limits } from '../protocol/limits.ts'
 import { Problem } from '../protocol/problem.ts'
 import type { Store } from '../protocol/store.ts'
-import { listAll } from './download-journal.ts'
 import { downloadKey, type RunReport } from './download-runner.ts'
+import { clearAll, putAll, readAll, type Put } from './items.ts'
 import { decodeRecord, encodeRecord } from './records.ts'
 
 export type DownloadState = 'queued' | 'running' | 'waiting' | 'paused' | 'done' | 'failed' | 'cancelled'
@@ -47,6 +47,8 @@ export interface DownloadRecords {
   /** With its torrent, durable once it resolves. */
   add(record: DownloadRecord, torrent: Bytes): Promise<void>
   torrent(id: string): Promise<Bytes>
+  /** All but the record itself: of a download that has ended, nothing else is needed. */
+  forgetParts(id: string): Promise<void>
   /** Computed anew when another change came first. @throws Problem `conflict` after too many tries */
   update(id: string, change: DownloadChange): Promise<DownloadRecord>
 }
@@ -75,26 +77,24 @@ export function createDownloadRecords(store: Store): DownloadRecords {
   }
 
   return {
-    async list() {
-      const items = await listAll(store, DOWNLOADS)
-      return items.map((item) => decodeRecord<DownloadRecord>(item)).toReversed()
-    },
+    list: async () => (await readAll(store, DOWNLOADS, (item) => decodeRecord<DownloadRecord>(item))).toReversed(),
     get: async (id) => decodeRecord<DownloadRecord>(await find(id)),
     async add(record, torrent) {
       // The record comes last: a download without its torrent is none.
-      for (let at = 0, chunk = 0; at < torrent.length; at += CHUNK_BYTES, chunk++) {
-        const body = torrent.slice(at, at + CHUNK_BYTES)
-        await store.write([
-          { pk: downloadKey(record.id), sk: TORRENT + String(chunk).padStart(4, '0'), expect: 'any', body },
-        ])
-      }
+      await putAll(store, chunksOf(downloadKey(record.id), torrent))
       const isNew = await store.write([{ pk: DOWNLOADS, sk: record.id, expect: 0, body: encodeRecord(record) }])
       if (!isNew) throw new Problem('conflict', 'There is such a download already.')
     },
     async torrent(id) {
-      const chunks = await listAll(store, downloadKey(id), TORRENT)
-      return concat(...chunks.map(({ body }) => body))
+      return concat(...(await readAll(store, downloadKey(id), ({ body }) => body, TORRENT)))
     },
+    forgetParts: (id) => clearAll(store, downloadKey(id)),
     update,
+  }
+}
+
+function* chunksOf(pk: string, torrent: Bytes): Generator<Put> {
+  for (let at = 0, chunk = 0; at < torrent.length; at += CHUNK_BYTES, chunk++) {
+    yield { pk, sk: TORRENT + String(chunk).padStart(4, '0'), body: torrent.slice(at, at + CHUNK_BYTES) }
   }
 }

@@ -6,7 +6,7 @@ import { createBell, type Bell } from './download-bell.ts'
 import { runFlow } from './download-flow.ts'
 import { createJournal } from './download-journal.ts'
 import { createMeter, type DownloadPace } from './download-pace.ts'
-import { flowsMost, judge, nextJob, relieve, reservePending, servedByOthers } from './download-plan.ts'
+import { judge, nextJob, relieve, reservePending, servedByOthers } from './download-plan.ts'
 import { openProgress, PROGRESS_PREFIX, type Progress } from './download-progress.ts'
 import type { Job, Run } from './download-run.ts'
 import { createSellers, SELLER_PREFIX, type SellerStatus } from './download-sellers.ts'
@@ -193,10 +193,10 @@ interface Flows {
 function createFlows(run: Run): Flows {
   const flows = new Set<Promise<void>>()
   const longest = run.meta.files.reduce((length, file) => Math.max(length, file.length), 0)
-  const buffers = Array.from({ length: flowsMost(run) }, () => new Uint8Array(Math.min(run.meta.pieceLength, longest)))
+  const buffers: Bytes[] = []
 
   async function flow(job: Job): Promise<void> {
-    const buffer = buffers.pop() as Bytes
+    const buffer = buffers.pop() ?? new Uint8Array(Math.min(run.meta.pieceLength, longest))
     if (job.seller.workers++ === 0) job.seller.meter.start()
     await runFlow(run, job, buffer).catch((error: unknown) => run.fail(error))
     if (--job.seller.workers === 0) job.seller.meter.stop()

@@ -56,6 +56,8 @@ export interface Sellers {
 
 type SellerRecord = Pick<SellerState, 'id' | 'url' | 'pieces' | 'bytes' | 'status'> & { readonly detail?: string }
 
+/** A stranger's words, shown on the owner's terminal. */
+const DETAIL_CHARACTERS = 200
 export const SELLER_PREFIX = 'seller/'
 
 export interface SellersOptions {
@@ -108,7 +110,7 @@ export function createSellers({ clock, pace, pk, items }: SellersOptions): Selle
     },
     leave(seller, status, detail) {
       seller.status = status
-      seller.detail = detail
+      seller.detail = detail.replaceAll(/\p{C}/gu, ' ').slice(0, DETAIL_CHARACTERS)
       seller.untilMs = clock.now() + Math.min(pace.leaveMostMs, pace.leaveMs * 2 ** seller.leaves)
       seller.leaves++
     },

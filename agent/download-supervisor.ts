@@ -82,7 +82,10 @@ export function createSupervisor(parts: SupervisorParts): Supervisor {
       active.runner = runner
       await note(id, active, undefined)
       const file = await runner.run()
-      if (file !== undefined) await change(id, (record) => ({ ...settled(record, runner), state: 'done', file }))
+      if (file !== undefined) {
+        await change(id, (record) => ({ ...settled(record, runner), state: 'done', file }))
+        await forgetParts(id)
+      }
       return undefined
     } catch (error) {
       if (!(error instanceof Problem)) parts.onFault(error)
@@ -128,10 +131,11 @@ export function createSupervisor(parts: SupervisorParts): Supervisor {
       if (abort.signal.aborted || record.state === 'done') return record
       return { ...settled(record, runner), state: waiting ? 'waiting' : 'running', ...waiting }
     })
-    await noted.catch((error: unknown) => {
-      if (!(error instanceof Problem)) throw error
-    })
+    await noted.catch(unlessBug)
   }
+
+  /** What stays behind when this fails is in nobody's way. */
+  const forgetParts = (id: string): Promise<void> => records.forgetParts(id).catch(unlessBug)
 
   async function change(id: string, apply: DownloadChange): Promise<void> {
     await records.update(id, apply)
@@ -173,6 +177,7 @@ export function createSupervisor(parts: SupervisorParts): Supervisor {
   async function settle(id: string): Promise<void> {
     await wallet.finish(id, pace.patienceMs)
     await change(id, (record) => without(record, 'untidy'))
+    await forgetParts(id)
   }
 
   return {
@@ -191,6 +196,10 @@ export function settled(record: DownloadRecord, runner: Pick<Runner, 'report'> |
   const rest = without(record, 'reason', 'detail', 'until')
   const report = runner?.report()
   return report ? { ...rest, report: { ...report, paid: String(report.paid) } } : rest
+}
+
+function unlessBug(error: unknown): void {
+  if (!(error instanceof Problem)) throw error
 }
 
 /** What is full before anything was paid for is no matter of waiting. */

@@ -40,7 +40,6 @@ const CUTS: Readonly<Record<Cut, string>> = {
   banned: 'The seller lied.',
   stopped: 'The download was stopped.',
 }
-const DETAIL_CHARACTERS = 200
 /** Made once: an abort without a reason makes a new error, with its stack, for every piece. */
 const OVER = new Error('The transfer is over.')
 
@@ -141,8 +140,7 @@ async function watch(clock: Clock, stallMs: number, heardMs: () => number, close
 /** What another agent says is a hint: only its code decides, and a code of ours that it has no business with is no code. */
 function refusalIn({ status, problem }: PieceResponse): Failure {
   const { code, detail } = typeof problem === 'object' && problem !== null ? (problem as Record<string, unknown>) : {}
-  const text =
-    typeof detail === 'string' ? detail.slice(0, DETAIL_CHARACTERS) : `The seller answered with status ${status}.`
+  const text = typeof detail === 'string' ? detail : `The seller answered with status ${status}.`
   if (status < 400 || status >= 500 || !isProblemCode(code)) return { kind: 'broken', detail: text }
   return { kind: 'refused', code, detail: text }
 }

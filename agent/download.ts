@@ -170,6 +170,8 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
         allowed(latest.state) ? apply(settled(latest, report && { report: () => report })) : latest,
       )
       changes.announce()
+      // It may have come to its end just before it was at rest.
+      requireOpen(record, allowed)
       return record
     })
   }
@@ -204,7 +206,7 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
   async function resumeUnfinished(): Promise<void> {
     for (const record of (await records.list()).toReversed()) {
       if (UNDER_WAY.has(record.state)) supervisor.launch(record.id)
-      else if (record.untidy) await supervisor.discard(record)
+      else if (record.untidy) await supervisor.discard(record).catch(onFault)
     }
   }
 

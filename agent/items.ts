@@ -9,18 +9,19 @@ const PAGE = 100
 /** A DynamoDB transaction holds 4 MiB. */
 const WRITE_BYTES = 3 * 1024 * 1024
 
-export async function* itemsOf(store: Store, pk: string): AsyncGenerator<Item> {
+/** @param prefix of the sort keys; all of them unless given */
+export async function* itemsOf(store: Store, pk: string, prefix = ''): AsyncGenerator<Item> {
   for (let after: string | undefined; ;) {
-    const items = await store.list(pk, { limit: PAGE, ...(after !== undefined && { after }) })
+    const items = await store.list(pk, { prefix, limit: PAGE, ...(after !== undefined && { after }) })
     yield* items
     if (items.length < PAGE) return
     after = items.at(-1)?.sk
   }
 }
 
-export async function readAll<T>(store: Store, pk: string, read: (item: Item) => T): Promise<T[]> {
+export async function readAll<T>(store: Store, pk: string, read: (item: Item) => T, prefix = ''): Promise<T[]> {
   const all: T[] = []
-  for await (const item of itemsOf(store, pk)) all.push(read(item))
+  for await (const item of itemsOf(store, pk, prefix)) all.push(read(item))
   return all
 }
 

@@ -10,8 +10,9 @@ import { Problem, type ProblemCode } from '../protocol/problem.ts'
 import { release, signOff } from '../protocol/settlement.ts'
 import { envelopeToJson } from '../protocol/signed.ts'
 import type { AgentContext } from './context.ts'
-import { createJournal, listAll, type Entry, type Journal } from './download-journal.ts'
+import { createJournal, type Entry, type Journal } from './download-journal.ts'
 import { createHttpClient } from './http-client.ts'
+import { readAll } from './items.ts'
 import { decodeRecord, encodeRecord } from './records.ts'
 import { chainOf, declarationEntry, type DeclarationRecord } from './wallet-declaration.ts'
 import { laneEntry, tickOf, walletKey, type LaneRecord } from './wallet-lane.ts'
@@ -35,6 +36,8 @@ interface Books {
 
 const CHORES = 'wallet'
 const CHORE = 'settle/'
+const MAINTENANCE_MS = 2_000
+const SIGNOFF_ATTEMPTS = 2
 const FIRST_PAUSE_MS = 30_000
 const LONGEST_PAUSE_MS = 3_600_000
 
@@ -92,10 +95,12 @@ export function createSettler(context: AgentContext): Settler {
     await journal.write([choreEntry(download, isOver ? undefined : later(chore, clock.now()))])
   }
 
+  /** All that is due at once; a seller that takes its time does not hold up the agent's other chores. */
   async function maintain(): Promise<void> {
-    for (const item of await listAll(store, CHORES, CHORE)) {
-      if (decodeRecord<Chore>(item).dueMs <= clock.now()) await settle(item.sk.slice(CHORE.length))
-    }
+    const chores = await readAll(store, CHORES, (item) => ({ ...decodeRecord<Chore>(item), sk: item.sk }), CHORE)
+    const due = chores.filter(({ dueMs }) => dueMs <= clock.now())
+    const settled = Promise.all(due.map(({ sk }) => settle(sk.slice(CHORE.length))))
+    await patiently(clock, MAINTENANCE_MS, settled)
   }
   return { finish, maintain }
 }
@@ -180,9 +185,12 @@ async function askSignoff(
   try {
     if (lane.mode === 'credit' && lane.ticks > 0) {
       const tick = tickOf(lane, chainOf(signer, declaration), true)
-      await http.bytes({ method: 'POST', path: '/v1/ticks', json: { tick } })
+      await http.bytes({ method: 'POST', path: '/v1/ticks', json: { tick }, attempts: SIGNOFF_ATTEMPTS })
     }
-    await http.json({ method: 'POST', path: '/v1/signoffs', json: { signoff } }, signoffShape)
+    await http.json(
+      { method: 'POST', path: '/v1/signoffs', json: { signoff }, attempts: SIGNOFF_ATTEMPTS },
+      signoffShape,
+    )
     return true
   } catch (error) {
     if (!isProblem(error)) throw error
@@ -207,7 +215,7 @@ async function refusalOf(asked: Promise<unknown>): Promise<ProblemCode | undefin
 const isProblem = (error: unknown): error is Problem => error instanceof Problem
 
 /** Waits for the work, but no longer than that; the work goes on. */
-async function patiently(clock: Clock, patienceMs: number, work: Promise<void>): Promise<void> {
+async function patiently(clock: Clock, patienceMs: number, work: Promise<unknown>): Promise<void> {
   const over = new AbortController()
   const patience = clock.sleep(patienceMs, over.signal).catch(() => undefined)
   const failed = work.catch((error: unknown) => {
