@@ -98,18 +98,9 @@ export function createAnnouncements(
       due(announcement.issued, infoHash, owner, EMPTY),
     ]
     if (before) changes.push(due(before.issued, infoHash, owner))
-    else changes.push(await counted(owner, 1))
+    else changes.push(await counted(context, owner, 1))
     if (!isWithdrawal(announcement)) changes.push(...wordItems(content))
     return { changes, result: true }
-  }
-
-  async function counted(owner: string, step: 1 | -1): Promise<Change> {
-    const item = await store.get(ownerKey(owner), COUNT)
-    const count = (item ? fields(decode(item.body), { count: field.integer() }).count : 0) + step
-    if (count > context.announcementsPerOwner) {
-      throw new Problem('limit-reached', `An owner has at most ${context.announcementsPerOwner} announcements.`)
-    }
-    return { pk: ownerKey(owner), sk: COUNT, expect: item?.version ?? 0, body: encode({ count: Math.max(0, count) }) }
   }
 
   async function offers(infoHash: string, count: number): Promise<Offer[]> {
@@ -129,12 +120,27 @@ export function createAnnouncements(
     await decideAndWrite(store, async () => {
       const item = await store.get(swarmKey(infoHash), owner)
       const isOver = item && readOffer(item).issued + limits.announcementMs <= environment.clock.now()
-      const changes = isOver ? [{ pk: item.pk, sk: owner, expect: item.version }, await counted(owner, -1)] : []
+      const changes = isOver
+        ? [{ pk: item.pk, sk: owner, expect: item.version }, await counted(context, owner, -1)]
+        : []
       return { changes, result: undefined }
     })
   }
 
   return { put, offers, forget }
+}
+
+async function counted(
+  { store, announcementsPerOwner }: RepositoryContext,
+  owner: string,
+  step: 1 | -1,
+): Promise<Change> {
+  const item = await store.get(ownerKey(owner), COUNT)
+  const count = (item ? fields(decode(item.body), { count: field.integer() }).count : 0) + step
+  if (count > announcementsPerOwner) {
+    throw new Problem('limit-reached', `An owner has at most ${announcementsPerOwner} announcements.`)
+  }
+  return { pk: ownerKey(owner), sk: COUNT, expect: item?.version ?? 0, body: encode({ count: Math.max(0, count) }) }
 }
 
 /** An announcement, also one that was withdrawn, is kept until every earlier one of its owner has expired. */
