@@ -39,8 +39,6 @@ export interface LaneTerms {
 /** The wallet as one download sees it. */
 export interface Purse {
   readonly lanes: readonly Lane[]
-  /** Units of the declaration at this price that no lane has yet. */
-  unassigned(price: bigint): number
   /**
    * A lane for a seller, declared first where no segment is left.
    * @throws Problem `funds-insufficient`, `delegation-exceeded`, `peer-failed` when the ledger cannot be reached
@@ -95,11 +93,14 @@ async function openPurse(context: AgentContext, pk: string, journal: Journal): P
     return known
   }
 
-  function current(price: bigint, segmentMax: number = limits.segmentUnitsMax): DeclarationRecord | undefined {
+  /** One that the ledger has not taken yet fits only while it freezes no more than is needed. */
+  function current({ price, segmentMax, unitsLeft }: LaneTerms): DeclarationRecord | undefined {
     const last = clock.now() + limits.redeemAheadMs
+    const isUsable = ({ state, units }: DeclarationRecord): boolean =>
+      state === 'open' || (state === 'made' && units <= Math.max(1, unitsLeft))
     return declarations.find(
       (one) =>
-        isOpen(one) &&
+        isUsable(one) &&
         BigInt(one.price) === price &&
         one.segment <= segmentMax &&
         one.expires > last &&
@@ -108,13 +109,13 @@ async function openPurse(context: AgentContext, pk: string, journal: Journal): P
   }
 
   async function openLane(terms: LaneTerms): Promise<Lane> {
-    const declaration = await declared(current(terms.price, terms.segmentMax) ?? (await make(terms)))
+    const declaration = await declared(current(terms) ?? (await make(terms)))
     const { segment, units, next } = declaration
     const segments = Math.min(Math.ceil(terms.units / segment), Math.ceil(units / segment) - next)
     const record = promise(context.signer, declaration, terms, Math.max(1, segments))
     const after: DeclarationRecord = { ...declaration, next: next + record.segments }
-    declarations[after.number] = after
     await journal.write([declarationEntry(pk, after), laneEntry(pk, record)])
+    declarations[after.number] = after
     const lane = laneOf(record)
     lanes.push(lane)
     return lane
@@ -122,35 +123,22 @@ async function openPurse(context: AgentContext, pk: string, journal: Journal): P
 
   async function make(terms: LaneTerms): Promise<DeclarationRecord> {
     const declaration = await makeDeclaration(context, { ...terms, units: terms.unitsLeft }, declarations.length)
-    declarations.push(declaration)
     await journal.write([declarationEntry(pk, declaration)])
+    declarations.push(declaration)
     return declaration
   }
 
-  /** Asks the ledger unless it has agreed before; the same declaration again gets the same answer. */
+  /**
+   * Asks the ledger unless it has agreed before. What it refuses now it may take later, and a request may arrive late: so
+   * the same declaration is asked for again, and released in the end whether or not it ever came.
+   */
   async function declared(declaration: DeclarationRecord): Promise<DeclarationRecord> {
-    if (declaration.state === 'open') return declaration
-    try {
-      await context.ledger.declare(envelopeFromJson(declaration.declaration))
-    } catch (error) {
-      if (error instanceof Problem && error.code !== 'peer-failed') await refused(declaration)
-      throw error
-    }
+    if (declaration.state === 'made') await context.ledger.declare(envelopeFromJson(declaration.declaration))
     return { ...declaration, state: 'open' }
-  }
-
-  async function refused(declaration: DeclarationRecord): Promise<void> {
-    const closed: DeclarationRecord = { ...declaration, state: 'closed' }
-    declarations[closed.number] = closed
-    await journal.write([declarationEntry(pk, closed)])
   }
 
   return {
     lanes,
-    unassigned(price) {
-      const declaration = current(price)
-      return declaration ? unitsLeftOf(declaration) : 0
-    },
     openLane(terms) {
       const opened = turn.then(() => openLane(terms))
       turn = opened.catch(() => undefined)

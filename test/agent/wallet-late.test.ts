@@ -1,13 +1,41 @@
 import { describe, expect, it } from 'vitest'
 import { createJournal } from '../../agent/download-journal.ts'
-import { createWallet } from '../../agent/wallet.ts'
+import { createWallet, type LaneTerms } from '../../agent/wallet.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Envelope } from '../../protocol/signed.ts'
-import { openBazaar } from './bazaar.ts'
+import { createFaultyStore, WRITE_FAULTS, type FaultyStore } from '../faults/faulty-store.ts'
+import { openBazaar, type Bazaar } from './bazaar.ts'
 import { filmOf, PIECE_BYTES } from './bazaar-content.ts'
 
+const wishFor = ({ content }: Bazaar): LaneTerms => ({
+  content: content.infoHash,
+  unitBytes: PIECE_BYTES,
+  price: 2n,
+  payee: 'ab'.repeat(32),
+  url: 'https://anna.example',
+  mode: 'prepaid',
+  segmentMax: 64,
+  units: 4,
+  unitsLeft: 4,
+})
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
+
+describe('a declaration that could not be saved', () => {
+  it.each(WRITE_FAULTS)('is never posted, whoever asks for a lane next: %s', async (fault) => {
+    const bazaar = await openBazaar(filmOf(1))
+    let store: FaultyStore | undefined
+    const { wallet, context, frozen } = await bazaar.buyer({ wrapStore: (inner) => (store = createFaultyStore(inner)) })
+    const purse = await bazaar.happen(wallet.open('one', createJournal(context.store)))
+    store?.setFaults((write) => (write === 0 ? fault : undefined))
+    const posted: string[] = []
+    bazaar.network.onSend(({ url, method }) => method === 'POST' && posted.push(url.pathname))
+    const opening = Promise.allSettled([1, 2].map(() => purse.openLane(wishFor(bazaar))))
+    expect((await bazaar.happen(opening)).map(({ status }) => status)).toEqual(['rejected', 'rejected'])
+    expect(posted).toEqual([])
+    expect(await frozen()).toBe(0n)
+  })
+})
 
 describe('a declaration whose answer did not come', () => {
   async function begin() {
@@ -20,16 +48,7 @@ describe('a declaration whose answer did not come', () => {
     }
     const wallet = createWallet({ ...context, ledger: { ...context.ledger, declare } })
     const purse = await bazaar.happen(wallet.open('one', createJournal(context.store)))
-    const terms = { content: bazaar.content.infoHash, unitBytes: PIECE_BYTES, price: 2n, payee: 'ab'.repeat(32) }
-    const wish = {
-      ...terms,
-      url: 'https://anna.example',
-      mode: 'prepaid' as const,
-      segmentMax: 64,
-      units: 4,
-      unitsLeft: 4,
-    }
-    await expect(bazaar.happen(purse.openLane(wish))).rejects.toMatchObject({ code: 'peer-failed' })
+    await expect(bazaar.happen(purse.openLane(wishFor(bazaar)))).rejects.toMatchObject({ code: 'peer-failed' })
     await bazaar.happen(wallet.finish('one', MINUTE_MS))
     const maintainAfter = async (ms: number): Promise<void> => {
       await bazaar.pass(ms)
