@@ -200,9 +200,7 @@ const routes = {
     method: 'put',
     path: '/v1/trust',
     request: {
-      body: body(
-        z.strictObject({ book: bookSchema.optional(), distrusted: z.array(wire.id).max(10_000).optional() }),
-      ),
+      body: body(z.strictObject({ book: bookSchema.optional(), distrusted: z.array(wire.id).max(10_000).optional() })),
     },
     responses: { 200: reply(trustSchema, 'As it is now'), default: problemReply },
   }),
