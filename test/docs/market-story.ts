@@ -81,30 +81,31 @@ async function openServices(recorder: Recorder): Promise<void> {
 }
 
 function openStall(recorder: Recorder, party: cast.Party, publicUrl: string): [Agent, Owner] {
-  const { environment } = recorder
-  const agent = createAgent(
-    {
-      environment,
-      store: openSqlite(':memory:'),
-      owner: party.id,
-      operations: party.operations,
-      delegation: party.delegation,
-      signer: party.agent,
-      publicUrl,
-      allowLoopback: false,
-      ledger: createLedgerClient({ environment, url: cast.LEDGER_URL }),
-      repository: createRepositoryClient({ environment, url: cast.REPOSITORY_URL }),
-    },
-    {
-      pieceClient: pieceClientOver(environment.transport),
-      pieceLength: cast.PIECE_BYTES,
-      onFault: (error) => {
-        throw error
-      },
-    },
-  )
+  const agent = openAgent(recorder, party, publicUrl)
   recorder.attach(new URL(publicUrl).host, agent.app.fetch)
   return [agent, ownerOf(recorder, party.owner, toHex(party.id), publicUrl)]
+}
+
+export function openAgent({ environment }: Recorder, party: cast.Party, publicUrl: string): Agent {
+  const context = {
+    environment,
+    store: openSqlite(':memory:'),
+    owner: party.id,
+    operations: party.operations,
+    delegation: party.delegation,
+    signer: party.agent,
+    publicUrl,
+    allowLoopback: false,
+    ledger: createLedgerClient({ environment, url: cast.LEDGER_URL }),
+    repository: createRepositoryClient({ environment, url: cast.REPOSITORY_URL }),
+  }
+  return createAgent(context, {
+    pieceClient: pieceClientOver(environment.transport),
+    pieceLength: cast.PIECE_BYTES,
+    onFault: (error) => {
+      throw error
+    },
+  })
 }
 
 function ownerOf({ record, clock }: Recorder, signer: Signer, audience: string, url: string): Owner {

@@ -8,7 +8,7 @@ import { limitTexts } from './tables.ts'
 const rowsOf = (path: string): string[][] =>
   readPage(path)
     .text.split('\n')
-    .filter((line) => /^\| `/.test(line))
+    .filter((line) => line.startsWith('| `'))
     .map((line) =>
       line
         .slice(1, -1)
