@@ -28,7 +28,7 @@ export interface Contents {
 }
 
 export const PIECE_BYTES = 16 * 1024
-const MOST_PIECES = 10
+const MOST_PIECES = 16
 const NOTHING = new Uint8Array(0)
 const ODD = [0, 1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES - 7]
 
@@ -62,7 +62,7 @@ function createContent(chance: Chance, number: number): Content {
 }
 
 function sizeOf(chance: Chance, parts: number): number {
-  if (chance.hits(0.4)) return chance.pick(ODD)
+  if (chance.hits(0.3)) return chance.pick(ODD)
   return chance.integer(1, Math.ceil(MOST_PIECES / parts) * PIECE_BYTES)
 }
 

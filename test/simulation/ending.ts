@@ -75,9 +75,18 @@ function frozenReturned(town: Town): Promise<void> {
   return eventually(town, EXPIRED_MS, () =>
     payers.flatMap(({ name, id }) => {
       const { frozen } = town.books.holding(toHex(id))
-      return frozen > 0n ? [`${frozen} credits of ${name} stay frozen`] : []
+      return frozen > 0n ? [`${frozen} credits of ${name} stay frozen: ${stillOpen(town, toHex(id)).join(', ')}`] : []
     }),
   )
+}
+
+function stillOpen({ books }: Town, payer: string): string[] {
+  const declarations = [...books.declarations].filter(([, one]) => one.payer === payer && one.unclaimed > 0)
+  const lanes = [...books.lanes].filter(([, one]) => one.payer === payer && one.closed === undefined)
+  return [
+    ...declarations.map(([id, { unclaimed }]) => `declaration ${id} with ${unclaimed} units`),
+    ...lanes.map(([id, { cap, redeemed }]) => `lane ${id} with ${cap - redeemed} units`),
+  ]
 }
 
 async function checkDownloads(town: Town): Promise<void> {

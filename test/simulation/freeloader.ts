@@ -127,7 +127,7 @@ const TRICKS: Readonly<Record<string, Trick>> = {
   },
 
   'a lane that is about to expire': async (at, stall) => {
-    const declared = await declare(at, stall, UNITS, 4, limits.expiryMarginMs - 30_000)
+    const declared = await declare(at, stall, UNITS, 4, limits.expiryMarginMs / 2)
     const lane = laneTo(at, declared, stall.id, 'prepaid')
     refused(at, 'a lane that expires', await ask(at, stall.url, lane, 0, at.payer.tick(lane, 1)))
   },

@@ -7,6 +7,7 @@ import type { Storage } from '../../agent/storage/storage.ts'
 import type { Environment } from '../../protocol/environment.ts'
 import { Problem, type ProblemCode } from '../../protocol/problem.ts'
 import type { Change, Store } from '../../protocol/store.ts'
+import { createFaultyStore, WRITE_FAULTS, type WriteFault } from '../faults/faulty-store.ts'
 import { beginLife, environmentWithin, within, type Life } from './life.ts'
 import { createDisk, type Disk } from './memory-storage.ts'
 import type { Handler } from './network.ts'
@@ -104,7 +105,7 @@ export function createHost({ world, name, build }: HostOptions): Host {
     const clock = { now: () => scheduler.now() + state.skewMs, sleep: scheduler.sleep }
     return {
       environment: environmentWithin(mine, { clock, random: chance, transport }),
-      store: within(mine, faultyStore()),
+      store: within(mine, slowStore()),
       storage: within(mine, faultyStorage(disk.open(chance))),
       onFault,
     }
@@ -116,72 +117,75 @@ export function createHost({ world, name, build }: HostOptions): Host {
     world.fail(`${name} meets an unexpected fault: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
   }
 
-  /** @param fail what the caller is told when the write fails */
-  async function durably<T>(what: string, write: () => Promise<T>, fail: () => Problem): Promise<T> {
-    await slowly()
+  /** What befalls a durable write. A process that dies in it hears of nothing any more. */
+  function faultOf(what: string): WriteFault | undefined {
     world.count('writes')
     const { crashes, fails } = state.faults
     const draw = chance.fraction()
-    if (draw >= crashes + fails) return write()
-    const isMade = chance.hits(0.5)
-    if (isMade) await write()
+    if (draw >= crashes + fails) return undefined
+    const fault = chance.pick(WRITE_FAULTS)
     state.upSinceMs &&= scheduler.now()
     state.lostWrites++
-    if (draw < crashes) {
-      crash(`${what}, ${isMade ? 'made' : 'not made'}`)
-      return new Promise(() => {})
-    }
-    world.count('failedWrites')
-    trace.note(`${name} fails to ${what}, ${isMade ? 'made' : 'not made'}`)
-    throw fail()
+    if (draw < crashes) crash(`${what} ${fault}`)
+    else world.count('failedWrites')
+    trace.note(`${name} ${what} ${fault}`)
+    return fault
   }
 
-  async function slowly(): Promise<void> {
+  async function slowly<T>(work: () => Promise<T>): Promise<T> {
     if (chance.hits(state.faults.slow)) await scheduler.sleep(chance.fraction() * state.faults.slowMs)
+    return work()
   }
 
-  function faultyStore(): Store {
-    const write = async (changes: readonly Change[]): Promise<boolean> => {
-      const written = await items.write(changes)
-      trace.note(`${name} writes ${changes.map(({ pk, sk }) => `${pk} ${sk}`).join(', ')}: ${written}`)
-      if (written) for (const listener of listeners) listener(changes)
-      return written
-    }
+  function observedStore(): Store {
     return {
-      async get(pk, sk) {
-        await slowly()
-        return items.get(pk, sk)
+      ...items,
+      async write(changes) {
+        const written = await items.write(changes)
+        trace.note(`${name} writes ${changes.map(({ pk, sk }) => `${pk} ${sk}`).join(', ')}: ${written}`)
+        if (written) for (const listener of listeners) listener(changes)
+        return written
       },
-      async list(pk, range) {
-        await slowly()
-        return items.list(pk, range)
-      },
-      write: (changes) => durably('write', () => write(changes), storeUnavailable),
+    }
+  }
+
+  function slowStore(): Store {
+    const store = createFaultyStore(observedStore())
+    store.setFaults(() => faultOf('write'))
+    return {
+      get: (pk, sk) => slowly(() => store.get(pk, sk)),
+      list: (pk, range) => slowly(() => store.list(pk, range)),
+      write: (changes) => slowly(() => store.write(changes)),
       close: () => undefined,
     }
   }
 
   function faultyStorage(storage: Storage): Storage {
-    const onDisk = <T>(what: string, write: () => Promise<T>): Promise<T> => {
-      trace.note(`${name} does ${what}`)
-      return durably(what, write, storageUnavailable)
-    }
-    function roomFor<T>(write: () => Promise<T>): () => Promise<T> {
-      if (scheduler.now() < state.fullUntilMs) throw new Problem('storage-full', 'The disk is full.')
-      return write
-    }
+    const durably = <T>(what: string, write: () => Promise<T>): Promise<T> =>
+      slowly(async () => {
+        trace.note(`${name} does ${what}`)
+        const fault = faultOf(what)
+        if (fault === 'lost') throw storageUnavailable()
+        const written = await write()
+        if (fault === 'unanswered') throw storageUnavailable()
+        return written
+      })
+    const inRoom = <T>(what: string, write: () => Promise<T>): Promise<T> =>
+      durably(what, () => {
+        if (scheduler.now() < state.fullUntilMs) throw new Problem('storage-full', 'The disk is full.')
+        return write()
+      })
     return {
       ...storage,
-      async read(file, range, into) {
-        await slowly()
-        if (chance.hits(state.faults.fails)) throw storageUnavailable()
-        return storage.read(file, range, into)
-      },
-      begin: async (file, size) => onDisk(`begin ${file}`, roomFor(() => storage.begin(file, size))),
-      put: async (write, offset, part) =>
-        onDisk(`put ${write.name} ${offset}`, roomFor(() => storage.put(write, offset, part))),
-      commit: (write) => onDisk(`commit ${write.name}`, () => storage.commit(write)),
-      abort: (write) => onDisk(`abort ${write.name}`, () => storage.abort(write)),
+      read: (file, range, into) =>
+        slowly(() => {
+          if (chance.hits(state.faults.fails)) throw storageUnavailable()
+          return storage.read(file, range, into)
+        }),
+      begin: (file, size) => inRoom(`begin ${file}`, () => storage.begin(file, size)),
+      put: (write, offset, part) => inRoom(`put ${write.name} ${offset}`, () => storage.put(write, offset, part)),
+      commit: (write) => durably(`commit ${write.name}`, () => storage.commit(write)),
+      abort: (write) => durably(`abort ${write.name}`, () => storage.abort(write)),
     }
   }
 
@@ -251,5 +255,4 @@ export function createHost({ world, name, build }: HostOptions): Host {
   })
 }
 
-const storeUnavailable = (): Problem => new Problem('store-unavailable', 'The store did not answer.')
 const storageUnavailable = (): Problem => new Problem('storage-unavailable', 'The storage did not answer.')

@@ -68,9 +68,9 @@ export const MOST_SKEW_MS = 40_000
 
 export function createScenario(chance: Chance): Scenario {
   const isQuiet = chance.hits(QUIET)
-  const contents = chance.integer(1, 3)
+  const contents = chance.integer(1, 4)
   const count = chance.integer(2, NAMES.length)
-  const crooks = isQuiet ? 0 : chance.integer(0, Math.min(2, count - 2))
+  const crooks = isQuiet ? 0 : Math.min(count - 2, chance.pick([0, 0, 1, 2]))
   const honest = count - crooks
   const stormMs = chance.integer(30_000, 90_000)
   const agents = NAMES.slice(0, count).map((name, i) =>
@@ -170,7 +170,7 @@ const noFaults = { agent: NO_FAULTS, ledger: NO_FAULTS, repository: NO_FAULTS }
 
 function faultsOf(chance: Chance): Scenario['faults'] {
   const some = (most: number) => (chance.hits(0.5) ? chance.fraction() * most : 0)
-  const one = (): Faults => ({ fails: some(0.04), crashes: some(0.02), slow: chance.pick([0, 0.05, 0.3]), slowMs: chance.pick([5, 60]) })
+  const one = (): Faults => ({ fails: some(0.04), crashes: some(0.03), slow: chance.pick([0, 0.05, 0.3]), slowMs: chance.pick([5, 60]) })
   return { agent: one(), ledger: one(), repository: one() }
 }
 
@@ -182,7 +182,7 @@ function incidentsOf(chance: Chance, agents: readonly AgentPlan[], stormMs: numb
   const vanishing = agents.filter(({ mischief }) => mischief === 'vanish').map(({ name }) => hostOf(name))
   return [
     ...vanishing.map((host): Incident => ({ host, atMs: at(), event: { kind: 'vanish' } })),
-    ...times(chance.integer(0, 3), (): Incident => ({ host: chance.pick(hosts), atMs: at(), event: { kind: 'crash', downMs: chance.integer(0, 30_000) } })),
+    ...times(chance.integer(0, 5), (): Incident => ({ host: chance.pick(hosts), atMs: at(), event: { kind: 'crash', downMs: chance.integer(0, 30_000) } })),
     ...times(chance.integer(0, 2), (): Incident => ({ host: chance.pick(hosts), atMs: at(), event: { kind: 'restart' } })),
     ...times(chance.integer(0, 3), (): Incident => ({ host: chance.pick(hosts), atMs: at(), event: { kind: 'clock', byMs: chance.integer(-MOST_SKEW_MS, MOST_SKEW_MS) } })),
     ...times(chance.integer(0, 2), (): Incident => ({ host: chance.pick(hosts.slice(services.length)), atMs: at(), event: { kind: 'redeem' } })),
