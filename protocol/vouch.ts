@@ -215,7 +215,8 @@ const headShape = {
   seq: field.integer(),
 }
 
-function readHead(envelope: Envelope): BookHead {
+/** Of a head whose signature was verified before. @throws Problem `bad-encoding` */
+export function readHead(envelope: Envelope): BookHead {
   const head = fields(decode(envelope.body), headShape)
   if ((head.seq === 0) !== (head.prev === undefined)) refuse('All books but the first have "prev".')
   if (head.expires <= head.issued || head.expires - head.issued > limits.bookMs) {

@@ -5,7 +5,7 @@ import { limits } from '../protocol/limits.ts'
 import { Problem } from '../protocol/problem.ts'
 import type { Envelope } from '../protocol/signed.ts'
 import type { Change, Item, Store } from '../protocol/store.ts'
-import { decodeVouches, encodeVouches, parseHead, type Book, type SignedHead } from '../protocol/vouch.ts'
+import { decodeVouches, encodeVouches, readHead, type Book, type SignedHead } from '../protocol/vouch.ts'
 import { bookKey, padded } from './keys.ts'
 import { envelopeField } from './stored.ts'
 
@@ -61,7 +61,7 @@ export async function readBook(store: Store, issuer: Bytes): Promise<Book | unde
     const items = await store.list(bookKey(issuer), { prefix: runPrefix(run), limit: ITEMS_PER_BOOK })
     const vouches = items.flatMap(({ body }) => decodeVouches(body))
     // Fewer: a successor came in between, and took this run away.
-    if (vouches.length === parseHead(signed.head).count) return { ...signed, vouches }
+    if (vouches.length === readHead(signed.head).count) return { ...signed, vouches }
   }
   throw new Problem('store-unavailable', `The book of ${toHex(issuer)} changes too often: try again.`)
 }

@@ -9,7 +9,7 @@ import {
   checkBook,
   isEquivocation,
   isLiveHead,
-  parseHead,
+  readHead,
   requireAuthor,
   type Book,
   type BookHead,
@@ -69,7 +69,7 @@ export function createBooks({ store, environment }: RepositoryContext, identitie
   async function replace(issuer: IdentityState, book: Book, head: BookHead): Promise<Decision<Replaced>> {
     const item = await headItem(store, issuer.id)
     const before = item && decodeHead(item)
-    const newest = before && parseHead(before.head)
+    const newest = before && readHead(before.head)
     if (newest && equal(newest.id, head.id)) return { changes: [], result: { changed: false } }
     requireLive(head, environment.clock.now())
     requireAuthor(book, issuer, environment.clock.now())
@@ -93,7 +93,7 @@ export function createBooks({ store, environment }: RepositoryContext, identitie
     if (!issuer || !book) return undefined
     const nowMs = environment.clock.now()
     if (!maySign(book, issuer, nowMs)) return undefined
-    return { issuer, book, edges: liveEdges(parseHead(book.head), book.vouches, nowMs) }
+    return { issuer, book, edges: liveEdges(readHead(book.head), book.vouches, nowMs) }
   }
 
   return {
