@@ -3,7 +3,7 @@
  * lane's next unit and its piece are written together with the piece before, which is done by then.
  */
 import { locatePiece } from '../protocol/metainfo.ts'
-import { Problem, type ProblemCode } from '../protocol/problem.ts'
+import { Problem, unlessBug, type ProblemCode } from '../protocol/problem.ts'
 import { PAYMENT_SIGNATURE, type Offer } from '../protocol/x402.ts'
 import type { Entry } from './download-journal.ts'
 import { askTerms, offerFor, openLane, owedLane } from './download-lanes.ts'
@@ -99,10 +99,8 @@ async function fetchAll(flow: Flow, first: number): Promise<void> {
 /** What is owed on a lane at rest is missing from the credit of the others. If it does not arrive, the end of the download sends it again. */
 async function sendLastTick({ run, seller }: Flow, lane: Lane): Promise<void> {
   const http = createHttpClient(run.context.environment, seller.url)
-  const sent = http.bytes({ method: 'POST', path: '/v1/ticks', json: { tick: lane.lastTick() }, attempts: 1 })
-  await sent.catch((error: unknown) => {
-    if (!(error instanceof Problem)) throw error
-  })
+  const json = { tick: lane.lastTick() }
+  await http.bytes({ method: 'POST', path: '/v1/ticks', json, attempts: 1 }).catch(unlessBug)
 }
 
 /** The flow ends where another lane, or another seller, should have the next piece. */

@@ -1,6 +1,6 @@
 /** Keeps downloads running: a few at once, each from what is stored, again after a failure that may pass. */
 import { parseTorrent, type Metainfo } from '../protocol/metainfo.ts'
-import { Problem, problemOf, type ProblemCode } from '../protocol/problem.ts'
+import { Problem, problemOf, unlessBug, type ProblemCode } from '../protocol/problem.ts'
 import type { DownloadChange, DownloadRecord, DownloadRecords } from './download-record.ts'
 import { openRunner, type Runner, type RunnerParts, type RunReport, type Waiting } from './download-runner.ts'
 import type { Links } from './links.ts'
@@ -196,10 +196,6 @@ export function settled(record: DownloadRecord, runner: Pick<Runner, 'report'> |
   const rest = without(record, 'reason', 'detail', 'until')
   const report = runner?.report()
   return report ? { ...rest, report: { ...report, paid: String(report.paid) } } : rest
-}
-
-function unlessBug(error: unknown): void {
-  if (!(error instanceof Problem)) throw error
 }
 
 /** What is full before anything was paid for is no matter of waiting. */

@@ -1,6 +1,6 @@
 /** Keeps a download's sellers up to date: who is announced, who answers, what they have and charge. */
 import { countPieces } from '../protocol/bitfield.ts'
-import { Problem } from '../protocol/problem.ts'
+import { Problem, unlessBug } from '../protocol/problem.ts'
 import { isAllowed } from './download-lanes.ts'
 import { releasePending } from './download-plan.ts'
 import type { Run } from './download-run.ts'
@@ -32,11 +32,8 @@ async function ask(run: Run, seller: SellerState): Promise<void> {
 
 /** A repository that does not answer leaves us with the sellers we know. */
 async function findPeers(run: Run): Promise<void> {
-  try {
-    for (const peer of await run.peers.swarm(run.meta.infoHash)) run.sellers.get(peer.id).peer = peer
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error
-  }
+  const peers = await run.peers.swarm(run.meta.infoHash).catch(unlessBug)
+  for (const peer of peers ?? []) run.sellers.get(peer.id).peer = peer
 }
 
 function isWorthAsking(run: Run, seller: SellerState): boolean {

@@ -7,7 +7,7 @@ import { equal, fromBase64url, fromHex, toHex, type Bytes } from '../protocol/by
 import { edgesOf, evidenceFromJson } from '../protocol/chain.ts'
 import type { IdentityState } from '../protocol/identity.ts'
 import type { Metainfo } from '../protocol/metainfo.ts'
-import { Problem } from '../protocol/problem.ts'
+import { Problem, unlessBug } from '../protocol/problem.ts'
 import { wire } from '../protocol/service.ts'
 import { evaluateOne } from '../protocol/trust.ts'
 import type { AgentContext } from './context.ts'
@@ -64,7 +64,8 @@ export function createPeers(context: AgentContext): Peers {
 
   async function swarm(infoHash: Bytes): Promise<readonly Peer[]> {
     const sellers = await repository.swarm(toHex(infoHash), toHex(owner))
-    const peers = await Promise.all(sellers.map((seller) => believed(seller, infoHash).catch(unbelieved)))
+    // One announcement that does not hold says nothing about the others.
+    const peers = await Promise.all(sellers.map((seller) => believed(seller, infoHash).catch(unlessBug)))
     return peers.filter((peer) => peer !== undefined)
   }
 
@@ -120,20 +121,11 @@ export function createPeers(context: AgentContext): Peers {
   }
 
   async function creditFrom({ id }: Peer): Promise<number> {
-    try {
-      const nowMs = clock.now()
-      const evidence = evidenceFromJson(await repository.chains({ from: id, to: toHex(owner) }), nowMs)
-      return evaluateOne(fromHex(id), owner, edgesOf(evidence, nowMs)).credit
-    } catch (error) {
-      if (error instanceof Problem) return 0
-      throw error
-    }
+    const chains = await repository.chains({ from: id, to: toHex(owner) }).catch(unlessBug)
+    if (!chains) return 0
+    const nowMs = clock.now()
+    return evaluateOne(fromHex(id), owner, edgesOf(evidenceFromJson(chains, nowMs), nowMs)).credit
   }
 
   return { swarm, offer, creditFrom }
-}
-
-/** One announcement that does not hold says nothing about the others. */
-function unbelieved(error: unknown): undefined {
-  if (!(error instanceof Problem)) throw error
 }

@@ -6,7 +6,7 @@ import { z } from '@hono/zod-openapi'
 import { fromHex } from '../protocol/bytes.ts'
 import type { Clock } from '../protocol/environment.ts'
 import { limits } from '../protocol/limits.ts'
-import { Problem, type ProblemCode } from '../protocol/problem.ts'
+import { Problem, unlessBug, type ProblemCode } from '../protocol/problem.ts'
 import { release, signOff } from '../protocol/settlement.ts'
 import { envelopeToJson } from '../protocol/signed.ts'
 import type { AgentContext } from './context.ts'
@@ -218,8 +218,5 @@ const isProblem = (error: unknown): error is Problem => error instanceof Problem
 async function patiently(clock: Clock, patienceMs: number, work: Promise<unknown>): Promise<void> {
   const over = new AbortController()
   const patience = clock.sleep(patienceMs, over.signal).catch(() => undefined)
-  const failed = work.catch((error: unknown) => {
-    if (!isProblem(error)) throw error
-  })
-  await Promise.race([failed, patience]).finally(() => over.abort())
+  await Promise.race([work.catch(unlessBug), patience]).finally(() => over.abort())
 }

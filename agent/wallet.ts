@@ -7,7 +7,6 @@ import { fromHex, toHex } from '../protocol/bytes.ts'
 import { commit } from '../protocol/commitment.ts'
 import { limits } from '../protocol/limits.ts'
 import type { Chain } from '../protocol/payword.ts'
-import { Problem } from '../protocol/problem.ts'
 import { envelopeFromJson, envelopeToJson, objectId, type Signer } from '../protocol/signed.ts'
 import type { Mode } from '../protocol/x402.ts'
 import type { AgentContext } from './context.ts'
@@ -150,8 +149,6 @@ async function openPurse(context: AgentContext, pk: string, journal: Journal): P
     }),
   }
 }
-
-const isOpen = ({ state }: DeclarationRecord): boolean => state === 'made' || state === 'open'
 
 const unitsLeftOf = ({ units, segment, next }: DeclarationRecord): number => Math.max(0, units - next * segment)
 

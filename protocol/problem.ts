@@ -15,16 +15,16 @@ export const PROBLEMS = {
   'delegation-exceeded': [403, 'The delegation does not allow this'],
   'not-payee': [403, 'Only the payee may do this'],
   'not-payer': [403, 'Only the payer may do this'],
-  'forbidden': [403, 'Not allowed'],
+  forbidden: [403, 'Not allowed'],
   'address-refused': [403, 'The address is private, or the operator does not allow it'],
   'not-found': [404, 'No such thing here'],
   'content-changed': [410, 'The content is no longer what was shared'],
   'method-not-allowed': [405, 'The path exists, the method does not'],
   'lane-taken': [409, 'The lane is already claimed'],
-  'closed': [409, 'Already closed'],
-  'conflict': [409, 'Another change came first'],
+  closed: [409, 'Already closed'],
+  conflict: [409, 'Another change came first'],
   'not-expired': [409, 'Too early'],
-  'expired': [410, 'Too late'],
+  expired: [410, 'Too late'],
   'too-large': [413, 'Larger than the limit'],
   'range-invalid': [416, 'The range does not fit the file'],
   'bad-torrent': [422, 'The torrent breaks its specification'],
@@ -32,7 +32,7 @@ export const PROBLEMS = {
   'price-exceeded': [422, 'Dearer than allowed'],
   'piece-invalid': [422, 'The piece does not match its hash'],
   'limit-reached': [429, 'A limit is reached'],
-  'internal': [500, 'A fault of ours'],
+  internal: [500, 'A fault of ours'],
   'peer-failed': [502, 'The other side answered wrongly or not at all'],
   'store-unavailable': [503, 'The store did not answer'],
   'storage-unavailable': [503, 'The storage did not answer'],
@@ -70,7 +70,14 @@ export class Problem extends Error {
 
   toJSON(): ProblemDocument {
     const [status, title] = PROBLEMS[this.code]
-    return { ...this.members, type: `urn:raincheck:problem:${this.code}`, code: this.code, title, status, detail: this.message }
+    return {
+      ...this.members,
+      type: `urn:raincheck:problem:${this.code}`,
+      code: this.code,
+      title,
+      status,
+      detail: this.message,
+    }
   }
 }
 
@@ -78,4 +85,11 @@ export class Problem extends Error {
 export const problemOf = (error: unknown): Problem =>
   error instanceof Problem ? error : new Problem('internal', 'Something went wrong on our side.')
 
-export const isProblemCode = (code: unknown): code is ProblemCode => typeof code === 'string' && Object.hasOwn(PROBLEMS, code)
+export const isProblemCode = (code: unknown): code is ProblemCode =>
+  typeof code === 'string' && Object.hasOwn(PROBLEMS, code)
+
+/** For a `catch` where problems are expected, and dealt with elsewhere: a bug goes on. */
+export function unlessBug(error: unknown): undefined {
+  if (!(error instanceof Problem)) throw error
+  return undefined
+}
