@@ -33,43 +33,9 @@ import {
   transactionOf,
 } from '../../protocol/x402.ts'
 import { readNotation } from './notation.ts'
-import { examplesIn, readProtocol } from './page.ts'
+import { answerOf, exampleNames, exchangeOf, jsonOf, textOf } from './reader.ts'
 
-const examples = new Map(
-  readProtocol()
-    .flatMap(examplesIn)
-    .map((example) => [example.name, example.text]),
-)
-
-const textOf = (name: string): string => {
-  const found = examples.get(name)
-  if (found === undefined) throw new Error(`the docs have no example ${name}`)
-  return found
-}
-const jsonOf = <T>(name: string): T => JSON.parse(textOf(name)) as T
 const envelopeOf = (name: string): Envelope => envelopeFromJson(jsonOf(`${name}.json`))
-
-interface Message {
-  readonly start: string
-  readonly headers: Headers
-  readonly body: string
-}
-
-/** Request and answer of an `http` block. */
-function exchangeOf(name: string): readonly [request: Message, answer: Message] {
-  const [request = '', answer = ''] = textOf(name).split(/\n\n(?=HTTP\/1\.1 \d{3}$|HTTP\/1\.1 \d{3}\n)/)
-  return [messageOf(request), messageOf(answer)]
-}
-
-function messageOf(text: string): Message {
-  const [head = '', ...rest] = text.split('\n\n')
-  const [start = '', ...lines] = head.split('\n')
-  const shown = lines.map((line) => line.split(/: (.*)/).slice(0, 2) as [string, string])
-  const headers = new Headers(shown.filter(([, value]) => value !== '…'))
-  return { start, headers, body: rest.join('\n\n') }
-}
-
-const answerOf = <T>(name: string): T => JSON.parse(exchangeOf(name)[1].body) as T
 
 const KINDS: Readonly<Record<string, Kind>> = {
   genesis: 'identity',
@@ -96,11 +62,11 @@ test.each(Object.entries(KINDS))('%s is shown with its body, its id and a signat
 })
 
 test('every signed object that is shown is among them', () => {
-  const named = [...examples.keys()].filter((name) => name.endsWith('.id')).map((name) => name.slice(0, -'.id'.length))
+  const named = exampleNames.filter((name) => name.endsWith('.id')).map((name) => name.slice(0, -'.id'.length))
   expect(named.toSorted()).toEqual(Object.keys(KINDS).toSorted())
 })
 
-const bencoded = [...examples.keys()].filter((name) => /\.body$|^entry\.|^book\.vouch$/.test(name))
+const bencoded = exampleNames.filter((name) => /\.body$|^entry\.|^book\.vouch$/.test(name))
 
 test.each(bencoded)('%s is canonical', (name) => {
   const bytes = readNotation(textOf(name))
@@ -122,7 +88,7 @@ function envelopesIn(value: unknown, member = ''): (readonly [Kind, Envelope])[]
   return Object.entries(value).flatMap(([name, inner]) => envelopesIn(inner, name))
 }
 
-const exchanges = [...examples].filter(([, text]) => text.includes('HTTP/1.1')).map(([name]) => name)
+const exchanges = exampleNames.filter((name) => textOf(name).includes('HTTP/1.1'))
 const signedIn = (name: string): (readonly [Kind, Envelope])[] =>
   exchangeOf(name)
     .filter(({ body }) => /^[{[]/.test(body))

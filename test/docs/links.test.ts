@@ -1,11 +1,11 @@
 /** Links lead somewhere, and commands are there to be run. */
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { run } from '../../agent/cli/cli.ts'
 import packageJson from '../../package.json' with { type: 'json' }
 import { handClock } from '../agent/hand-clock.ts'
-import { anchorsOf, linksIn, readPages, ROOT, type Page } from './page.ts'
+import { anchorsOf, linksIn, readPage, readPages, ROOT, type Page } from './page.ts'
 
 const pages = readPages()
 const anchors = new Map(pages.map((page) => [page.path, anchorsOf(page)]))
@@ -34,6 +34,12 @@ test('every page of the docs is reached from the README', () => {
     for (const target of targets) for (const found of inside(target)) reached.add(found)
   }
   expect(pages.map(({ path }) => path).filter((path) => !reached.has(path))).toEqual([])
+})
+
+test('PROTOCOL.md lists every file of vectors', () => {
+  const listed = linksIn(readPage('docs/PROTOCOL.md')).map(({ path }) => path)
+  const files = readdirSync(join(ROOT, 'test/vectors')).map((file) => `test/vectors/${file}`)
+  expect(files.filter((file) => !listed.includes(file))).toEqual([])
 })
 
 /** A link to a folder leads to all that is in it. */
