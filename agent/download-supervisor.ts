@@ -8,8 +8,8 @@ import { without } from './records.ts'
 import type { Storage } from './storage/storage.ts'
 
 export interface Supervisor {
-  /** Starts it, when its turn comes, unless it is started. */
-  launch(id: string): void
+  /** Starts it, when its turn comes, unless it is started. @param meta where it is at hand: parsing a large torrent takes a while */
+  launch(id: string, meta?: Metainfo): void
   /** @returns once it is at rest, how far it came, where it ran */
   halt(id: string): Promise<RunReport | undefined>
   /** Of one that runs. */
@@ -30,6 +30,7 @@ export interface SupervisorParts extends RunnerParts {
 interface Active {
   readonly abort: AbortController
   finished: Promise<unknown>
+  meta: Metainfo | undefined
   runner?: Runner
 }
 
@@ -54,9 +55,9 @@ export function createSupervisor(parts: SupervisorParts): Supervisor {
   const actives = new Map<string, Active>()
   const takeTurn = createTurns(RUNNING_MOST)
 
-  function launch(id: string): void {
+  function launch(id: string, meta?: Metainfo): void {
     if (actives.has(id)) return
-    const active: Active = { abort: new AbortController(), finished: Promise.resolve() }
+    const active: Active = { abort: new AbortController(), finished: Promise.resolve(), meta }
     actives.set(id, active)
     active.finished = takeTurn(active.abort.signal, () => supervise(id, active))
       .catch(parts.onFault)
@@ -94,7 +95,8 @@ export function createSupervisor(parts: SupervisorParts): Supervisor {
   }
 
   async function open(record: DownloadRecord, active: Active): Promise<Runner> {
-    const meta = parseTorrent(await records.torrent(record.id))
+    const meta = active.meta ?? parseTorrent(await records.torrent(record.id))
+    active.meta = meta
     const { storage } = await links.open(record.link)
     return openRunner(parts, {
       id: record.id,
@@ -160,7 +162,7 @@ export function createSupervisor(parts: SupervisorParts): Supervisor {
   }
 
   async function discard(record: DownloadRecord): Promise<void> {
-    const active: Active = { abort: new AbortController(), finished: Promise.resolve() }
+    const active: Active = { abort: new AbortController(), finished: Promise.resolve(), meta: undefined }
     try {
       const runner = await open(record, active)
       await runner.abort()

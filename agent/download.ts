@@ -123,7 +123,7 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
     const { name: link } = await links.open(request.link)
     return oneAtATime(toHex(meta.infoHash) + link, async () => {
       const record = (await underWay(meta, link)) ?? (await add(meta, bytes, link, request.maxPrice))
-      if (UNDER_WAY.has(record.state)) supervisor.launch(record.id)
+      if (UNDER_WAY.has(record.state)) supervisor.launch(record.id, meta)
       return view(record)
     })
   }
