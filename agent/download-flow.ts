@@ -70,14 +70,12 @@ async function unlessBlocked<T>(run: Run, work: Promise<T>): Promise<T | undefin
   try {
     return await work
   } catch (error) {
-    if (!(error instanceof Problem) || STORE_FAILURES.has(error.code)) throw error
+    if (!(error instanceof Problem) || run.journal.isBroken) throw error
     const untilMs = run.context.environment.clock.now() + run.pace.fundsMs
     run.blocked = { reason: error.code, detail: error.message, untilMs }
     return undefined
   }
 }
-
-const STORE_FAILURES: ReadonlySet<string> = new Set(['conflict', 'store-unavailable'])
 
 async function fetchAll(flow: Flow, first: number): Promise<void> {
   const { run, lane } = flow
@@ -147,7 +145,7 @@ async function consequence(flow: Flow, failure: Failure, attempt: number): Promi
   if (failure.kind === 'lied') return ban(flow, failure)
   if (failure.kind === 'cut' || attempt >= run.pace.attempts) return leave(run, seller, failure)
   await pause(run, attempt)
-  return run.signal.aborted ? 'over' : 'again'
+  return run.signal.aborted || seller.status === 'lied' ? 'over' : 'again'
 }
 
 /** What a refusal is about: trust, the tick, the lane, or what the seller has. Any other may pass by itself. */

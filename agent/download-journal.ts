@@ -24,6 +24,8 @@ export interface Journal {
    * @throws Problem `conflict` when another runner has the download, `store-unavailable`
    */
   write(entries: readonly Entry[]): Promise<void>
+  /** A write has failed. */
+  readonly isBroken: boolean
   /** The download is at rest: from now on every write fails. */
   close(): void
 }
@@ -37,6 +39,7 @@ export function createJournal(store: Store): Journal {
   const versions = new Map<string, number>()
   let waiting: Batch | undefined
   let last: Promise<void> = Promise.resolve()
+  let isBroken = false
   let isClosed = false
 
   async function load(pk: string, prefix = ''): Promise<readonly Item[]> {
@@ -58,7 +61,10 @@ export function createJournal(store: Store): Journal {
     const entries = new Map<string, Entry>()
     const done = last.then(() => {
       if (waiting?.entries === entries) waiting = undefined
-      return flush(entries)
+      return flush(entries).catch((error: unknown) => {
+        isBroken = true
+        throw error
+      })
     })
     last = done
     return { entries, done }
@@ -72,6 +78,9 @@ export function createJournal(store: Store): Journal {
       if (!waiting || !fits(waiting.entries, entries)) waiting = open()
       for (const entry of entries) waiting.entries.set(keyOf(entry), entry)
       return waiting.done
+    },
+    get isBroken() {
+      return isBroken
     },
     close: () => void (isClosed = true),
   }
