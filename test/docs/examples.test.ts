@@ -32,7 +32,10 @@ import {
   parseOffer,
   transactionOf,
 } from '../../protocol/x402.ts'
+import { evaluate } from '../../protocol/trust.ts'
+import { bytesOf } from './cast.ts'
 import { readNotation } from './notation.ts'
+import { readPage } from './page.ts'
 import { answerOf, exampleNames, exchangeOf, jsonOf, textOf } from './reader.ts'
 
 const envelopeOf = (name: string): Envelope => envelopeFromJson(jsonOf(`${name}.json`))
@@ -203,4 +206,18 @@ test('the payment headers say what is shown beside them', () => {
   const response = decodePaymentResponse(answer.headers.get('payment-response') ?? '')
   expect(response).toEqual(jsonOf('piece.first-response'))
   expect(response.transaction).toBe(transactionOf(fromHex(payment.payload.lane), 1))
+})
+
+test('the example of trust.md is what an evaluation gives', () => {
+  const [verifier, friend, stranger] = [bytesOf(1), bytesOf(2), bytesOf(3)]
+  const verdicts = evaluate(verifier, [
+    { issuer: verifier, subject: friend, depth: 2, credit: 32, expires: 1 },
+    { issuer: friend, subject: stranger, depth: 4, credit: 100, expires: 1 },
+  ])
+  const rows = readPage('docs/protocol/trust.md').text.matchAll(
+    /^\| (?:friend|stranger) \| .* = (\d+) \| .* = (\d+) \|$/gm,
+  )
+  const stated = Array.from(rows, ([, depth, credit]) => ({ depth: Number(depth), credit: Number(credit) }))
+  expect([friend, stranger].map((id) => verdicts.get(toHex(id)))).toMatchObject(stated)
+  expect(stated).toHaveLength(2)
 })
