@@ -12,6 +12,9 @@ import { openAgent } from './open.ts'
 import { pieceClientNode } from './piece-client-node.ts'
 import { sendPieceNode } from './piece-server-node.ts'
 
+/** A power cut may cost the last seconds, which the bytes in the storage then outlive; a sync for each piece costs more. */
+const KEPT_THROUGH_KILLS = { synchronous: 'normal' } as const
+
 await untilTerminated('agent', async (report) => {
   const { required, optional } = settings(process.env)
   const dir = required('RAINCHECK_HOME')
@@ -21,7 +24,7 @@ await untilTerminated('agent', async (report) => {
   const [ledgerUrl, repositoryUrl] = [required('LEDGER_URL'), required('REPOSITORY_URL')]
   const real = realEnvironment()
   const environment = { ...real, transport: guardedTransport([ledgerUrl, repositoryUrl], pin, real.transport) }
-  const store = openStore(optional('AGENT_STORE', `sqlite:${join(dir, 'agent', 'store.sqlite')}`))
+  const store = openStore(optional('AGENT_STORE', `sqlite:${join(dir, 'agent', 'store.sqlite')}`), KEPT_THROUGH_KILLS)
   const agent = await openAgent({
     environment,
     secret: await openServiceKey(join(dir, 'agent', 'key'), environment.random),

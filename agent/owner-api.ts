@@ -45,6 +45,7 @@ const downloadSchema = z
     id: z.string(),
     state: z.enum(['queued', 'running', 'waiting', 'paused', 'done', 'failed', 'cancelled']),
     reason: z.string().optional(),
+    detail: z.string().optional(),
     until: wire.time.optional(),
     infoHash: wire.id,
     name: z.string(),

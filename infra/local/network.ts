@@ -15,10 +15,13 @@ import { guardedTransport, systemResolve } from '../pinned-transport.ts'
 import { listen } from '../serve.ts'
 import { openServiceKey } from '../service-key.ts'
 import { openStore } from '../store/open.ts'
+import type { SqliteOptions } from '../store/sqlite.ts'
 
 /** What the local ledger gives every new account, in credits. */
 const FAUCET = 1_000_000n
 const HOST = '127.0.0.1'
+/** Of the agents: a power cut may cost the last seconds, which the bytes in the storage then outlive. */
+const KEPT_THROUGH_KILLS = { synchronous: 'normal' } as const
 const pin = (url: URL) => pinAddress(url, { resolve: systemResolve, allowLoopback: true })
 
 export interface NetworkOptions {
@@ -126,7 +129,7 @@ async function startResident(options: ResidentOptions): Promise<Resident> {
   await home.saveSettings({ agent: url, ledger: ledgerUrl, repository: repositoryUrl })
   const agent = await openAgent({
     environment,
-    store: await storeAt(join(dir, 'agent'), undefined, onStop),
+    store: await storeAt(join(dir, 'agent'), undefined, onStop, KEPT_THROUGH_KILLS),
     home,
     secret: await openServiceKey(join(dir, 'agent', 'key'), environment.random),
     dir: join(dir, 'agent'),
@@ -148,9 +151,9 @@ async function startResident(options: ResidentOptions): Promise<Resident> {
   return { home, agent, url, files }
 }
 
-async function storeAt(dir: string, spec: string | undefined, onStop: OnStop): Promise<Store> {
+async function storeAt(dir: string, spec: string | undefined, onStop: OnStop, options?: SqliteOptions): Promise<Store> {
   await mkdir(dir, { recursive: true, mode: 0o700 })
-  const store = openStore(spec ?? `sqlite:${join(dir, 'store.sqlite')}`)
+  const store = openStore(spec ?? `sqlite:${join(dir, 'store.sqlite')}`, options)
   onStop(() => store.close())
   return store
 }
