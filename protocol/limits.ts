@@ -58,9 +58,9 @@ export const limits = {
   vouchDepth: 4,
   vouchCredit: 1_000_000,
   scopeBytes: 64,
-  /** Vouching chains in one answer, and vouches in one chain: the verifier's own, and a step for each depth below. */
+  /** Vouching chains in one answer, and vouches in one chain: as many as the verifier's own depth. */
   chains: 16,
-  chainVouches: 5,
+  chainVouches: 4,
   /** Credit in pieces by hop from the verifier. */
   creditByHop: [64, 32, 16, 8],
   announcementMs: DAY,

@@ -3,8 +3,8 @@
  * and changes that touch only what hung on them.
  *
  * `residual(subject) = max over live vouches of min(residual(issuer) - 1, depth)`. An agent is trusted at 0 or more and
- * its vouches count at 1 or more. The root stands one above the deepest vouch, so its own vouches count with the depth
- * they name. As every step costs one, no cycle gains anything.
+ * its vouches count at 1 or more. The root stands at the depth it looks from, so no agent more than that many vouches
+ * away is trusted. As every step costs one, no cycle gains anything.
  *
  * Each trusted agent but the root keeps a *witness*: an issuer whose vouch gives it its residual depth. When a vouch
  * goes, only the agents whose witnesses lead back to it are evaluated anew.
@@ -29,7 +29,7 @@ interface Adjacency {
 export interface TrustGraph {
   readonly agents: number
   readonly root: number
-  /** To what depth the root's own vouches count, 0 to `limits.vouchDepth`. */
+  /** The root's own residual depth, 0 to `limits.vouchDepth`. */
   readonly depth: number
   readonly given: Adjacency
   readonly received: Adjacency
@@ -119,9 +119,9 @@ export function evaluate(graph: TrustGraph): void {
   const { residual, witness, root, agents } = graph
   for (let agent = 0; agent < agents; agent++) if (residual[agent] !== DISTRUSTED) residual[agent] = UNTRUSTED
   witness.fill(NOBODY)
-  residual[root] = graph.depth + 1
+  residual[root] = graph.depth
   // What an agent offers is below its own depth: a pass for each depth finds all agents of that depth settled.
-  for (let depth = graph.depth + 1; depth >= 1; depth--) {
+  for (let depth = graph.depth; depth >= 1; depth--) {
     for (let issuer = 0; issuer < agents; issuer++) if (residual[issuer] === depth) offerAll(graph, issuer, depth)
   }
 }
@@ -132,9 +132,9 @@ export function residualOf(graph: TrustGraph, agent: number): number {
   return residual === DISTRUSTED ? UNTRUSTED : residual
 }
 
-/** How many agents, the root aside, have each residual depth from 0 to the graph's. */
+/** How many agents, the root aside, have each residual depth from 0 to one below the graph's. */
 export function countByDepth(graph: TrustGraph): number[] {
-  const counts = Array.from({ length: graph.depth + 1 }, () => 0)
+  const counts = Array.from({ length: graph.depth }, () => 0)
   for (let agent = 0; agent < graph.agents; agent++) {
     const residual = residualOf(graph, agent)
     if (residual !== UNTRUSTED && agent !== graph.root) (counts[residual] as number)++
@@ -212,9 +212,9 @@ function invalidate({ residual, witness, given }: TrustGraph, first: number): nu
 
 /** Takes the best offers to these agents and passes on what rises. @returns those of them that stay untrusted */
 function reevaluate(graph: TrustGraph, agents: readonly number[]): number[] {
-  const buckets: Buckets = Array.from({ length: graph.depth + 2 }, () => [])
+  const buckets: Buckets = Array.from({ length: graph.depth }, () => [])
   for (const agent of agents) takeBestOffer(graph, agent, buckets)
-  for (let depth = graph.depth; depth >= 1; depth--) {
+  for (let depth = graph.depth - 1; depth >= 1; depth--) {
     for (const issuer of buckets[depth] as number[]) {
       if (graph.residual[issuer] === depth) offerAll(graph, issuer, depth, buckets)
     }

@@ -3,7 +3,7 @@
  * same vouches finds the same; `trust-graph.ts` finds the same depths for millions.
  *
  * Residual depth: r(subject) = max over live vouches of min(r(issuer) - 1, depth); trusted at r >= 0, may vouch at r >= 1.
- * The verifier stands one above the deepest vouch, so its own vouches count with the depth they name. Credit along a path
+ * The verifier stands at `limits.vouchDepth`, so nobody more than that many vouches away is trusted. Credit along a path
  * is the least of its vouches', capped by hop (`limits.creditByHop`; none beyond). Distrust overrides every path to an id
  * and through it.
  */
@@ -58,7 +58,7 @@ export function evaluate(
 ): ReadonlyMap<string, Verdict> {
   const given = Map.groupBy(edges, ({ issuer }) => toHex(issuer))
   const reached = new Map<string, Step[]>()
-  let steps: readonly Step[] = [{ id: toHex(verifier), residual: limits.vouchDepth + 1, credit: Infinity }]
+  let steps: readonly Step[] = [{ id: toHex(verifier), residual: limits.vouchDepth, credit: Infinity }]
   for (let hop = 0; steps.length > 0; hop++) {
     steps = steps.flatMap((from) =>
       (given.get(from.id) ?? [])

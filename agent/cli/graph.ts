@@ -16,7 +16,7 @@ export interface GraphArgs {
   /** CSV with the columns issuer, subject, depth, credit. */
   readonly path: string
   readonly root: string
-  /** To what depth the root's own vouches count; `limits.vouchDepth` unless given. */
+  /** The root's own residual depth; `limits.vouchDepth` unless given. */
   readonly depth?: number
   /** Agents to distrust. One that nobody vouches for changes nothing. */
   readonly distrust?: readonly string[]

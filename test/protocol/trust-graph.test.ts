@@ -35,8 +35,13 @@ const residuals = (graph: TrustGraph): number[] =>
 const inOrder = (agents: readonly number[]): number[] => agents.toSorted((a, b) => a - b)
 
 /** The definition itself, until nothing changes. */
-function byDefinition(agents: number, vouches: readonly Vouch[], distrusted: ReadonlySet<number>, depth = 4): number[] {
-  const residual = Array.from({ length: agents }, (_, agent) => (agent === 0 ? depth + 1 : -1))
+function byDefinition(
+  agents: number,
+  vouches: readonly Vouch[],
+  distrusted: ReadonlySet<number>,
+  depth: number,
+): number[] {
+  const residual = Array.from({ length: agents }, (_, agent) => (agent === 0 ? depth : -1))
   for (let changed = true; changed;) {
     changed = false
     for (const [issuer, subject, named] of vouches) {
@@ -51,7 +56,7 @@ function byDefinition(agents: number, vouches: readonly Vouch[], distrusted: Rea
 }
 
 describe('residual depth', () => {
-  test('a vouch of the root counts with the depth it names', () => {
+  test('a vouch of the root counts with the depth it names, below the root’s own', () => {
     expect(
       residuals(
         build(3, [
@@ -59,7 +64,7 @@ describe('residual depth', () => {
           [0, 2, 0],
         ]),
       ),
-    ).toEqual([5, 4, 0])
+    ).toEqual([4, 3, 0])
   })
 
   test('each step costs one, and who has none left vouches for nobody', () => {
@@ -69,9 +74,8 @@ describe('residual depth', () => {
       [2, 3, 4],
       [3, 4, 4],
       [4, 5, 4],
-      [5, 6, 4],
     ]
-    expect(residuals(build(7, line))).toEqual([5, 4, 3, 2, 1, 0, -1])
+    expect(residuals(build(6, line))).toEqual([4, 3, 2, 1, 0, -1])
   })
 
   test('the best of several paths counts', () => {
@@ -84,7 +88,7 @@ describe('residual depth', () => {
           [2, 3, 4],
         ]),
       ),
-    ).toEqual([5, 1, 3, 2])
+    ).toEqual([4, 1, 3, 2])
   })
 
   test('cycles and vouches for oneself gain nothing', () => {
@@ -98,34 +102,21 @@ describe('residual depth', () => {
           [2, 0, 4],
         ]),
       ),
-    ).toEqual([5, 1, 0])
+    ).toEqual([4, 1, 0])
   })
 
-  test('a smaller depth of the root caps its own vouches', () => {
-    expect(
-      residuals(
-        build(
-          3,
-          [
-            [0, 1, 4],
-            [1, 2, 4],
-          ],
-          1,
-        ),
-      ),
-    ).toEqual([2, 1, 0])
-    expect(
-      countByDepth(
-        build(
-          3,
-          [
-            [0, 1, 4],
-            [1, 2, 4],
-          ],
-          1,
-        ),
-      ),
-    ).toEqual([1, 1])
+  test.each([
+    [0, [0, -1, -1], []],
+    [1, [1, 0, -1], [1]],
+    [2, [2, 1, 0], [1, 1]],
+    [4, [4, 3, 2], [0, 0, 1, 1]],
+  ])('the root looks no further than its own depth, %i', (depth, found, counts) => {
+    const line: Vouch[] = [
+      [0, 1, 4],
+      [1, 2, 4],
+    ]
+    expect(residuals(build(3, line, depth))).toEqual(found)
+    expect(countByDepth(build(3, line, depth))).toEqual(counts)
   })
 
   test('a vouch that names no agent or too great a depth is refused', () => {
@@ -146,9 +137,9 @@ describe('prune', () => {
 
   test('a withdrawn vouch loses what hung on it alone; a second path survives at its own depth', () => {
     const graph = build(6, diamond)
-    expect(residuals(graph)).toEqual([5, 4, 2, 3, 2, 3])
+    expect(residuals(graph)).toEqual([4, 3, 2, 2, 1, 2])
     expect(inOrder(unvouch(graph, 0, 1))).toEqual([1, 5])
-    expect(residuals(graph)).toEqual([5, -1, 2, 1, 0, -1])
+    expect(residuals(graph)).toEqual([4, -1, 2, 1, 0, -1])
   })
 
   test('a distrusted agent stays so when another vouches for it', () => {
@@ -159,7 +150,7 @@ describe('prune', () => {
     evaluate(graph)
     expect(residualOf(graph, 1)).toBe(-1)
     undistrust(graph, 1)
-    expect(residuals(graph)).toEqual([5, 4, 2, 3, 2, 3])
+    expect(residuals(graph)).toEqual([4, 3, 2, 2, 1, 2])
   })
 
   test('a vouch that the graph was not built with cannot be taken away', () => {
@@ -185,11 +176,12 @@ describe('any sequence of changes', () => {
       fc.property(
         fc.array(vouch, { minLength: 1, maxLength: 60 }),
         fc.array(change, { maxLength: 40 }),
-        (drawn, changes) => {
+        fc.nat(4),
+        (drawn, changes, rootDepth) => {
           const unique = new Map(drawn.map((each) => [`${each[0]} ${each[1]}`, each as Vouch]))
           const live = new Map(unique)
           const distrusted = new Set<number>()
-          const graph = build(AGENTS, [...unique.values()])
+          const graph = build(AGENTS, [...unique.values()], rootDepth)
           for (const { kind, at, depth } of changes) {
             const [key, [issuer, subject]] = [...unique][at % unique.size] as [string, Vouch]
             const before = residuals(graph)
@@ -208,7 +200,7 @@ describe('any sequence of changes', () => {
               undistrust(graph, at)
             }
             const after = residuals(graph)
-            expect(after).toEqual(byDefinition(AGENTS, [...live.values()], distrusted))
+            expect(after).toEqual(byDefinition(AGENTS, [...live.values()], distrusted, rootDepth))
             const gone = after.flatMap((residual, i) => (residual < 0 && (before[i] as number) >= 0 ? [i] : []))
             expect(inOrder(lost)).toEqual(gone)
           }

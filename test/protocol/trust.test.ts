@@ -24,30 +24,33 @@ describe('trust', () => {
     expect(evaluateOne(id(0), id(1), [edge(2, 1)])).toEqual(UNTRUSTED)
   })
 
-  it('takes the verifier’s own vouches with the depth and the credit they name, up to the cap', () => {
+  it('takes the verifier’s own vouches with the depth and the credit they name, up to the caps', () => {
     expect(evaluateOne(id(0), id(1), [edge(0, 1, 2, 10)])).toMatchObject({ trusted: true, depth: 2, credit: 10 })
-    expect(evaluateOne(id(0), id(1), [edge(0, 1, 4, 999)])).toMatchObject({ depth: 4, credit: 64 })
+    expect(evaluateOne(id(0), id(1), [edge(0, 1, 4, 999)])).toMatchObject({ depth: 3, credit: 64 })
   })
 
   it('costs a step of depth and a cap of credit a hop', () => {
-    const line = [edge(0, 1), edge(1, 2), edge(2, 3), edge(3, 4), edge(4, 5), edge(5, 6)]
+    const line = [edge(0, 1), edge(1, 2), edge(2, 3), edge(3, 4), edge(4, 5)]
     const all = evaluate(id(0), line)
-    const found = [1, 2, 3, 4, 5].map((n) => [all.get(hex(n))?.depth, all.get(hex(n))?.credit])
+    const found = [1, 2, 3, 4].map((n) => [all.get(hex(n))?.depth, all.get(hex(n))?.credit])
     expect(found).toEqual([
-      [4, 64],
-      [3, 32],
-      [2, 16],
-      [1, 8],
-      [0, 0],
+      [3, 64],
+      [2, 32],
+      [1, 16],
+      [0, 8],
     ])
-    expect(all.has(hex(6))).toBe(false)
+    expect(all.has(hex(5))).toBe(false)
     expect(path(all.get(hex(4))?.chain ?? [])).toEqual([1, 2, 3, 4])
+  })
+
+  it('reaches as many hops as have a cap of credit, and a chain has as many vouches', () => {
+    expect([limits.creditByHop.length, limits.chainVouches]).toEqual([limits.vouchDepth, limits.vouchDepth])
   })
 
   it('has the best credit of any path and the best depth of any path, which may differ', () => {
     const edges = [edge(0, 1, 4, 3), edge(1, 3, 4, 64), edge(0, 2, 1, 30), edge(2, 3, 0, 64)]
     const verdict = evaluateOne(id(0), id(3), edges)
-    expect(verdict).toMatchObject({ trusted: true, depth: 3, credit: 30 })
+    expect(verdict).toMatchObject({ trusted: true, depth: 2, credit: 30 })
     expect(path(verdict.chain)).toEqual([2, 3])
   })
 
@@ -101,7 +104,7 @@ describe('any vouches', () => {
         walk(each.subject, depth, least, hop + 1)
       }
     }
-    walk(id(0), limits.vouchDepth + 1, Infinity, 0)
+    walk(id(0), limits.vouchDepth, Infinity, 0)
     return found
   }
 

@@ -114,7 +114,7 @@ describe('vouches', () => {
       [bob, [vouchFor(cid.id, { credit: 30 })]],
       [dan, [vouchFor(cid.id)]],
     )
-    expect(await asked(repository, cid)).toMatchObject({ depth: 3, credit: 30 })
+    expect(await asked(repository, cid)).toMatchObject({ depth: 2, credit: 30 })
     const before = bookOf(ann, [vouchFor(bob.id, { credit: 30 }), vouchFor(dan.id, { depth: 1, credit: 2 })])
     await repository.putBook(
       ann,
@@ -144,7 +144,7 @@ describe('a repository that is down', () => {
     const carried = JSON.parse(
       JSON.stringify(await chains(await opened([ann, [vouchFor(bob.id)]], [bob, [vouchFor(cid.id)]]), cid)),
     ) as ChainsJson
-    expect(verdict(carried, cid, {}, NOW + 6 * DAY)).toMatchObject({ trusted: true, depth: 3 })
+    expect(verdict(carried, cid, {}, NOW + 6 * DAY)).toMatchObject({ trusted: true, depth: 2 })
     expect(verdict(carried, cid, {}, NOW + 7 * DAY)).toMatchObject({ trusted: false })
   })
 

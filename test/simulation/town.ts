@@ -155,7 +155,7 @@ export function creditOf(vouches: readonly KnownVouch[], verifier: string, subje
       }),
     )
   }
-  return verifier === subject ? 0 : follow(verifier, limits.vouchDepth + 1, Infinity, 0)
+  return verifier === subject ? 0 : follow(verifier, limits.vouchDepth, Infinity, 0)
 }
 
 /** No answer blames an honest host, unless something was made to fail. */
