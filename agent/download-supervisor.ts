@@ -164,21 +164,21 @@ export function createSupervisor(parts: SupervisorParts): Supervisor {
   async function discard(record: DownloadRecord): Promise<void> {
     const active: Active = { abort: new AbortController(), finished: Promise.resolve(), meta: undefined }
     try {
-      const runner = await open(record, active)
-      await runner.abort()
+      active.runner = await open(record, active)
+      await active.runner.abort()
     } catch (error) {
       // A link that is gone has taken the files with it.
       if (!(error instanceof Problem) || error.code !== 'not-found') throw error
     }
-    active.finished = settle(record.id)
+    active.finished = settle(record.id, active.runner)
       .catch(parts.onFault)
       .finally(() => actives.delete(record.id))
     actives.set(record.id, active)
   }
 
-  async function settle(id: string): Promise<void> {
+  async function settle(id: string, runner: Runner | undefined): Promise<void> {
     await wallet.finish(id, pace.patienceMs)
-    await change(id, (record) => without(record, 'untidy'))
+    await change(id, (record) => without(settled(record, runner), 'untidy'))
     await forgetParts(id)
   }
 

@@ -164,11 +164,16 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
     apply: DownloadChange,
   ): Promise<DownloadRecord> {
     return oneAtATime(id, async () => {
-      requireOpen(await records.get(id), allowed)
+      const before = await records.get(id)
+      requireOpen(before, allowed)
       const report = await supervisor.halt(id)
-      const record = await records.update(id, (latest) =>
-        allowed(latest.state) ? apply(settled(latest, report && { report: () => report })) : latest,
-      )
+      const halted = (latest: DownloadRecord): DownloadRecord =>
+        allowed(latest.state) ? apply(settled(latest, report && { report: () => report })) : latest
+      const record = await records.update(id, halted).catch((error: unknown) => {
+        // It goes on as it was.
+        if (UNDER_WAY.has(before.state)) supervisor.launch(id)
+        throw error
+      })
       changes.announce()
       // It may have come to its end just before it was at rest.
       requireOpen(record, allowed)

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Storage } from '../../agent/storage/storage.ts'
 import { Problem } from '../../protocol/problem.ts'
+import { createFaultyStore, type FaultyStore } from '../faults/faulty-store.ts'
 import { FAUCET, openBazaar, type Bazaar, type Buyer } from './bazaar.ts'
 import { filmOf } from './bazaar-content.ts'
 
@@ -41,6 +42,34 @@ describe('the owner', () => {
     await bazaar.happen(buyer.downloads.resume(id))
     expect(await buyer.rest(id)).toMatchObject({ state: 'done', paid: 40n })
     expect(await stand.earned()).toBe(40n)
+  })
+
+  /** The write that says so fails: the owner hears of it, and nothing has happened. */
+  async function whileTheStoreFails(order: 'pause' | 'cancel') {
+    const bazaar = await openBazaar(filmOf(40))
+    await bazaar.stand('anna')
+    let store: FaultyStore | undefined
+    const buyer = await bazaar.buyer({ wrapStore: (inner) => (store = createFaultyStore(inner)) })
+    const id = await half(bazaar, buyer)
+    store?.setFaults((_, changes) => (changes.some(({ sk }) => sk === id) ? 'lost' : undefined))
+    await expect(bazaar.happen(buyer.downloads[order](id))).rejects.toMatchObject({ code: 'store-unavailable' })
+    store?.setFaults(() => undefined)
+    return { bazaar, buyer, id }
+  }
+
+  it('goes on with a download that could not be paused', async () => {
+    const { buyer, id } = await whileTheStoreFails('pause')
+    expect(await buyer.rest(id)).toMatchObject({ state: 'done', paid: 40n, ticks: 40 })
+  })
+
+  it('cancels a download at the second try, and knows what it paid', async () => {
+    const { bazaar, buyer, id } = await whileTheStoreFails('cancel')
+    await bazaar.happen(buyer.downloads.cancel(id))
+    await bazaar.pass(60_000)
+    const { state, paid = 0n } = (await buyer.downloads.get(id)) ?? {}
+    expect(state).toBe('cancelled')
+    expect(paid).toBe(FAUCET - (await buyer.available()))
+    expect(paid).toBeGreaterThan(0n)
   })
 
   it('finds a paused download paused after a restart', async () => {
