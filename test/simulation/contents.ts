@@ -97,3 +97,6 @@ export function faultsOfCopy(disk: Disk, { files }: Content, name: string): stri
     return Buffer.compare(file.bytes, bytes) === 0 ? [] : [`${placeOf(name, path)} has other bytes`]
   })
 }
+
+export const isOn = (disk: Disk, name: string): boolean =>
+  [...disk.files.keys()].some((file) => file === name || file.startsWith(`${name}/`))
