@@ -8,7 +8,7 @@ import { PAYMENT_SIGNATURE, type Offer } from '../protocol/x402.ts'
 import type { Entry } from './download-journal.ts'
 import { askTerms, offerFor, openLane, owedLane } from './download-lanes.ts'
 import type { Job, Run } from './download-run.ts'
-import type { SellerState } from './download-sellers.ts'
+import { mayBePaid, type SellerState } from './download-sellers.ts'
 import { transferPiece, type Failure, type Refused } from './download-transfer.ts'
 import { createHttpClient } from './http-client.ts'
 import type { Lane } from './wallet-lane.ts'
@@ -61,6 +61,8 @@ async function laneFor(run: Run, seller: SellerState, terms: readonly Offer[]): 
   opening.catch(() => undefined)
   // A stop does not wait for the ledger.
   const lane = await Promise.race([opening, run.stopped]).finally(() => run.waitingForLane--)
+  // A price may change: the next lane is agreed on anew.
+  seller.terms = undefined
   if (lane) run.busy.add(lane)
   return lane
 }
@@ -168,16 +170,25 @@ async function refusal(flow: Flow, lane: Lane, failure: Refused): Promise<Conseq
   const about = REFUSALS[failure.code]
   if (about === undefined) return undefined
   if (about === 'content') return leave(run, seller, failure)
-  if (about === 'tick' && lane.mode === 'prepaid' && lane.left > 0 && mayBurn(seller)) {
+  if (about === 'tick' && lane.moved && lane.left > 0 && mayBurn(seller)) {
     seller.burns++
     await run.journal.write([lane.burn()])
     return 'again'
   }
   if (about === 'offer') seller.offer = seller.terms = undefined
-  if (about === 'credit') seller.credit = false
-  else if (++seller.refusals > REFUSALS_MOST) leave(run, seller, failure)
+  if (await isLost(run, lane)) seller.lost++
+  if (about === 'credit' && lane.mode === 'credit') seller.credit = false
+  else if (++seller.refusals > REFUSALS_MOST || !mayBePaid(seller)) leave(run, seller, failure)
   await run.journal.write([lane.leave()])
   return 'over'
+}
+
+/** Whether the seller has a tick of us for a piece that did not come: not when the lane ended at the ledger without it. */
+async function isLost({ context }: Run, lane: Lane): Promise<boolean> {
+  if (lane.mode !== 'prepaid' || lane.pending === undefined) return false
+  const known = await context.ledger.lane(lane.id).catch(unlessBug)
+  const isOver = known && (known.closed || known.expires <= context.environment.clock.now())
+  return !isOver || known.redeemed >= lane.ticks
 }
 
 const mayBurn = ({ burns, pieces }: SellerState): boolean => burns < BURNS_FREE + pieces * BURNS_PER_PIECE

@@ -36,8 +36,10 @@ export interface SellerState {
   /** Left alone until then, the so manieth time in a row. */
   untilMs: number
   leaves: number
-  /** Ticks that it said were spent already. */
+  /** Ticks that it said were spent on another piece. */
   burns: number
+  /** Units that it took and sent nothing for, since this run began. */
+  lost: number
   /** Lanes that it refused since its last good piece. */
   refusals: number
 }
@@ -53,6 +55,12 @@ export interface Sellers {
   /** Whether pieces may be asked of it now. */
   isUsable(seller: SellerState): boolean
 }
+
+/** One unit may go astray; who makes a habit of it is paid no more. */
+const PIECES_PER_LOSS = 64
+
+export const mayBePaid = ({ lost, pieces }: Pick<SellerState, 'lost' | 'pieces'>): boolean =>
+  lost <= pieces / PIECES_PER_LOSS
 
 type SellerRecord = Pick<SellerState, 'id' | 'url' | 'pieces' | 'bytes' | 'status'> & { readonly detail?: string }
 
@@ -95,6 +103,7 @@ export function createSellers({ clock, pace, pk, items }: SellersOptions): Selle
       untilMs: 0,
       leaves: 0,
       burns: 0,
+      lost: 0,
       refusals: 0,
     }
     states.set(id, state)
@@ -114,7 +123,10 @@ export function createSellers({ clock, pace, pk, items }: SellersOptions): Selle
       seller.untilMs = clock.now() + Math.min(pace.leaveMostMs, pace.leaveMs * 2 ** seller.leaves)
       seller.leaves++
     },
-    isUsable: ({ status, offer, untilMs }) =>
-      offer !== undefined && (status === 'good' || status === 'slow') && untilMs <= clock.now(),
+    isUsable: (seller) => {
+      const { status, offer, untilMs } = seller
+      const isAnswering = (status === 'good' || status === 'slow') && untilMs <= clock.now()
+      return offer !== undefined && isAnswering && (offer.public || mayBePaid(seller))
+    },
   }
 }

@@ -4,7 +4,7 @@ import { Problem, unlessBug } from '../protocol/problem.ts'
 import { isAllowed } from './download-lanes.ts'
 import { releasePending } from './download-plan.ts'
 import type { Run } from './download-run.ts'
-import type { SellerState } from './download-sellers.ts'
+import { mayBePaid, type SellerState } from './download-sellers.ts'
 import type { PeerOffer } from './peers.ts'
 
 /** How long an offer is taken for current, while it leaves something to hope for. */
@@ -39,7 +39,8 @@ async function findPeers(run: Run): Promise<void> {
 function isWorthAsking(run: Run, seller: SellerState): boolean {
   const { peer, status, untilMs, offer, offeredMs } = seller
   const nowMs = run.context.environment.clock.now()
-  if (!peer || run.asking.has(seller) || status === 'lied' || untilMs > nowMs) return false
+  const isOut = status === 'lied' || !mayBePaid(seller)
+  if (!peer || run.asking.has(seller) || isOut || untilMs > nowMs) return false
   if (!offer || status === 'gone') return true
   const isOpenEnded = status === 'dear' || countPieces(offer.bitfield) < run.meta.pieces
   return isOpenEnded && offeredMs + OFFER_MS <= nowMs

@@ -39,6 +39,8 @@ export interface LaneRecord {
   readonly ticks: number
   /** The piece asked for last, while it is not verified. */
   readonly pending?: number
+  /** Its unit was meant for another piece at first, and may have been taken for that one. */
+  readonly moved?: boolean
 }
 
 export interface Lane {
@@ -51,6 +53,8 @@ export interface Lane {
   readonly state: LaneState
   readonly ticks: number
   readonly pending: number | undefined
+  /** The unit of the pending piece was meant for another one at first. */
+  readonly moved: boolean
   /** Pieces that can still be asked for. */
   readonly left: number
   /**
@@ -91,7 +95,7 @@ export function createLane(pk: string, initial: LaneRecord, chainOf: () => Chain
 
   function ask(piece: number): Entry {
     const asked = record.asked + 1
-    return become({ pending: piece, asked, ...(record.mode === 'prepaid' && { ticks: asked }) })
+    return become({ pending: piece, moved: false, asked, ...(record.mode === 'prepaid' && { ticks: asked }) })
   }
 
   return {
@@ -109,12 +113,16 @@ export function createLane(pk: string, initial: LaneRecord, chainOf: () => Chain
     get pending() {
       return record.pending
     },
+    get moved() {
+      return record.moved ?? false
+    },
     get left() {
       return record.cap - record.asked
     },
     assign(piece) {
       const hasUnit = record.pending !== undefined && (record.mode === 'prepaid' || record.pending === piece)
-      return hasUnit ? become({ pending: piece }) : ask(piece)
+      if (!hasUnit) return ask(piece)
+      return become({ pending: piece, moved: record.moved === true || record.pending !== piece })
     },
     burn: () => ask(record.pending as number),
     verified() {

@@ -167,7 +167,7 @@ export async function download(
     for (;;) {
       const found = await owner.ask<DownloadJson>('GET', `/v1/downloads/${id}`)
       if (AT_REST.has(found.state) || clock.now() >= untilMs) return found
-      await clock.sleep(1000)
+      await clock.sleep(5000)
     }
   }
   const found = await clock.until(rest())
