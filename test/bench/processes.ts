@@ -14,7 +14,7 @@ export interface Child {
 const CLOCK_TICKS_PER_SECOND = 100
 
 export async function start(script: string, variables: Record<string, string>): Promise<Child> {
-  const child = spawn(process.execPath, [script], {
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', script], {
     env: { ...process.env, ...variables },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
