@@ -30,7 +30,7 @@ export async function adopt({ owner, signer, agent, caps, ledger, repository, no
       day: caps.day,
       expires: nowMs + limits.delegationMs,
       issued: nowMs,
-      may: ['announce', 'book', 'spend'],
+      may: ['announce', 'spend'],
       owner: owner.id,
       total: caps.total,
     },

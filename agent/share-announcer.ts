@@ -1,6 +1,7 @@
 /**
  * Tells the repository what is shared: the torrent, who has it at what price, then its block hashes. Whatever fails is due
- * again in the next round. An announcement is renewed at half its life, and at once when what it says changes.
+ * again in the next round. An announcement is renewed long before its end, so that a repository that lost it is soon
+ * whole again, and at once when what it says changes.
  */
 import { announce, MODES } from '../protocol/announcement.ts'
 import { fromHex } from '../protocol/bytes.ts'
@@ -32,7 +33,7 @@ export function createAnnouncer(context: AgentContext, records: ShareRecords, le
   function isDue(head: ShareHead): boolean {
     const { announced } = head
     if (!announced || announced.terms !== termsOf(head)) return true
-    return environment.clock.now() >= (announced.issued + announced.expires) / 2
+    return environment.clock.now() >= announced.issued + limits.announcedAgainMs
   }
 
   /** Takes the announcement back unless it is said when it `expires`. */
@@ -70,10 +71,15 @@ export function createAnnouncer(context: AgentContext, records: ShareRecords, le
       if (isDue(head)) await renew(head)
       if (!head.leavesUploaded) await uploads.leaves(head)
     } catch (error) {
-      // It has forgotten the torrent: the next round uploads it again.
-      if (codeOf(error) === 'not-found') await records.change(head.infoHash, (now) => ({ ...now, uploaded: false }))
+      if (codeOf(error) === 'not-found') await introduceAgain(head)
       throw error
     }
+  }
+
+  /** The repository has forgotten the owner, the torrent or both: the next round finds it knowing the one and uploads the other. */
+  async function introduceAgain(head: ShareHead): Promise<void> {
+    await repository.putIdentity(context.operations)
+    await records.change(head.infoHash, (now) => ({ ...now, uploaded: false }))
   }
 
   async function takeBack(): Promise<void> {

@@ -64,6 +64,8 @@ export const limits = {
   /** Credit in pieces by hop from the verifier. */
   creditByHop: [64, 32, 16, 8],
   announcementMs: DAY,
+  /** An agent announces again after this. */
+  announcedAgainMs: HOUR,
   urlsPerAnnouncement: 8,
   urlBytes: 512,
   /** An x402 header as sent, in base64. */
@@ -81,6 +83,8 @@ export const limits = {
   repeatsPerTick: 8,
   itemBytes: 380 * KiB,
   changesPerWrite: 100,
+  /** The bodies and keys of one write. */
+  writeBytes: 3 * MiB,
   keyBytes: 1024,
   /** A call to another service: how long one try may take, how often it is tried, the pause before the second try. */
   callTimeoutMs: 15 * SECOND,

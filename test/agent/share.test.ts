@@ -34,12 +34,16 @@ function fakeRepository() {
   const torrents = new Map<string, Bytes>()
   const leaves = new Map<string, Map<number, Bytes[]>>()
   const announcements: Announcement[] = []
+  const introduced: unknown[] = []
   const state = { down: false, calls: 0 }
   function answer(): void {
     state.calls++
     if (state.down) throw new Problem('peer-failed', 'The repository did not answer.')
   }
-  const client: Pick<RepositoryClient, 'putTorrent' | 'putLeaves' | 'announce'> = {
+  const client: Pick<RepositoryClient, 'putIdentity' | 'putTorrent' | 'putLeaves' | 'announce'> = {
+    async putIdentity(operations) {
+      introduced.push(operations)
+    },
     async putTorrent(infoHash, torrent) {
       answer()
       expect(toHex(parseTorrent(torrent).infoHash)).toBe(infoHash)
@@ -64,7 +68,7 @@ function fakeRepository() {
   }
   const latest = (share: Share): Announcement | undefined =>
     announcements.findLast((one) => toHex(one.infoHash) === share.infoHash)
-  return { ...state, state, client: client as RepositoryClient, torrents, leaves, announcements, latest }
+  return { ...state, state, client: client as RepositoryClient, torrents, leaves, announcements, introduced, latest }
 }
 
 let folder: string
@@ -379,13 +383,13 @@ describe('a shared file that changes', () => {
 })
 
 describe('announcing', () => {
-  test('says price, modes and address, for a day at most, and again at half time', async () => {
+  test('says price, modes and address, for a day at most, and again after an hour', async () => {
     await plant('file', pattern(100))
     const share = await shares.add({ path: 'file', price: 3n })
     const first = repository.latest(share) as Announcement
     expect(first).toMatchObject({ price: 3n, public: false, modes: ['credit', 'prepaid'], urls: ['http://agent.test'] })
     expect(first.expires - first.issued).toBe(limits.announcementMs)
-    clock.advance(limits.announcementMs / 2 - 1)
+    clock.advance(limits.announcedAgainMs - 1)
     await shares.announce()
     expect(repository.announcements).toHaveLength(1)
     clock.advance(1)
@@ -414,14 +418,16 @@ describe('announcing', () => {
     expect(repository.state.calls).toBe(calls + 1)
   })
 
-  test('uploads the torrent again to a repository that has forgotten it', async () => {
+  test('introduces itself and uploads the torrent again to a repository that has forgotten both', async () => {
     await plant('file', pattern(100))
     const share = await shares.add({ path: 'file' })
     repository.torrents.clear()
-    clock.advance(limits.announcementMs)
+    repository.introduced.length = 0
+    clock.advance(limits.announcedAgainMs)
     await expect(shares.announce()).rejects.toMatchObject({ code: 'not-found' })
     await shares.announce()
     expect(repository.torrents.has(share.infoHash)).toBe(true)
+    expect(repository.introduced).toEqual([context.operations])
     expect(repository.announcements).toHaveLength(2)
   })
 
