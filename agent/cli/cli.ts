@@ -25,6 +25,8 @@ export interface CliIo {
   readonly agentUrl?: string
   readonly signal: AbortSignal
   readonly isTerminal: boolean
+  /** Time that never goes back, of any origin, with fractions of a millisecond. */
+  monotonicMs(): number
   out(text: string): void
   err(text: string): void
 }
@@ -139,6 +141,7 @@ function callFor(args: readonly string[], values: Values, io: CliIo): Call {
     all: (name) => [values[name] ?? []].flat().map(String),
     readFile: (path) => readFile(absolute(path)),
     resolvePath: absolute,
+    monotonicMs: () => io.monotonicMs(),
     settings: () => home.settings(),
     owner: () => home.owner(),
     signer,

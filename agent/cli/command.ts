@@ -36,6 +36,8 @@ export interface Call {
   all(name: string): readonly string[]
   readFile(path: string): Promise<Uint8Array>
   resolvePath(path: string): string
+  /** To measure with: of any origin, with fractions of a millisecond. */
+  monotonicMs(): number
   settings(): Promise<Settings>
   owner(): Promise<Owner>
   signer(): Promise<Signer>

@@ -26,8 +26,8 @@ export interface GraphArgs {
 
 export interface GraphIo {
   read(path: string): AsyncIterable<Uint8Array>
-  /** Of any origin; fractions of a millisecond are welcome. */
-  nowMs(): number
+  /** Of any origin, with fractions of a millisecond: a small graph takes less than one. */
+  monotonicMs(): number
 }
 
 export interface GraphReport {
@@ -59,12 +59,12 @@ export async function graph(args: GraphArgs, io: GraphIo): Promise<{ json: Graph
   ]
 
   const root = agent(args.root)
-  const start = io.nowMs()
+  const start = io.monotonicMs()
   const trust = trustGraph(vouches, root, depth)
   evaluate(trust)
-  const evaluated = io.nowMs()
+  const evaluated = io.monotonicMs()
   const lost = prune(trust, prunes)
-  const pruned = io.nowMs()
+  const pruned = io.monotonicMs()
 
   const counts = countByDepth(trust)
   const json = {

@@ -25,6 +25,7 @@ process.exitCode = await run(process.argv.slice(2), {
   ...(agentUrl ? { agentUrl } : {}),
   signal: interrupted.signal,
   isTerminal: process.stderr.isTTY,
+  monotonicMs: () => performance.now(),
   out: (text) => process.stdout.write(text),
   err: (text) => process.stderr.write(text),
 })

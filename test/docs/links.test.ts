@@ -97,6 +97,7 @@ async function usages(): Promise<ReadonlyMap<string, string>> {
     workingDir: '/nowhere',
     signal: new AbortController().signal,
     isTerminal: false,
+    monotonicMs: () => 0,
     out: (text) => (out += text),
     err: () => undefined,
   })

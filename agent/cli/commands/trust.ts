@@ -197,6 +197,6 @@ async function graphOf(call: Call): Promise<Answer> {
       distrust: call.all('distrust'),
       unvouch: call.all('unvouch'),
     },
-    { read: (path) => createReadStream(path), nowMs: () => call.environment.clock.now() },
+    { read: (path) => createReadStream(path), monotonicMs: () => call.monotonicMs() },
   )
 }
