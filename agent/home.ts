@@ -2,9 +2,8 @@
  * The owner's home (`RAINCHECK_HOME`): their key, their identity operations, and which agent, ledger and repository they
  * use. The key is hex in `key` (mode 0600), or age-encrypted under a passphrase in `key.age`.
  */
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Decrypter, Encrypter } from 'age-encryption'
 import { fromHex, fromUtf8, toHex, type Bytes } from '../protocol/bytes.ts'
 import type { Environment } from '../protocol/environment.ts'
 import { genesis } from '../protocol/identity.ts'
@@ -17,6 +16,7 @@ import {
   type Envelope,
   type Signer,
 } from '../protocol/signed.ts'
+import { makeFolder } from './make-folder.ts'
 
 export interface Settings {
   /** URLs without a trailing slash. */
@@ -31,11 +31,14 @@ export interface Owner {
 }
 
 export interface Home {
-  /** Makes a key and an identity; the same again when there is one already. */
+  /**
+   * Makes a key and an identity; the same again when there is one already.
+   * @throws Problem `conflict` when a passphrase is given for a key that has none
+   */
   init(environment: Environment, passphrase?: string): Promise<Owner>
   /** @throws Problem `not-found` before `init` */
   owner(): Promise<Owner>
-  /** @throws Problem `forbidden` when the key is encrypted and the passphrase is missing or wrong */
+  /** @throws Problem `not-found` before `init`, `forbidden` when the key is encrypted and the passphrase is missing or wrong */
   signer(passphrase?: string): Promise<Signer>
   settings(): Promise<Settings>
   saveSettings(settings: Settings): Promise<void>
@@ -45,37 +48,50 @@ export function openHome(dir: string): Home {
   const path = (name: string) => join(dir, name)
 
   async function save(name: string, content: string | Uint8Array): Promise<void> {
-    await mkdir(dir, { recursive: true, mode: 0o700 })
+    await makeFolder(dir, 0o700)
     await writeFile(path(`${name}.tmp`), content, { mode: 0o600, flush: true })
     await rename(path(`${name}.tmp`), path(name))
   }
 
   async function owner(): Promise<Owner> {
-    const saved = await readOptional(path('identity.json'))
+    const saved = await readJson<{ operations?: readonly unknown[] }>('identity.json')
     if (!saved) throw new Problem('not-found', `No identity in ${dir}: run \`raincheck init\` first.`)
-    const operations = (JSON.parse(fromUtf8(saved)) as { operations: unknown[] }).operations.map((operation) =>
-      envelopeFromJson(operation),
-    )
+    const operations = (saved.operations ?? []).map((operation) => envelopeFromJson(operation))
     const first = operations[0]
     if (!first) throw new Problem('not-found', `${path('identity.json')} holds no identity.`)
     return { id: objectId('identity', first.body), operations }
   }
 
+  async function readJson<T>(name: string): Promise<T | undefined> {
+    const saved = await readOptional(path(name))
+    try {
+      return saved && (JSON.parse(fromUtf8(saved)) as T)
+    } catch {
+      throw new Problem('bad-encoding', `${path(name)} is not JSON: mend it, or take it away.`)
+    }
+  }
+
   async function secret(passphrase?: string): Promise<Bytes | undefined> {
     const plain = await readOptional(path('key'))
-    if (plain) return fromHex(fromUtf8(plain).trim(), 32)
+    if (plain) return keyFrom(plain, path('key'))
     const encrypted = await readOptional(path('key.age'))
-    return encrypted && fromHex(fromUtf8(await decrypt(encrypted, passphrase)), 32)
+    return encrypted && keyFrom(await decrypt(encrypted, passphrase), path('key.age'))
+  }
+
+  async function makeKey({ random }: Environment, passphrase?: string): Promise<Bytes> {
+    const key = random.bytes(32)
+    if (passphrase === undefined) await save('key', `${toHex(key)}\n`)
+    else await save('key.age', await encrypt(toHex(key), passphrase))
+    return key
   }
 
   return {
     owner,
     async init(environment, passphrase) {
-      const known = await secret(passphrase)
-      const key = known ?? environment.random.bytes(32)
-      if (!known)
-        await (passphrase ? save('key.age', await encrypt(toHex(key), passphrase)) : save('key', `${toHex(key)}\n`))
+      if (passphrase !== undefined && (await readOptional(path('key'))))
+        throw new Problem('conflict', `The key in ${path('key')} is there already, without a passphrase.`)
       if (!(await readOptional(path('identity.json')))) {
+        const key = (await secret(passphrase)) ?? (await makeKey(environment, passphrase))
         const operation = genesis([signerFrom(key)], environment.clock.now())
         await save('identity.json', JSON.stringify({ operations: [envelopeToJson(operation)] }, null, 2))
       }
@@ -83,14 +99,31 @@ export function openHome(dir: string): Home {
     },
     async signer(passphrase) {
       const key = await secret(passphrase)
-      if (!key) throw new Problem('not-found', `No key in ${dir}: run \`raincheck init\` first.`)
+      if (!key) throw new Problem('not-found', `No key in ${dir}: run \`raincheck init\`, or bring it back.`)
       return signerFrom(key)
     },
-    async settings() {
-      const saved = await readOptional(path('settings.json'))
-      return saved ? (JSON.parse(fromUtf8(saved)) as Settings) : {}
-    },
+    settings: async () => (await readJson<Settings>('settings.json')) ?? {},
     saveSettings: (settings) => save('settings.json', `${JSON.stringify(settings, null, 2)}\n`),
+  }
+}
+
+/**
+ * The first line of a passphrase's file.
+ * @throws Problem `not-found`, or `bad-request` when there is nothing in it
+ */
+export async function readPassphrase(path: string): Promise<string> {
+  const content = await readOptional(path)
+  if (!content) throw new Problem('not-found', `There is no file ${path} with the passphrase.`)
+  const [line] = fromUtf8(content).split(/\r?\n/, 1)
+  if (!line) throw new Problem('bad-request', `There is no passphrase in ${path}.`)
+  return line
+}
+
+function keyFrom(saved: Uint8Array, path: string): Bytes {
+  try {
+    return fromHex(fromUtf8(saved).trim(), 32)
+  } catch {
+    throw new Problem('bad-encoding', `${path} does not hold a key: 64 hex digits.`)
   }
 }
 
@@ -103,14 +136,19 @@ async function readOptional(path: string): Promise<Uint8Array | undefined> {
   }
 }
 
+/** Loaded when it is needed: that takes longer than most commands. */
+const age = () => import('age-encryption')
+
 async function encrypt(text: string, passphrase: string): Promise<Uint8Array> {
+  const { Encrypter } = await age()
   const encrypter = new Encrypter()
   encrypter.setPassphrase(passphrase)
   return encrypter.encrypt(text)
 }
 
 async function decrypt(encrypted: Uint8Array, passphrase?: string): Promise<Uint8Array> {
-  if (!passphrase) throw new Problem('forbidden', 'The key is encrypted: give --passphrase-file.')
+  if (passphrase === undefined) throw new Problem('forbidden', 'The key is encrypted: name its passphrase’s file.')
+  const { Decrypter } = await age()
   const decrypter = new Decrypter()
   decrypter.addPassphrase(passphrase)
   return decrypter.decrypt(encrypted).catch(() => {

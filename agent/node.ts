@@ -1,4 +1,7 @@
-/** Entry point of one agent on Node (`npm run agent`). Its owner's home must have been made with `raincheck init`. */
+/**
+ * Entry point of one agent on Node (`npm run agent`). Its owner's home must have been made with `raincheck init`; where the
+ * settings in it name no services yet, they name this agent and its services from now on.
+ */
 import { join } from 'node:path'
 import { realEnvironment } from '../infra/environment.ts'
 import { guardedTransport, systemResolve } from '../infra/pinned-transport.ts'
@@ -7,7 +10,7 @@ import { openServiceKey } from '../infra/service-key.ts'
 import { settings, untilTerminated } from '../infra/service-process.ts'
 import { openStore } from '../infra/store/open.ts'
 import { pinAddress } from './address-guard.ts'
-import { openHome } from './home.ts'
+import { openHome, readPassphrase } from './home.ts'
 import { openAgent } from './open.ts'
 import { pieceClientNode } from './piece-client-node.ts'
 import { sendPieceNode } from './piece-server-node.ts'
@@ -24,23 +27,32 @@ await untilTerminated('agent', async (report) => {
   const [ledgerUrl, repositoryUrl] = [required('LEDGER_URL'), required('REPOSITORY_URL')]
   const real = realEnvironment()
   const environment = { ...real, transport: guardedTransport([ledgerUrl, repositoryUrl], pin, real.transport) }
-  const store = openStore(optional('AGENT_STORE', `sqlite:${join(dir, 'agent', 'store.sqlite')}`), KEPT_THROUGH_KILLS)
+  const publicUrl = optional('AGENT_URL', `http://127.0.0.1:${port}`)
+  const home = openHome(dir)
+  const passphraseFile = optional('RAINCHECK_PASSPHRASE_FILE', '')
+  const store = await openStore(optional('AGENT_STORE', `sqlite:${join(dir, 'agent', 'store.sqlite')}`), {
+    ...KEPT_THROUGH_KILLS,
+    createTable: optional('RAINCHECK_CREATE_TABLE', '') === '1',
+  })
   const agent = await openAgent({
     environment,
     secret: await openServiceKey(join(dir, 'agent', 'key'), environment.random),
     store,
-    home: openHome(dir),
+    home,
     dir: join(dir, 'agent'),
     ledgerUrl,
     repositoryUrl,
-    publicUrl: optional('AGENT_URL', `http://127.0.0.1:${port}`),
+    publicUrl,
     allowLoopback,
+    ...(passphraseFile === '' ? {} : { passphrase: await readPassphrase(passphraseFile) }),
     pieceClient: pieceClientNode(pin),
     sendPiece: sendPieceNode,
     onFault: report,
   })
   const server = await listen({ fetch: agent.app.fetch, port, hostname: optional('HOST', '127.0.0.1') })
   agent.start()
+  const isSet = (await home.settings()).agent !== undefined
+  if (!isSet) await home.saveSettings({ agent: publicUrl, ledger: ledgerUrl, repository: repositoryUrl })
   return {
     url: `http://127.0.0.1:${server.port}`,
     async stop() {

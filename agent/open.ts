@@ -1,17 +1,18 @@
 /** An agent at its owner's home: its own key, the owner's delegation, and the services it settles and meets at. */
 import { readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fromUtf8, type Bytes } from '../protocol/bytes.ts'
+import { equal, fromUtf8, toHex, type Bytes } from '../protocol/bytes.ts'
 import { parseDelegation } from '../protocol/delegation.ts'
 import type { Environment } from '../protocol/environment.ts'
+import { Problem } from '../protocol/problem.ts'
 import { envelopeFromJson, envelopeToJson, signerFrom, type Envelope } from '../protocol/signed.ts'
 import type { Store } from '../protocol/store.ts'
 import { adopt } from './adopt.ts'
 import { createAgent, type Agent, type AgentOptions } from './agent.ts'
 import type { AgentContext } from './context.ts'
 import type { Home } from './home.ts'
-import { createLedgerClient } from './ledger-client.ts'
-import { createRepositoryClient } from './repository-client.ts'
+import { createLedgerClient, type LedgerClient } from './ledger-client.ts'
+import { createRepositoryClient, type RepositoryClient } from './repository-client.ts'
 
 /** What an agent may freeze unless its owner says otherwise. */
 const CAPS = { day: 1_000_000n, total: 1_000_000_000n }
@@ -37,31 +38,31 @@ export interface OpenedAgent extends Agent {
   readonly context: AgentContext
 }
 
-/** @throws Problem `not-found` when the home has no owner yet */
+/** @throws Problem `not-found` when the home has no owner yet, `forbidden` when the owner's key has to sign and is encrypted */
 export async function openAgent(options: OpenAgentOptions): Promise<OpenedAgent> {
   const { environment, store, home, dir, ledgerUrl, repositoryUrl, publicUrl, allowLoopback } = options
   const owner = await home.owner()
   const signer = signerFrom(options.secret)
   const ledger = createLedgerClient({ environment, url: ledgerUrl })
   const repository = createRepositoryClient({ environment, url: repositoryUrl })
-  const delegation =
-    (await savedDelegation(dir, environment.clock.now())) ??
-    (await adopt({
-      owner,
-      signer: await home.signer(options.passphrase),
-      agent: signer.key,
-      caps: CAPS,
-      ledger,
-      repository,
-      nowMs: environment.clock.now(),
-    }))
-  await saveDelegation(dir, delegation)
+
+  async function delegate(): Promise<Envelope> {
+    const nowMs = environment.clock.now()
+    const saved = await savedDelegation(dir, { agent: signer.key, owner: owner.id, nowMs })
+    if (saved && (await isKnown(toHex(owner.id), ledger, repository))) return saved
+    const ownerSigner = await home.signer(options.passphrase)
+    const adoption = { owner, signer: ownerSigner, agent: signer.key, caps: CAPS, ledger, repository, nowMs }
+    const delegation = await adopt(adoption)
+    await saveDelegation(dir, delegation)
+    return delegation
+  }
+
   const context: AgentContext = {
     environment,
     store,
     owner: owner.id,
     operations: owner.operations,
-    delegation,
+    delegation: await delegate(),
     signer,
     ledger,
     repository,
@@ -71,11 +72,33 @@ export async function openAgent(options: OpenAgentOptions): Promise<OpenedAgent>
   return { ...createAgent(context, options), context }
 }
 
-async function savedDelegation(dir: string, nowMs: number): Promise<Envelope | undefined> {
+interface Wanted {
+  readonly agent: Bytes
+  readonly owner: Bytes
+  readonly nowMs: number
+}
+
+async function savedDelegation(dir: string, { agent, owner, nowMs }: Wanted): Promise<Envelope | undefined> {
   const saved = await readFile(join(dir, 'delegation.json')).catch(() => undefined)
   if (!saved) return undefined
   const envelope = envelopeFromJson(JSON.parse(fromUtf8(saved)))
-  return parseDelegation(envelope).expires - nowMs > RENEWAL_MS ? envelope : undefined
+  const delegation = parseDelegation(envelope)
+  const isOurs = equal(delegation.agent, agent) && equal(delegation.owner, owner)
+  return isOurs && delegation.expires - nowMs > RENEWAL_MS ? envelope : undefined
+}
+
+/** Whether both services know the owner: they may be others than last time, or have lost their stores. */
+async function isKnown(id: string, ledger: LedgerClient, repository: RepositoryClient): Promise<boolean> {
+  const answers = [ledger.account(id), repository.identity(id)].map((answer: Promise<unknown>) =>
+    answer.then(() => true, unlessAway),
+  )
+  return (await Promise.all(answers)).every((isThere) => isThere)
+}
+
+/** A service that is away is taken for the one that was told. */
+function unlessAway(error: unknown): boolean {
+  if (error instanceof Problem) return error.code !== 'not-found'
+  throw error
 }
 
 async function saveDelegation(dir: string, delegation: Envelope): Promise<void> {

@@ -19,6 +19,7 @@ export interface ListenOptions {
 }
 
 const GRACE_MS = 1_000
+const SWEEP_MS = 10
 /** Longer than a client keeps an idle connection, so that it is the client who closes it. */
 const KEEP_ALIVE_MS = 75_000
 
@@ -34,18 +35,20 @@ export async function listen({ fetch, port, hostname }: ListenOptions): Promise<
 }
 
 function describe(error: NodeJS.ErrnoException, port: number): Error {
-  if (error.code === 'EADDRINUSE') return new Problem('conflict', `Port ${port} is taken: choose another with --port.`)
+  if (error.code === 'EADDRINUSE') return new Problem('conflict', `Port ${port} is taken: choose another.`)
   if (error.code === 'EACCES') return new Problem('forbidden', `Port ${port} may not be used by this user.`)
   return error
 }
 
+/** A connection whose last request ends meanwhile would stay open, as its client may ask for more: it is swept. */
 function close(server: Server): Promise<void> {
   return new Promise((resolve) => {
+    const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_MS)
     const force = setTimeout(() => server.closeAllConnections(), GRACE_MS)
     server.close(() => {
+      clearInterval(sweep)
       clearTimeout(force)
       resolve()
     })
-    server.closeIdleConnections()
   })
 }

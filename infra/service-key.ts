@@ -1,6 +1,7 @@
 /** A service's own 32-byte key in a file, as hex, made at its first start. */
-import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { link, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { makeFolder } from '../agent/make-folder.ts'
 import { fromHex, toHex, type Bytes } from '../protocol/bytes.ts'
 import type { Random } from '../protocol/environment.ts'
 import { SettingError } from './service-process.ts'
@@ -14,7 +15,7 @@ export async function openServiceKey(path: string, random: Random): Promise<Byte
 
 /** Written aside and then named, so that the file is never there without its key, whoever is killed or comes first. */
 async function makeKey(path: string, random: Random): Promise<string> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+  await makeFolder(dirname(path), 0o700)
   const aside = `${path}.${toHex(random.bytes(8))}.tmp`
   await writeFile(aside, `${toHex(random.bytes(32))}\n`, { mode: 0o600, flag: 'wx', flush: true })
   await link(aside, path).catch(unlessThere)

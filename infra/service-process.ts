@@ -1,4 +1,4 @@
-/** What the entry points of the three services share: settings from variables, one line when up, a clean end on SIGTERM. */
+/** What entry points share: settings from variables, one line when up or unable to, a clean end on SIGTERM. */
 import { problemOf } from '../protocol/problem.ts'
 
 export interface Settings {
@@ -6,7 +6,7 @@ export interface Settings {
   readonly optional: (name: string, otherwise: string) => string
 }
 
-/** A setting that is missing: exit code 2. */
+/** A setting that is missing or wrong: exit code 2. */
 export class SettingError extends Error {}
 
 export const settings = (variables: Readonly<Record<string, string | undefined>>): Settings => ({
@@ -23,23 +23,57 @@ export interface Running {
   stop(): Promise<void>
 }
 
+export interface StartFailure {
+  /** One line for what the operator can mend; a stack for a fault of ours. */
+  readonly text: string
+  readonly exitCode: 1 | 2
+}
+
+export function startFailure(error: unknown): StartFailure {
+  const problem = problemOf(error)
+  if (problem.code !== 'internal') return { text: problem.message, exitCode: 1 }
+  if (error instanceof SettingError || error instanceof RangeError) return { text: error.message, exitCode: 2 }
+  return { text: isSystemError(error) ? error.message : faultText(error), exitCode: 1 }
+}
+
+export const faultText = (error: unknown): string =>
+  error instanceof Error ? (error.stack ?? error.message) : String(error)
+
+const isSystemError = (error: unknown): error is NodeJS.ErrnoException => error instanceof Error && 'syscall' in error
+
+/** Nothing is lost when this runs out: every state is durable before it counts. */
+const STOP_MS = 5_000
+
+/** Calls `stop` at the first SIGTERM or SIGINT, then ends the process. Each may come twice: npm hands on what its child got too. */
+export function onTermination(stop: () => Promise<void>, exitCode = 0): void {
+  let isEnding = false
+  const exit = (): never => process.exit(exitCode)
+  const end = (): void => {
+    if (isEnding) return
+    isEnding = true
+    setTimeout(exit, STOP_MS)
+    stop().then(exit, (error: unknown) => {
+      process.stderr.write(`${faultText(error)}\n`)
+      process.exit(1)
+    })
+  }
+  process.on('SIGTERM', end)
+  process.on('SIGINT', end)
+}
+
 /** Runs a service until SIGTERM or SIGINT; what cannot start says why in one line. */
 export async function untilTerminated(
   name: string,
   start: (report: (error: unknown) => void) => Promise<Running>,
 ): Promise<void> {
   const say = (line: string) => process.stderr.write(`raincheck ${name}: ${line}\n`)
-  const report = (error: unknown) => say(error instanceof Error ? (error.stack ?? error.message) : String(error))
   try {
-    const running = await start(report)
+    const running = await start((error) => say(faultText(error)))
     process.stdout.write(`${JSON.stringify({ event: 'ready', service: name, url: running.url })}\n`)
-    const end = () => void running.stop().then(() => process.exit(0))
-    process.once('SIGTERM', end)
-    process.once('SIGINT', end)
+    onTermination(() => running.stop())
   } catch (error) {
-    if (error instanceof SettingError) say(error.message)
-    else if (problemOf(error).code === 'internal') report(error)
-    else say(problemOf(error).message)
-    process.exitCode = error instanceof SettingError ? 2 : 1
+    const { text, exitCode } = startFailure(error)
+    say(text)
+    process.exit(exitCode)
   }
 }

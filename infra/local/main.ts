@@ -1,13 +1,18 @@
 /** Entry point of `npm start`: the whole network on this machine. */
 import { spawn } from 'node:child_process'
+import { enableCompileCache } from 'node:module'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { formatBytes, formatSeconds } from '../../agent/cli/format.ts'
-import { problemOf } from '../../protocol/problem.ts'
 import { realEnvironment } from '../environment.ts'
-import { startNetwork, type Network } from './network.ts'
-import { once, type ProgressJson } from './once.ts'
+import { faultText, onTermination, startFailure } from '../service-process.ts'
+import type { Network, Stores } from './network.ts'
+import type { OnceReport, ProgressJson } from './once.ts'
 
 const USAGE = 'usage: npm start -- [--data DIR] [--port 8402] [--open] [--json] [--once FILE]'
+/** `port` and the three after it. */
+const LAST_PORT = 65_532
+const EXIT = { done: 0, usage: 2, interrupted: 130 } as const
 
 interface Options {
   readonly data: string
@@ -31,7 +36,8 @@ function options(): Options | undefined {
       },
     })
     const port = Number(values.port)
-    if (!Number.isInteger(port) || port < 1 || port > 65_532) throw new Error('--port takes a number from 1 to 65532')
+    if (!Number.isInteger(port) || port < 1 || port > LAST_PORT)
+      throw new Error(`--port takes a number from 1 to ${LAST_PORT}`)
     return { ...values, port, once: values.once }
   } catch (error) {
     say(`${(error as Error).message}\n${USAGE}`)
@@ -39,30 +45,50 @@ function options(): Options | undefined {
   }
 }
 
+/** What Node makes of the modules is kept, and makes the next start faster. They are loaded once that is set up. */
+async function load() {
+  enableCompileCache(fileURLToPath(new URL('../../node_modules/.cache/raincheck', import.meta.url)))
+  const [{ startNetwork }, { once, requireSource }, { readPassphrase }] = await Promise.all([
+    import('./network.ts'),
+    import('./once.ts'),
+    import('../../agent/home.ts'),
+  ])
+  return { startNetwork, once, requireSource, readPassphrase }
+}
+
 async function main(): Promise<number | undefined> {
   const chosen = options()
-  if (!chosen) return 2
+  if (!chosen) return EXIT.usage
+  const { startNetwork, once, requireSource, readPassphrase } = await load()
+  if (chosen.once !== undefined) await requireSource(chosen.once)
   const environment = realEnvironment()
-  const { LEDGER_STORE: ledger, REPOSITORY_STORE: repository } = process.env
+  const passphraseFile = process.env['RAINCHECK_PASSPHRASE_FILE']
   const network = await startNetwork({
     environment,
     dir: chosen.data,
     port: chosen.port,
-    stores: { ...(ledger ? { ledger } : {}), ...(repository ? { repository } : {}) },
-    onFault: (error) => say(`fault: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`),
+    stores: stores(),
+    ...(passphraseFile ? { passphrase: await readPassphrase(passphraseFile) } : {}),
+    onFault: (error) => say(`fault: ${faultText(error)}`),
   })
   announce(network, chosen)
   if (chosen.once === undefined) {
-    stopOnSignal(network)
+    onTermination(() => network.stop())
     return undefined
   }
+  onTermination(async () => undefined, EXIT.interrupted)
   try {
     const report = await once({ environment, network, file: chosen.once, onProgress: progressLine() })
     process.stdout.write(chosen.json ? `${JSON.stringify(report)}\n` : summary(report))
-    return 0
+    return EXIT.done
   } finally {
     await network.stop()
   }
+}
+
+function stores(): Stores {
+  const { LEDGER_STORE: ledger, REPOSITORY_STORE: repository, AGENT_STORE: agent } = process.env
+  return { ...(ledger ? { ledger } : {}), ...(repository ? { repository } : {}), ...(agent ? { agent } : {}) }
 }
 
 function announce({ you, neighbour, ledgerUrl, repositoryUrl }: Network, { json, open }: Options): void {
@@ -83,12 +109,6 @@ function openBrowser(url: string): void {
     .unref()
 }
 
-function stopOnSignal(network: Network): void {
-  const end = () => void network.stop().then(() => process.exit(0))
-  process.once('SIGTERM', end)
-  process.once('SIGINT', end)
-}
-
 function progressLine(): (download: ProgressJson) => void {
   if (!process.stderr.isTTY) return () => undefined
   return (download) => {
@@ -100,7 +120,7 @@ function progressLine(): (download: ProgressJson) => void {
   }
 }
 
-function summary(report: Awaited<ReturnType<typeof once>>): string {
+function summary(report: OnceReport): string {
   const { name, bytes, pieces, paid, file, seconds, payer, payee, checkpoint } = report
   return [
     `${name}: ${formatBytes(bytes)} in ${seconds.toFixed(1)} s, ${pieces} pieces, ${paid} credits`,
@@ -112,11 +132,13 @@ function summary(report: Awaited<ReturnType<typeof once>>): string {
   ].join('\n')
 }
 
+// A reader that has left is no fault.
+process.stdout.on('error', () => undefined)
 try {
   const exitCode = await main()
   if (exitCode !== undefined) process.exit(exitCode)
 } catch (error) {
-  const problem = problemOf(error)
-  say(problem.code === 'internal' ? String((error as Error).stack ?? error) : `raincheck: ${problem.message}`)
-  process.exit(1)
+  const { text, exitCode } = startFailure(error)
+  say(`raincheck: ${text}`)
+  process.exit(exitCode)
 }

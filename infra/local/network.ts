@@ -1,8 +1,9 @@
 /** The whole network on this machine: a ledger with a faucet, a repository, your agent and a neighbour's, each on its own port. */
-import { access, constants, mkdir } from 'node:fs/promises'
+import { access, constants } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { pinAddress } from '../../agent/address-guard.ts'
 import { openHome, type Home } from '../../agent/home.ts'
+import { makeFolder } from '../../agent/make-folder.ts'
 import { openAgent, type OpenedAgent } from '../../agent/open.ts'
 import { pieceClientNode } from '../../agent/piece-client-node.ts'
 import { sendPieceNode } from '../../agent/piece-server-node.ts'
@@ -15,6 +16,7 @@ import { guardedTransport, systemResolve } from '../pinned-transport.ts'
 import { listen } from '../serve.ts'
 import { openServiceKey } from '../service-key.ts'
 import { openStore } from '../store/open.ts'
+import { lockFolder } from './folder-lock.ts'
 import type { SqliteOptions } from '../store/sqlite.ts'
 
 /** What the local ledger gives every new account, in credits. */
@@ -31,8 +33,17 @@ export interface NetworkOptions {
   /** Your agent's port; the ledger's, the repository's and the neighbour's are the three after it. */
   readonly port: number
   /** Specs of stores, where not SQLite files under `dir`. */
-  readonly stores?: { readonly ledger?: string; readonly repository?: string }
+  readonly stores?: Stores
+  /** Of your key, where it is encrypted. */
+  readonly passphrase?: string
   readonly onFault: (error: unknown) => void
+}
+
+export interface Stores {
+  readonly ledger?: string
+  readonly repository?: string
+  /** Your agent's; the neighbour's is always its own. */
+  readonly agent?: string
 }
 
 export interface Resident {
@@ -51,7 +62,10 @@ export interface Network {
   stop(): Promise<void>
 }
 
-/** @throws Problem `conflict` for a taken port, `storage-read-only` for a directory that cannot be written */
+/**
+ * @throws Problem `conflict` for a taken port or a directory in use, `storage-read-only` for one that cannot be written,
+ *   `forbidden` when your key is encrypted and has to sign
+ */
 export async function startNetwork(options: NetworkOptions): Promise<Network> {
   const closers: (() => Promise<void> | void)[] = []
   const stop = async () => {
@@ -70,11 +84,13 @@ type OnStop = (close: () => Promise<void> | void) => void
 async function startAll(options: NetworkOptions, onStop: OnStop): Promise<Omit<Network, 'stop'>> {
   const { port, dir } = options
   await requireWritable(dir)
+  onStop(lockFolder(dir))
   const url = (offset: number) => `http://${HOST}:${port + offset}`
   await startLedger(options, onStop)
   await startRepository(options, onStop)
-  const shared = { ...options, ledgerUrl: url(1), repositoryUrl: url(2), onStop }
-  const you = await startResident({ ...shared, dir: join(dir, 'you'), port })
+  const { stores, passphrase, ...rest } = options
+  const shared = { ...rest, ledgerUrl: url(1), repositoryUrl: url(2), onStop }
+  const you = await startResident({ ...shared, dir: join(dir, 'you'), port, store: stores?.agent, passphrase })
   const neighbour = await startResident({ ...shared, dir: join(dir, 'neighbour'), port: port + 3 })
   return { ledgerUrl: url(1), repositoryUrl: url(2), you, neighbour }
 }
@@ -111,25 +127,27 @@ async function startRepository(
   })
 }
 
-interface ResidentOptions extends NetworkOptions {
+interface ResidentOptions extends Omit<NetworkOptions, 'stores' | 'passphrase'> {
+  readonly store?: string | undefined
+  readonly passphrase?: string | undefined
   readonly ledgerUrl: string
   readonly repositoryUrl: string
   readonly onStop: OnStop
 }
 
 async function startResident(options: ResidentOptions): Promise<Resident> {
-  const { dir, port, ledgerUrl, repositoryUrl, onFault, onStop } = options
+  const { dir, port, ledgerUrl, repositoryUrl, passphrase, onFault, onStop } = options
   const transport = guardedTransport([ledgerUrl, repositoryUrl], pin, options.environment.transport)
   const environment = { ...options.environment, transport }
   const url = `http://${HOST}:${port}`
   const files = join(dir, 'files')
-  await mkdir(files, { recursive: true })
+  await makeFolder(files)
   const home = openHome(dir)
   await home.init(environment)
   await home.saveSettings({ agent: url, ledger: ledgerUrl, repository: repositoryUrl })
   const agent = await openAgent({
     environment,
-    store: await storeAt(join(dir, 'agent'), undefined, onStop, KEPT_THROUGH_KILLS),
+    store: await storeAt(join(dir, 'agent'), options.store, onStop, KEPT_THROUGH_KILLS),
     home,
     secret: await openServiceKey(join(dir, 'agent', 'key'), environment.random),
     dir: join(dir, 'agent'),
@@ -137,6 +155,7 @@ async function startResident(options: ResidentOptions): Promise<Resident> {
     repositoryUrl,
     publicUrl: url,
     allowLoopback: true,
+    ...(passphrase === undefined ? {} : { passphrase }),
     pieceClient: pieceClientNode(pin),
     sendPiece: sendPieceNode,
     onFault,
@@ -152,15 +171,15 @@ async function startResident(options: ResidentOptions): Promise<Resident> {
 }
 
 async function storeAt(dir: string, spec: string | undefined, onStop: OnStop, options?: SqliteOptions): Promise<Store> {
-  await mkdir(dir, { recursive: true, mode: 0o700 })
-  const store = openStore(spec ?? `sqlite:${join(dir, 'store.sqlite')}`, options)
+  await makeFolder(dir, 0o700)
+  const store = await openStore(spec ?? `sqlite:${join(dir, 'store.sqlite')}`, options)
   onStop(() => store.close())
   return store
 }
 
 async function requireWritable(dir: string): Promise<void> {
   try {
-    await mkdir(dir, { recursive: true })
+    await makeFolder(dir)
     await access(dir, constants.W_OK)
   } catch {
     throw new Problem('storage-read-only', `${dir} cannot be written: choose another folder with --data.`)

@@ -1,10 +1,11 @@
 /** One paid download from the neighbour to you, settled and audited: what `npm start -- --once FILE` does. */
 import { constants, createReadStream } from 'node:fs'
-import { cp, mkdir, mkdtemp, readdir, stat } from 'node:fs/promises'
+import { cp, mkdtemp, readdir, stat } from 'node:fs/promises'
 import { createHash } from 'node:crypto'
 import { basename, join, relative, resolve } from 'node:path'
 import { auditLedger } from '../../agent/cli/audit.ts'
 import { createOwnerClient, type OwnerClient } from '../../agent/cli/owner-client.ts'
+import { makeFolder } from '../../agent/make-folder.ts'
 import { createLedgerClient, statementOf, type LedgerClient } from '../../agent/ledger-client.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import type { Environment } from '../../protocol/environment.ts'
@@ -120,14 +121,23 @@ async function worth(ledger: LedgerClient, { agent }: Resident): Promise<bigint>
   return account.available + account.frozen + account.earned
 }
 
+/** @throws Problem `not-found` unless there is a file or folder */
+export async function requireSource(file: string): Promise<string> {
+  const source = resolve(file)
+  const found = await stat(source).catch(() => undefined)
+  if (!found?.isFile() && !found?.isDirectory()) throw new Problem('not-found', `There is no file or folder ${source}.`)
+  return source
+}
+
 /** A copy in a folder of its own: nothing that the neighbour has is touched, and FILE may change meanwhile. */
 async function placeCopy(file: string, files: string): Promise<string> {
-  const source = resolve(file)
-  if (!(await stat(source).catch(() => undefined)))
-    throw new Problem('not-found', `There is no file or folder ${source}.`)
-  await mkdir(join(files, 'once'), { recursive: true })
+  const source = await requireSource(file)
+  await makeFolder(join(files, 'once'))
   const target = join(await mkdtemp(join(files, 'once', '')), basename(source))
-  await cp(source, target, { recursive: true, mode: constants.COPYFILE_FICLONE })
+  const options = { recursive: true, dereference: true, mode: constants.COPYFILE_FICLONE }
+  await cp(source, target, options).catch((error: unknown) => {
+    throw new Problem('storage-unavailable', `${source} cannot be copied: ${(error as Error).message}.`)
+  })
   return relative(files, target)
 }
 
