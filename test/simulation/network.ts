@@ -52,6 +52,8 @@ export interface SimulatedNetwork {
   setWeather(weather: Weather): void
   /** Told when a request leaves. */
   onSend(listener: (message: Message) => void): void
+  /** Told when a request reaches a host that is up. */
+  onDelivery(listener: (message: Message) => void): void
   /** Told when a host answers. */
   onExchange(listener: (exchange: Exchange) => void): void
   /** Told when an answer has come back whole. */
@@ -61,6 +63,7 @@ export interface SimulatedNetwork {
 export function createNetwork(scheduler: Scheduler, chance: Chance): SimulatedNetwork {
   const hosts = new Map<string, Attached>()
   const sent = createTold<Message>()
+  const delivered = createTold<Message>()
   const exchanged = createTold<Exchange>()
   const arrived = createTold<Exchange>()
   let prevailing = CALM
@@ -74,6 +77,7 @@ export function createNetwork(scheduler: Scheduler, chance: Chance): SimulatedNe
     await travel(weather)
     const host = hosts.get(message.to)
     if (!host) throw new TypeError('connection refused')
+    delivered.tell(message)
     const answer = await Promise.race([answerOf(host.handler, message), host.isDown])
     // A host that went down while it answered took the answer with it.
     if (!answer) throw new TypeError('connection reset')
@@ -109,6 +113,7 @@ export function createNetwork(scheduler: Scheduler, chance: Chance): SimulatedNe
     setWeather: (next) => void (prevailing = next),
     transportOf: (from, weather) => async (request) => exchange(await messageOf(from, request), weather ?? prevailing),
     onSend: sent.listen,
+    onDelivery: delivered.listen,
     onExchange: exchanged.listen,
     onArrival: arrived.listen,
   }

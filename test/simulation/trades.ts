@@ -32,7 +32,7 @@ export interface Trades {
 
 export interface TradedLane {
   mode: LaneMode | undefined
-  /** The highest unit whose genuine tick left its payer, reached its payee, and was answered well by it. */
+  /** The highest unit whose genuine tick left its payer, reached its payee, was answered well by it. */
   revealed: number
   taken: number
   accepted: number
@@ -126,6 +126,13 @@ export function watchTrades({ world, parties, contents, books, credit, isPublic 
     if (unit > most) world.fail(`${from} pays ${to} ${unit} units on lane ${id} (${lane.mode}) for ${lane.good.size} good pieces`)
   }
 
+  network.onDelivery((message) => {
+    const request = requestIn(message)
+    if (!request) return
+    const lane = laneOf(request.lane)
+    lane.taken = Math.max(lane.taken, request.unit)
+  })
+
   network.onExchange((exchange) => {
     world.count('messages')
     const seller = partyAt.get(exchange.to)
@@ -134,7 +141,6 @@ export function watchTrades({ world, parties, contents, books, credit, isPublic 
     if (seller?.isHonest) checkFree(exchange, seller, request)
     if (!request) return
     const lane = laneOf(request.lane)
-    lane.taken = Math.max(lane.taken, request.unit)
     if (status === 200) lane.accepted = Math.max(lane.accepted, request.unit)
     if (status === 409 && codeIn(exchange.answer) === 'tick-replayed') lane.replays++
     if (status >= 400) world.count('refusals')
