@@ -5,7 +5,6 @@ import { fromBase64url, fromHex, toHex, utf8 } from '../../protocol/bytes.ts'
 import { parseDeclaration } from '../../protocol/declaration.ts'
 import { decodeEntry } from '../../protocol/entry.ts'
 import { linkAt, segmentsOf, tickRoot } from '../../protocol/payword.ts'
-
 import { envelopeToJson, type Envelope } from '../../protocol/signed.ts'
 import { bookFromJson, type Book, type BookJson } from '../../protocol/vouch.ts'
 import { decodePayment } from '../../protocol/x402.ts'
