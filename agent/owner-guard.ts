@@ -1,7 +1,7 @@
 /** The owner's requests: signed by a key of the owner's identity (RFC 9421), each accepted once. */
 import type { MiddlewareHandler } from 'hono'
 import { toHex } from '../protocol/bytes.ts'
-import { applyOperation, speaksFor, type IdentityState } from '../protocol/identity.ts'
+import { replay, speaksFor } from '../protocol/identity.ts'
 import { verifyRequest } from '../protocol/http-signature.ts'
 import { limits } from '../protocol/limits.ts'
 import { Problem } from '../protocol/problem.ts'
@@ -19,7 +19,7 @@ export interface OwnerGuard {
 
 export function createOwnerGuard(context: AgentContext): OwnerGuard {
   const { clock } = context.environment
-  const identity = identityOf(context)
+  const identity = replay(context.operations, clock.now())
   const authorities = [new URL(context.publicUrl).host]
 
   async function authorize(request: Request): Promise<void> {
@@ -49,12 +49,4 @@ export function createOwnerGuard(context: AgentContext): OwnerGuard {
       if (changes.length > 0) await context.store.write(changes)
     },
   }
-}
-
-function identityOf(context: AgentContext): IdentityState {
-  const now = context.environment.clock.now()
-  let state: IdentityState | undefined
-  for (const operation of context.operations) state = applyOperation(state, operation, now)
-  if (!state) throw new Error('an agent has an owner')
-  return state
 }

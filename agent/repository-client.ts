@@ -1,9 +1,9 @@
 /** A repository as an agent sees it. Ids and hashes are hex. What it says is a hint: identities, announcements and books carry their own signatures. */
 import { z } from '@hono/zod-openapi'
 import { concat, toHex, type Bytes } from '../protocol/bytes.ts'
-import { replay, type ChainsJson } from '../protocol/chain.ts'
+import type { ChainsJson } from '../protocol/chain.ts'
 import type { Environment } from '../protocol/environment.ts'
-import type { IdentityState } from '../protocol/identity.ts'
+import { operationFromJson, replay, type IdentityState } from '../protocol/identity.ts'
 import { limits } from '../protocol/limits.ts'
 import { Problem } from '../protocol/problem.ts'
 import { bookSchema, vouchProofSchema, wire } from '../protocol/service.ts'
@@ -12,8 +12,9 @@ import { bookFromJson, bookToJson, type Book } from '../protocol/vouch.ts'
 import { createHttpClient, money, signed } from './http-client.ts'
 
 const count = z.int().min(0)
+const operation = wire.envelope.transform(operationFromJson)
 const identityShape = (nowMs: number) =>
-  z.object({ operations: z.array(wire.envelope) }).transform(({ operations }) => replay(operations, nowMs))
+  z.object({ operations: z.array(operation) }).transform(({ operations }) => replay(operations, nowMs))
 const bookShape = z.object({ book: bookSchema.transform(bookFromJson) })
 const chainsShape = z.object({
   identities: z

@@ -1,7 +1,7 @@
 /** Makes shares: finds what is at a path, hashes it unless that was done, saves, announces. */
 import { toHex } from '../protocol/bytes.ts'
 import { limits } from '../protocol/limits.ts'
-import { Problem } from '../protocol/problem.ts'
+import { Problem, unlessBug } from '../protocol/problem.ts'
 import type { AgentContext } from './context.ts'
 import type { Links } from './links.ts'
 import { createSerial } from './serial.ts'
@@ -62,6 +62,7 @@ export function createShareAdder(
       if (before && before.infoHash !== made.infoHash) await end(before)
       return made
     })
+    // What the repository was not told now, the next round tells it.
     await announcer.publish(head).catch(unlessBug)
     return head
   }
@@ -129,8 +130,3 @@ const toSharedFile = ({ name, id, version }: Source['files'][number]) => ({
   ref: { name, ...(id !== undefined && { id }) },
   version,
 })
-
-/** What the repository was not told now, the next round tells it. */
-export function unlessBug(error: unknown): void {
-  if (!(error instanceof Problem)) throw error
-}

@@ -4,9 +4,9 @@
  */
 import { equal, fromHex, toHex, type Bytes } from '../protocol/bytes.ts'
 import { edgesOf, evidenceFromJson, type Evidence } from '../protocol/chain.ts'
-import { applyOperation, type IdentityState } from '../protocol/identity.ts'
+import { replay } from '../protocol/identity.ts'
 import { limits } from '../protocol/limits.ts'
-import { Problem } from '../protocol/problem.ts'
+import { Problem, unlessBug } from '../protocol/problem.ts'
 import { evaluateOne, UNTRUSTED, type Verdict } from '../protocol/trust.ts'
 import { checkBook, parseHead, renewBook, requireAuthor, type Book } from '../protocol/vouch.ts'
 import { createBookShelf } from './book-shelf.ts'
@@ -56,7 +56,7 @@ export function createTrust(context: AgentContext): Trust {
   const { environment, repository, signer, delegation } = context
   const { clock } = environment
   const shelf = createBookShelf(context.store)
-  const owner = stateOf(context)
+  const owner = replay(context.operations, clock.now())
   const lines = new Map<string, Remembered>()
   /** When the repository was last told of a book. */
   let publishedMs = 0
@@ -143,20 +143,6 @@ export function createTrust(context: AgentContext): Trust {
     creditFor,
     maintain,
   }
-}
-
-function stateOf({ environment, operations }: AgentContext): IdentityState {
-  const now = environment.clock.now()
-  const state = operations.reduce<IdentityState | undefined>(
-    (before, operation) => applyOperation(before, operation, now),
-    undefined,
-  )
-  if (!state) throw new Error('an agent has an owner')
-  return state
-}
-
-function unlessBug(error: unknown): void {
-  if (!(error instanceof Problem)) throw error
 }
 
 function lineOf(payer: string, { credit, chain: [first] }: Verdict): CreditLine {

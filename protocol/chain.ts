@@ -3,10 +3,10 @@
  * of their issuers. From an agent's own book, from a repository, or carried by the subject itself.
  */
 import { toHex } from './bytes.ts'
-import { applyOperation, type IdentityState } from './identity.ts'
+import { operationFromJson, replay, type IdentityState } from './identity.ts'
 import { limits } from './limits.ts'
 import { Problem } from './problem.ts'
-import { envelopeFromJson, envelopeToJson, type EnvelopeJson } from './signed.ts'
+import { envelopeToJson, type EnvelopeJson } from './signed.ts'
 import type { Edge } from './trust.ts'
 import {
   checkBook,
@@ -95,7 +95,7 @@ export function evidenceFromJson({ identities, chains }: ChainsJson, nowMs: numb
     throw new Problem('too-large', `At most ${limits.chains} chains of ${limits.chainVouches} vouches are taken.`)
   }
   return {
-    identities: keep(identities, (operations) => replay(operations, nowMs)),
+    identities: keep(identities, (operations) => replay(operations.map(operationFromJson), nowMs)),
     proofs: keep(chains.flat(), proofFromJson),
   }
 }
@@ -107,17 +107,6 @@ export const chainsToJson = (
   identities: identities.map(({ operations }) => operations.map(({ envelope }) => envelopeToJson(envelope))),
   chains: chains.map((chain) => chain.map(proofToJson)),
 })
-
-/** @throws Problem of `applyOperation`; `bad-request` for no operations or too many */
-export function replay(operations: readonly EnvelopeJson[], nowMs: number): IdentityState {
-  const tooMany = operations.length > limits.operationsPerIdentity
-  const state = (tooMany ? [] : operations).reduce<IdentityState | undefined>(
-    (before, operation) => applyOperation(before, envelopeFromJson(operation), nowMs),
-    undefined,
-  )
-  if (!state) throw new Problem('bad-request', `An identity has 1 to ${limits.operationsPerIdentity} operations.`)
-  return state
-}
 
 /** The results of those that cause no problem. */
 function keep<T, R>(values: readonly T[], read: (value: T) => R): R[] {

@@ -11,7 +11,15 @@ import { decode, encode, field, fields } from './encoding.ts'
 import { limits } from './limits.ts'
 import { Problem } from './problem.ts'
 import { checkKey } from './signature.ts'
-import { objectId, seal, verifyEnvelope, type Envelope, type Signer } from './signed.ts'
+import {
+  envelopeFromJson,
+  objectId,
+  seal,
+  verifyEnvelope,
+  type Envelope,
+  type EnvelopeJson,
+  type Signer,
+} from './signed.ts'
 
 export interface Operation {
   /** SHA-256 of what was signed: the `prev` of the next operation. */
@@ -65,6 +73,9 @@ export function rotate(
 /** The id of the identity that an operation belongs to; for the first operation its own hash. */
 export const identityOf = (operation: Operation): Bytes => operation.id ?? operation.hash
 
+/** Checks the form only. @throws Problem of `envelopeFromJson` */
+export const operationFromJson = (json: EnvelopeJson): Envelope => envelopeFromJson(json, 'identity')
+
 /** @throws Problem `bad-encoding`, `bad-signature` */
 export function parseOperation(envelope: Envelope): Operation {
   verifyEnvelope('identity', envelope)
@@ -88,6 +99,18 @@ export function applyOperation(state: IdentityState | undefined, envelope: Envel
   const before = state.operations.slice(0, operation.seq)
   checkFollows(operation, before.at(-1), state.operations[operation.seq])
   return stateOf([...before, operation])
+}
+
+/**
+ * The state after operations in their order: a whole log, or what comes after a known state.
+ * @throws Problem of `applyOperation`; `bad-request` for no operations or too many
+ */
+export function replay(operations: readonly Envelope[], atMs: number, known?: IdentityState): IdentityState {
+  const [next, ...rest] = operations
+  if (!next || operations.length > limits.operationsPerIdentity) {
+    throw new Problem('bad-request', `An identity has 1 to ${limits.operationsPerIdentity} operations.`)
+  }
+  return rest.reduce((state, operation) => applyOperation(state, operation, atMs), applyOperation(known, next, atMs))
 }
 
 /** Whether an envelope's key is one of the identity's now. */

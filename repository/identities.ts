@@ -1,11 +1,11 @@
 /** The operation logs of identities, as far as they were shown here. */
 import { equal, toHex, type Bytes } from '../protocol/bytes.ts'
 import {
-  applyOperation,
   decodeIdentity,
   encodeIdentity,
   identityOf,
   parseOperation,
+  replay,
   type IdentityState,
 } from '../protocol/identity.ts'
 import { Problem } from '../protocol/problem.ts'
@@ -30,17 +30,14 @@ export function createIdentities({ store, environment }: RepositoryContext): Ide
     return item && decodeIdentity(item.body)
   }
 
-  async function put([first, ...rest]: readonly Envelope[]) {
+  async function put(operations: readonly Envelope[]) {
+    const [first] = operations
     if (!first) throw new Problem('bad-request', 'There is no operation.')
     const pk = identityKey(identityOf(parseOperation(first)))
     return decideAndWrite(store, async () => {
       const item = await store.get(pk, LOG)
       const before = item && decodeIdentity(item.body)
-      const nowMs = environment.clock.now()
-      const state = rest.reduce(
-        (known, operation) => applyOperation(known, operation, nowMs),
-        applyOperation(before, first, nowMs),
-      )
+      const state = replay(operations, environment.clock.now(), before)
       const changed = !before || !equal(before.head, state.head)
       const changes = changed ? [{ pk, sk: LOG, expect: item?.version ?? 0, body: encodeIdentity(state) }] : []
       return { changes, result: { state, changed } }

@@ -1,11 +1,11 @@
 /** The endpoints of who is who, and who vouches for whom. */
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi'
 import { fromHex, toHex } from '../protocol/bytes.ts'
-import type { IdentityState } from '../protocol/identity.ts'
+import { operationFromJson, type IdentityState } from '../protocol/identity.ts'
 import { limits } from '../protocol/limits.ts'
 import { Problem } from '../protocol/problem.ts'
 import { bookSchema, vouchProofSchema, wire } from '../protocol/service.ts'
-import { envelopeFromJson, envelopeToJson } from '../protocol/signed.ts'
+import { envelopeToJson } from '../protocol/signed.ts'
 import { bookFromJson, bookToJson } from '../protocol/vouch.ts'
 import type { Books } from './books.ts'
 import type { Chains } from './chains.ts'
@@ -89,7 +89,7 @@ export interface TrustParts {
 
 export function addTrust(app: OpenAPIHono, { identities, books, chains }: TrustParts): void {
   app.openapi(registerRoute, async (c) => {
-    const envelopes = c.req.valid('json').operations.map((operation) => envelopeFromJson(operation))
+    const envelopes = c.req.valid('json').operations.map(operationFromJson)
     const { state, changed } = await identities.put(envelopes)
     return c.json(identityJson(state), changed ? 201 : 200)
   })

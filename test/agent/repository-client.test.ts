@@ -5,8 +5,8 @@ import { createRepositoryClient } from '../../agent/repository-client.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { announce } from '../../protocol/announcement.ts'
 import { toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
-import { edgesOf, evidenceFromJson, replay } from '../../protocol/chain.ts'
-import { genesis, rotate } from '../../protocol/identity.ts'
+import { edgesOf, evidenceFromJson } from '../../protocol/chain.ts'
+import { genesis, replay, rotate } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { makeTorrent } from '../../protocol/make-torrent.ts'
 import { fileHasher } from '../../protocol/piece.ts'
@@ -46,7 +46,7 @@ const codeOf = (promise: Promise<unknown>) =>
 
 describe('the repository client', () => {
   it('replays an identity from its genesis', async () => {
-    const state = replay([envelopeToJson(first)], START_MS)
+    const state = replay([first], START_MS)
     const second = rotate(state, [later.key, signer.key], START_MS, signer)
     const { client } = clientOf(() => Response.json({ operations: [first, second].map(envelopeToJson) }))
     expect((await client.identity(id)).state.keys).toEqual([later.key, signer.key])
@@ -54,7 +54,7 @@ describe('the repository client', () => {
 
   it('takes no other identity, no broken log and no empty one', async () => {
     const other = genesis([later], START_MS)
-    const forged = rotate(replay([envelopeToJson(first)], START_MS), [later.key], START_MS, later)
+    const forged = rotate(replay([first], START_MS), [later.key], START_MS, later)
     for (const operations of [[other], [first, other], [first, forged], []]) {
       const { client } = clientOf(() => Response.json({ operations: operations.map(envelopeToJson) }))
       expect(await codeOf(client.identity(id))).toBe('peer-failed')

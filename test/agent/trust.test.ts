@@ -5,12 +5,12 @@ import type { AgentContext } from '../../agent/context.ts'
 import { createTrust } from '../../agent/trust.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
-import { chainsToJson, replay, type ChainsJson } from '../../protocol/chain.ts'
+import { chainsToJson, type ChainsJson } from '../../protocol/chain.ts'
 import { delegate } from '../../protocol/delegation.ts'
-import { genesis } from '../../protocol/identity.ts'
+import { genesis, replay } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
-import { envelopeToJson, objectId, signerFrom } from '../../protocol/signed.ts'
+import { objectId, signerFrom } from '../../protocol/signed.ts'
 import { checkBook, parseHead, proveVouch, writeBook, type Book, type Vouch } from '../../protocol/vouch.ts'
 import { handClock, START_MS } from './hand-clock.ts'
 
@@ -18,7 +18,7 @@ function person(name: string) {
   const signer = signerFrom(sha256(utf8(name)))
   const operation = genesis([signer], START_MS)
   const id = objectId('identity', operation.body)
-  return { id, hex: toHex(id), signer, operation, state: replay([envelopeToJson(operation)], START_MS) }
+  return { id, hex: toHex(id), signer, operation, state: replay([operation], START_MS) }
 }
 type Person = ReturnType<typeof person>
 

@@ -9,6 +9,7 @@ import {
   genesis,
   identityOf,
   parseOperation,
+  replay,
   rotate,
   speaksFor,
   type IdentityState,
@@ -58,6 +59,15 @@ describe('an identity', () => {
       state = applyOperation(state, envelope, atMs)
       expect({ id: toHex(state.id), seq: state.seq, head: toHex(state.head) }).toEqual(outcome.state)
     }
+  })
+
+  it('is the same from its log as from its operations one by one, up to as many as a log may have', () => {
+    const rotated = applyOperation(start(), rotateBy(start(), host, [recovery, fresh]), START)
+    const log = rotated.operations.map(({ envelope }) => envelope)
+    expect(replay(log, START)).toEqual(rotated)
+    expect(replay(log.slice(1), START, start())).toEqual(rotated)
+    const long = Array.from({ length: limits.operationsPerIdentity + 1 }, () => first)
+    for (const none of [[], long]) expect(() => replay(none, START)).toThrow(coded('bad-request'))
   })
 })
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { chainsToJson, edgesOf, evidenceFromJson, replay, type Evidence } from '../../protocol/chain.ts'
+import { chainsToJson, edgesOf, evidenceFromJson, type Evidence } from '../../protocol/chain.ts'
 import { applyOperation, rotate } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
@@ -97,12 +97,6 @@ describe('the JSON of chains', () => {
       chains: [[{ ...first, vouch: '!' }, first, { ...second, path: ['AA'] }, second]],
     }
     expect(trustInCid(evidenceFromJson(spoiled, NOW)).trusted).toBe(true)
-  })
-
-  it('holds operation logs of limited length only', () => {
-    const [operations = []] = good.identities
-    const long = Array.from({ length: limits.operationsPerIdentity + 1 }, () => operations[0] ?? never())
-    expect(() => replay(long, NOW)).toThrow(coded('bad-request'))
   })
 
   it('causes no error but a problem, whatever texts are in it', () => {
