@@ -17,6 +17,11 @@ export const sendPieceCopy: SendPiece = (_, reply) => {
   return response
 }
 
+function headOf({ status, headers, body, done }: PieceReply): Response {
+  done()
+  return new Response(null, { status, headers: { ...headers, 'content-length': String(body.length) } })
+}
+
 const json = <S extends z.ZodType>(schema: S, description: string) => ({
   description,
   content: { 'application/json': { schema } },
@@ -122,7 +127,11 @@ export function mountPublicApi(app: OpenAPIHono, context: AgentContext, seller: 
   app.openapi(pieceRoute, async (c) => {
     const { infoHash, index } = c.req.valid('param')
     const url = `${context.publicUrl}${c.req.path}`
-    return sendPiece(c, await seller.piece(infoHash, Number(index), c.req.header('payment-signature'), url))
+    // Hono answers HEAD as GET without the body: no tick is taken for what is not sent.
+    const isHead = c.req.method === 'HEAD'
+    const payment = isHead ? undefined : c.req.header('payment-signature')
+    const reply = await seller.piece(infoHash, Number(index), payment, url)
+    return isHead ? headOf(reply) : sendPiece(c, reply)
   })
   app.openapi(tickRoute, async (c) => c.json(await seller.tick(c.req.valid('json').tick), 200))
   app.openapi(signoffRoute, async (c) =>

@@ -17,6 +17,9 @@ export interface Command {
   run(call: Call): Promise<Answer>
 }
 
+/** By name, in the order of the help. */
+export type Commands = Readonly<Record<string, Command>>
+
 /** `json` is the document of `--json`; `text` what a person reads. `exitCode` other than 0 for a verdict that is a failure. */
 export interface Answer {
   readonly json: unknown
@@ -28,19 +31,25 @@ export interface Call {
   readonly args: readonly string[]
   readonly environment: Environment
   readonly home: Home
+  readonly homeDir: string
   readonly signal: AbortSignal
-  /** Replaces the line of progress on a terminal; does nothing elsewhere. */
+  /** Replaces the line of progress on a terminal, an empty one removes it; does nothing elsewhere. */
   progress(line: string): void
   text(name: string): string | undefined
+  /** An option in credits. @throws UsageError unless it is a whole number */
+  credits(name: string): string | undefined
   flag(name: string): boolean
   all(name: string): readonly string[]
   readFile(path: string): Promise<Uint8Array>
   resolvePath(path: string): string
+  /** Of the owner's key; undefined when no file is named. */
+  passphrase(): Promise<string | undefined>
   /** To measure with: of any origin, with fractions of a millisecond. */
   monotonicMs(): number
   settings(): Promise<Settings>
   owner(): Promise<Owner>
   signer(): Promise<Signer>
+  agentUrl(): Promise<string>
   agent(): Promise<OwnerClient>
   ledger(url?: string): Promise<LedgerClient>
   repository(): Promise<RepositoryClient>

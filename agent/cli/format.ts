@@ -19,11 +19,15 @@ export function formatSeconds(seconds: number): string {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`
 }
 
-/** Left-aligned columns; "(none)" for no rows. */
-export function table(rows: readonly (readonly string[])[]): string {
+/** "1 piece", "3 pieces". */
+export const formatCount = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`
+
+/** Left-aligned columns under a header; "(none)" for no rows. */
+export function table(rows: readonly (readonly string[])[], header?: readonly string[]): string {
   if (rows.length === 0) return '(none)'
-  const widths = rows.reduce<number[]>((most, row) => row.map((cell, i) => Math.max(most[i] ?? 0, cell.length)), [])
-  return rows
+  const lines = header ? [header.map((title) => title.toUpperCase()), ...rows] : rows
+  const widths = lines.reduce<number[]>((most, row) => row.map((cell, i) => Math.max(most[i] ?? 0, cell.length)), [])
+  return lines
     .map((row) =>
       row
         .map((cell, i) => cell.padEnd(widths[i] ?? 0))

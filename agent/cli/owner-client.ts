@@ -6,11 +6,12 @@ import { isProblemCode, Problem } from '../../protocol/problem.ts'
 import type { Signer } from '../../protocol/signed.ts'
 
 const NONCE_BYTES = 16
+const MEMBERS = new Set(['type', 'title', 'status'])
 
 export interface OwnerClient {
   /**
    * @param path from the root, such as `/v1/shares`
-   * @throws Problem the agent's own, or `peer-failed` when it cannot be reached
+   * @throws Problem the agent's own; `unknown-key` when it is another owner's; `peer-failed` when it cannot be reached
    */
   ask<T>(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: unknown): Promise<T>
 }
@@ -24,19 +25,34 @@ export interface OwnerClientOptions {
 }
 
 export function createOwnerClient({ environment, url, owner, signer }: OwnerClientOptions): OwnerClient {
+  async function send(method: string, path: string, body?: unknown): Promise<Response> {
+    const request = new Request(url + path, {
+      method,
+      ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+    })
+    const signed = await signRequest(request, {
+      signer,
+      audience: toHex(owner),
+      nowMs: environment.clock.now(),
+      nonce: toBase64url(environment.random.bytes(NONCE_BYTES)),
+    })
+    return reach(environment, signed)
+  }
+
+  /** An agent that takes no signature of ours is most often somebody else's. */
+  async function explain(problem: Problem): Promise<Problem> {
+    if (problem.code !== 'bad-signature' && problem.code !== 'unknown-key') return problem
+    const profile = await reach(environment, new Request(`${url}/.well-known/raincheck`)).then(read)
+    if ((profile as { id?: unknown }).id === toHex(owner)) return problem
+    return new Problem('unknown-key', `The agent at ${url} is another owner's: see RAINCHECK_HOME and RAINCHECK_AGENT.`)
+  }
+
   return {
     async ask<T>(method: string, path: string, body?: unknown): Promise<T> {
-      const request = new Request(url + path, {
-        method,
-        ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
-      })
-      const signed = await signRequest(request, {
-        signer,
-        audience: toHex(owner),
-        nowMs: environment.clock.now(),
-        nonce: toBase64url(environment.random.bytes(NONCE_BYTES)),
-      })
-      return (await read(await reach(environment, signed))) as T
+      const response = await send(method, path, body)
+      const answer = await read(response)
+      if (response.ok) return answer as T
+      throw await explain(problemIn(response.status, answer))
     },
   }
 }
@@ -45,25 +61,26 @@ async function reach(environment: Environment, request: Request): Promise<Respon
   try {
     return await environment.transport(request)
   } catch {
-    throw new Problem(
-      'peer-failed',
-      `No agent answers at ${new URL(request.url).origin}: is it running (\`npm start\`)?`,
-    )
+    const { origin } = new URL(request.url)
+    throw new Problem('peer-failed', `No agent answers at ${origin}: is it running (\`npm start\`)?`)
   }
 }
 
+/** An empty object for what is not JSON. */
 async function read(response: Response): Promise<unknown> {
-  const answer = parse(fromUtf8(new Uint8Array(await response.arrayBuffer())))
-  if (response.ok) return answer
-  const { code, detail, ...members } = answer as { code?: unknown; detail?: unknown }
-  if (!isProblemCode(code)) throw new Problem('peer-failed', `The agent answered with status ${response.status}.`)
-  throw new Problem(code, String(detail), members)
-}
-
-function parse(text: string): unknown {
   try {
-    return JSON.parse(text)
+    return JSON.parse(fromUtf8(new Uint8Array(await response.arrayBuffer())))
   } catch {
     return {}
   }
+}
+
+function problemIn(status: number, answer: unknown): Problem {
+  const { code, detail, ...rest } = answer as { code?: unknown; detail?: unknown }
+  if (!isProblemCode(code)) return new Problem('peer-failed', `The agent answered with status ${status}.`)
+  return new Problem(
+    code,
+    String(detail),
+    Object.fromEntries(Object.entries(rest).filter(([name]) => !MEMBERS.has(name))),
+  )
 }

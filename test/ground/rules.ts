@@ -45,7 +45,8 @@ const PACKAGES: readonly (readonly [name: RegExp, where: RegExp])[] = [
   [/^age-encryption$/, /^agent\//],
   [/^@hono\/node-server$/, /^infra\/|(?:\/|-)node\.ts$/],
   [/^node:crypto$/, /^protocol\/primitives-node\.ts$|^infra\//],
-  [/^node:(?:process|timers.*|perf_hooks|module|vm|worker_threads|cluster|child_process)$/, /^infra\/local\/main\.ts$/],
+  [/^node:module$/, /^(?:infra\/local|agent\/cli)\/main\.ts$/],
+  [/^node:(?:process|timers.*|perf_hooks|vm|worker_threads|cluster|child_process)$/, /^infra\/local\/main\.ts$/],
   [/^node:/, /^(?:agent|infra)\/|\/node\.ts$/],
 ]
 const VENDORS = /^agent\/storage\/|^infra\/store\/dynamodb\.ts$|^infra\/aws\/|\/(?:node|lambda|worker)\.ts$/

@@ -1,17 +1,21 @@
 import { toBase64url } from '../../../protocol/bytes.ts'
 import { Problem } from '../../../protocol/problem.ts'
-import type { Answer, Call, Command } from '../command.ts'
-import { formatBytes, formatSeconds, table } from '../format.ts'
+import type { Answer, Call, Command, Commands } from '../command.ts'
+import { EXIT, exitCodeOf } from '../exit-code.ts'
+import { formatBytes, formatCount, formatSeconds, table } from '../format.ts'
 
 export interface DownloadJson {
   id: string
   state: string
+  /** Of `waiting` and `failed`: a problem's code, or `no-sellers`; `detail` is a sentence. */
   reason?: string
+  detail?: string
   until?: number
   name: string
   bytes: number
   done: number
   paid: string
+  link: string
   file?: string
   bytesPerSecond?: number
   secondsLeft?: number
@@ -25,9 +29,13 @@ interface FoundJson {
 }
 
 const POLL_MS = 250
-const ENDED = new Set(['done', 'failed', 'cancelled'])
+export const UNDER_WAY: ReadonlySet<string> = new Set(['queued', 'running', 'waiting', 'paused'])
+/** What a download waits for that time alone will not bring: its owner has to do something. */
+const OWNERS_TURN: ReadonlySet<number> = new Set([EXIT.funds, EXIT.trust])
+/** Looks in a row that find it so, before `get --wait` believes it. */
+const PATIENCE = 8
 
-export const downloadCommands: Readonly<Record<string, Command>> = {
+export const downloadCommands: Commands = {
   search: {
     usage: 'QUERY',
     summary: 'Find contents by words of their names',
@@ -35,43 +43,27 @@ export const downloadCommands: Readonly<Record<string, Command>> = {
     async run(call) {
       const found = await (await call.repository()).search(call.args.join(' '))
       const json: FoundJson[] = found.map((one) => ({ ...one, price: one.price.toString() }))
-      const rows = json.map((one) => [
-        one.infoHash,
-        one.name,
-        formatBytes(one.bytes),
-        `${one.sellers} sellers`,
-        `${one.price} a piece`,
-      ])
-      return { json, text: table(rows) }
+      return { json, text: json.map(foundText).join('\n') || '(none)' }
     },
   },
   get: {
     usage: 'INFOHASH|MAGNET|TORRENTFILE [--link NAME] [--max-price CREDITS] [--wait]',
-    summary: 'Download into a linked storage; --max-price is the most a piece may cost',
+    summary: 'Download into a linked storage. --max-price: the most a piece may cost. --wait: until it is there',
     options: { link: { type: 'string' }, 'max-price': { type: 'string' }, wait: { type: 'boolean' } },
     takes: [1, 1],
-    async run(call) {
-      const [link, maxPrice] = [call.text('link'), call.text('max-price')]
-      const agent = await call.agent()
-      const download = await agent.ask<DownloadJson>('POST', '/v1/downloads', {
-        source: await sourceOf(call, call.args[0] as string),
-        ...(link === undefined ? {} : { link }),
-        ...(maxPrice === undefined ? {} : { maxPrice }),
-      })
-      return call.flag('wait') ? waitFor(call, download) : { json: download, text: line(download) }
-    },
+    run: get,
   },
   downloads: {
     usage: '',
-    summary: 'List downloads',
+    summary: 'List downloads, the newest first',
     takes: [0, 0],
     async run(call) {
       const downloads = await (await call.agent()).ask<DownloadJson[]>('GET', '/v1/downloads')
-      return { json: downloads, text: downloads.map(line).join('\n') || '(none)' }
+      return { json: downloads, text: listText(downloads) }
     },
   },
   pause: change('pause', 'Stop a download for now'),
-  resume: change('resume', 'Go on with a paused download'),
+  resume: change('resume', 'Go on with a paused or failed download; try a waiting one again now'),
   cancel: change('cancel', 'End a download and remove what it wrote'),
 }
 
@@ -83,9 +75,20 @@ function change(action: string, summary: string): Command {
     async run(call) {
       const path = `/v1/downloads/${encodeURIComponent(call.args[0] as string)}/${action}`
       const download = await (await call.agent()).ask<DownloadJson>('POST', path)
-      return { json: download, text: line(download) }
+      return { json: download, text: listText([download]) }
     },
   }
+}
+
+async function get(call: Call): Promise<Answer> {
+  const [link, maxPrice] = [call.text('link'), call.credits('max-price')]
+  const agent = await call.agent()
+  const download = await agent.ask<DownloadJson>('POST', '/v1/downloads', {
+    source: await sourceOf(call, call.args[0] as string),
+    ...(link === undefined ? {} : { link }),
+    ...(maxPrice === undefined ? {} : { maxPrice }),
+  })
+  return call.flag('wait') ? waitFor(call, download) : { json: download, text: listText([download]) }
 }
 
 async function sourceOf(call: Call, given: string): Promise<string> {
@@ -97,31 +100,51 @@ async function sourceOf(call: Call, given: string): Promise<string> {
   return toBase64url(torrent)
 }
 
+/** Until it is done, or nothing will happen without the owner. It goes on by itself either way. */
 async function waitFor(call: Call, started: DownloadJson): Promise<Answer> {
   const agent = await call.agent()
   let download = started
-  while (!ENDED.has(download.state)) {
-    call.progress(line(download))
+  for (let stuck = 0; UNDER_WAY.has(download.state) && stuck < PATIENCE; stuck = isStuck(download) ? stuck + 1 : 0) {
+    call.progress(progressText(download))
     await call.environment.clock.sleep(POLL_MS, call.signal)
     download = await agent.ask<DownloadJson>('GET', `/v1/downloads/${download.id}`)
   }
   call.progress('')
-  return { json: download, text: line(download), ...(download.state === 'done' ? {} : { exitCode: 1 }) }
+  const exitCode = download.state === 'done' ? EXIT.done : exitCodeOf(download.reason)
+  return { json: download, text: listText([download]), exitCode }
 }
 
-function line(download: DownloadJson): string {
-  const share = download.bytes === 0 ? 100 : Math.floor((download.done / download.bytes) * 100)
-  const running = download.state === 'running'
-  return [
-    download.id,
-    download.name,
-    `${share} %`,
-    download.state + (download.reason ? ` (${download.reason})` : ''),
-    running && download.bytesPerSecond ? `${formatBytes(download.bytesPerSecond)}/s` : '',
-    running && download.secondsLeft !== undefined ? `${formatSeconds(download.secondsLeft)} left` : '',
-    `paid ${download.paid}`,
-    download.file ?? '',
-  ]
+const isStuck = ({ state, reason }: DownloadJson): boolean =>
+  state === 'paused' || (state === 'waiting' && OWNERS_TURN.has(exitCodeOf(reason)))
+
+const foundText = ({ infoHash, name, bytes, sellers, price }: FoundJson): string =>
+  `${name}  ${formatBytes(bytes)}  ${formatCount(sellers, 'seller')}  from ${price} a piece\n  ${infoHash}`
+
+function progressText(download: DownloadJson): string {
+  return [download.name, doneText(download), stateText(download), paceText(download), `paid ${download.paid}`]
     .filter((part) => part !== '')
     .join('  ')
+}
+
+function listText(downloads: readonly DownloadJson[]): string {
+  const rows = downloads.map((one) => [one.id, one.state, doneText(one), paceText(one), one.paid, one.file ?? one.name])
+  const [header, ...lines] = table(rows, ['id', 'state', 'done', 'pace', 'paid', 'name']).split('\n')
+  return [header, ...lines.flatMap((line, i) => [line, ...reasonLines(downloads[i])])].join('\n')
+}
+
+const reasonLines = (download: DownloadJson | undefined): string[] =>
+  download?.reason === undefined ? [] : [`  ${download.reason}${download.detail ? `: ${download.detail}` : ''}`]
+
+const stateText = ({ state, reason, detail }: DownloadJson): string =>
+  state === 'running' ? '' : state + (reason === undefined ? '' : ` (${detail ?? reason})`)
+
+function doneText({ bytes, done }: DownloadJson): string {
+  const percent = bytes === 0 ? 100 : Math.floor((done / bytes) * 100)
+  return done === bytes ? formatBytes(bytes) : `${percent} % of ${formatBytes(bytes)}`
+}
+
+function paceText({ state, bytesPerSecond, secondsLeft }: DownloadJson): string {
+  if (state !== 'running' || !bytesPerSecond) return ''
+  const left = secondsLeft === undefined ? '' : `, ${formatSeconds(secondsLeft)} left`
+  return `${formatBytes(bytesPerSecond)}/s${left}`
 }

@@ -1,6 +1,5 @@
 import { toHex } from '../../../protocol/bytes.ts'
-import { statementOf } from '../../ledger-client.ts'
-import type { Answer, Command } from '../command.ts'
+import type { Answer, Call, Commands } from '../command.ts'
 import { table } from '../format.ts'
 
 interface BalanceJson {
@@ -10,12 +9,12 @@ interface BalanceJson {
   outstanding: string
 }
 
-export const moneyCommands: Readonly<Record<string, Command>> = {
+export const moneyCommands: Commands = {
   balance: {
     usage: '',
     summary: 'Credits: available, frozen for downloads, earned on open lanes, and not yet redeemed',
     takes: [0, 0],
-    run: async (call) => balanceAnswer(await (await call.agent()).ask<BalanceJson>('GET', '/v1/balance')),
+    run: async (call) => balanceAnswer(await balance(call)),
   },
   redeem: {
     usage: '[--all]',
@@ -27,22 +26,31 @@ export const moneyCommands: Readonly<Record<string, Command>> = {
   },
   statement: {
     usage: '',
-    summary: 'The ledger’s entries about your account',
+    summary: 'Your balance, and what each entry of the ledger moved on your account',
     takes: [0, 0],
-    async run(call) {
-      const rows = await statementOf(await call.ledger(), toHex((await call.owner()).id))
-      const header = ['entry', 'time', 'kind', 'available', 'frozen', 'earned']
-      const lines = rows.map((row) => [
-        String(row.index),
-        new Date(row.time).toISOString(),
-        row.kind,
-        row.available,
-        row.frozen,
-        row.earned,
-      ])
-      return { json: rows, text: table([header, ...lines]) }
-    },
+    run: statement,
   },
+}
+
+const balance = async (call: Call): Promise<BalanceJson> => (await call.agent()).ask<BalanceJson>('GET', '/v1/balance')
+
+async function statement(call: Call): Promise<Answer> {
+  const { statementOf } = await import('../../ledger-client.ts')
+  const entries = await statementOf(await call.ledger(), toHex((await call.owner()).id))
+  const now = await balance(call)
+  const rows = entries.map((row) => [
+    String(row.index),
+    new Date(row.time).toISOString(),
+    row.kind,
+    row.available,
+    row.frozen,
+    row.earned,
+  ])
+  const sums = ['', '', 'now', now.available, now.frozen, now.earned]
+  return {
+    json: { ...now, entries },
+    text: table([...rows, sums], ['entry', 'time', 'kind', 'available', 'frozen', 'earned']),
+  }
 }
 
 function balanceAnswer(json: BalanceJson): Answer {

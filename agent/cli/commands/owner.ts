@@ -1,15 +1,13 @@
-import { fromUtf8, toHex } from '../../../protocol/bytes.ts'
-import type { Answer, Call, Command } from '../command.ts'
+import { toHex } from '../../../protocol/bytes.ts'
+import type { Answer, Call, Commands } from '../command.ts'
 
-export const ownerCommands: Readonly<Record<string, Command>> = {
+export const ownerCommands: Commands = {
   init: {
     usage: '[--passphrase-file F]',
-    summary: 'Make your key and identity (the same again when you have one)',
+    summary: 'Make your key and identity (the same again when you have one); with F, the key is encrypted (age)',
     takes: [0, 0],
     async run(call) {
-      const file = call.text('passphrase-file')
-      const passphrase = file === undefined ? undefined : fromUtf8(await call.readFile(file)).replace(/\r?\n$/, '')
-      await call.home.init(call.environment, passphrase)
+      await call.home.init(call.environment, await call.passphrase())
       return whoami(call)
     },
   },

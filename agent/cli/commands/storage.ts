@@ -1,23 +1,29 @@
-import { UsageError, type Command } from '../command.ts'
-import { formatBytes, table } from '../format.ts'
+import { Problem } from '../../../protocol/problem.ts'
+import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
+import { formatBytes, formatCount, table } from '../format.ts'
+import type { OwnerClient } from '../owner-client.ts'
+import { UNDER_WAY, type DownloadJson } from './downloads.ts'
 
 interface LinkJson {
   name: string
   kind: string
   quota?: { total?: number; used?: number }
 }
-interface ShareJson {
+export interface ShareJson {
   infoHash: string
+  infoHashV1: string
   magnet: string
   name: string
   bytes: number
   pieces: number
   price: string
   public: boolean
+  link: string
+  path: string
   withdrawn?: string
 }
 
-export const storageCommands: Readonly<Record<string, Command>> = {
+export const linkCommands: Commands = {
   link: {
     usage: 'folder DIR [--name NAME]',
     summary: 'Let your agent read and write a storage of yours',
@@ -25,8 +31,7 @@ export const storageCommands: Readonly<Record<string, Command>> = {
     takes: [2, 2],
     async run(call) {
       const [kind, place] = call.args as [string, string]
-      if (kind !== 'folder')
-        throw new UsageError(`raincheck link: this agent links folders; '${kind}' is not one of its kinds.`)
+      if (kind !== 'folder') throw new UsageError(`this agent links folders; '${kind}' is not one of its kinds.`)
       const name = call.text('name')
       const link = await (
         await call.agent()
@@ -40,44 +45,29 @@ export const storageCommands: Readonly<Record<string, Command>> = {
   },
   links: {
     usage: '',
-    summary: 'List linked storages',
+    summary: 'List linked storages; the first is where things go unless told otherwise',
     takes: [0, 0],
     async run(call) {
       const links = await (await call.agent()).ask<LinkJson[]>('GET', '/v1/links')
-      return { json: links, text: table(links.map((link) => [link.name, link.kind, quotaText(link)])) }
+      const rows = links.map((link) => [link.name, link.kind, quotaText(link)])
+      return { json: links, text: table(rows, ['name', 'kind', 'space']) }
     },
   },
   unlink: {
     usage: 'NAME',
     summary: 'Forget a linked storage; its files stay',
     takes: [1, 1],
-    async run(call) {
-      const name = call.args[0] as string
-      await (await call.agent()).ask('DELETE', `/v1/links/${encodeURIComponent(name)}`)
-      return { json: { name }, text: `Unlinked '${name}'.` }
-    },
+    run: unlink,
   },
+}
+
+export const shareCommands: Commands = {
   share: {
     usage: 'PATH [--link NAME] [--price CREDITS] [--public]',
-    summary: 'Offer a file or folder of a linked storage',
+    summary: 'Offer a file or folder of a linked storage, at CREDITS a piece or free of charge',
     options: { link: { type: 'string' }, price: { type: 'string' }, public: { type: 'boolean' } },
     takes: [1, 1],
-    async run(call) {
-      const [link, price] = [call.text('link'), call.text('price')]
-      const share = await (
-        await call.agent()
-      ).ask<ShareJson>('POST', '/v1/shares', {
-        path: call.args[0],
-        ...(link === undefined ? {} : { link }),
-        ...(price === undefined ? {} : { price }),
-        ...(call.flag('public') ? { public: true } : {}),
-      })
-      const terms = share.public ? 'free for all' : `${share.price} a piece`
-      return {
-        json: share,
-        text: `${share.name}: ${formatBytes(share.bytes)}, ${share.pieces} pieces, ${terms}\n${share.magnet}`,
-      }
-    },
+    run: share,
   },
   shares: {
     usage: '',
@@ -85,26 +75,82 @@ export const storageCommands: Readonly<Record<string, Command>> = {
     takes: [0, 0],
     async run(call) {
       const shares = await (await call.agent()).ask<ShareJson[]>('GET', '/v1/shares')
-      const rows = shares.map((s) => [
-        s.infoHash.slice(0, 16),
-        s.name,
-        formatBytes(s.bytes),
-        s.public ? 'free' : s.price,
-        s.withdrawn ?? '',
-      ])
-      return { json: shares, text: table(rows) }
+      return { json: shares, text: shares.map(shareText).join('\n') || '(none)' }
     },
   },
   unshare: {
     usage: 'INFOHASH',
     summary: 'Stop offering it; the files stay',
     takes: [1, 1],
-    async run(call) {
-      const infoHash = call.args[0] as string
-      await (await call.agent()).ask('DELETE', `/v1/shares/${encodeURIComponent(infoHash)}`)
-      return { json: { infoHash }, text: `No longer shared: ${infoHash}` }
-    },
+    run: unshare,
   },
+}
+
+async function unlink(call: Call): Promise<Answer> {
+  const name = call.args[0] as string
+  const agent = await call.agent()
+  const link = (await agent.ask<LinkJson[]>('GET', '/v1/links')).find((one) => one.name === name)
+  const stranded = await strandedBy(agent, name)
+  await agent.ask('DELETE', `/v1/links/${encodeURIComponent(name)}`)
+  return {
+    json: { name, kind: link?.kind, ...stranded.json },
+    text: [`Unlinked '${name}'.`, ...stranded.text].join('\n'),
+  }
+}
+
+/** What lies in a link, or is on its way there. */
+async function strandedBy(agent: OwnerClient, link: string): Promise<{ json: object; text: readonly string[] }> {
+  const shares = (await agent.ask<ShareJson[]>('GET', '/v1/shares')).filter((one) => one.link === link)
+  const downloads = (await agent.ask<DownloadJson[]>('GET', '/v1/downloads')).filter(
+    (one) => one.link === link && UNDER_WAY.has(one.state),
+  )
+  const text = [
+    ...shares.map(
+      ({ infoHash, name }) => `Its share '${name}' is served no more: \`raincheck unshare ${infoHash}\` ends it.`,
+    ),
+    ...downloads.map(({ id, name }) => `Its download '${name}' has nowhere to go: \`raincheck cancel ${id}\` ends it.`),
+  ]
+  return {
+    json: {
+      ...(shares.length > 0 && { shares: shares.map(({ infoHash }) => infoHash) }),
+      ...(downloads.length > 0 && { downloads: downloads.map(({ id }) => id) }),
+    },
+    text,
+  }
+}
+
+async function share(call: Call): Promise<Answer> {
+  const [link, price] = [call.text('link'), call.credits('price')]
+  const agent = await call.agent()
+  const asked = agent.ask<ShareJson>('POST', '/v1/shares', {
+    path: call.args[0],
+    ...(link === undefined ? {} : { link }),
+    ...(price === undefined ? {} : { price }),
+    ...(call.flag('public') ? { public: true } : {}),
+  })
+  call.progress(`hashing ${call.args[0]} …`)
+  const json = await asked.finally(() => call.progress('')).catch(whereToLook)
+  return { json, text: `${shareText(json)}\n  ${json.magnet}` }
+}
+
+function whereToLook(error: unknown): never {
+  if (!(error instanceof Problem) || error.code !== 'not-found') throw error
+  throw new Problem('not-found', `${error.message} PATH is looked for in the linked storage (\`raincheck links\`).`)
+}
+
+async function unshare(call: Call): Promise<Answer> {
+  const given = (call.args[0] as string).toLowerCase()
+  const agent = await call.agent()
+  const shares = await agent.ask<ShareJson[]>('GET', '/v1/shares')
+  const found = shares.find(({ infoHash, infoHashV1 }) => infoHash === given || infoHashV1 === given)
+  await agent.ask('DELETE', `/v1/shares/${encodeURIComponent(given)}`)
+  return { json: found ?? { infoHash: given }, text: `No longer shared: ${found?.name ?? given}` }
+}
+
+function shareText(share: ShareJson): string {
+  const terms = share.public ? 'free for all' : `${share.price} a piece`
+  const state = share.withdrawn === undefined ? '' : `\n  withdrawn: ${share.withdrawn}`
+  return `${share.name}  ${formatBytes(share.bytes)}  ${formatCount(share.pieces, 'piece')}  ${terms}${state}\n  ${share.infoHash}`
 }
 
 function quotaText({ quota }: LinkJson): string {

@@ -10,9 +10,9 @@ import {
   type BookJson,
   type Vouch,
 } from '../../../protocol/vouch.ts'
-import { UsageError, type Answer, type Call, type Command } from '../command.ts'
+import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
+import { durationMs } from '../duration.ts'
 import { table } from '../format.ts'
-import { graph } from '../graph.ts'
 import type { OwnerClient } from '../owner-client.ts'
 
 interface TrustJson {
@@ -30,9 +30,8 @@ interface VerdictJson {
 const SALT_BYTES = 16
 const DEFAULT_CREDIT = 16
 const DEFAULT_EXPIRES = '30d'
-const UNITS_MS: Readonly<Record<string, number>> = { s: 1e3, m: 6e4, h: 3.6e6, d: 8.64e7 }
 
-export const trustCommands: Readonly<Record<string, Command>> = {
+export const trustCommands: Commands = {
   vouch: {
     usage: 'ID [--depth N] [--credit PIECES] [--expires DURATION]',
     summary: 'Vouch for an id: how far its own vouches count, and how many pieces it may owe',
@@ -94,7 +93,7 @@ export const trustCommands: Readonly<Record<string, Command>> = {
 
 function idOf(call: Call): string {
   const id = call.args[0] as string
-  if (!/^[0-9a-f]{64}$/.test(id)) throw new UsageError(`raincheck: '${id}' is not an id: 64 lower-case hex digits.`)
+  if (!/^[0-9a-f]{64}$/.test(id)) throw new UsageError(`'${id}' is not an id: 64 lower-case hex digits.`)
   return id
 }
 
@@ -107,7 +106,7 @@ function termsOf(call: Call): Omit<Vouch, 'subject'> {
     credit: wholeNumber(call, 'credit', DEFAULT_CREDIT, limits.vouchCredit),
     scope: '',
     notBefore: nowMs,
-    expires: nowMs + Math.min(durationMs(call.text('expires') ?? DEFAULT_EXPIRES), limits.vouchMs),
+    expires: nowMs + Math.min(lifetimeMs(call.text('expires') ?? DEFAULT_EXPIRES), limits.vouchMs),
     salt: call.environment.random.bytes(SALT_BYTES),
   }
 }
@@ -115,15 +114,14 @@ function termsOf(call: Call): Omit<Vouch, 'subject'> {
 function wholeNumber(call: Call, name: string, otherwise: number, most: number): number {
   const text = call.text(name)
   const value = text === undefined ? otherwise : Number(text)
-  if (!/^\d*$/.test(text ?? '') || value > most)
-    throw new UsageError(`raincheck: --${name} takes a number from 0 to ${most}.`)
+  if (!/^\d*$/.test(text ?? '') || value > most) throw new UsageError(`--${name} takes a number from 0 to ${most}.`)
   return value
 }
 
-function durationMs(text: string): number {
-  const [, count, unit] = /^([1-9]\d{0,8})([smhd])$/.exec(text) ?? []
-  if (!count || !unit) throw new UsageError('raincheck: a duration is a number and one of s, m, h, d, such as 30d.')
-  return Number(count) * (UNITS_MS[unit] as number)
+function lifetimeMs(text: string): number {
+  const ms = durationMs(text)
+  if (ms === undefined) throw new UsageError('--expires takes a number and one of s, m, h, d, such as 30d.')
+  return ms
 }
 
 /** Publishes the owner's next book, signed by the owner's own key. */
@@ -157,38 +155,45 @@ async function nextBook(call: Call, before: Book | undefined, vouches: readonly 
   )
 }
 
+const askVerdict = (agent: OwnerClient, id: string): Promise<VerdictJson> =>
+  agent.ask<VerdictJson>('GET', `/v1/trust/${id}`)
+
 async function verdict(agent: OwnerClient, id: string): Promise<Answer> {
-  const json = await agent.ask<VerdictJson>('GET', `/v1/trust/${id}`)
+  const json = await askVerdict(agent, id)
   const path = json.chain.length === 0 ? '' : `\n  ${json.chain.join('\n  -> ')}`
-  const text = json.trusted ? `trusted, depth ${json.depth}, credit ${json.credit} pieces${path}` : 'not trusted'
-  return { json, text: `${id}: ${text}` }
+  return { json, text: `${id}: ${verdictText(json)}${path}` }
 }
 
+const verdictText = ({ trusted, depth, credit }: VerdictJson): string =>
+  trusted ? `trusted, depth ${depth}, credit ${credit} pieces` : 'not trusted'
+
+/** A verdict for everyone whom the owner vouches for or distrusts, and what the owner says of them. */
 async function overview(call: Call): Promise<Answer> {
-  const { book, distrusted } = await (await call.agent()).ask<TrustJson>('GET', '/v1/trust')
-  const vouches = (book ? bookFromJson(book).vouches : []).map((vouch) => ({
-    id: toHex(vouch.subject),
-    depth: vouch.depth,
-    credit: vouch.credit,
-    expires: vouch.expires,
-  }))
-  const rows = [
-    ...vouches.map((one) => [
-      'vouch',
-      one.id,
-      `depth ${one.depth}`,
-      `credit ${one.credit}`,
-      `until ${new Date(one.expires).toISOString()}`,
-    ]),
-    ...distrusted.map((id) => ['distrust', id]),
-  ]
-  return { json: { vouches, distrusted }, text: table(rows) }
+  const agent = await call.agent()
+  const { book, distrusted } = await agent.ask<TrustJson>('GET', '/v1/trust')
+  const vouches = new Map((book ? bookFromJson(book).vouches : []).map((vouch) => [toHex(vouch.subject), vouch]))
+  const json = []
+  for (const id of new Set([...vouches.keys(), ...distrusted])) {
+    const vouch = vouches.get(id)
+    json.push({
+      ...(await askVerdict(agent, id)),
+      distrusted: distrusted.includes(id),
+      ...(vouch && { vouch: { depth: vouch.depth, credit: vouch.credit, expires: vouch.expires } }),
+    })
+  }
+  const rows = json.map((one) => [
+    one.id,
+    one.distrusted ? 'distrusted' : verdictText(one),
+    one.vouch ? `vouched for until ${new Date(one.vouch.expires).toISOString()}` : '',
+  ])
+  return { json, text: table(rows) }
 }
 
 async function graphOf(call: Call): Promise<Answer> {
   const root = call.text('root')
   const depth = call.text('depth')
-  if (root === undefined) throw new UsageError('raincheck graph: name the agent to look from: --root ID.')
+  if (root === undefined) throw new UsageError('graph needs to know whom to look from: --root ID.')
+  const { graph } = await import('../graph.ts')
   return graph(
     {
       path: call.resolvePath(call.args[0] as string),

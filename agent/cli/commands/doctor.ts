@@ -1,0 +1,206 @@
+/** `raincheck doctor`: what may be wrong between an owner and their downloads, and what to do about it. */
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { toHex } from '../../../protocol/bytes.ts'
+import { parseDelegation } from '../../../protocol/delegation.ts'
+import { limits } from '../../../protocol/limits.ts'
+import { problemOf } from '../../../protocol/problem.ts'
+import { envelopeFromJson } from '../../../protocol/signed.ts'
+import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
+import { formatBytes, formatCount, table } from '../format.ts'
+import type { DownloadJson } from './downloads.ts'
+import type { ShareJson } from './storage.ts'
+
+interface Check {
+  readonly name: string
+  readonly ok: boolean
+  readonly detail: string
+  /** Something else has to be mended first. */
+  readonly isSkipped?: true
+  /** What to do, where something is wrong. */
+  readonly fix?: string
+}
+
+interface LinkJson {
+  name: string
+  quota?: { total?: number; used?: number }
+}
+
+interface Look {
+  readonly name: string
+  /** Checks without which this one says nothing. */
+  readonly after?: readonly string[]
+  /** @returns what is fine. @throws Wrong, or a problem */
+  readonly look: (call: Call) => Promise<string>
+  /** For a problem that does not say itself what to do. */
+  readonly fix: string
+}
+
+/** Found, and what to do about it. */
+class Wrong extends Error {
+  readonly fix: string
+  constructor(detail: string, fix: string) {
+    super(detail)
+    this.fix = fix
+  }
+}
+
+const DAY_MS = 24 * 60 * 60 * 1000
+/** A delegation that is nearer to its end is worth a word. */
+const SOON_MS = 7 * DAY_MS
+const ROOM_BYTES = 1024 ** 3
+const START = 'start it: `npm start`, or `npm run agent`'
+
+export const doctorCommands: Commands = {
+  doctor: { usage: '', summary: 'Look for what is wrong, and say what to do', takes: [0, 0], run: doctor },
+}
+
+const LOOKS: readonly Look[] = [
+  { name: 'key', look: lookAtKey, fix: 'run `raincheck init`, or bring your key back' },
+  { name: 'agent', look: lookAtAgent, fix: START },
+  { name: 'owner', after: ['key', 'agent'], look: lookAtOwner, fix: 'see RAINCHECK_HOME and RAINCHECK_AGENT' },
+  { name: 'clock', after: ['agent'], look: lookAtClock, fix: 'set the clock of this machine, or of the agent’s' },
+  {
+    name: 'delegation',
+    after: ['agent'],
+    look: lookAtDelegation,
+    fix: 'start the agent anew: it asks you for another',
+  },
+  { name: 'storage', after: ['owner'], look: lookAtStorage, fix: 'link another: `raincheck link folder DIR`' },
+  { name: 'ledger', look: lookAtLedger, fix: 'start it, or name another in the settings' },
+  { name: 'funds', after: ['owner', 'ledger'], look: lookAtFunds, fix: 'sell something: `raincheck share PATH`' },
+  { name: 'repository', look: lookAtRepository, fix: 'start it, or name another in the settings' },
+  { name: 'shares', after: ['owner'], look: lookAtShares, fix: 'see `raincheck shares`' },
+  { name: 'downloads', after: ['owner'], look: lookAtDownloads, fix: 'see `raincheck downloads`' },
+]
+
+async function doctor(call: Call): Promise<Answer> {
+  const checks: Check[] = []
+  for (const look of LOOKS) checks.push(await check(call, look, checks))
+  const ok = checks.every((one) => one.ok)
+  const rows = checks.map((one) => [markOf(one), one.name, one.detail])
+  const fixes = checks.flatMap(({ name, fix }) => (fix === undefined ? [] : [`${name}: ${fix}`]))
+  const text = [table(rows), ...(fixes.length > 0 ? ['', 'What to do:', ...fixes.map((fix) => `  ${fix}`)] : [])]
+  return { json: { ok, checks }, text: text.join('\n'), exitCode: ok ? 0 : 1 }
+}
+
+const markOf = ({ ok, isSkipped }: Check): string => (ok ? 'ok' : isSkipped ? '-' : 'WRONG')
+
+async function check(call: Call, { name, after = [], look, fix }: Look, before: readonly Check[]): Promise<Check> {
+  const missing = before.find((one) => !one.ok && after.includes(one.name))
+  if (missing) return { name, ok: false, isSkipped: true, detail: `not looked at: first the ${missing.name}` }
+  try {
+    return { name, ok: true, detail: await look(call) }
+  } catch (error) {
+    if (error instanceof Wrong) return { name, ok: false, detail: error.message, fix: error.fix }
+    return { name, ok: false, detail: error instanceof UsageError ? error.message : problemOf(error).message, fix }
+  }
+}
+
+async function lookAtKey(call: Call): Promise<string> {
+  const { id } = await call.owner()
+  await call.signer()
+  const found = await stat(join(call.homeDir, 'key')).catch(() => undefined)
+  if (found && (found.mode & 0o077) !== 0)
+    throw new Wrong('others on this machine may read it', `chmod 600 ${join(call.homeDir, 'key')}`)
+  return `${toHex(id)} in ${call.homeDir}${found ? '' : ', encrypted'}`
+}
+
+interface ProfileJson {
+  id?: string
+  delegation?: unknown
+}
+
+/** Anyone may ask for it. */
+async function profileOf(call: Call): Promise<{ readonly response: Response; readonly profile: ProfileJson }> {
+  const url = await call.agentUrl()
+  const response = await call.environment.transport(new Request(`${url}/.well-known/raincheck`)).catch(() => {
+    throw new Wrong(`nothing answers at ${url}`, START)
+  })
+  if (!response.ok) throw new Wrong(`${url} is no agent: it answers with status ${response.status}`, START)
+  return { response, profile: (await response.json()) as ProfileJson }
+}
+
+async function lookAtAgent(call: Call): Promise<string> {
+  await profileOf(call)
+  return `answers at ${await call.agentUrl()}`
+}
+
+async function lookAtOwner(call: Call): Promise<string> {
+  await (await call.agent()).ask('GET', '/v1/links')
+  return 'the agent obeys this key'
+}
+
+async function lookAtClock(call: Call): Promise<string> {
+  const { response } = await profileOf(call)
+  const theirs = Date.parse(response.headers.get('date') ?? '')
+  if (Number.isNaN(theirs)) return 'the agent does not tell its time'
+  const apartMs = Math.abs(call.environment.clock.now() - theirs)
+  if (apartMs > limits.clockSkewMs)
+    throw new Wrong(`the agent’s is ${Math.round(apartMs / 1000)} s away`, 'set the clock that is wrong')
+  return 'agrees with the agent’s'
+}
+
+async function lookAtDelegation(call: Call): Promise<string> {
+  const { profile } = await profileOf(call)
+  const { expires, day, total } = parseDelegation(envelopeFromJson(profile.delegation))
+  const leftMs = expires - call.environment.clock.now()
+  const renew = 'start the agent anew: it asks your key for another'
+  if (leftMs <= 0) throw new Wrong('has ended: the agent can neither buy nor announce', renew)
+  const days = `ends in ${formatCount(Math.floor(leftMs / DAY_MS), 'day')}`
+  if (leftMs < SOON_MS) throw new Wrong(days, renew)
+  return `${days}; at most ${day} credits a day, ${total} in all`
+}
+
+async function lookAtStorage(call: Call): Promise<string> {
+  const links = await (await call.agent()).ask<LinkJson[]>('GET', '/v1/links')
+  const [first] = links
+  if (!first) throw new Wrong('none is linked', 'link one: `raincheck link folder DIR`')
+  const { total, used } = first.quota ?? {}
+  if (total === undefined || used === undefined) return links.map(({ name }) => name).join(', ')
+  const room = total - used
+  if (room < ROOM_BYTES) throw new Wrong(`'${first.name}' has ${formatBytes(room)} left`, 'make room, or link another')
+  return `${links.map(({ name }) => name).join(', ')}; ${formatBytes(room)} free in '${first.name}'`
+}
+
+async function lookAtLedger(call: Call): Promise<string> {
+  const { origin, unitPrice } = await (await call.ledger()).info()
+  return `${origin}, ${unitPrice} a unit`
+}
+
+async function lookAtFunds(call: Call): Promise<string> {
+  const { available, frozen } = await (
+    await call.agent()
+  ).ask<{ available: string; frozen: string }>('GET', '/v1/balance')
+  if (available === '0')
+    throw new Wrong(`no credits are available, ${frozen} are frozen`, 'sell: `raincheck share PATH`')
+  return `${available} credits available, ${frozen} frozen`
+}
+
+async function lookAtRepository(call: Call): Promise<string> {
+  const repository = await call.repository()
+  await repository.search('doctor')
+  return `answers at ${repository.url}`
+}
+
+async function lookAtShares(call: Call): Promise<string> {
+  const shares = await (await call.agent()).ask<ShareJson[]>('GET', '/v1/shares')
+  const gone = shares.find((share) => share.withdrawn !== undefined)
+  if (gone)
+    throw new Wrong(
+      `'${gone.name}' is withdrawn: ${gone.withdrawn}`,
+      `share it again: \`raincheck share ${gone.path}\`, or end it: \`raincheck unshare ${gone.infoHash}\``,
+    )
+  return `${shares.length} offered`
+}
+
+async function lookAtDownloads(call: Call): Promise<string> {
+  const downloads = await (await call.agent()).ask<DownloadJson[]>('GET', '/v1/downloads')
+  const stuck = downloads.find(({ state }) => state === 'failed' || state === 'waiting')
+  if (stuck)
+    throw new Wrong(
+      `'${stuck.name}' ${stuck.state === 'failed' ? 'failed' : 'waits'}: ${stuck.detail ?? stuck.reason}`,
+      `mend that, then \`raincheck resume ${stuck.id}\`, or give it up: \`raincheck cancel ${stuck.id}\``,
+    )
+  return `${downloads.filter(({ state }) => state === 'running').length} running`
+}
