@@ -34,7 +34,10 @@ export function createService(info: ServiceInfo): OpenAPIHono {
     return problemResponse(c, problem)
   })
   app.openapi(healthRoute, (c) => c.json({ ok: true as const }, 200))
-  app.doc31('/openapi.json', { openapi: '3.1.0', info: { title: info.title, version: '1', description: info.description } })
+  app.doc31('/openapi.json', {
+    openapi: '3.1.0',
+    info: { title: info.title, version: '1', description: info.description },
+  })
   return app
 }
 
@@ -48,7 +51,10 @@ const healthRoute = createRoute({
 })
 
 export function problemResponse(c: Context, problem: Problem, headers: Record<string, string> = {}): Response {
-  return c.body(JSON.stringify(problem), problem.status as 400, { ...headers, 'content-type': 'application/problem+json' })
+  return c.body(JSON.stringify(problem), problem.status as 400, {
+    ...headers,
+    'content-type': 'application/problem+json',
+  })
 }
 
 /** The schema of every error reply, for `responses` of routes. */
@@ -67,11 +73,14 @@ export const wire = {
   /** Credits: a decimal integer from 0 to 2^63-1. */
   money: z
     .string()
-    .regex(/^(0|[1-9][0-9]{0,18})$/)
+    .regex(/^(0|[1-9][0-9]{0,18})$/, { abort: true })
     .refine((text) => BigInt(text) <= limits.integer, 'above 2^63-1')
     .openapi({ example: '256' }),
   /** 32 bytes as lower-case hex: an id or a hash. */
-  id: z.string().regex(/^[0-9a-f]{64}$/).openapi({ example: '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08' }),
+  id: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .openapi({ example: '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08' }),
   /** An info hash: v2 (32 bytes) or v1 (20 bytes) as lower-case hex. */
   infoHash: z.string().regex(/^([0-9a-f]{64}|[0-9a-f]{40})$/),
   /** Milliseconds since 1970. */
@@ -91,8 +100,13 @@ export const vouchProofSchema = z
   .strictObject({ ...signedHead, vouch: wire.base64url, index: z.int().min(0), path: z.array(wire.base64url).max(32) })
   .openapi('VouchProof')
 
-function describeIssues(issues: readonly { readonly path: readonly PropertyKey[]; readonly message: string }[]): string {
-  return issues.slice(0, 3).map((issue) => `${issue.path.map(String).join('.') || 'body'}: ${issue.message}`).join('; ')
+function describeIssues(
+  issues: readonly { readonly path: readonly PropertyKey[]; readonly message: string }[],
+): string {
+  return issues
+    .slice(0, 3)
+    .map((issue) => `${issue.path.map(String).join('.') || 'body'}: ${issue.message}`)
+    .join('; ')
 }
 
 const bodyBytes = (info: ServiceInfo, path: string): number =>

@@ -40,7 +40,7 @@ export interface Money {
   readonly earned: bigint
 }
 
-/** Of every host, what its store holds and what it has sent of pieces. */
+/** Of every host, what its store holds (version and hash) and what it has sent of pieces. */
 export interface State {
   readonly items: Readonly<Record<string, string>>
   readonly served: Readonly<Record<string, number>>
@@ -161,7 +161,7 @@ async function itemsOf(stores: ReadonlyMap<string, WatchedStore>): Promise<Recor
   const items: Record<string, string> = {}
   for (const [name, store] of stores) {
     for (const { pk, sk, version, body } of await store.dump()) {
-      if (pk !== NONCES) items[`${name}: ${pk} ${sk}`] = `${version} ${toHex(body)}`
+      if (pk !== NONCES) items[`${name}: ${pk} ${sk}`] = `${version} ${toHex(sha256(body)).slice(0, 16)}`
     }
   }
   return items
