@@ -2,8 +2,8 @@
 import type { Bytes } from '../protocol/bytes.ts'
 import { limits } from '../protocol/limits.ts'
 import { seal, type Envelope, type Signer } from '../protocol/signed.ts'
-import type { LedgerClient } from './ledger-client.ts'
-import type { RepositoryClient } from './repository-client.ts'
+import type { LedgerClient } from './clients/ledger-client.ts'
+import type { RepositoryClient } from './clients/repository-client.ts'
 
 export interface Adoption {
   readonly owner: { readonly id: Bytes; readonly operations: readonly Envelope[] }

@@ -3,8 +3,8 @@ import type { Bytes } from '../protocol/bytes.ts'
 import type { Environment } from '../protocol/environment.ts'
 import type { Envelope, Signer } from '../protocol/signed.ts'
 import type { Store } from '../protocol/store.ts'
-import type { LedgerClient } from './ledger-client.ts'
-import type { RepositoryClient } from './repository-client.ts'
+import type { LedgerClient } from './clients/ledger-client.ts'
+import type { RepositoryClient } from './clients/repository-client.ts'
 
 export interface AgentContext {
   readonly environment: Environment

@@ -9,11 +9,11 @@ import { listen } from '../infra/serve.ts'
 import { openServiceKey } from '../infra/service-key.ts'
 import { settings, untilTerminated } from '../infra/service-process.ts'
 import { openStore } from '../infra/store/open.ts'
-import { pinAddress } from './address-guard.ts'
+import { pinAddress } from './clients/address-guard.ts'
 import { openHome, readPassphrase } from './home.ts'
 import { openAgent } from './open.ts'
-import { pieceClientNode } from './piece-client-node.ts'
-import { sendPieceNode } from './piece-server-node.ts'
+import { pieceClientNode } from './download/piece-client-node.ts'
+import { sendPieceNode } from './sell/piece-server-node.ts'
 
 /** A power cut may cost the last seconds, which the bytes in the storage then outlive; a sync for each piece costs more. */
 const KEPT_THROUGH_KILLS = { synchronous: 'normal' } as const

@@ -11,8 +11,8 @@ import { adopt } from './adopt.ts'
 import { createAgent, type Agent, type AgentOptions } from './agent.ts'
 import type { AgentContext } from './context.ts'
 import type { Home } from './home.ts'
-import { createLedgerClient, type LedgerClient } from './ledger-client.ts'
-import { createRepositoryClient, type RepositoryClient } from './repository-client.ts'
+import { createLedgerClient, type LedgerClient } from './clients/ledger-client.ts'
+import { createRepositoryClient, type RepositoryClient } from './clients/repository-client.ts'
 
 /** What an agent may freeze unless its owner says otherwise. */
 const CAPS = { day: 1_000_000n, total: 1_000_000_000n }

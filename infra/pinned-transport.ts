@@ -6,7 +6,7 @@ import { isIP } from 'node:net'
 import { Readable } from 'node:stream'
 import { urlToHttpOptions } from 'node:url'
 import type { ReadableStream as NodeStream } from 'node:stream/web'
-import type { Resolve } from '../agent/address-guard.ts'
+import type { Resolve } from '../agent/clients/address-guard.ts'
 import type { Transport } from '../protocol/environment.ts'
 
 /** What the system's resolver says, in its order. */

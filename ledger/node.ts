@@ -16,7 +16,9 @@ await untilTerminated('ledger', async (report) => {
   const secret = await openServiceKey(set.required('LEDGER_KEY_FILE'), environment.random)
   const faucet = credits('LEDGER_FAUCET', set.optional('LEDGER_FAUCET', '0'))
   const unitPrice = credits('LEDGER_UNIT_PRICE', set.optional('LEDGER_UNIT_PRICE', '1'))
-  const store = openStore(set.required('LEDGER_STORE'))
+  const store = await openStore(set.required('LEDGER_STORE'), {
+    createTable: set.optional('RAINCHECK_CREATE_TABLE', '') === '1',
+  })
   const origin = set.required('LEDGER_ORIGIN')
   const ledger = createLedger({ environment, store, secret, origin, policy: { faucet, unitPrice }, onFault: report })
   await ledger.start()

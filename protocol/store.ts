@@ -36,7 +36,7 @@ export interface Store {
   get(pk: string, sk: string): Promise<Item | undefined>
   list(pk: string, range: Range): Promise<readonly Item[]>
   /**
-   * All of the changes (1 to `limits.changesPerWrite`, each of another item) or none.
+   * All of the changes (1 to `limits.changesPerWrite`, each of another item, `limits.writeBytes` in all) or none.
    * @returns false when a condition did not hold; nothing was written then
    * @throws Problem `store-unavailable` when it is not known whether it was written
    */

@@ -10,7 +10,9 @@ import { createRepository } from './repository.ts'
 
 await untilTerminated('repository', async (report) => {
   const set = settings(process.env)
-  const store = openStore(set.required('REPOSITORY_STORE'))
+  const store = await openStore(set.required('REPOSITORY_STORE'), {
+    createTable: set.optional('RAINCHECK_CREATE_TABLE', '') === '1',
+  })
   const allowLoopback = set.optional('REPOSITORY_ALLOW_LOOPBACK', '0') === '1'
   const repository = createRepository({
     environment: realEnvironment(),

@@ -12,7 +12,7 @@ import { append, EMPTY_FRONTIER, frontierRoot, type Frontier } from '../../proto
 import { encodeBase64 } from '#primitives'
 import { Problem } from '../../protocol/problem.ts'
 import { decodeBundle, tileHashes, tilePath, tileWidth } from '../../protocol/tile.ts'
-import type { LedgerClient, LedgerInfo } from '../ledger-client.ts'
+import type { LedgerClient, LedgerInfo } from '../clients/ledger-client.ts'
 
 export interface AuditReport {
   readonly ok: boolean

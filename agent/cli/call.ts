@@ -76,11 +76,11 @@ export function callFor(args: readonly string[], values: Values, io: CliIo): Cal
       }),
     async ledger(given) {
       const url = given === undefined ? await setting('ledger') : checkUrl(given, 'LEDGERURL')
-      return (await import('../ledger-client.ts')).createLedgerClient({ environment, url })
+      return (await import('../clients/ledger-client.ts')).createLedgerClient({ environment, url })
     },
     async repository() {
       const url = await setting('repository')
-      return (await import('../repository-client.ts')).createRepositoryClient({ environment, url })
+      return (await import('../clients/repository-client.ts')).createRepositoryClient({ environment, url })
     },
   }
 }

@@ -3,8 +3,8 @@ import type { ParseArgsOptionsConfig } from 'node:util'
 import type { Environment } from '../../protocol/environment.ts'
 import type { Signer } from '../../protocol/signed.ts'
 import type { Home, Owner, Settings } from '../home.ts'
-import type { LedgerClient } from '../ledger-client.ts'
-import type { RepositoryClient } from '../repository-client.ts'
+import type { LedgerClient } from '../clients/ledger-client.ts'
+import type { RepositoryClient } from '../clients/repository-client.ts'
 import type { OwnerClient } from './owner-client.ts'
 
 export interface Command {

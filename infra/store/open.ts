@@ -1,16 +1,26 @@
 /** The store a setting names: `LEDGER_STORE`, `REPOSITORY_STORE` and `AGENT_STORE` are such specs. */
 import type { Store } from '../../protocol/store.ts'
+import { realEnvironment } from '../environment.ts'
 import { openSqlite, type SqliteOptions } from './sqlite.ts'
 
+export interface StoreOptions extends SqliteOptions {
+  /** Make a DynamoDB table that is not there. */
+  readonly createTable?: boolean
+}
+
 /**
- * @param spec `sqlite:PATH`
+ * @param spec `sqlite:PATH` or `dynamodb:TABLE`
  * @throws RangeError for another kind of store
  * @throws Problem `store-unavailable` when it cannot be opened
  */
-export function openStore(spec: string, options: SqliteOptions = {}): Store {
-  const [kind, path] = split(spec)
-  if (kind !== 'sqlite' || path === '') throw new RangeError(`A store is named sqlite:PATH, not "${spec}".`)
-  return openSqlite(path, options)
+export async function openStore(spec: string, options: StoreOptions = {}): Promise<Store> {
+  const [kind, place] = split(spec)
+  if (kind === 'sqlite' && place !== '') return openSqlite(place, options)
+  if (kind === 'dynamodb' && place !== '') {
+    const { openDynamodb } = await import('./dynamodb.ts')
+    return openDynamodb({ ...realEnvironment(), table: place, createTable: options.createTable ?? false })
+  }
+  throw new RangeError(`A store is named sqlite:PATH or dynamodb:TABLE, not "${spec}".`)
 }
 
 function split(spec: string): readonly [kind: string, place: string] {

@@ -5,7 +5,7 @@ import { DatabaseSync, type SQLOutputValue } from 'node:sqlite'
 import { compare, concat, utf8, type Bytes } from '../../protocol/bytes.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Change, Item, Range, Store } from '../../protocol/store.ts'
-import { checkChanges, checkRange } from './check.ts'
+import { checkChanges, checkKey, checkRange } from './check.ts'
 
 /**
  * `synchronous` says what an acknowledged write outlives. `full`: a loss of power. `normal`: a kill of the process, but
@@ -37,8 +37,13 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Store {
   const read = prepareReads(database)
   const write = prepareWrites(database)
   return {
-    get: async (pk, sk) => answered(() => read.get(pk, sk)),
+    get: async (pk, sk) => {
+      checkKey(pk)
+      checkKey(sk)
+      return answered(() => read.get(pk, sk))
+    },
     list: async (pk, range) => {
+      checkKey(pk)
       checkRange(range)
       return answered(() => read.list(pk, range))
     },

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { pinAddress, type Resolve } from '../../agent/address-guard.ts'
+import { pinAddress, type Resolve } from '../../agent/clients/address-guard.ts'
 import { isPublicAddress } from '../../protocol/address.ts'
 
 const unasked: Resolve = async (hostname) => {

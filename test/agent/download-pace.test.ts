@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { createMeter, slowAmong, type SlowRule } from '../../agent/download-pace.ts'
+import { createMeter, slowAmong, type SlowRule } from '../../agent/download/pace.ts'
 
 function clockAt(startMs: number) {
   let nowMs = startMs

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { DownloadPace } from '../../agent/download-pace.ts'
+import type { DownloadPace } from '../../agent/download/pace.ts'
 import type { Problem } from '../../protocol/problem.ts'
 import { FAUCET, openBazaar, type Stand } from './bazaar.ts'
 import { filmOf } from './bazaar-content.ts'

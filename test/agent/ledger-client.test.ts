@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { sha256 } from '#primitives'
-import { createLedgerClient } from '../../agent/ledger-client.ts'
+import { createLedgerClient } from '../../agent/clients/ledger-client.ts'
 import { toBase64url, toHex, utf8 } from '../../protocol/bytes.ts'
 import type { Transport } from '../../protocol/environment.ts'
 import { limits } from '../../protocol/limits.ts'

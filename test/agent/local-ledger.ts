@@ -1,6 +1,6 @@
 /** The ledger itself, in process, behind the agent's client and a line that can break. */
 import { sha256 } from '#primitives'
-import { createLedgerClient, type LedgerClient } from '../../agent/ledger-client.ts'
+import { createLedgerClient, type LedgerClient } from '../../agent/clients/ledger-client.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { createLedger } from '../../ledger/ledger.ts'
 import { fromHex, utf8, type Bytes } from '../../protocol/bytes.ts'

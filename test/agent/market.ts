@@ -1,9 +1,9 @@
 /** A seller with content to sell, a ledger, and payers who know how to pay and how to cheat. */
 import { sha256 } from '#primitives'
 import type { AgentContext } from '../../agent/context.ts'
-import { createSeller, type PieceReply, type Seller } from '../../agent/sell.ts'
-import type { Share, Shares } from '../../agent/share.ts'
-import type { CreditLine, Trust } from '../../agent/trust.ts'
+import { createSeller, type PieceReply, type Seller } from '../../agent/sell/sell.ts'
+import type { Share, Shares } from '../../agent/share/share.ts'
+import type { CreditLine, Trust } from '../../agent/trust/trust.ts'
 import { createUsage } from '../../agent/usage.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { concat, fromUtf8, toHex, utf8, type Bytes } from '../../protocol/bytes.ts'

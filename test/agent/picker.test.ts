@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { createPicker } from '../../agent/picker.ts'
+import { createPicker } from '../../agent/download/picker.ts'
 import { emptyBitfield, fullBitfield, hasPiece, setPiece } from '../../protocol/bitfield.ts'
 
 const bits = (pieces: number, held: readonly number[]) => {

@@ -4,9 +4,9 @@ import { createServer as createHttpServer, type RequestListener, type ServerResp
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import fc from 'fast-check'
 import { afterEach, describe, expect, test } from 'vitest'
-import { parseHead } from '../../agent/http-head.ts'
-import { pieceClientNode } from '../../agent/piece-client-node.ts'
-import type { PieceResponse } from '../../agent/piece-client.ts'
+import { parseHead } from '../../agent/download/http-head.ts'
+import { pieceClientNode } from '../../agent/download/piece-client-node.ts'
+import type { PieceResponse } from '../../agent/download/piece-client.ts'
 import { Problem } from '../../protocol/problem.ts'
 
 const piece = randomBytes(3_000_000)

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { pieceClientOver } from '../../agent/piece-client.ts'
+import { pieceClientOver } from '../../agent/download/piece-client.ts'
 import type { Transport } from '../../protocol/environment.ts'
 import { bytesOf } from './bazaar-content.ts'
 

@@ -2,8 +2,8 @@ import { connect, type Socket } from 'node:net'
 import { once } from 'node:events'
 import { OpenAPIHono } from '@hono/zod-openapi'
 import { afterEach, describe, expect, it } from 'vitest'
-import { sendPieceNode } from '../../agent/piece-server-node.ts'
-import type { PieceReply } from '../../agent/sell.ts'
+import { sendPieceNode } from '../../agent/sell/piece-server-node.ts'
+import type { PieceReply } from '../../agent/sell/sell.ts'
 import { listen, type Listening } from '../../infra/serve.ts'
 
 const BODY = new Uint8Array(100_000).fill(7)

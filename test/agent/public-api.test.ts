@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
-import { mountPublicApi, sendPieceCopy } from '../../agent/public-api.ts'
-import { sendPieceNode } from '../../agent/piece-server-node.ts'
+import { mountPublicApi, sendPieceCopy } from '../../agent/api/public-api.ts'
+import { sendPieceNode } from '../../agent/sell/piece-server-node.ts'
 import { listen } from '../../infra/serve.ts'
 import { createService } from '../../protocol/service.ts'
 import { PAYMENT_SIGNATURE } from '../../protocol/x402.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { sha256 } from '#primitives'
-import type { Seller } from '../../agent/sell.ts'
+import type { Seller } from '../../agent/sell/sell.ts'
 import { toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
 import { limits } from '../../protocol/limits.ts'
 import { tickToJson } from '../../protocol/payword.ts'

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { sha256 } from '#primitives'
-import { createRepositoryClient } from '../../agent/repository-client.ts'
+import { createRepositoryClient } from '../../agent/clients/repository-client.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { announce } from '../../protocol/announcement.ts'
 import { toHex, utf8, type Bytes } from '../../protocol/bytes.ts'

@@ -1,7 +1,7 @@
 /** What a seller must withstand, over HTTP: the payment rows of the attack table, and how others have failed. */
 import { describe, expect, it } from 'vitest'
 import { sha256 } from '#primitives'
-import { mountPublicApi, sendPieceCopy } from '../../agent/public-api.ts'
+import { mountPublicApi, sendPieceCopy } from '../../agent/api/public-api.ts'
 import { toHex, utf8 } from '../../protocol/bytes.ts'
 import { commit, parseCommitment } from '../../protocol/commitment.ts'
 import { declare, parseDeclaration } from '../../protocol/declaration.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { createBufferPool } from '../../agent/buffers.ts'
+import { createBufferPool } from '../../agent/sell/buffers.ts'
 import type { AgentContext } from '../../agent/context.ts'
 import { createSerial } from '../../agent/serial.ts'
 import { createUsage } from '../../agent/usage.ts'

@@ -1,6 +1,6 @@
 import fc, { type Scheduler } from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { Seller } from '../../agent/sell.ts'
+import type { Seller } from '../../agent/sell/sell.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { tickToJson } from '../../protocol/payword.ts'
 import type { Store } from '../../protocol/store.ts'

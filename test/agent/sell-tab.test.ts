@@ -10,7 +10,7 @@ import {
   type LaneTerms,
   type Step,
   type Tab,
-} from '../../agent/tab.ts'
+} from '../../agent/sell/tab.ts'
 import { toHex, utf8 } from '../../protocol/bytes.ts'
 import { limits } from '../../protocol/limits.ts'
 import { makeChain, type Tick } from '../../protocol/payword.ts'

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { createShares } from '../../agent/share.ts'
+import { createShares } from '../../agent/share/share.ts'
 import { isWithdrawal, type Announcement } from '../../protocol/announcement.ts'
 import { limits } from '../../protocol/limits.ts'
 import { pattern } from '../pattern.ts'

@@ -1,7 +1,7 @@
 import { mkdir, rm, symlink, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { Share } from '../../agent/share.ts'
+import type { Share } from '../../agent/share/share.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { isWithdrawal, type Announcement } from '../../protocol/announcement.ts'
 import { countPieces } from '../../protocol/bitfield.ts'

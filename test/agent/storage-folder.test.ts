@@ -31,13 +31,25 @@ async function filesIn(folder: string): Promise<string[]> {
   return files.map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1)).toSorted()
 }
 
+/** Opens folders, and closes them all in the end. */
+function openings() {
+  const opened: Storage[] = []
+  return {
+    async open(folder: string, fs?: FolderFs): Promise<Storage> {
+      const storage = await openFolder(folder, { clock: handClock(), random }, fs)
+      opened.push(storage)
+      return storage
+    },
+    closeAll: async () => void (await Promise.all(opened.map((storage) => storage.close()))),
+  }
+}
+
 describeStorage('a folder', async () => {
   const root = await mkdtemp(join(tmpdir(), 'raincheck-folder-'))
-  const open = (): Promise<Storage> => openFolder(root, { clock: handClock(), random })
-  const storage = await open()
+  const opened = openings()
   return {
-    storage,
-    reopen: open,
+    storage: await opened.open(root),
+    reopen: () => opened.open(root),
     async plant(name, bytes) {
       await mkdir(dirname(join(root, name)), { recursive: true })
       await writeFile(join(root, name), bytes)
@@ -45,7 +57,7 @@ describeStorage('a folder', async () => {
     uproot: (name) => rm(join(root, name)),
     everything: () => filesIn(root),
     async dispose() {
-      await storage.close()
+      await opened.closeAll()
       await rm(root, { recursive: true })
     },
   }
@@ -55,17 +67,19 @@ describe('a linked folder', () => {
   let base: string
   let root: string
   let storage: Storage
-  const reopen = (fs?: FolderFs): Promise<Storage> => openFolder(root, { clock: handClock(), random }, fs)
+  let opened: ReturnType<typeof openings>
+  const reopen = (fs?: FolderFs): Promise<Storage> => opened.open(root, fs)
   beforeEach(async () => {
     base = await mkdtemp(join(tmpdir(), 'raincheck-folder-'))
     root = join(base, 'root')
     await mkdir(root)
     await mkdir(join(base, 'outside'))
     await writeFile(join(base, 'outside/secret'), 'secret')
+    opened = openings()
     storage = await reopen()
   })
   afterEach(async () => {
-    await storage.close()
+    await opened.closeAll()
     await rm(base, { recursive: true, force: true })
   })
 
@@ -236,7 +250,6 @@ describe('a linked folder', () => {
         }
         const crashing = await reopen({ ...realFs, [step]: crash, ...(step === 'rename' && { link: refuseLinks }) })
         await crashing.commit(write).catch(() => undefined)
-        await crashing.close()
         const file = await (await reopen()).commit(write)
         expect(await storage.read(file, { offset: 0, length: 5 })).toEqual(pattern(5))
         await storage.remove(file)
@@ -268,7 +281,6 @@ describe('a linked folder', () => {
     expect(await other.read(file, { offset: 0, length: 5 })).toEqual(pattern(5))
     await expect(other.stat({ name: 'out/secret' })).rejects.toMatchObject(outside)
     await expect(other.begin('out/new', 1)).rejects.toMatchObject(outside)
-    await other.close()
     await outsideUntouched()
   })
 

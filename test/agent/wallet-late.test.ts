@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { createJournal } from '../../agent/download-journal.ts'
-import { createWallet, type LaneTerms } from '../../agent/wallet.ts'
+import { createJournal } from '../../agent/download/journal.ts'
+import { createWallet, type LaneTerms } from '../../agent/wallet/wallet.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Envelope } from '../../protocol/signed.ts'
 import { createFaultyStore, WRITE_FAULTS, type FaultyStore } from '../faults/faulty-store.ts'

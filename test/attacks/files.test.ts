@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, open, readdir, rename, rm, symlink, truncate, writeFile
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { createLinks } from '../../agent/links.ts'
+import { createLinks } from '../../agent/storage/links.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { sha256 } from '#primitives'
 import type { HandClock } from '../agent/hand-clock.ts'

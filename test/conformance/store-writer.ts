@@ -56,7 +56,7 @@ export function startWriter(spec: string, { pk, writes }: Writing): Writer {
 }
 
 async function main([spec = '', pk = '', writes = '']: readonly string[]): Promise<void> {
-  const store = openStore(spec)
+  const store = await openStore(spec)
   for (let i = 0; i < Number(writes); i++) process.stdout.write(`${await increment(store, pk)}\n`)
   store.close()
 }

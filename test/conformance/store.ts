@@ -17,12 +17,12 @@ export function describeStore(name: string, fresh: (folder: string) => string | 
   const opened: Store[] = []
 
   const freshSpec = async () => await fresh(join(folder, String(places++)))
-  const openAt = (spec: string) => {
-    const store = openStore(spec)
+  const openAt = async (spec: string) => {
+    const store = await openStore(spec)
     opened.push(store)
     return store
   }
-  const open = async () => openAt(await freshSpec())
+  const open: Open = async () => await openAt(await freshSpec())
 
   describe(`the store on ${name}`, () => {
     beforeAll(async () => {
@@ -286,10 +286,10 @@ function describeLimits(open: Open): void {
   })
 }
 
-function describeProcesses(freshSpec: () => Promise<string>, openAt: (spec: string) => Store): void {
+function describeProcesses(freshSpec: () => Promise<string>, openAt: (spec: string) => Promise<Store>): void {
   test('shows a write to everybody who has the place open', async () => {
     const spec = await freshSpec()
-    const [one, other] = [openAt(spec), openAt(spec)]
+    const [one, other] = [await openAt(spec), await openAt(spec)]
     await one.write([put('a', 0)])
     expect(await other.get('p', 'a')).toMatchObject({ version: 1 })
     expect(await other.write([put('a', 0)])).toBe(false)
@@ -297,17 +297,17 @@ function describeProcesses(freshSpec: () => Promise<string>, openAt: (spec: stri
 
   test('keeps what was acknowledged after it is closed and opened again', async () => {
     const spec = await freshSpec()
-    const store = openAt(spec)
+    const store = await openAt(spec)
     await store.write([put('a', 0)])
     store.close()
     store.close()
-    expect(await keysOf(openAt(spec))).toEqual(['a'])
+    expect(await keysOf(await openAt(spec))).toEqual(['a'])
   })
 
   test('loses no increment between processes that write the same item', async () => {
     const spec = await freshSpec()
     const writers = [0, 1, 2].map(() => startWriter(spec, { pk: 'shared', writes: 40 }))
-    const store = openAt(spec)
+    const store = await openAt(spec)
     for (let i = 0; i < 40; i++) await increment(store, 'shared')
     const codes = await Promise.all(writers.map(({ ended }) => ended))
     expect(codes).toEqual([0, 0, 0])
@@ -320,7 +320,7 @@ function describeProcesses(freshSpec: () => Promise<string>, openAt: (spec: stri
     let before = 0
     for (const writesBeforeKill of [1, 7, 23, 60]) {
       const acknowledged = await startWriter(spec, { pk: 'killed', writes: Infinity }).killAfter(writesBeforeKill)
-      const store = openAt(spec)
+      const store = await openAt(spec)
       const a = numberIn(await store.get('killed', 'a'))
       expect(a).toBeGreaterThanOrEqual(Math.max(acknowledged, before + writesBeforeKill))
       expect(numberIn(await store.get('killed', 'b'))).toBe(a)

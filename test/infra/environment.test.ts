@@ -3,7 +3,7 @@ import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { pinAddress } from '../../agent/address-guard.ts'
+import { pinAddress } from '../../agent/clients/address-guard.ts'
 import { realEnvironment } from '../../infra/environment.ts'
 import { pinnedTransport } from '../../infra/pinned-transport.ts'
 

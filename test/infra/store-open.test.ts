@@ -13,22 +13,22 @@ beforeAll(async () => {
 afterAll(async () => await rm(folder, { recursive: true }))
 
 test('opens a store in memory, each its own', async () => {
-  const [one, other] = [openStore('sqlite::memory:'), openStore('sqlite::memory:')]
+  const [one, other] = [await openStore('sqlite::memory:'), await openStore('sqlite::memory:')]
   await one.write([{ pk: 'p', sk: 'a', expect: 0, body: utf8('1') }])
   expect(await other.get('p', 'a')).toBeUndefined()
 })
 
-test.each(['', 'sqlite', 'sqlite:', ':x', 'redis:x', '/some/path'])('says what it expected instead of "%s"', (spec) => {
-  expect(() => openStore(spec)).toThrow(`A store is named sqlite:PATH, not "${spec}".`)
+test.each(['', 'sqlite', 'sqlite:', ':x', 'redis:x', '/some/path', 'dynamodb', 'dynamodb:'])('says what it expected instead of "%s"', async (spec) => {
+  await expect(openStore(spec)).rejects.toThrow(`A store is named sqlite:PATH or dynamodb:TABLE, not "${spec}".`)
 })
 
-test.each(['/proc/none/store', '/dev/null/store'])('says which file it cannot open: %s', (path) => {
-  expect(() => openStore(`sqlite:${path}`)).toThrow(`The store ${path} cannot be opened:`)
+test.each(['/proc/none/store', '/dev/null/store'])('says which file it cannot open: %s', async (path) => {
+  await expect(openStore(`sqlite:${path}`)).rejects.toThrow(`The store ${path} cannot be opened:`)
 })
 
 test('is unavailable, and writes nothing, while another process keeps the file to itself', async () => {
   const path = join(folder, 'busy')
-  const store = openStore(`sqlite:${path}`, { busyTimeoutMs: 1 })
+  const store = await openStore(`sqlite:${path}`, { busyTimeoutMs: 1 })
   const other = new DatabaseSync(path)
   other.exec('BEGIN IMMEDIATE')
   const change = { pk: 'p', sk: 'a', expect: 0, body: utf8('1') } as const
@@ -39,6 +39,6 @@ test('is unavailable, and writes nothing, while another process keeps the file t
 })
 
 test.each(['full', 'normal'] as const)('acknowledges writes with synchronous %s', async (synchronous) => {
-  const store = openStore(`sqlite:${join(folder, synchronous)}`, { synchronous })
+  const store = await openStore(`sqlite:${join(folder, synchronous)}`, { synchronous })
   expect(await store.write([{ pk: 'p', sk: 'a', expect: 0, body: utf8('1') }])).toBe(true)
 })

@@ -92,7 +92,7 @@ test('keeps every entry that it gave a receipt for, whenever it is killed', asyn
   const { child } = await start()
   child.kill('SIGTERM')
   await once(child, 'exit')
-  const store = openStore(settings().LEDGER_STORE)
+  const store = await openStore(settings().LEDGER_STORE)
   const entries = new Set<string>()
   const replica = await auditStore(store, (entry) => entries.add(entry))
   store.close()

@@ -1,5 +1,5 @@
 /** After the storm: every download comes to its end, every tick to its credits, and all that was frozen to its owner. */
-import { createLedgerClient } from '../../agent/ledger-client.ts'
+import { createLedgerClient } from '../../agent/clients/ledger-client.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import type { Holding } from './books.ts'
 import { faultsOfCopy, isOn, type Content } from './contents.ts'

@@ -2,7 +2,7 @@
  * Someone with two accounts who pays from one to the other to get more out of the ledger than went in: every rule on
  * redeeming, claiming and releasing is tried from both sides. What must not be is refused, or an invariant is broken.
  */
-import { createLedgerClient, type LedgerClient } from '../../agent/ledger-client.ts'
+import { createLedgerClient, type LedgerClient } from '../../agent/clients/ledger-client.ts'
 import { toHex, type Bytes } from '../../protocol/bytes.ts'
 import { segmentOf } from '../../protocol/payword.ts'
 import { Problem, type ProblemCode } from '../../protocol/problem.ts'

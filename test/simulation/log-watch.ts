@@ -2,7 +2,7 @@
  * An auditor who follows the ledger's public log as it grows: each checkpoint is signed and goes on from the one before,
  * and what the ledger gave a receipt for is in the log within the merge delay.
  */
-import { createLedgerClient, type LedgerClient } from '../../agent/ledger-client.ts'
+import { createLedgerClient, type LedgerClient } from '../../agent/clients/ledger-client.ts'
 import { auditLedger } from '../../agent/cli/audit.ts'
 import { equal, fromUtf8, toHex } from '../../protocol/bytes.ts'
 import { openNote, parseCheckpoint, parseVerifierKey, type Checkpoint } from '../../protocol/checkpoint.ts'

@@ -1,5 +1,5 @@
 /** Someone who pays without an agent, piece by piece and by hand: how one comes to cheat. */
-import { createLedgerClient, type LedgerClient } from '../../agent/ledger-client.ts'
+import { createLedgerClient, type LedgerClient } from '../../agent/clients/ledger-client.ts'
 import { fromHex, toBase64url, toHex, type Bytes } from '../../protocol/bytes.ts'
 import { commit, type LaneMode } from '../../protocol/commitment.ts'
 import { declare } from '../../protocol/declaration.ts'

@@ -3,10 +3,10 @@ import { adopt } from '../../agent/adopt.ts'
 import { createAgent } from '../../agent/agent.ts'
 import { createOwnerClient, type OwnerClient } from '../../agent/cli/owner-client.ts'
 import type { AgentContext } from '../../agent/context.ts'
-import { createLedgerClient } from '../../agent/ledger-client.ts'
-import type { Links } from '../../agent/links.ts'
-import { pieceClientOver } from '../../agent/piece-client.ts'
-import { createRepositoryClient } from '../../agent/repository-client.ts'
+import { createLedgerClient } from '../../agent/clients/ledger-client.ts'
+import type { Links } from '../../agent/storage/links.ts'
+import { pieceClientOver } from '../../agent/download/piece-client.ts'
+import { createRepositoryClient } from '../../agent/clients/repository-client.ts'
 import type { Storage } from '../../agent/storage/storage.ts'
 import { toHex, type Bytes } from '../../protocol/bytes.ts'
 import type { Environment } from '../../protocol/environment.ts'
@@ -35,8 +35,8 @@ export interface Services {
   readonly repositoryUrl: string
 }
 
-/** What an agent may freeze. */
-export const CAPS = { day: 100_000n, total: 1_000_000n }
+/** More than an agent ever freezes. */
+const CAP = 1_000_000n
 
 export function createPerson(world: World, name: string): Person {
   const random = world.chance.fork(`person/${name}`)
@@ -50,11 +50,11 @@ export function createPerson(world: World, name: string): Person {
   }
 }
 
-/** Opens the account and delegates to the agent. */
-export function enrol(person: Person, { ledgerUrl, repositoryUrl }: Services): Promise<Envelope> {
+/** Opens the account and delegates to the agent, which may freeze so much. Repeated, the new word counts. */
+export function enrol(person: Person, { ledgerUrl, repositoryUrl }: Services, allowance = CAP): Promise<Envelope> {
   const { environment, signer, id, operations, agentSigner } = person
   return adopt({
-    ...{ owner: { id, operations }, signer, agent: agentSigner.key, caps: CAPS },
+    ...{ owner: { id, operations }, signer, agent: agentSigner.key, caps: { day: allowance, total: allowance } },
     ledger: createLedgerClient({ environment, url: ledgerUrl }),
     repository: createRepositoryClient({ environment, url: repositoryUrl }),
     nowMs: environment.clock.now(),

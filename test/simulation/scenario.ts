@@ -9,6 +9,8 @@ export interface Sale {
   readonly content: number
   readonly price: bigint
   readonly isPublic: boolean
+  /** It is sold from the start to the end. */
+  readonly isFirst: boolean
 }
 
 export interface Purchase {
@@ -33,6 +35,8 @@ export interface AgentPlan {
   readonly vouches: readonly VouchPlan[]
   /** Starts to sell so late. */
   readonly lateMs: number
+  /** What the agent may freeze at first, in credits, and when its owner allows it more. */
+  readonly allowance: { readonly credits: bigint; readonly untilMs: number } | undefined
 }
 
 /** Something that befalls one host. */
@@ -43,6 +47,9 @@ export interface Incident {
     | { readonly kind: 'crash'; readonly downMs: number }
     | { readonly kind: 'restart' | 'redeem' | 'vanish' }
     | { readonly kind: 'clock'; readonly byMs: number }
+    /** The seller asks another price for one of its sales; another program overwrites its files. */
+    | { readonly kind: 'reprice'; readonly sale: number; readonly price: bigint }
+    | { readonly kind: 'overwrite'; readonly sale: number }
     | { readonly kind: 'full'; readonly forMs: number }
 }
 
@@ -107,10 +114,11 @@ function honestAgent(
   return {
     name,
     mischief: undefined,
-    sales: [...first, ...also].map((content) => saleOf(chance, content)),
+    sales: [...first, ...also].map((content) => saleOf(chance, content, first.includes(content))),
     purchases: wanted.filter(() => chance.hits(0.9)).map((content) => purchaseOf(chance, content, stormMs, isQuiet)),
     vouches: [...NAMES, FREELOADER].filter((other) => other !== name && chance.hits(0.4)).map((subject) => vouchFor(chance, subject)),
     lateMs: first.length > 0 ? 0 : late,
+    allowance: isQuiet || chance.hits(0.8) ? undefined : { credits: BigInt(chance.integer(0, 30)), untilMs: chance.integer(0, stormMs) },
   }
 }
 
@@ -118,19 +126,23 @@ function honestAgent(
 const crook = (chance: Chance, { name, contents, stormMs }: Place): AgentPlan => ({
   name,
   mischief: chance.pick(MISCHIEFS),
-  sales: Array.from({ length: contents }, (_, content) => ({ content, price: BigInt(chance.integer(0, 3)), isPublic: chance.hits(0.1) })),
+  sales: Array.from({ length: contents }, (_, content) => ({ content, price: BigInt(chance.integer(0, 3)), isPublic: chance.hits(0.1), isFirst: false })),
   purchases: [],
   vouches: [],
   lateMs: chance.hits(0.3) ? chance.integer(0, stormMs / 2) : 0,
+  allowance: undefined,
 })
 
 /** Nobody asks more, and nobody wants to pay less. */
 const MOST_PRICE = 9
 
-const saleOf = (chance: Chance, content: number): Sale => ({
+const priceOf = (chance: Chance): bigint => BigInt(chance.integer(chance.hits(0.1) ? 0 : 1, MOST_PRICE))
+
+const saleOf = (chance: Chance, content: number, isFirst: boolean): Sale => ({
   content,
-  price: BigInt(chance.integer(chance.hits(0.1) ? 0 : 1, MOST_PRICE)),
+  price: priceOf(chance),
   isPublic: chance.hits(0.15),
+  isFirst,
 })
 
 function purchaseOf(chance: Chance, content: number, stormMs: number, isQuiet: boolean): Purchase {
@@ -175,19 +187,35 @@ function faultsOf(chance: Chance): Scenario['faults'] {
 }
 
 function incidentsOf(chance: Chance, agents: readonly AgentPlan[], stormMs: number): Incident[] {
-  const at = () => chance.integer(0, stormMs)
-  const hostOf = (name: string) => `${name}.example.org`
-  const services = ['ledger', 'repository']
-  const hosts = [...services, ...agents.map(({ name }) => hostOf(name))]
-  const vanishing = agents.filter(({ mischief }) => mischief === 'vanish').map(({ name }) => hostOf(name))
+  const places = agents.map(({ name }) => hostOf(name))
+  const hosts = [...SERVICES, ...places]
+  const some = (most: number, from: readonly string[], make: () => Incident['event']): Incident[] =>
+    Array.from({ length: chance.integer(0, most) }, () => ({
+      host: chance.pick(from),
+      atMs: chance.integer(0, stormMs),
+      event: make(),
+    }))
+  const vanishing = agents.filter(({ mischief }) => mischief === 'vanish')
   return [
-    ...vanishing.map((host): Incident => ({ host, atMs: at(), event: { kind: 'vanish' } })),
-    ...times(chance.integer(0, 5), (): Incident => ({ host: chance.pick(hosts), atMs: at(), event: { kind: 'crash', downMs: chance.integer(0, 30_000) } })),
-    ...times(chance.integer(0, 2), (): Incident => ({ host: chance.pick(hosts), atMs: at(), event: { kind: 'restart' } })),
-    ...times(chance.integer(0, 3), (): Incident => ({ host: chance.pick(hosts), atMs: at(), event: { kind: 'clock', byMs: chance.integer(-MOST_SKEW_MS, MOST_SKEW_MS) } })),
-    ...times(chance.integer(0, 2), (): Incident => ({ host: chance.pick(hosts.slice(services.length)), atMs: at(), event: { kind: 'redeem' } })),
-    ...times(chance.hits(0.2) ? 1 : 0, (): Incident => ({ host: chance.pick(hosts.slice(services.length)), atMs: at(), event: { kind: 'full', forMs: chance.integer(0, 20_000) } })),
+    ...vanishing.map(({ name }): Incident => ({ host: hostOf(name), atMs: chance.integer(0, stormMs), event: { kind: 'vanish' } })),
+    ...some(5, hosts, () => ({ kind: 'crash', downMs: chance.integer(0, 30_000) })),
+    ...some(2, hosts, () => ({ kind: 'restart' })),
+    ...some(3, hosts, () => ({ kind: 'clock', byMs: chance.integer(-MOST_SKEW_MS, MOST_SKEW_MS) })),
+    ...some(2, places, () => ({ kind: 'redeem' })),
+    ...(chance.hits(0.2) ? some(1, places, () => ({ kind: 'full', forMs: chance.integer(0, 20_000) })) : []),
+    ...agents.flatMap((plan) => saleIncidents(chance, plan, stormMs)),
   ]
 }
 
-const times = <T>(count: number, make: () => T): T[] => Array.from({ length: count }, make)
+const SERVICES = ['ledger', 'repository']
+const hostOf = (name: string): string => `${name}.example.org`
+
+/** Only what another honest agent sells too is overwritten. */
+function saleIncidents(chance: Chance, { name, mischief, sales }: AgentPlan, stormMs: number): Incident[] {
+  if (mischief !== undefined) return []
+  const at = () => ({ host: hostOf(name), atMs: chance.integer(0, stormMs) })
+  return sales.flatMap(({ isPublic, isFirst }, sale): Incident[] => {
+    if (!isPublic && chance.hits(0.15)) return [{ ...at(), event: { kind: 'reprice', sale, price: priceOf(chance) } }]
+    return !isFirst && chance.hits(0.15) ? [{ ...at(), event: { kind: 'overwrite', sale } }] : []
+  })
+}

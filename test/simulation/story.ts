@@ -3,11 +3,13 @@ import { toHex } from '../../protocol/bytes.ts'
 import { formatMagnet } from '../../protocol/magnet.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { bookToJson, writeBook } from '../../protocol/vouch.ts'
+import { faultsOfCopy } from './contents.ts'
 import { fence } from './fence.ts'
 import { freeload, type Stall } from './freeloader.ts'
 import { NO_FAULTS, type Host } from './host.ts'
 import { CALM } from './network.ts'
 import { createPayer } from './payer.ts'
+import { enrol } from './people.ts'
 import type { Incident, Purchase, Sale } from './scenario.ts'
 import { contentOf, plantSales, type Resident, type Town } from './town.ts'
 
@@ -79,6 +81,9 @@ async function befall(town: Town, { host: name, atMs, event }: Incident): Promis
       town.world.trace.note(`the clock of ${name} steps to ${event.byMs} ms`)
       host.skewMs = event.byMs
       return
+    case 'reprice':
+    case 'overwrite':
+      return changeSale(town, host, event)
     case 'full':
       host.fullUntilMs = town.world.scheduler.now() + event.forMs
       return
@@ -86,6 +91,23 @@ async function befall(town: Town, { host: name, atMs, event }: Incident): Promis
       const resident = town.agents.find((one) => one.host === host)
       await resident?.host.owner.ask('POST', '/v1/redemptions', { all: true }).catch(() => undefined)
     }
+  }
+}
+
+async function changeSale(
+  town: Town,
+  host: Host,
+  { kind, ...event }: Extract<Incident['event'], { sale: number }>,
+): Promise<void> {
+  const resident = town.agents.find((one) => one.host === host) as Resident
+  const { name } = contentOf(town, (resident.plan.sales[event.sale] as Sale).content)
+  town.world.trace.note(`${host.name} has another idea of ${name}: ${kind}`)
+  if ('price' in event) {
+    await insist(town, resident, 'POST', '/v1/shares', { path: name, price: String(event.price) })
+    return
+  }
+  for (const [file, { bytes }] of host.disk.files) {
+    if (file === name || file.startsWith(`${name}/`)) host.disk.plant(file, bytes.map((byte) => ~byte))
   }
 }
 
@@ -120,8 +142,25 @@ async function live(town: Town, resident: Resident): Promise<void> {
   const ask = isHonest ? insist : insistUnlessGone
   if (plan.vouches.length > 0) await ask(town, resident, 'PUT', '/v1/trust', { book: bookOf(town, resident) })
   const sales = plan.sales.map((sale) => sell(town, resident, sale, ask))
-  await Promise.all([...sales, ...plan.purchases.map((purchase) => buy(town, resident, purchase))])
+  const purchases = plan.purchases.map((purchase) => buy(town, resident, purchase))
+  const raised = plan.allowance ? [raiseAllowance(town, resident, plan.allowance.untilMs)] : []
+  await Promise.all([...sales, ...purchases, ...raised])
   town.world.trace.note(`${host.name} has nothing left to ask for`)
+}
+
+async function raiseAllowance(town: Town, { host }: Resident, atMs: number): Promise<void> {
+  const { world, services } = town
+  await world.scheduler.sleep(atMs)
+  for (;;) {
+    const isAllowed = await enrol(host.person, services).then(() => true, isUnlessAway)
+    if (isAllowed) return
+    await world.scheduler.sleep(RETRY_MS)
+  }
+}
+
+function isUnlessAway(error: unknown): false {
+  if (error instanceof Problem && MAY_PASS.has(error.code)) return false
+  throw error
 }
 
 /** A crook may be gone for good. */
@@ -130,9 +169,10 @@ const insistUnlessGone: typeof insist = async (_, { host }, method, path, body) 
 
 async function sell(town: Town, resident: Resident, { content, price, isPublic }: Sale, ask: typeof insist): Promise<void> {
   const { name, infoHash } = contentOf(town, content)
+  const isWhole = () => faultsOfCopy(resident.host.disk, contentOf(town, content), name).length === 0
   const terms = isPublic ? { public: true } : { price: String(price) }
   const share = await ask<{ infoHash: string }>(town, resident, 'POST', '/v1/shares', { path: name, ...terms })
-  if (share && share.infoHash !== infoHash) town.world.fail(`${resident.host.name} shares ${name} as ${share.infoHash}`)
+  if (share && share.infoHash !== infoHash && isWhole()) town.world.fail(`${resident.host.name} shares ${name} as ${share.infoHash}`)
 }
 
 async function buy(town: Town, resident: Resident, { content, atMs, maxPrice, then }: Purchase): Promise<void> {

@@ -85,7 +85,7 @@ const createRepositoryHost = (world: World): Host =>
 
 async function settle(world: World, plan: AgentPlan, services: Services): Promise<Resident> {
   const person = createPerson(world, plan.name)
-  const delegation = await enrol(person, services)
+  const delegation = await enrol(person, services, plan.allowance?.credits)
   const tamper = tamperWith(plan.mischief, world.chance.fork(`mischief/${plan.name}`), world.scheduler)
   const host = createAgentHost(world, person, services, delegation, tamper)
   await host.start()

@@ -35,7 +35,7 @@ export const moneyCommands: Commands = {
 const balance = async (call: Call): Promise<BalanceJson> => (await call.agent()).ask<BalanceJson>('GET', '/v1/balance')
 
 async function statement(call: Call): Promise<Answer> {
-  const { statementOf } = await import('../../ledger-client.ts')
+  const { statementOf } = await import('../../clients/ledger-client.ts')
   const entries = await statementOf(await call.ledger(), toHex((await call.owner()).id))
   const now = await balance(call)
   const rows = entries.map((row) => [

@@ -1,0 +1,359 @@
+/** What the owner asks of their agent; every request is signed by the owner's key. */
+import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi'
+import { toHex } from '../../protocol/bytes.ts'
+import { formatMagnet } from '../../protocol/magnet.ts'
+import { Problem } from '../../protocol/problem.ts'
+import { bookSchema, problemReply, wire } from '../../protocol/service.ts'
+import { bookFromJson, bookToJson } from '../../protocol/vouch.ts'
+import type { AgentContext } from '../context.ts'
+import type { Download, Downloads } from '../download/download.ts'
+import type { LinkInfo, Links } from '../storage/links.ts'
+import type { Seller } from '../sell/sell.ts'
+import type { Share, Shares } from '../share/share.ts'
+import type { Trust } from '../trust/trust.ts'
+import type { Usage } from '../usage.ts'
+
+export interface OwnerParts {
+  readonly context: AgentContext
+  readonly links: Links
+  readonly shares: Shares
+  readonly seller: Seller
+  readonly downloads: Downloads
+  readonly trust: Trust
+  readonly usage: Usage
+}
+
+const shareSchema = z
+  .object({
+    infoHash: wire.id,
+    infoHashV1: z.string(),
+    magnet: z.string(),
+    name: z.string(),
+    bytes: z.int(),
+    pieceLength: z.int(),
+    pieces: z.int(),
+    price: wire.money,
+    public: z.boolean(),
+    link: z.string(),
+    path: z.string(),
+    withdrawn: z.string().optional(),
+  })
+  .openapi('Share')
+
+const downloadSchema = z
+  .object({
+    id: z.string(),
+    state: z.enum(['queued', 'running', 'waiting', 'paused', 'done', 'failed', 'cancelled']),
+    reason: z.string().optional(),
+    detail: z.string().optional(),
+    until: wire.time.optional(),
+    infoHash: wire.id,
+    name: z.string(),
+    bytes: z.int(),
+    done: z.int(),
+    pieces: z.int(),
+    piecesDone: z.int(),
+    paid: wire.money,
+    ticks: z.int(),
+    file: z.string().optional(),
+    link: z.string(),
+    maxPrice: wire.money.optional(),
+    bytesPerSecond: z.number().optional(),
+    secondsLeft: z.number().optional(),
+    sellers: z.array(
+      z.object({
+        id: wire.id,
+        url: z.string(),
+        pieces: z.int(),
+        bytes: z.int(),
+        ticks: z.int(),
+        status: z.string(),
+        detail: z.string().optional(),
+      }),
+    ),
+  })
+  .openapi('Download')
+
+const balanceSchema = z
+  .object({ available: wire.money, frozen: wire.money, earned: wire.money, outstanding: wire.money })
+  .openapi('Balance')
+
+const linkSchema = z
+  .object({
+    name: z.string(),
+    kind: z.string(),
+    quota: z.object({ total: z.int(), used: z.int() }).partial().optional(),
+  })
+  .openapi('Link')
+
+const trustSchema = z.object({ book: bookSchema.optional(), distrusted: z.array(wire.id) }).openapi('Trust')
+
+const verdictSchema = z
+  .object({ id: wire.id, trusted: z.boolean(), depth: z.int(), credit: z.int(), chain: z.array(wire.id) })
+  .openapi('Verdict')
+
+const body = <S extends z.ZodType>(schema: S) => ({ required: true, content: { 'application/json': { schema } } })
+const reply = <S extends z.ZodType>(schema: S, description: string) => ({
+  description,
+  content: { 'application/json': { schema } },
+})
+const byId = { params: z.object({ id: z.string().regex(/^[0-9a-zA-Z_-]{1,64}$/) }) }
+
+const routes = {
+  shares: createRoute({
+    method: 'get',
+    path: '/v1/shares',
+    responses: { 200: reply(z.array(shareSchema), 'What this agent shares'), default: problemReply },
+  }),
+  share: createRoute({
+    method: 'post',
+    path: '/v1/shares',
+    request: {
+      body: body(
+        z.strictObject({
+          path: z.string().min(1).max(4096),
+          link: z.string().optional(),
+          price: wire.money.optional(),
+          public: z.boolean().optional(),
+        }),
+      ),
+    },
+    responses: { 201: reply(shareSchema, 'The share; the same again for the same path'), default: problemReply },
+  }),
+  unshare: createRoute({
+    method: 'delete',
+    path: '/v1/shares/{infoHash}',
+    request: { params: z.object({ infoHash: wire.infoHash }) },
+    responses: { 200: reply(z.object({ infoHash: wire.infoHash }), 'No longer shared'), default: problemReply },
+  }),
+  downloads: createRoute({
+    method: 'get',
+    path: '/v1/downloads',
+    responses: { 200: reply(z.array(downloadSchema), 'Newest first'), default: problemReply },
+  }),
+  startDownload: createRoute({
+    method: 'post',
+    path: '/v1/downloads',
+    request: {
+      body: body(
+        z.strictObject({
+          source: z.string().min(1).openapi({ description: 'Info hash, magnet link, or a torrent file in base64url' }),
+          link: z.string().optional(),
+          maxPrice: wire.money.optional(),
+        }),
+      ),
+    },
+    responses: { 202: reply(downloadSchema, 'Saved; it goes on by itself'), default: problemReply },
+  }),
+  download: createRoute({
+    method: 'get',
+    path: '/v1/downloads/{id}',
+    request: byId,
+    responses: { 200: reply(downloadSchema, 'The download'), default: problemReply },
+  }),
+  changeDownload: createRoute({
+    method: 'post',
+    path: '/v1/downloads/{id}/{action}',
+    request: { params: byId.params.extend({ action: z.enum(['pause', 'resume', 'cancel']) }) },
+    responses: { 200: reply(downloadSchema, 'The download after it'), default: problemReply },
+  }),
+  links: createRoute({
+    method: 'get',
+    path: '/v1/links',
+    responses: { 200: reply(z.array(linkSchema), 'Linked storages, the default first'), default: problemReply },
+  }),
+  link: createRoute({
+    method: 'post',
+    path: '/v1/links',
+    request: {
+      body: body(
+        z.strictObject({ kind: z.literal('folder'), path: z.string().min(1).max(4096), name: z.string().optional() }),
+      ),
+    },
+    responses: { 201: reply(linkSchema, 'Linked'), default: problemReply },
+  }),
+  unlink: createRoute({
+    method: 'delete',
+    path: '/v1/links/{name}',
+    request: { params: z.object({ name: z.string() }) },
+    responses: { 200: reply(z.object({ name: z.string() }), 'Unlinked; its files stay'), default: problemReply },
+  }),
+  balance: createRoute({
+    method: 'get',
+    path: '/v1/balance',
+    responses: {
+      200: reply(balanceSchema, 'The ledger’s account and the ticks not yet redeemed'),
+      default: problemReply,
+    },
+  }),
+  redeem: createRoute({
+    method: 'post',
+    path: '/v1/redemptions',
+    request: { body: body(z.strictObject({ all: z.boolean().optional() })) },
+    responses: { 200: reply(balanceSchema, 'The balance after it'), default: problemReply },
+  }),
+  trust: createRoute({
+    method: 'get',
+    path: '/v1/trust',
+    responses: { 200: reply(trustSchema, 'The owner’s vouch book and local distrusts'), default: problemReply },
+  }),
+  putTrust: createRoute({
+    method: 'put',
+    path: '/v1/trust',
+    request: {
+      body: body(z.strictObject({ book: bookSchema.optional(), distrusted: z.array(wire.id).max(10_000).optional() })),
+    },
+    responses: { 200: reply(trustSchema, 'As it is now'), default: problemReply },
+  }),
+  verdict: createRoute({
+    method: 'get',
+    path: '/v1/trust/{id}',
+    request: { params: z.object({ id: wire.id }) },
+    responses: { 200: reply(verdictSchema, 'Whether and how far the owner trusts an id'), default: problemReply },
+  }),
+  usage: createRoute({
+    method: 'get',
+    path: '/v1/usage',
+    request: {
+      query: z.object({
+        since: z
+          .string()
+          .regex(/^\d{1,15}$/)
+          .optional(),
+      }),
+    },
+    responses: {
+      200: reply(z.object({ since: wire.time, stored: z.int(), served: z.int(), fetched: z.int() }), 'Bytes'),
+      default: problemReply,
+    },
+  }),
+}
+
+export function mountOwnerApi(app: OpenAPIHono, parts: OwnerParts): void {
+  mountShares(app, parts.shares)
+  mountDownloads(app, parts.downloads)
+  mountLinks(app, parts.links)
+  mountMoney(app, parts)
+  mountTrust(app, parts.trust)
+  app.openapi(routes.usage, async (c) => {
+    const since = Number(c.req.valid('query').since ?? 0)
+    return c.json({ since, ...(await parts.usage.since(since)) }, 200)
+  })
+}
+
+function mountShares(app: OpenAPIHono, shares: Shares): void {
+  app.openapi(routes.shares, async (c) => c.json((await shares.list()).map(shareJson), 200))
+  app.openapi(routes.share, async (c) => {
+    const { path, link, price, public: isPublic } = c.req.valid('json')
+    const share = await shares.add({
+      path,
+      ...(link === undefined ? {} : { link }),
+      ...(price === undefined ? {} : { price: BigInt(price) }),
+      ...(isPublic === undefined ? {} : { public: isPublic }),
+    })
+    return c.json(shareJson(share), 201)
+  })
+  app.openapi(routes.unshare, async (c) => {
+    const { infoHash } = c.req.valid('param')
+    await shares.remove(infoHash)
+    return c.json({ infoHash }, 200)
+  })
+}
+
+function mountDownloads(app: OpenAPIHono, downloads: Downloads): void {
+  app.openapi(routes.downloads, async (c) => c.json((await downloads.list()).map(downloadJson), 200))
+  app.openapi(routes.startDownload, async (c) => {
+    const { source, link, maxPrice } = c.req.valid('json')
+    const download = await downloads.start({
+      source,
+      ...(link === undefined ? {} : { link }),
+      ...(maxPrice === undefined ? {} : { maxPrice: BigInt(maxPrice) }),
+    })
+    return c.json(downloadJson(download), 202)
+  })
+  app.openapi(routes.download, async (c) => {
+    const download = await downloads.get(c.req.valid('param').id)
+    if (!download) throw new Problem('not-found', 'There is no such download.')
+    return c.json(downloadJson(download), 200)
+  })
+  app.openapi(routes.changeDownload, async (c) => {
+    const { id, action } = c.req.valid('param')
+    return c.json(downloadJson(await downloads[action](id)), 200)
+  })
+}
+
+function mountLinks(app: OpenAPIHono, links: Links): void {
+  app.openapi(routes.links, async (c) => c.json((await links.list()).map(linkJson), 200))
+  app.openapi(routes.link, async (c) => {
+    const { kind, path, name } = c.req.valid('json')
+    return c.json(linkJson(await links.add(kind, { path, ...(name === undefined ? {} : { name }) })), 201)
+  })
+  app.openapi(routes.unlink, async (c) => {
+    const { name } = c.req.valid('param')
+    await links.remove(name)
+    return c.json({ name }, 200)
+  })
+}
+
+function mountMoney(app: OpenAPIHono, { context, seller }: OwnerParts): void {
+  async function balance() {
+    const account = await context.ledger.account(toHex(context.owner))
+    return {
+      available: account.available.toString(),
+      frozen: account.frozen.toString(),
+      earned: account.earned.toString(),
+      outstanding: (await seller.outstanding()).toString(),
+    }
+  }
+  app.openapi(routes.balance, async (c) => c.json(await balance(), 200))
+  app.openapi(routes.redeem, async (c) => {
+    await seller.redeem({ all: c.req.valid('json').all ?? false })
+    return c.json(await balance(), 200)
+  })
+}
+
+function mountTrust(app: OpenAPIHono, trust: Trust): void {
+  async function current() {
+    const book = await trust.book()
+    return { ...(book ? { book: bookToJson(book) } : {}), distrusted: [...(await trust.distrusted())] }
+  }
+  app.openapi(routes.trust, async (c) => c.json(await current(), 200))
+  app.openapi(routes.putTrust, async (c) => {
+    const { book, distrusted } = c.req.valid('json')
+    if (book) await trust.putBook(bookFromJson(book))
+    if (distrusted) await trust.putDistrusted(distrusted)
+    return c.json(await current(), 200)
+  })
+  app.openapi(routes.verdict, async (c) => {
+    const verdict = await trust.verdict(c.req.valid('param').id)
+    return c.json({ ...verdict, chain: [...verdict.chain] }, 200)
+  })
+}
+
+const shareJson = (share: Share) => ({
+  infoHash: share.infoHash,
+  infoHashV1: share.infoHashV1,
+  magnet: formatMagnet(share.meta),
+  name: share.name,
+  bytes: share.bytes,
+  pieceLength: share.pieceLength,
+  pieces: share.pieces,
+  price: share.price.toString(),
+  public: share.public,
+  link: share.link,
+  path: share.path,
+  ...(share.withdrawn === undefined ? {} : { withdrawn: share.withdrawn }),
+})
+
+const downloadJson = ({ maxPrice, paid, sellers, createdMs: _, ...download }: Download) => ({
+  ...download,
+  paid: paid.toString(),
+  ...(maxPrice === undefined ? {} : { maxPrice: maxPrice.toString() }),
+  sellers: sellers.map((seller) => ({ ...seller })),
+})
+
+const linkJson = (link: LinkInfo) => ({
+  name: link.name,
+  kind: link.kind,
+  ...(link.quota ? { quota: link.quota } : {}),
+})

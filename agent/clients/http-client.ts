@@ -1,0 +1,167 @@
+/**
+ * Calls to a ledger or a repository, over the environment's transport. Every call is idempotent (objects are known by
+ * their ids), so a lost reply is answered by asking again. What comes back is a stranger's word: its size, its form and
+ * the time it takes are limited here, and nothing but a `Problem` leaves.
+ */
+import type { z } from '@hono/zod-openapi'
+import { concat, fromUtf8, type Bytes } from '../../protocol/bytes.ts'
+import type { Environment } from '../../protocol/environment.ts'
+import { limits } from '../../protocol/limits.ts'
+import { isProblemCode, Problem, PROBLEMS } from '../../protocol/problem.ts'
+import { wire } from '../../protocol/service.ts'
+import { envelopeFromJson, verifyEnvelope, type Envelope, type Kind } from '../../protocol/signed.ts'
+
+export interface Call {
+  readonly method: 'GET' | 'POST' | 'PUT'
+  /** From the root, with its query. */
+  readonly path: string
+  readonly json?: unknown
+  readonly upload?: { readonly contentType: string; readonly bytes: Bytes }
+  readonly replyBytes?: number
+  /** `limits.callAttempts` unless given. */
+  readonly attempts?: number
+}
+
+export interface HttpClient {
+  /** @throws Problem the other side's own (4xx with a known code), else `peer-failed` */
+  json<T>(call: Call, shape: z.ZodType<T>): Promise<T>
+  bytes(call: Call): Promise<Bytes>
+}
+
+interface Reply {
+  readonly status: number
+  readonly body: Bytes
+}
+
+/** Parts of replies. */
+export const money = wire.money.transform(BigInt)
+/** A signed object of one kind, its signature verified. */
+export const signed = (kind: Kind): z.ZodType<Envelope> =>
+  wire.envelope.transform((json) => {
+    const envelope = envelopeFromJson(json, kind)
+    verifyEnvelope(kind, envelope)
+    return envelope
+  })
+
+const PROBLEM_TEXT = 500
+const RFC9457_MEMBERS = new Set(['type', 'title', 'status', 'detail', 'instance', 'code'])
+
+/** @param url of the service, without a trailing slash */
+export function createHttpClient(environment: Environment, url: string): HttpClient {
+  const { clock, random } = environment
+
+  async function bytes(call: Call): Promise<Bytes> {
+    const reply = await send(call)
+    if (reply.status < 200 || reply.status > 299) throw problemIn(reply, url)
+    return reply.body
+  }
+
+  async function json<T>(call: Call, shape: z.ZodType<T>): Promise<T> {
+    const document = parseJson(await bytes(call))
+    try {
+      return shape.parse(document)
+    } catch {
+      throw new Problem('peer-failed', `The answer of ${url} is malformed.`)
+    }
+  }
+
+  async function send(call: Call): Promise<Reply> {
+    for (let attempt = 1; ; attempt++) {
+      const reply = await exchange(environment, url, call).catch(networkProblem)
+      const settled = !(reply instanceof Error) && reply.status < 500
+      if (settled || attempt >= (call.attempts ?? limits.callAttempts)) return orThrow(reply)
+      await clock.sleep(pauseMs(attempt))
+    }
+  }
+
+  /** Doubles each time; half of it is random, so that many agents do not come back in step. */
+  function pauseMs(attempt: number): number {
+    const [jitter = 0] = random.bytes(1)
+    return limits.callPauseMs * 2 ** (attempt - 1) * (0.5 + jitter / 512)
+  }
+
+  return { json, bytes }
+}
+
+/** One try: request, reply and its body within the time limit. */
+async function exchange({ clock, transport }: Environment, url: string, call: Call): Promise<Reply> {
+  const abort = new AbortController()
+  const timeoutMs = call.upload ? limits.uploadTimeoutMs : limits.callTimeoutMs
+  const late = clock.sleep(timeoutMs, abort.signal).then(() => {
+    throw new Problem('peer-failed', `${url} did not answer in time.`)
+  })
+  try {
+    return await Promise.race([reply(transport, requestFor(url, call, abort.signal), call), late])
+  } finally {
+    late.catch(() => undefined)
+    abort.abort()
+  }
+}
+
+async function reply(transport: Environment['transport'], request: Request, call: Call): Promise<Reply> {
+  const response = await transport(request)
+  return { status: response.status, body: await readBody(response, call.replyBytes ?? limits.replyBytes) }
+}
+
+function requestFor(url: string, call: Call, signal: AbortSignal): Request {
+  const init = { method: call.method, signal, redirect: 'manual' } as const
+  if (call.upload)
+    return new Request(url + call.path, {
+      ...init,
+      body: call.upload.bytes,
+      headers: { 'content-type': call.upload.contentType },
+    })
+  if (call.json === undefined) return new Request(url + call.path, init)
+  return new Request(url + call.path, {
+    ...init,
+    body: JSON.stringify(call.json),
+    headers: { 'content-type': 'application/json' },
+  })
+}
+
+/** The whole body. @throws Problem `peer-failed` when it is larger than `maxBytes` */
+export async function readBody(response: Response, maxBytes: number): Promise<Bytes> {
+  if (!response.body) return new Uint8Array(0)
+  const reader: ReadableStreamDefaultReader<Uint8Array> = response.body.getReader()
+  const chunks: Uint8Array[] = []
+  for (let length = 0; ;) {
+    const { done, value } = await reader.read()
+    if (done) return concat(...chunks)
+    length += value.length
+    chunks.push(value)
+    if (length <= maxBytes) continue
+    await reader.cancel().catch(() => undefined)
+    throw new Problem('peer-failed', `The answer is larger than ${maxBytes} bytes.`)
+  }
+}
+
+/** What a refusal says: a code of ours where it is the caller's fault; a fault of theirs is never mistaken for one of ours. */
+function problemIn({ status, body }: Reply, url: string): Problem {
+  const document = parseJson(body)
+  const { code, detail, ...rest } = isRecord(document) ? document : {}
+  if (!isProblemCode(code) || PROBLEMS[code][0] >= 500 || status >= 500) {
+    return new Problem('peer-failed', `${url} answered with status ${status}.`)
+  }
+  const members = Object.fromEntries(Object.entries(rest).filter(([name]) => !RFC9457_MEMBERS.has(name)))
+  const text = typeof detail === 'string' ? detail : PROBLEMS[code][1]
+  return new Problem(code, text.slice(0, PROBLEM_TEXT), members)
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
+
+/** `undefined` for what is not JSON: no shape accepts it. */
+function parseJson(body: Bytes): unknown {
+  try {
+    return JSON.parse(fromUtf8(body))
+  } catch {
+    return undefined
+  }
+}
+
+const networkProblem = (error: unknown): Problem =>
+  error instanceof Problem ? error : new Problem('peer-failed', 'The other side could not be reached.')
+
+function orThrow(reply: Reply | Problem): Reply {
+  if (reply instanceof Problem) throw reply
+  return reply
+}

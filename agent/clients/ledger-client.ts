@@ -1,0 +1,183 @@
+/**
+ * The ledger as an agent sees it. Ids and hashes are hex and money is `bigint`. Receipts are checked against the
+ * ledger's key before they are handed back; whoever calls keeps them.
+ */
+import { z } from '@hono/zod-openapi'
+import { sha256 } from '#primitives'
+import { fromBase64url, fromHex, fromUtf8, toHex, type Bytes } from '../../protocol/bytes.ts'
+import type { Environment } from '../../protocol/environment.ts'
+import { Problem } from '../../protocol/problem.ts'
+import { parseReceipt } from '../../protocol/receipt.ts'
+import { wire } from '../../protocol/service.ts'
+import { envelopeToJson, type Envelope } from '../../protocol/signed.ts'
+import { createHttpClient, money, signed } from './http-client.ts'
+
+const count = z.int().min(0)
+const base64url = wire.base64url.transform((text) => fromBase64url(text))
+const receipt = signed('receipt')
+
+const infoShape = z.object({
+  id: wire.id,
+  origin: z.string(),
+  /** ed25519 public key, hex; the id is its SHA-256. */
+  key: wire.id,
+  /** The key as C2SP's signed-note writes it. */
+  vkey: z.string(),
+  network: z.string(),
+  unitPrice: money,
+  faucet: money,
+  mergeDelayMs: count,
+})
+const accountShape = z.object({
+  id: wire.id,
+  keys: z.array(wire.id),
+  available: money,
+  frozen: money,
+  earned: money,
+  declarations: z.array(wire.id),
+  lanes: z.array(wire.id),
+})
+const declarationShape = z.object({ declaration: signed('declaration'), unclaimed: count, closed: z.boolean() })
+const claimShape = z.object({ lane: wire.id, declaration: signed('declaration'), receipt })
+const laneShape = z.object({
+  declaration: wire.id,
+  commitment: signed('commitment'),
+  payer: wire.id,
+  payee: wire.id,
+  first: count,
+  cap: count,
+  redeemed: count,
+  unitPrice: money,
+  expires: wire.time,
+  disputeWindow: count,
+  closed: z.boolean(),
+})
+const redemptionShape = z.object({ lane: wire.id, unit: count, amount: money, receipt })
+const releaseShape = z.object({ returned: money, swept: money, receipt })
+const receiptShape = z.object({ receipt })
+const idReceiptShape = z.object({ id: wire.id, receipt })
+const entryShape = z.object({ index: count, entry: base64url, hash: wire.id, size: count, proof: z.array(wire.id) })
+/** Credits of either sign: decimal text, to be shown. */
+const difference = z.string().regex(/^(0|-?[1-9][0-9]{0,18})$/)
+const statementRow = z.object({
+  index: count,
+  kind: z.string(),
+  time: wire.time,
+  /** Leaf hash. */
+  entry: wire.id,
+  available: difference,
+  frozen: difference,
+  earned: difference,
+})
+const statementShape = z.object({ entries: z.array(statementRow) })
+
+export type LedgerInfo = z.output<typeof infoShape>
+export type LedgerAccount = z.output<typeof accountShape>
+export type LedgerDeclaration = z.output<typeof declarationShape>
+export type LedgerClaim = z.output<typeof claimShape>
+export type LedgerLane = z.output<typeof laneShape>
+export type LedgerRedemption = z.output<typeof redemptionShape>
+export type LedgerRelease = z.output<typeof releaseShape>
+export type StatementRow = z.output<typeof statementRow>
+export type LedgerEntry = z.output<typeof entryShape>
+
+/** Every method throws the ledger's own problem (`lane-taken`, `funds-insufficient`, …), or `peer-failed`. */
+export interface LedgerClient {
+  readonly url: string
+  /** Asked once; its id is checked against its key. */
+  info(): Promise<LedgerInfo>
+  register(identity: Envelope): Promise<{ id: string; receipt: Envelope }>
+  rotate(identity: Envelope): Promise<{ receipt: Envelope }>
+  delegate(delegation: Envelope): Promise<{ receipt: Envelope }>
+  account(id: string): Promise<LedgerAccount>
+  /** What each entry of the log moved on an account, the oldest first: a page of those after an index. */
+  entries(account: string, after?: number): Promise<{ entries: readonly StatementRow[] }>
+  declare(declaration: Envelope): Promise<{ id: string; receipt: Envelope }>
+  declaration(id: string): Promise<LedgerDeclaration>
+  claim(commitment: Envelope, claim: Envelope): Promise<LedgerClaim>
+  lane(id: string): Promise<LedgerLane>
+  redeem(redemption: Envelope): Promise<LedgerRedemption>
+  release(release: Envelope): Promise<LedgerRelease>
+  transfer(transfer: Envelope): Promise<{ receipt: Envelope }>
+  /** The signed note (C2SP tlog-checkpoint), as served: whoever audits opens it with `vkey`. */
+  checkpoint(): Promise<string>
+  /** @param path as C2SP tlog-tiles names it, such as `tile/0/000` */
+  tile(path: string): Promise<Bytes>
+  entry(index: number): Promise<LedgerEntry>
+}
+
+export interface LedgerClientOptions {
+  readonly environment: Environment
+  /** Without a trailing slash. */
+  readonly url: string
+}
+
+export function createLedgerClient({ environment, url }: LedgerClientOptions): LedgerClient {
+  const http = createHttpClient(environment, url)
+  let known: Promise<LedgerInfo> | undefined
+
+  function info(): Promise<LedgerInfo> {
+    known ??= askInfo().catch((error: unknown) => {
+      known = undefined
+      throw error
+    })
+    return known
+  }
+
+  async function askInfo(): Promise<LedgerInfo> {
+    const answer = await http.json({ method: 'GET', path: '/v1/ledger' }, infoShape)
+    if (toHex(sha256(fromHex(answer.key))) !== answer.id)
+      throw new Problem('peer-failed', `${url} is not the ledger of its key.`)
+    return answer
+  }
+
+  const get = <T>(path: string, shape: z.ZodType<T>): Promise<T> => http.json({ method: 'GET', path }, shape)
+
+  /** Sends signed objects; the answer counts only with a receipt of this ledger. */
+  async function post<T extends { receipt: Envelope }>(
+    path: string,
+    objects: Readonly<Record<string, Envelope>>,
+    shape: z.ZodType<T>,
+  ): Promise<T> {
+    const json = Object.fromEntries(Object.entries(objects).map(([name, object]) => [name, envelopeToJson(object)]))
+    const answer = await http.json({ method: 'POST', path, json }, shape)
+    checkReceipt(await info(), answer.receipt)
+    return answer
+  }
+
+  return {
+    url,
+    info,
+    register: (identity) => post('/v1/accounts', { identity }, idReceiptShape),
+    rotate: (identity) => post('/v1/rotations', { identity }, receiptShape),
+    delegate: (delegation) => post('/v1/delegations', { delegation }, receiptShape),
+    account: (id) => get(`/v1/accounts/${id}`, accountShape),
+    entries: (account, after) =>
+      get(`/v1/accounts/${account}/entries${after === undefined ? '' : `?after=${after}`}`, statementShape),
+    declare: (declaration) => post('/v1/declarations', { declaration }, idReceiptShape),
+    declaration: (id) => get(`/v1/declarations/${id}`, declarationShape),
+    claim: (commitment, claim) => post('/v1/claims', { commitment, claim }, claimShape),
+    lane: (id) => get(`/v1/lanes/${id}`, laneShape),
+    redeem: (redemption) => post('/v1/redemptions', { redemption }, redemptionShape),
+    release: (release) => post('/v1/releases', { release }, releaseShape),
+    transfer: (transfer) => post('/v1/transfers', { transfer }, receiptShape),
+    checkpoint: async () => fromUtf8(await http.bytes({ method: 'GET', path: '/checkpoint' })),
+    tile: (path) => http.bytes({ method: 'GET', path: `/${path}` }),
+    entry: (index) => get(`/v1/entries/${index}`, entryShape),
+  }
+}
+
+function checkReceipt(ledger: LedgerInfo, receipt: Envelope): void {
+  const genuine = toHex(receipt.key) === ledger.key && toHex(parseReceipt(receipt).ledger) === ledger.id
+  if (!genuine) throw new Problem('peer-failed', 'The receipt is not signed by the ledger.')
+}
+
+/** All pages of an account's statement. */
+export async function statementOf(ledger: LedgerClient, account: string): Promise<StatementRow[]> {
+  const rows: StatementRow[] = []
+  for (;;) {
+    const { entries } = await ledger.entries(account, rows.at(-1)?.index)
+    if (entries.length === 0) return rows
+    rows.push(...entries)
+  }
+}

@@ -1,0 +1,271 @@
+/** Downloads: what the owner asked for, kept until it is there. Each goes on by itself, also after a restart. */
+import { toHex, type Bytes } from '../../protocol/bytes.ts'
+import type { Metainfo } from '../../protocol/metainfo.ts'
+import { Problem } from '../../protocol/problem.ts'
+import type { AgentContext } from '../context.ts'
+import { USUAL_PACE, type DownloadPace } from './pace.ts'
+import { createDownloadRecords, type DownloadChange, type DownloadRecord, type DownloadState } from './record.ts'
+import type { RunReport, SellerReport } from './runner.ts'
+import { resolveSource } from './source.ts'
+import { createSupervisor, settled } from './supervisor.ts'
+import type { Links } from '../storage/links.ts'
+import type { Peers } from './peers.ts'
+import type { PieceClient } from './piece-client.ts'
+import { without } from '../records.ts'
+import { createSerial } from '../serial.ts'
+import type { Usage } from '../usage.ts'
+import type { Wallet } from '../wallet/wallet.ts'
+
+export type { DownloadState } from './record.ts'
+
+export interface Download {
+  readonly id: string
+  readonly state: DownloadState
+  /** Of `waiting` and `failed`: a problem's code, or `no-sellers`; `detail` is a sentence. */
+  readonly reason?: string
+  readonly detail?: string
+  /** When it is tried again, in milliseconds. */
+  readonly until?: number
+  /** v2, hex. */
+  readonly infoHash: string
+  readonly name: string
+  readonly bytes: number
+  /** Bytes that are verified and stored. */
+  readonly done: number
+  readonly pieces: number
+  readonly piecesDone: number
+  /** Credits. */
+  readonly paid: bigint
+  readonly ticks: number
+  /** Once done: the file or folder, as its storage names it. */
+  readonly file?: string
+  readonly link: string
+  /** The most a piece may cost, in credits. */
+  readonly maxPrice?: bigint
+  readonly createdMs: number
+  readonly sellers: readonly SellerReport[]
+  readonly bytesPerSecond?: number
+  readonly secondsLeft?: number
+}
+
+export interface DownloadRequest {
+  /** Info hash (v2 or v1, hex), magnet link, or a torrent in base64url. */
+  readonly source: string
+  /** The default link unless given. */
+  readonly link?: string
+  /** The most a piece may cost, in credits; no limit unless given. */
+  readonly maxPrice?: bigint
+}
+
+export interface Downloads {
+  /**
+   * Saved once it resolves. The same content to the same link, while it is under way, is the same download.
+   * @throws Problem `bad-request`, `bad-torrent`, `not-found` (the content or the link), `peer-failed`
+   */
+  start(request: DownloadRequest): Promise<Download>
+  /** The newest first. */
+  list(): Promise<readonly Download[]>
+  get(id: string): Promise<Download | undefined>
+  /** At rest once it resolves. @throws Problem `not-found`, `closed` when it has ended */
+  pause(id: string): Promise<Download>
+  /** Also what failed goes on from where it was; what waits tries again now. @throws Problem `not-found`, `closed` */
+  resume(id: string): Promise<Download>
+  /** Leaves nothing in the storage. @throws Problem `not-found`, `closed` when it is done */
+  cancel(id: string): Promise<Download>
+  /** After a restart: goes on with what was under way. */
+  resumeAll(): void
+  /** Stops without changing any state. */
+  stop(): Promise<void>
+  /** Resolves when it is done, failed, cancelled or paused. @throws Problem `not-found` */
+  wait(id: string): Promise<Download>
+}
+
+export interface DownloadParts {
+  readonly links: Links
+  readonly wallet: Wallet
+  readonly peers: Peers
+  readonly pieceClient: PieceClient
+  readonly usage?: Pick<Usage, 'fetched' | 'stored'>
+  readonly pace?: DownloadPace
+  /** Told of faults that no caller is waiting for. */
+  readonly onFault?: (error: unknown) => void
+}
+
+const UNDER_WAY: ReadonlySet<DownloadState> = new Set(['queued', 'running', 'waiting'])
+const AT_REST: ReadonlySet<DownloadState> = new Set(['done', 'failed', 'cancelled', 'paused'])
+const NOTHING = { done: 0, piecesDone: 0, ticks: 0, paid: '0', sellers: [], bytesPerSecond: 0 }
+const ID_TIME_DIGITS = 9
+
+export function createDownloads(context: AgentContext, parts: DownloadParts): Downloads {
+  const { environment, repository, store } = context
+  const { links, onFault = () => undefined } = parts
+  const records = createDownloadRecords(store)
+  const oneAtATime = createSerial()
+  const changes = createChanges()
+  const supervisor = createSupervisor({
+    ...parts,
+    context,
+    records,
+    pace: parts.pace ?? USUAL_PACE,
+    onChange: () => changes.announce(),
+    onFault,
+  })
+
+  const view = (record: DownloadRecord): Download => viewOf(record, supervisor.report(record.id))
+
+  async function start(request: DownloadRequest): Promise<Download> {
+    const { bytes, meta } = await resolveSource(request.source, repository)
+    const { name: link } = await links.open(request.link)
+    return oneAtATime(toHex(meta.infoHash) + link, async () => {
+      const record = (await underWay(meta, link)) ?? (await add(meta, bytes, link, request.maxPrice))
+      if (UNDER_WAY.has(record.state)) supervisor.launch(record.id, meta)
+      return view(record)
+    })
+  }
+
+  async function underWay(meta: Metainfo, link: string): Promise<DownloadRecord | undefined> {
+    const infoHash = toHex(meta.infoHash)
+    const same = (await records.list()).filter((record) => record.infoHash === infoHash && record.link === link)
+    return same.find(({ state }) => UNDER_WAY.has(state) || state === 'paused')
+  }
+
+  async function add(
+    meta: Metainfo,
+    torrent: Bytes,
+    link: string,
+    maxPrice: bigint | undefined,
+  ): Promise<DownloadRecord> {
+    const createdMs = environment.clock.now()
+    const record: DownloadRecord = {
+      id: `${createdMs.toString(36).padStart(ID_TIME_DIGITS, '0')}${toHex(environment.random.bytes(4))}`,
+      state: 'queued',
+      infoHash: toHex(meta.infoHash),
+      name: meta.name,
+      bytes: meta.bytes,
+      pieces: meta.pieces,
+      link,
+      ...(maxPrice !== undefined && { maxPrice: String(maxPrice) }),
+      createdMs,
+      report: NOTHING,
+    }
+    await records.add(record, torrent)
+    return record
+  }
+
+  /** Brings the download to rest and changes what is kept of it, one request at a time. */
+  function change(
+    id: string,
+    allowed: (state: DownloadState) => boolean,
+    apply: DownloadChange,
+  ): Promise<DownloadRecord> {
+    return oneAtATime(id, async () => {
+      const before = await records.get(id)
+      requireOpen(before, allowed)
+      const report = await supervisor.halt(id)
+      const halted = (latest: DownloadRecord): DownloadRecord =>
+        allowed(latest.state) ? apply(settled(latest, report && { report: () => report })) : latest
+      const record = await records.update(id, halted).catch((error: unknown) => {
+        // It goes on as it was.
+        if (UNDER_WAY.has(before.state)) supervisor.launch(id)
+        throw error
+      })
+      changes.announce()
+      // It may have come to its end just before it was at rest.
+      requireOpen(record, allowed)
+      return record
+    })
+  }
+
+  async function pause(id: string): Promise<Download> {
+    return view(await change(id, mayPause, (record) => ({ ...record, state: 'paused' })))
+  }
+
+  async function resume(id: string): Promise<Download> {
+    const { state } = await records.get(id)
+    if (state !== 'running' && state !== 'queued') {
+      await change(
+        id,
+        (state) => state !== 'done' && state !== 'cancelled',
+        (record) => ({ ...record, state: 'queued' }),
+      )
+    }
+    supervisor.launch(id)
+    return view(await records.get(id))
+  }
+
+  async function cancel(id: string): Promise<Download> {
+    const record = await change(
+      id,
+      (state) => state !== 'done',
+      (latest) => (latest.state === 'cancelled' ? latest : { ...latest, state: 'cancelled', untidy: true }),
+    )
+    if (record.untidy) await supervisor.discard(record)
+    return view(record)
+  }
+
+  async function resumeUnfinished(): Promise<void> {
+    for (const record of (await records.list()).toReversed()) {
+      if (UNDER_WAY.has(record.state)) supervisor.launch(record.id)
+      else if (record.untidy) await supervisor.discard(record).catch(onFault)
+    }
+  }
+
+  async function wait(id: string): Promise<Download> {
+    for (;;) {
+      const changed = changes.next()
+      const record = await records.get(id)
+      if (AT_REST.has(record.state)) return view(record)
+      await changed
+    }
+  }
+
+  return {
+    start,
+    list: async () => (await records.list()).map(view),
+    async get(id) {
+      try {
+        return view(await records.get(id))
+      } catch (error) {
+        if (error instanceof Problem && error.code === 'not-found') return undefined
+        throw error
+      }
+    },
+    pause,
+    resume,
+    cancel,
+    resumeAll: () => void resumeUnfinished().catch(onFault),
+    stop: () => supervisor.stop(),
+    wait,
+  }
+}
+
+const mayPause = (state: DownloadState): boolean => UNDER_WAY.has(state) || state === 'paused'
+
+function requireOpen({ state }: DownloadRecord, allowed: (state: DownloadState) => boolean): void {
+  if (!allowed(state)) throw new Problem('closed', `The download is ${state}.`)
+}
+
+function viewOf(record: DownloadRecord, live: RunReport | undefined): Download {
+  const { report, maxPrice } = record
+  const { bytesPerSecond, paid, ...progress } = live ?? { ...report, paid: BigInt(report.paid) }
+  const isMoving = live !== undefined && record.state === 'running' && bytesPerSecond > 0
+  return {
+    ...without(record, 'report', 'maxPrice', 'folder', 'untidy'),
+    ...progress,
+    paid,
+    ...(maxPrice !== undefined && { maxPrice: BigInt(maxPrice) }),
+    ...(isMoving && { bytesPerSecond, secondsLeft: (record.bytes - progress.done) / bytesPerSecond }),
+  }
+}
+
+/** Tells everyone who waits that some download changed. */
+function createChanges() {
+  let next = Promise.withResolvers<void>()
+  return {
+    next: () => next.promise,
+    announce() {
+      next.resolve()
+      next = Promise.withResolvers()
+    },
+  }
+}

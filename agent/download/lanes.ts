@@ -1,0 +1,115 @@
+/** How a flow pays: on the seller's terms (x402), with a lane that fits them. */
+import { fromHex } from '../../protocol/bytes.ts'
+import { Problem } from '../../protocol/problem.ts'
+import { decodePaymentRequired, networkOf, PAYMENT_REQUIRED, type Mode, type Offer } from '../../protocol/x402.ts'
+import type { Run } from './run.ts'
+import type { SellerState } from './sellers.ts'
+import { requestPiece, type Failure } from './transfer.ts'
+import type { PeerOffer } from './peers.ts'
+import type { Lane } from '../wallet/lane.ts'
+
+const NO_BODY = new Uint8Array(0)
+
+export const isAllowed = ({ maxPrice }: Run, price: bigint): boolean => maxPrice === undefined || price <= maxPrice
+
+const idleLanes = (run: Run, seller: SellerState): readonly Lane[] =>
+  run.purse.lanes.filter((lane) => isFor(run, seller, lane) && !run.busy.has(lane))
+
+/** An idle lane whose tick has left for a piece that is still to be fetched: on any other lane it would cost another. */
+export const owedLane = (run: Run, seller: SellerState): Lane | undefined =>
+  idleLanes(run, seller).find(
+    ({ pending }) => pending !== undefined && (run.reserved.has(pending) || run.picker.isOpen(pending)),
+  )
+
+/** An idle lane that can pay for any piece. */
+export const spareLane = (run: Run, seller: SellerState): Lane | undefined =>
+  idleLanes(run, seller).find(({ left }) => left > 0)
+
+function isFor(run: Run, seller: SellerState, lane: Lane): boolean {
+  const { price } = seller.offer as PeerOffer
+  const isOurs = lane.payee === seller.id && lane.state === 'open'
+  const isPayable =
+    lane.price >= price && isAllowed(run, lane.price) && (seller.credit !== false || lane.mode === 'prepaid')
+  return isOurs && isPayable
+}
+
+/** What the seller answers when nothing is paid: its offers for this content at our ledger. Flows that ask together ask once. */
+export async function askTerms(run: Run, seller: SellerState, piece: number): Promise<readonly Offer[] | Failure> {
+  seller.terms ??= requestTerms(run, seller, piece)
+  try {
+    const terms = await seller.terms
+    if ('kind' in terms) seller.terms = undefined
+    return terms
+  } catch (error) {
+    seller.terms = undefined
+    throw error
+  }
+}
+
+async function requestTerms(run: Run, seller: SellerState, piece: number): Promise<readonly Offer[] | Failure> {
+  const answer = await requestPiece(run, seller, { piece, into: NO_BODY, headers: {} })
+  if ('kind' in answer) return answer
+  const header = answer.headers.get(PAYMENT_REQUIRED)
+  if (answer.status !== 402 || header === null) {
+    return { kind: 'broken', detail: `An unpaid request was answered with status ${answer.status}.` }
+  }
+  const network = networkOf(fromHex((await run.context.ledger.info()).id))
+  const terms = offersIn(header).filter((offer) => offer.network === network && isOfThis(run, seller, offer))
+  if (terms.length === 0) return { kind: 'broken', detail: 'The seller offers nothing that can be paid at our ledger.' }
+  seller.credit ??= seller.peer !== undefined && (await run.peers.creditFrom(seller.peer)) > 0
+  return terms
+}
+
+function offersIn(header: string): readonly Offer[] {
+  try {
+    return decodePaymentRequired(header).accepts
+  } catch (error) {
+    if (error instanceof Problem) return []
+    throw error
+  }
+}
+
+const isOfThis = ({ infoHash, meta }: Run, seller: SellerState, { payTo, amount, extra }: Offer): boolean =>
+  payTo === seller.id &&
+  amount === String(seller.offer?.price) &&
+  extra.content === infoHash &&
+  extra.unitBytes === meta.pieceLength
+
+export const offerFor = (terms: readonly Offer[], mode: Mode): Offer | undefined =>
+  terms.find(({ extra }) => extra.mode === mode)
+
+/**
+ * A new lane, longer each time, but never more than a flow's share of what is left.
+ * @throws Problem as `Purse.openLane`
+ */
+export function openLane(run: Run, seller: SellerState, terms: readonly Offer[]): Promise<Lane> {
+  const { purse, pace, meta, infoHash } = run
+  const offer = (seller.credit ? offerFor(terms, 'credit') : undefined) ?? offerFor(terms, 'prepaid')
+  if (!offer) throw new Problem('peer-failed', 'The seller gives credit only, and none to us.')
+  const price = BigInt(offer.amount)
+  const unitsLeft = uncovered(run)
+  return purse.openLane({
+    content: infoHash,
+    unitBytes: meta.pieceLength,
+    price,
+    payee: seller.id,
+    url: seller.url,
+    mode: offer.extra.mode,
+    segmentMax: offer.extra.segmentMax,
+    units: Math.min(nextLaneUnits(run, seller), Math.ceil(unitsLeft / flowsOf(run))),
+    unitsLeft,
+  })
+
+  function nextLaneUnits({ purse: { lanes } }: Run, { id }: SellerState): number {
+    const longest = Math.max(0, ...lanes.filter(({ payee }) => payee === id).map(({ cap }) => cap))
+    return Math.max(pace.firstLaneUnits, seller.pieces > 0 ? longest * pace.laneGrowth : 0)
+  }
+}
+
+/** Pieces that no lane at work has a unit for. */
+function uncovered({ picker, waitingForLane, busy }: Run): number {
+  const covered = [...busy].reduce((sum, { left }) => sum + left, 0)
+  return Math.max(1, picker.open + waitingForLane - covered)
+}
+
+const flowsOf = (run: Run): number => Math.max(1, run.busy.size + run.waitingForLane)

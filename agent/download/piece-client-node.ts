@@ -1,0 +1,90 @@
+/** Pieces over kept connections on Node, each read straight into its buffer. Entry points choose it over the portable one. */
+import { Problem } from '../../protocol/problem.ts'
+import { openConnection, type Answer, type Connection, type Endpoint } from './piece-connection.ts'
+import type { PieceClient, PieceRequest, PieceResponse } from './piece-client.ts'
+
+/** Idle connections kept for each peer. */
+const IDLE_PER_PEER = 8
+const IDLE_PEERS = 64
+const FIELD_VALUE = /^[\t\x20-\x7e]*$/
+
+/** @param pin the address that may be connected to for a URL; refuses what the operator does not allow */
+export function pieceClientNode(pin: (url: URL) => Promise<string>): PieceClient {
+  const idle = new Map<string, Connection[]>()
+
+  async function connectionTo(url: URL): Promise<{ connection: Connection; reused: boolean }> {
+    const kept = idle.get(url.origin)
+    for (let connection = kept?.pop(); connection; connection = kept?.pop()) {
+      if (connection.usable) return { connection, reused: true }
+    }
+    return { connection: openConnection(endpointOf(url, await pin(url))), reused: false }
+  }
+
+  function keep(url: URL, connection: Connection): void {
+    if (!connection.usable) return
+    const kept = idle.get(url.origin) ?? []
+    if (kept.length >= IDLE_PER_PEER || (idle.size >= IDLE_PEERS && !idle.has(url.origin))) return connection.destroy()
+    kept.push(connection)
+    idle.set(url.origin, kept)
+  }
+
+  async function attempt(url: URL, request: PieceRequest): Promise<Answer> {
+    const { connection, reused } = await connectionTo(url)
+    let received = false
+    const abort = () => connection.destroy()
+    request.signal.addEventListener('abort', abort, { once: true })
+    try {
+      const answer = await connection.ask({
+        head: requestHead(url, request.headers),
+        into: request.into,
+        onChunk: (chunk) => {
+          received = true
+          request.onChunk?.(chunk)
+        },
+      })
+      keep(url, connection)
+      return answer
+    } catch (error) {
+      request.signal.throwIfAborted()
+      // A peer may close an idle connection just as it is used again. Asking once more is safe: a tick is spent once.
+      if (reused && !received) return await attempt(url, request)
+      throw error
+    } finally {
+      request.signal.removeEventListener('abort', abort)
+    }
+  }
+
+  return {
+    async get(request) {
+      request.signal.throwIfAborted()
+      return response(await attempt(new URL(request.url), request))
+    },
+  }
+}
+
+function endpointOf(url: URL, address: string): Endpoint {
+  const secure = url.protocol === 'https:'
+  return { secure, servername: url.hostname, address, port: Number(url.port || (secure ? 443 : 80)) }
+}
+
+function requestHead(url: URL, headers: Readonly<Record<string, string>>): string {
+  const lines = Object.entries(headers).map(([name, value]) => {
+    if (!FIELD_VALUE.test(value))
+      throw new Problem('bad-request', `The header ${name} has characters that HTTP refuses.`)
+    return `${name}: ${value}\r\n`
+  })
+  return `GET ${url.pathname}${url.search} HTTP/1.1\r\nhost: ${url.host}\r\n${lines.join('')}\r\n`
+}
+
+function response({ status, headers, body }: Answer): PieceResponse {
+  if (status === 200) return { status, headers, length: body.length }
+  return { status, headers, length: 0, problem: parse(body) }
+}
+
+function parse(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(body)) as unknown
+  } catch {
+    return undefined
+  }
+}

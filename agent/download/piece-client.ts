@@ -1,0 +1,107 @@
+/** How a piece crosses the network into a buffer that is there already. This one works over any transport; a host may bring a faster one. */
+import { fromUtf8 } from '../../protocol/bytes.ts'
+import type { Transport } from '../../protocol/environment.ts'
+import { limits } from '../../protocol/limits.ts'
+import { Problem } from '../../protocol/problem.ts'
+import { readBody } from '../clients/http-client.ts'
+
+export interface PieceRequest {
+  readonly url: string
+  readonly headers: Readonly<Record<string, string>>
+  /** As long as the piece: a body of any other length is refused. */
+  readonly into: Uint8Array
+  /** Told of each run of bytes, in order, as it lies in `into`. */
+  readonly onChunk?: (chunk: Uint8Array) => void
+  readonly signal: AbortSignal
+}
+
+export interface PieceResponse {
+  readonly status: number
+  readonly headers: Headers
+  /** Bytes put into `into`: all of it for 200, else 0. */
+  readonly length: number
+  /** What came with another status, where it is JSON: a stranger's word. */
+  readonly problem?: unknown
+}
+
+export interface PieceClient {
+  /** @throws Problem `peer-failed` for a broken transfer or a wrong length; the signal's reason when it aborts */
+  get(request: PieceRequest): Promise<PieceResponse>
+}
+
+/** Redirects are answers like any other: none is followed. */
+export function pieceClientOver(transport: Transport): PieceClient {
+  return {
+    async get({ url, headers, into, onChunk, signal }) {
+      const aborted = rejection(signal)
+      try {
+        const request = new Request(url, { headers, signal, redirect: 'manual' })
+        const response = await Promise.race([transport(request), aborted])
+        if (response.status === 200) {
+          const length = await fill(response, into, onChunk, aborted)
+          return { status: 200, headers: response.headers, length }
+        }
+        const problem = await Promise.race([document(response), aborted])
+        return { status: response.status, headers: response.headers, length: 0, problem }
+      } catch (error) {
+        signal.throwIfAborted()
+        throw error instanceof Problem ? error : new Problem('peer-failed', 'The transfer of the piece broke off.')
+      }
+    },
+  }
+}
+
+/** A transport may not know of signals, so whatever is awaited races with this. */
+function rejection(signal: AbortSignal): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  promise.catch(() => undefined)
+  if (signal.aborted) reject(signal.reason)
+  else signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  return promise
+}
+
+async function fill(
+  response: Response,
+  into: Uint8Array,
+  onChunk: ((chunk: Uint8Array) => void) | undefined,
+  aborted: Promise<never>,
+): Promise<number> {
+  const said = response.headers.get('content-length')
+  if (said !== null && said !== String(into.length)) return refuse(response, into.length, said)
+  let length = 0
+  for await (const chunk of chunksOf(response, aborted)) {
+    if (length + chunk.length > into.length) return refuse(response, into.length, 'more')
+    into.set(chunk, length)
+    onChunk?.(into.subarray(length, length + chunk.length))
+    length += chunk.length
+  }
+  return length === into.length ? length : refuse(response, into.length, String(length))
+}
+
+async function document(response: Response): Promise<unknown> {
+  try {
+    return JSON.parse(fromUtf8(await readBody(response, limits.jsonBytes))) as unknown
+  } catch {
+    return undefined
+  }
+}
+
+/** Leaving the loop, for whatever reason, ends the transfer. */
+async function* chunksOf(response: Response, aborted: Promise<never>): AsyncGenerator<Uint8Array> {
+  if (!response.body) return
+  const reader: ReadableStreamDefaultReader<Uint8Array> = response.body.getReader()
+  try {
+    for (;;) {
+      const { done, value } = await Promise.race([reader.read(), aborted])
+      if (done) return
+      yield value
+    }
+  } finally {
+    reader.cancel().catch(() => undefined)
+  }
+}
+
+function refuse(response: Response, expected: number, got: string): never {
+  response.body?.cancel().catch(() => undefined)
+  throw new Problem('peer-failed', `The piece has ${expected} bytes, the answer ${got}.`)
+}

@@ -1,0 +1,124 @@
+/** Who fetches what next: flows are started while there is room, the slow are relieved, pieces kept for lanes are let go. */
+import { owedLane, spareLane } from './lanes.ts'
+import { slowAmong } from './pace.ts'
+import type { Job, Run } from './run.ts'
+import type { SellerState } from './sellers.ts'
+
+/** The next flow to start; its piece is asked for from now on. */
+export function nextJob(run: Run): Job | undefined {
+  if (flowsOf(run) >= flowsMost(run)) return undefined
+  for (const seller of candidates(run)) {
+    const job = jobFor(run, seller)
+    if (job) return job
+  }
+  return undefined
+}
+
+const flowsOf = (run: Run): number => run.sellers.all().reduce((sum, { workers }) => sum + workers, 0)
+
+/** Each flow holds a buffer of a piece. */
+export const flowsMost = ({ pace, meta }: Run): number =>
+  Math.max(1, Math.min(pace.workers, Math.floor(pace.bufferBytes / meta.pieceLength)))
+
+/** Those with the fewest flows first, then the cheap, then the fast; the slow only for what nobody else has. */
+function candidates(run: Run): readonly SellerState[] {
+  return run.sellers
+    .all()
+    .filter((seller) => hasRoom(run, seller) && (seller.status === 'good' || !servedByOthers(run, seller)))
+    .toSorted((a, b) => a.workers - b.workers || costOrder(a, b) || b.meter.rate() - a.meter.rate())
+}
+
+function costOrder(a: SellerState, b: SellerState): number {
+  const [one, other] = [a.offer?.price ?? 0n, b.offer?.price ?? 0n]
+  return one < other ? -1 : one > other ? 1 : 0
+}
+
+/** One flow until a good piece came: so a liar costs one unit. */
+function hasRoom(run: Run, seller: SellerState): boolean {
+  const most = seller.pieces > 0 && seller.status === 'good' ? run.pace.lanesPerSeller : 1
+  return run.sellers.isUsable(seller) && seller.workers < most
+}
+
+export const servedByOthers = (run: Run, seller: SellerState): boolean =>
+  run.sellers
+    .all()
+    .some(
+      (other) =>
+        other !== seller && other.status === 'good' && run.sellers.isUsable(other) && run.picker.serves(other.id),
+    )
+
+function jobFor(run: Run, seller: SellerState): Job | undefined {
+  if (seller.offer?.public) return pick(run, seller)
+  const owed = owedLane(run, seller)
+  const pending = owed?.pending
+  if (pending !== undefined && (run.reserved.delete(pending) || run.picker.take(pending))) {
+    return { seller, lane: owed, piece: pending }
+  }
+  const lane = spareLane(run, seller)
+  const mayOpen = !isBlocked(run) && !isCovered(run, seller)
+  return lane || mayOpen ? pick(run, seller, lane) : undefined
+}
+
+function pick(run: Run, seller: SellerState, lane?: Job['lane']): Job | undefined {
+  const piece = run.picker.pick(seller.id)
+  return piece === undefined ? undefined : { seller, lane, piece }
+}
+
+/** The seller's flows at work have units for all that is left: another lane would freeze more for nothing. */
+function isCovered({ busy, picker }: Run, { id }: SellerState): boolean {
+  const units = [...busy].reduce((sum, { payee, left }) => sum + (payee === id ? left : 0), 0)
+  return units >= picker.open
+}
+
+const isBlocked = ({ blocked, context }: Run): boolean =>
+  blocked !== undefined && blocked.untilMs > context.environment.clock.now()
+
+/** Tells the slow from the good, by what they do at the same time. */
+export function judge(run: Run): void {
+  const known = run.sellers
+    .all()
+    .filter((seller) => run.sellers.isUsable(seller) && (seller.workers > 0 || seller.pieces > 0))
+  const paces = known.map(({ id, meter }) => ({ id, bytesPerSecond: meter.rate(), ageMs: meter.ageMs() }))
+  const slow = new Set(slowAmong(paces, run.pace.slow))
+  for (const seller of known) {
+    const rate = seller.meter.rate()
+    if (slow.has(seller.id)) {
+      seller.status = 'slow'
+      seller.detail = `${Math.round(rate / 1024)} KiB/s, far less than the others.`
+    } else if (seller.status === 'slow' && rate >= run.pace.slow.floorBytesPerSecond) {
+      seller.status = 'good'
+      seller.detail = undefined
+    }
+  }
+}
+
+/** Nothing is left to start, but a good seller is idle: a slow one's piece is asked of it instead. */
+export function relieve(run: Run): void {
+  if (run.picker.open > 0 || flowsOf(run) >= flowsMost(run)) return
+  const idle = run.sellers.all().filter((seller) => hasRoom(run, seller) && seller.status === 'good')
+  const slow = [...run.transfers].find(
+    ({ seller, piece }) => seller.status === 'slow' && idle.some(({ id }) => run.picker.has(id, piece)),
+  )
+  slow?.cut('given-up')
+}
+
+/** At the start: a piece whose tick had left is kept for its lane, until its seller shows that it will not come. */
+export function reservePending(run: Run): void {
+  for (const { state, pending } of run.purse.lanes) {
+    if (state === 'open' && pending !== undefined && run.picker.take(pending)) run.reserved.add(pending)
+  }
+}
+
+/** Lets go of the pieces of sellers that cannot be asked now. */
+export function releasePending(run: Run): void {
+  const isHoped = (seller: SellerState): boolean => run.sellers.isUsable(seller) || run.asking.has(seller)
+  const usable = new Set(
+    run.sellers
+      .all()
+      .filter(isHoped)
+      .map(({ id }) => id),
+  )
+  for (const { payee, pending } of run.purse.lanes) {
+    if (pending !== undefined && !usable.has(payee) && run.reserved.delete(pending)) run.picker.giveBack(pending)
+  }
+}

@@ -1,0 +1,277 @@
+/** Runs one download from what is stored to the committed file: sellers are followed, flows are kept going, the end is settled. */
+import { toHex, type Bytes } from '../../protocol/bytes.ts'
+import type { Metainfo } from '../../protocol/metainfo.ts'
+import type { AgentContext } from '../context.ts'
+import { createBell, type Bell } from './bell.ts'
+import { runFlow } from './flow.ts'
+import { createJournal } from './journal.ts'
+import { createMeter, type DownloadPace } from './pace.ts'
+import { judge, nextJob, relieve, reservePending, servedByOthers } from './plan.ts'
+import { openProgress, PROGRESS_PREFIX, type Progress } from './progress.ts'
+import type { Job, Run } from './run.ts'
+import { createSellers, SELLER_PREFIX, type SellerStatus } from './sellers.ts'
+import { openSink } from './sink.ts'
+import { followSwarm } from './swarm.ts'
+import type { Peers } from './peers.ts'
+import { createPicker } from './picker.ts'
+import type { PieceClient } from './piece-client.ts'
+import type { Storage } from '../storage/storage.ts'
+import type { Usage } from '../usage.ts'
+import type { Wallet } from '../wallet/wallet.ts'
+
+export interface RunnerParts {
+  readonly context: AgentContext
+  readonly wallet: Wallet
+  readonly peers: Peers
+  readonly pieceClient: PieceClient
+  readonly pace: DownloadPace
+  readonly usage?: Pick<Usage, 'fetched' | 'stored'>
+}
+
+export interface RunnerTask {
+  readonly id: string
+  readonly meta: Metainfo
+  readonly storage: Storage
+  readonly maxPrice: bigint | undefined
+  /** The folder that the files of a torrent of many go to. */
+  readonly folder: string | undefined
+  readonly signal: AbortSignal
+  /** Told when it starts to wait, why and until when, and when it goes on. */
+  readonly onWaiting: (waiting: Waiting | undefined) => void
+}
+
+export interface Waiting {
+  /** A problem's code, or `no-sellers`. */
+  readonly reason: string
+  readonly detail: string
+  readonly until?: number
+}
+
+export interface SellerReport {
+  /** The owner's id, hex. */
+  readonly id: string
+  readonly url: string
+  /** Good ones, and their bytes. */
+  readonly pieces: number
+  readonly bytes: number
+  /** Units whose ticks may have left. */
+  readonly ticks: number
+  readonly status: SellerStatus
+  readonly detail?: string
+}
+
+export interface RunReport {
+  /** Bytes. */
+  readonly done: number
+  readonly piecesDone: number
+  readonly ticks: number
+  readonly paid: bigint
+  readonly sellers: readonly SellerReport[]
+  readonly bytesPerSecond: number
+}
+
+export interface Runner {
+  report(): RunReport
+  /** Removes what was written. */
+  abort(): Promise<void>
+  /**
+   * @returns the name of the file or folder, once it is there and the sellers had their chance to settle; undefined when
+   *   the signal stopped it, at rest
+   * @throws Problem of the store or the storage
+   */
+  run(): Promise<string | undefined>
+}
+
+export const downloadKey = (id: string): string => `download/${id}`
+
+export async function openRunner(parts: RunnerParts, task: RunnerTask): Promise<Runner> {
+  const { context, wallet, pace } = parts
+  const { id, meta, signal } = task
+  const { clock, random } = context.environment
+  const pk = downloadKey(id)
+  const journal = createJournal(context.store)
+  const progress = openProgress(pk, meta, await journal.load(pk, PROGRESS_PREFIX))
+  const bell = createBell()
+  const failures: unknown[] = []
+  const seed = new DataView(random.bytes(4).buffer).getUint32(0)
+  const run: Run = {
+    ...parts,
+    usage: parts.usage,
+    meta,
+    infoHash: toHex(meta.infoHash),
+    maxPrice: task.maxPrice,
+    journal,
+    purse: await wallet.open(id, journal),
+    progress,
+    sink: await openSink({ storage: task.storage, meta, pk, journal, folder: task.folder }),
+    sellers: createSellers({ clock, pace, pk, items: await journal.load(pk, SELLER_PREFIX) }),
+    picker: createPicker({ pieces: meta.pieces, isDone: (piece) => progress.isDone(piece), seed }),
+    meter: createMeter(clock, pace.smoothingMs),
+    transfers: new Set(),
+    busy: new Set(),
+    reserved: new Set(),
+    asking: new Set(),
+    waitingForLane: 0,
+    blocked: undefined,
+    signal,
+    stopped: new Promise((resolve) => signal.addEventListener('abort', () => resolve(undefined), { once: true })),
+    servedByOthers: (seller) => servedByOthers(run, seller),
+    fail(error) {
+      failures.push(error)
+      bell.ring()
+    },
+    wake: () => bell.ring(),
+  }
+
+  /** Commits as soon as all pieces are there; what the storage lost meanwhile is fetched again. */
+  async function complete(): Promise<string | undefined> {
+    for (;;) {
+      if (run.picker.left > 0) await fetchPieces(run, bell, failures, task.onWaiting)
+      if (signal.aborted) {
+        journal.close()
+        return undefined
+      }
+      try {
+        return await run.sink.commit()
+      } catch (error) {
+        if ((await dropMissing(run)) === 0) throw error
+      }
+    }
+  }
+
+  return {
+    report: () => reportOf(run),
+    abort: () => run.sink.abort(),
+    async run() {
+      await dropMissing(run)
+      reservePending(run)
+      const file = await complete()
+      if (file !== undefined) await wallet.finish(id, pace.patienceMs)
+      return file
+    },
+  }
+}
+
+/** Until no piece is left, the signal aborts, or something fails that is not a seller's fault. */
+async function fetchPieces(
+  run: Run,
+  bell: Bell,
+  failures: readonly unknown[],
+  onWaiting: RunnerTask['onWaiting'],
+): Promise<void> {
+  const over = new AbortController()
+  const stop = (): void => {
+    over.abort()
+    for (const transfer of run.transfers) transfer.cut('stopped')
+    bell.ring()
+  }
+  if (run.signal.aborted) return
+  run.signal.addEventListener('abort', stop, { once: true })
+  run.meter.start()
+  const flows = createFlows(run)
+  void followSwarm(run, over.signal).catch((error: unknown) => run.fail(error))
+  const isOver = (): boolean => run.picker.left === 0 || run.signal.aborted || failures.length > 0
+  for (await bell.next(); !isOver(); await bell.next()) {
+    judge(run)
+    for (let job = nextJob(run); job; job = nextJob(run)) flows.start(job)
+    relieve(run)
+    onWaiting(flows.size > 0 || run.asking.size > 0 ? undefined : waitingFor(run))
+  }
+  run.signal.removeEventListener('abort', stop)
+  stop()
+  await flows.ended()
+  if (failures.length > 0) throw failures[0]
+}
+
+interface Flows {
+  readonly size: number
+  start(job: Job): void
+  ended(): Promise<void>
+}
+
+/** Buffers are made once and handed from flow to flow. */
+function createFlows(run: Run): Flows {
+  const flows = new Set<Promise<void>>()
+  const longest = run.meta.files.reduce((length, file) => Math.max(length, file.length), 0)
+  const buffers: Bytes[] = []
+
+  async function flow(job: Job): Promise<void> {
+    const buffer = buffers.pop() ?? new Uint8Array(Math.min(run.meta.pieceLength, longest))
+    if (job.seller.workers++ === 0) job.seller.meter.start()
+    await runFlow(run, job, buffer).catch((error: unknown) => run.fail(error))
+    if (--job.seller.workers === 0) job.seller.meter.stop()
+    buffers.push(buffer)
+  }
+  return {
+    get size() {
+      return flows.size
+    },
+    start(job) {
+      const started = flow(job).finally(() => {
+        flows.delete(started)
+        run.wake()
+      })
+      flows.add(started)
+    },
+    async ended() {
+      await Promise.all(flows)
+    },
+  }
+}
+
+/** Pieces that count as done, but that the storage does not hold, are fetched again. @returns how many */
+async function dropMissing({ sink, progress, picker, journal, meta }: Run): Promise<number> {
+  const lost = await sink.missing(donePieces(meta.pieces, progress))
+  for (const piece of lost) {
+    picker.reopen(piece)
+    await journal.write([progress.unmark(piece)])
+  }
+  return lost.length
+}
+
+function* donePieces(pieces: number, progress: Progress): Generator<number> {
+  for (let piece = 0; piece < pieces; piece++) if (progress.isDone(piece)) yield piece
+}
+
+function reportOf({ progress, purse, sellers, meter }: Run): RunReport {
+  const ticksOf = (id: string): number =>
+    purse.lanes.reduce((sum, lane) => sum + (lane.payee === id ? lane.ticks : 0), 0)
+  const { ticks, credits } = purse.paid()
+  return {
+    done: progress.bytes,
+    piecesDone: progress.pieces,
+    ticks,
+    paid: credits,
+    bytesPerSecond: meter.rate(),
+    sellers: sellers.all().map(({ id, url, pieces, bytes, status, detail }) => ({
+      id,
+      url,
+      pieces,
+      bytes,
+      ticks: ticksOf(id),
+      status,
+      ...(detail !== undefined && { detail }),
+    })),
+  }
+}
+
+/** Why nothing moves, as the owner should hear it. */
+function waitingFor(run: Run): Waiting {
+  const nowMs = run.context.environment.clock.now()
+  if (run.blocked && run.blocked.untilMs > nowMs) {
+    const { reason, detail, untilMs } = run.blocked
+    return { reason, detail, until: untilMs }
+  }
+  const sellers = run.sellers.all().filter(({ peer, status }) => peer !== undefined && status !== 'lied')
+  const prices = sellers.flatMap(({ status, offer }) => (status === 'dear' && offer ? [offer.price] : []))
+  const cheapest = prices.reduce<bigint | undefined>(
+    (least, price) => (least === undefined || price < least ? price : least),
+    undefined,
+  )
+  if (cheapest !== undefined)
+    return { reason: 'price-exceeded', detail: `The cheapest seller asks ${cheapest} credits a piece.` }
+  if (sellers.length === 0) return { reason: 'no-sellers', detail: 'Nobody sells this content now.' }
+  const until = sellers.map(({ untilMs }) => untilMs).filter((ms) => ms > nowMs)
+  const detail = until.length > 0 ? 'No seller answers as it should.' : 'No seller has the missing pieces.'
+  return { reason: 'no-sellers', detail, ...(until.length > 0 && { until: Math.min(...until) }) }
+}

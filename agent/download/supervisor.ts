@@ -1,0 +1,243 @@
+/** Keeps downloads running: a few at once, each from what is stored, again after a failure that may pass. */
+import { parseTorrent, type Metainfo } from '../../protocol/metainfo.ts'
+import { Problem, problemOf, unlessBug, type ProblemCode } from '../../protocol/problem.ts'
+import type { DownloadChange, DownloadRecord, DownloadRecords } from './record.ts'
+import { openRunner, type Runner, type RunnerParts, type RunReport, type Waiting } from './runner.ts'
+import type { Links } from '../storage/links.ts'
+import { without } from '../records.ts'
+import type { Storage } from '../storage/storage.ts'
+
+export interface Supervisor {
+  /** Starts it, when its turn comes, unless it is started. @param meta where it is at hand: parsing a large torrent takes a while */
+  launch(id: string, meta?: Metainfo): void
+  /** @returns once it is at rest, how far it came, where it ran */
+  halt(id: string): Promise<RunReport | undefined>
+  /** Of one that runs. */
+  report(id: string): RunReport | undefined
+  /** Removes what a cancelled download wrote; its lanes are settled later on. */
+  discard(record: DownloadRecord): Promise<void>
+  stop(): Promise<void>
+}
+
+export interface SupervisorParts extends RunnerParts {
+  readonly links: Links
+  readonly records: DownloadRecords
+  /** Told after each change of a record. */
+  readonly onChange: () => void
+  readonly onFault: (error: unknown) => void
+}
+
+interface Active {
+  readonly abort: AbortController
+  finished: Promise<unknown>
+  meta: Metainfo | undefined
+  runner?: Runner
+}
+
+const RUNNING_MOST = 4
+const FIRST_PAUSE_MS = 1_000
+const LONGEST_PAUSE_MS = 30_000
+/** These may pass by themselves, or once the owner has made room. */
+const PASSING: ReadonlySet<ProblemCode> = new Set([
+  'conflict',
+  'limit-reached',
+  'peer-failed',
+  'storage-full',
+  'storage-unavailable',
+  'store-unavailable',
+])
+/** Another runner would be done by then; else the storage itself is in conflict. */
+const CONFLICTS_MOST = 3
+
+export function createSupervisor(parts: SupervisorParts): Supervisor {
+  const { context, wallet, links, records, pace } = parts
+  const { clock } = context.environment
+  const actives = new Map<string, Active>()
+  const takeTurn = createTurns(RUNNING_MOST)
+
+  function launch(id: string, meta?: Metainfo): void {
+    if (actives.has(id)) return
+    const active: Active = { abort: new AbortController(), finished: Promise.resolve(), meta }
+    actives.set(id, active)
+    active.finished = takeTurn(active.abort.signal, () => supervise(id, active))
+      .catch(parts.onFault)
+      .finally(() => actives.delete(id))
+  }
+
+  async function supervise(id: string, active: Active): Promise<void> {
+    const { signal } = active.abort
+    for (let attempt = 1; !signal.aborted; attempt++) {
+      const problem = await runOnce(id, active)
+      if (!problem || signal.aborted) return
+      if (!mayPass(problem, attempt, active.runner)) return fail(id, problem)
+      const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (attempt - 1))
+      await note(id, active, { reason: problem.code, detail: problem.message, until: clock.now() + pauseMs })
+      await clock.sleep(pauseMs, signal).catch(() => undefined)
+    }
+  }
+
+  /** @returns what stopped it, when neither its end nor the signal did */
+  async function runOnce(id: string, active: Active): Promise<Problem | undefined> {
+    try {
+      const runner = await open(await records.get(id), active)
+      active.runner = runner
+      await note(id, active, undefined)
+      const file = await runner.run()
+      if (file !== undefined) {
+        await change(id, (record) => ({ ...settled(record, runner), state: 'done', file }))
+        await forgetParts(id)
+      }
+      return undefined
+    } catch (error) {
+      if (!(error instanceof Problem)) parts.onFault(error)
+      return problemOf(error)
+    }
+  }
+
+  async function open(record: DownloadRecord, active: Active): Promise<Runner> {
+    const meta = active.meta ?? parseTorrent(await records.torrent(record.id))
+    active.meta = meta
+    const { storage } = await links.open(record.link)
+    return openRunner(parts, {
+      id: record.id,
+      meta,
+      storage,
+      folder: meta.folder ? await folderOf(record, meta, storage) : undefined,
+      maxPrice: record.maxPrice === undefined ? undefined : BigInt(record.maxPrice),
+      signal: active.abort.signal,
+      onWaiting: noteChanges(record.id, active),
+    })
+  }
+
+  async function folderOf(record: DownloadRecord, meta: Metainfo, storage: Storage): Promise<string> {
+    if (record.folder !== undefined) return record.folder
+    const others = (await records.list()).filter(({ id, link }) => id !== record.id && link === record.link)
+    const promised = new Set(others.map(({ folder }) => folder))
+    const folder = await storage.freeFolder(meta.name, (name) => promised.has(name))
+    await change(record.id, (latest) => ({ ...latest, folder }))
+    return folder
+  }
+
+  /** Only what changed is written, and nobody waits for it: it is for the owner's eyes. */
+  function noteChanges(id: string, active: Active): (waiting: Waiting | undefined) => void {
+    let last: string | undefined
+    return (waiting) => {
+      if (waiting?.reason === last) return
+      last = waiting?.reason
+      note(id, active, waiting).catch(parts.onFault)
+    }
+  }
+
+  async function note(id: string, { abort, runner }: Active, waiting: Waiting | undefined): Promise<void> {
+    const noted = change(id, (record) => {
+      if (abort.signal.aborted || record.state === 'done') return record
+      return { ...settled(record, runner), state: waiting ? 'waiting' : 'running', ...waiting }
+    })
+    await noted.catch(unlessBug)
+  }
+
+  /** What stays behind when this fails is in nobody's way. */
+  const forgetParts = (id: string): Promise<void> => records.forgetParts(id).catch(unlessBug)
+
+  async function change(id: string, apply: DownloadChange): Promise<void> {
+    await records.update(id, apply)
+    parts.onChange()
+  }
+
+  async function fail(id: string, { code, message }: Problem): Promise<void> {
+    await wallet.finish(id, pace.patienceMs)
+    await change(id, (record) => ({
+      ...settled(record, actives.get(id)?.runner),
+      state: 'failed',
+      reason: code,
+      detail: message,
+    }))
+  }
+
+  async function halt(id: string): Promise<RunReport | undefined> {
+    const active = actives.get(id)
+    active?.abort.abort()
+    await active?.finished
+    return active?.runner?.report()
+  }
+
+  async function discard(record: DownloadRecord): Promise<void> {
+    const active: Active = { abort: new AbortController(), finished: Promise.resolve(), meta: undefined }
+    try {
+      active.runner = await open(record, active)
+      await active.runner.abort()
+    } catch (error) {
+      // A link that is gone has taken the files with it.
+      if (!(error instanceof Problem) || error.code !== 'not-found') throw error
+    }
+    active.finished = settle(record.id, active.runner)
+      .catch(parts.onFault)
+      .finally(() => actives.delete(record.id))
+    actives.set(record.id, active)
+  }
+
+  async function settle(id: string, runner: Runner | undefined): Promise<void> {
+    await wallet.finish(id, pace.patienceMs)
+    await change(id, (record) => without(settled(record, runner), 'untidy'))
+    await forgetParts(id)
+  }
+
+  return {
+    launch,
+    halt,
+    report: (id) => actives.get(id)?.runner?.report(),
+    discard,
+    async stop() {
+      await Promise.all(Array.from(actives.keys(), halt))
+    },
+  }
+}
+
+/** Without the reason of an earlier state, and with how far it came. */
+export function settled(record: DownloadRecord, runner: Pick<Runner, 'report'> | undefined): DownloadRecord {
+  const rest = without(record, 'reason', 'detail', 'until')
+  const report = runner?.report()
+  return report ? { ...rest, report: { ...report, paid: String(report.paid) } } : rest
+}
+
+/** What is full before anything was paid for is no matter of waiting. */
+function mayPass({ code }: Problem, attempt: number, runner: Runner | undefined): boolean {
+  if (code === 'conflict') return attempt < CONFLICTS_MOST
+  if (code === 'storage-full') return (runner?.report().ticks ?? 0) > 0
+  return PASSING.has(code)
+}
+
+type TakeTurn = (signal: AbortSignal, work: () => Promise<void>) => Promise<void>
+
+/** So many at once, the others in order of arrival; who is aborted while it waits leaves the queue. */
+function createTurns(most: number): TakeTurn {
+  const waiting = new Set<() => void>()
+  let free = most
+
+  /** @returns false when it was aborted first */
+  async function turn(signal: AbortSignal): Promise<boolean> {
+    const { promise, resolve } = Promise.withResolvers<boolean>()
+    const begin = (): void => resolve(true)
+    const leave = (): void => resolve(!waiting.delete(begin))
+    waiting.add(begin)
+    signal.addEventListener('abort', leave, { once: true })
+    return promise.finally(() => signal.removeEventListener('abort', leave))
+  }
+
+  function pass(): void {
+    const [next] = waiting
+    if (!next) return void free++
+    waiting.delete(next)
+    next()
+  }
+
+  return async (signal, work) => {
+    if (free > 0) free--
+    else if (!(await turn(signal))) return
+    try {
+      if (!signal.aborted) await work()
+    } finally {
+      pass()
+    }
+  }
+}

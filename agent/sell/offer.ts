@@ -1,0 +1,83 @@
+/** What is for sale and how it is paid: readable by anyone, without paying (x402 v2). */
+import { fromHex, toBase64url, utf8 } from '../../protocol/bytes.ts'
+import { limits } from '../../protocol/limits.ts'
+import type { Problem } from '../../protocol/problem.ts'
+import {
+  encodePaymentRequired,
+  formatOffer,
+  MODES,
+  networkOf,
+  PAYMENT_REQUIRED,
+  X402_VERSION,
+  type Mode,
+  type Offer,
+} from '../../protocol/x402.ts'
+import type { AgentContext } from '../context.ts'
+import type { Share, Shares } from '../share/share.ts'
+
+/** `GET /v1/pieces/{infoHash}` */
+export interface ShareOffer {
+  readonly infoHash: string
+  readonly pieceLength: number
+  readonly pieces: number
+  /** base64url; the first piece is the highest bit (BEP 3). */
+  readonly bitfield: string
+  /** Credits a piece, decimal. */
+  readonly price: string
+  readonly modes: Mode[]
+  readonly public: boolean
+}
+
+/** For how long a price holds after it was read, at least. */
+const MAX_TIMEOUT_SECONDS = 60
+
+export async function shareOffer(shares: Shares, share: Share): Promise<ShareOffer> {
+  return {
+    infoHash: share.infoHash,
+    pieceLength: share.pieceLength,
+    pieces: share.pieces,
+    bitfield: toBase64url(await shares.bitfield(share)),
+    price: share.price.toString(),
+    modes: share.public ? [] : [...MODES],
+    public: share.public,
+  }
+}
+
+/** One offer a mode. Credit is always offered; how much of it a payer gets is a matter of trust. */
+export function pieceOffers(context: AgentContext, ledgerId: string, share: Share): Offer[] {
+  return MODES.map((mode) =>
+    formatOffer({
+      mode,
+      content: fromHex(share.infoHash),
+      price: share.price,
+      payee: context.owner,
+      unitBytes: share.pieceLength,
+      segmentMax: limits.segmentUnitsMax,
+      ledgerUrl: context.ledger.url,
+      network: networkOf(fromHex(ledgerId)),
+      maxTimeoutSeconds: MAX_TIMEOUT_SECONDS,
+    }),
+  )
+}
+
+export interface Refusal {
+  readonly headers: Record<string, string>
+  readonly body: Uint8Array
+}
+
+/**
+ * The reply to a request that does not pay: the problem, and the offer in `PAYMENT-REQUIRED`.
+ * @param url of the piece
+ */
+export function refusalWithOffer(problem: Problem, offers: readonly Offer[], url: string): Refusal {
+  const required = encodePaymentRequired({
+    x402Version: X402_VERSION,
+    ...(problem.code === 'payment-required' ? {} : { error: problem.code }),
+    resource: { url, mimeType: 'application/octet-stream' },
+    accepts: offers,
+  })
+  return {
+    headers: { 'content-type': 'application/problem+json', [PAYMENT_REQUIRED]: required },
+    body: utf8(JSON.stringify(problem)),
+  }
+}

@@ -1,0 +1,21 @@
+/** Pieces straight on Node's response: web streams between a buffer and a socket cost more than hashing the piece. */
+import type { ServerResponse } from 'node:http'
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
+import { limits } from '../../protocol/limits.ts'
+import { sendPieceCopy, type SendPiece } from '../api/public-api.ts'
+
+export const sendPieceNode: SendPiece = (c, reply) => {
+  const outgoing = (c.env as { outgoing?: ServerResponse } | undefined)?.outgoing
+  if (!outgoing) return sendPieceCopy(c, reply)
+  if (outgoing.destroyed) {
+    // The reader left before there was anything to send: no event will follow.
+    reply.done()
+    return RESPONSE_ALREADY_SENT
+  }
+  outgoing.once('close', reply.done)
+  // A reader that stalls would keep its buffer from all others.
+  outgoing.setTimeout(limits.sendStallMs, () => outgoing.destroy())
+  outgoing.writeHead(reply.status, { ...reply.headers, 'content-length': reply.body.length })
+  outgoing.end(reply.body)
+  return RESPONSE_ALREADY_SENT
+}

@@ -1,0 +1,180 @@
+/**
+ * Ticks into credits: a lane's last tick is redeemed at the ledger by hand, once the lane is idle, and before it
+ * expires; signing a lane off moves what it earned into the account. Every object sent is the same when sent again, and
+ * what is to be done is read from the tab, so a crash between any two steps only delays them.
+ */
+import { fromBase64url } from '../../protocol/bytes.ts'
+import { limits } from '../../protocol/limits.ts'
+import { segmentOf } from '../../protocol/payword.ts'
+import { Problem, type ProblemCode } from '../../protocol/problem.ts'
+import { redeem as sealRedemption, release as sealRelease } from '../../protocol/settlement.ts'
+import type { Envelope } from '../../protocol/signed.ts'
+import type { AgentContext } from '../context.ts'
+import type { SaleLane, SellerLanes } from './seller-lanes.ts'
+import { unredeemed, type Step, type Tab } from './tab.ts'
+
+export interface Redeemed {
+  /** Credits. */
+  readonly redeemed: bigint
+  readonly lanes: number
+}
+
+export interface Redeemer {
+  /**
+   * Serves no more on the lane, redeems its last tick and releases it.
+   * @param paid units that the payer says are paid
+   * @throws Problem `conflict` when a tick is missing, `peer-failed` while the ledger is away
+   */
+  signOff(lane: SaleLane, paid?: number): Promise<SaleLane>
+  /** Redeems every tick that was accepted. @param all signs idle lanes off as well, so that what they earned is available */
+  redeem(options: { readonly all?: boolean }): Promise<Redeemed>
+  /** Does what is due. @throws Problem the first that a lane met, after all have been tried */
+  maintain(): Promise<void>
+  /** Credits of ticks accepted, not redeemed. */
+  outstanding(): Promise<bigint>
+}
+
+/** The ledger will never say otherwise. All else may pass: it is away, the owner renews a delegation. */
+const FINAL: ReadonlySet<ProblemCode> = new Set([
+  'expired',
+  'closed',
+  'not-payee',
+  'not-found',
+  'tick-invalid',
+  'tick-replayed',
+  'bad-encoding',
+  'bad-request',
+])
+
+export function createRedeemer(context: AgentContext, lanes: SellerLanes): Redeemer {
+  const { clock } = context.environment
+  /** When a lane was last tended: one that meets a fault must not take every round. */
+  const tended = new Map<string, number>()
+
+  /** @returns the lane afterwards, and the credits earned */
+  async function redeemLane(lane: SaleLane): Promise<readonly [SaleLane, bigint]> {
+    if (unredeemed(lane.tab) === 0) return [lane, 0n]
+    const { redemption, unit } = await redemptionOf(lane.terms.lane)
+    const answer = await context.ledger.redeem(redemption).catch(finalRefusal)
+    if (answer instanceof Problem) return [await markRefused(lane, unit, answer.code), 0n]
+    await lanes.keepReceipt(lane.terms.lane, 'redemption', answer.receipt)
+    return [await markRedeemed(lane, unit), answer.amount]
+  }
+
+  /** The proof lies beside the tab: both are read again when a tick opened a segment in between. */
+  async function redemptionOf(name: string): Promise<{ redemption: Envelope; unit: number }> {
+    for (let attempt = 0; attempt < limits.writeAttempts; attempt++) {
+      const [lane, saved] = [await lanes.latest(name), await lanes.proof(name)]
+      if (
+        lane?.tab.link === undefined ||
+        saved?.segment !== segmentOf(lane.terms.shape, lane.terms.first, lane.tab.unit)
+      )
+        continue
+      const proof = saved.proof.map((hash) => fromBase64url(hash))
+      const { link, unit } = lane.tab
+      const body = { lane: lane.terms.id, link: fromBase64url(link), payee: context.owner, proof, unit }
+      return { redemption: sealRedemption(body, context.signer), unit }
+    }
+    throw new Problem('conflict', 'Ticks come too fast to be redeemed; try again.')
+  }
+
+  const markRedeemed = (lane: SaleLane, unit: number): Promise<SaleLane> =>
+    lanes.update(lane, (tab) => ({ tab: { ...tab, redeemed: Math.max(tab.redeemed, unit) } }))
+
+  /** What the ledger holds is asked for, as a refusal may mean that more was redeemed than the tab knows. */
+  async function markRefused(lane: SaleLane, unit: number, code: ProblemCode): Promise<SaleLane> {
+    const { redeemed, closed } = await context.ledger.lane(lane.terms.lane).catch(goneLane)
+    return lanes.update(lane, (tab) => ({
+      tab: {
+        ...tab,
+        redeemed: Math.max(tab.redeemed, Math.min(redeemed, tab.unit)),
+        ...(redeemed < unit && { refused: code }),
+        ...(closed && { state: 'closed' as const }),
+      },
+    }))
+  }
+
+  async function signOff(lane: SaleLane, paid = 0): Promise<SaleLane> {
+    const closing = await lanes.update(lane, (tab) => beginClosing(tab, paid))
+    if (closing.tab.state === 'closed') return closing
+    const [redeemed] = await redeemLane(closing)
+    await release(redeemed)
+    tended.delete(lane.terms.lane)
+    return lanes.update(redeemed, (tab) => ({ tab: { ...tab, state: 'closed' } }))
+  }
+
+  async function release({ terms }: SaleLane): Promise<void> {
+    const body = { by: context.owner, declaration: terms.declaration, lane: terms.id }
+    try {
+      const { receipt } = await context.ledger.release(sealRelease(body, context.signer))
+      await lanes.keepReceipt(terms.lane, 'release', receipt)
+    } catch (error) {
+      // The payer may have released the lane after its dispute window.
+      if (!isProblem(error, 'closed') && !isProblem(error, 'not-found')) throw error
+    }
+  }
+
+  async function redeem({ all = false }: { readonly all?: boolean }): Promise<Redeemed> {
+    let redeemed = 0n
+    let count = 0
+    for await (const lane of lanes.open()) {
+      const [after, earned] = await redeemLane(lane)
+      redeemed += earned
+      if (earned > 0n) count++
+      if (all && isIdle(after)) await signOff(after)
+    }
+    return { redeemed, lanes: count }
+  }
+
+  const isIdle = ({ tab }: SaleLane): boolean => clock.now() - tab.atMs >= limits.laneIdleMs
+
+  async function maintain(): Promise<void> {
+    const faults: unknown[] = []
+    for await (const lane of lanes.open()) {
+      await tend(lane).catch((fault: unknown) => faults.push(fault))
+    }
+    await lanes.sweep(clock.now())
+    if (faults.length > 0) throw faults[0]
+  }
+
+  async function tend(lane: SaleLane): Promise<void> {
+    const now = clock.now()
+    const { terms, tab } = lane
+    if (now - (tended.get(terms.lane) ?? 0) < limits.redeemPauseMs) return
+    const ends = tab.state === 'closing' || now >= terms.expires - limits.expiryMarginMs
+    const due = unredeemed(tab) > 0 && (isIdle(lane) || now >= terms.expires - limits.redeemAheadMs)
+    if (!ends && !due) return
+    tended.set(terms.lane, now)
+    await (ends ? signOff(lane) : redeemLane(lane))
+  }
+
+  async function outstanding(): Promise<bigint> {
+    let sum = 0n
+    for await (const { terms } of lanes.open()) {
+      const lane = await lanes.latest(terms.lane)
+      if (lane) sum += BigInt(unredeemed(lane.tab)) * terms.price
+    }
+    return sum
+  }
+
+  return { signOff, redeem, maintain, outstanding }
+}
+
+function beginClosing(tab: Tab, paid: number): Step {
+  if (tab.state !== 'open') return { tab }
+  if (paid > tab.unit) throw new Problem('conflict', 'The last tick is missing: send it first.', { unit: tab.unit })
+  return { tab: { ...tab, state: 'closing' } }
+}
+
+const isProblem = (error: unknown, code: ProblemCode): boolean => error instanceof Problem && error.code === code
+
+/** A ledger that has lost a lane will not find it again. */
+function goneLane(error: unknown): { redeemed: number; closed: boolean } {
+  if (isProblem(error, 'not-found')) return { redeemed: 0, closed: true }
+  throw error
+}
+
+function finalRefusal(error: unknown): Problem {
+  if (error instanceof Problem && FINAL.has(error.code)) return error
+  throw error
+}

@@ -1,0 +1,204 @@
+/** Selling: a piece for a tick (or on credit), the ends of lanes, and turning ticks into credits. */
+import { equal, toHex } from '../../protocol/bytes.ts'
+import { limits } from '../../protocol/limits.ts'
+import { locatePiece } from '../../protocol/metainfo.ts'
+import { tickFromJson, type Tick, type TickJson } from '../../protocol/payword.ts'
+import { Problem } from '../../protocol/problem.ts'
+import { parseSignoff } from '../../protocol/settlement.ts'
+import type { Envelope } from '../../protocol/signed.ts'
+import {
+  decodePayment,
+  encodePaymentResponse,
+  networkOf,
+  PAYMENT_RESPONSE,
+  transactionOf,
+  type PaymentPayload,
+  type PaywordPayload,
+} from '../../protocol/x402.ts'
+import { createBufferPool, type Lease } from './buffers.ts'
+import { claimLane } from './claim.ts'
+import type { AgentContext } from '../context.ts'
+import { pieceOffers, refusalWithOffer, shareOffer, type ShareOffer } from './offer.ts'
+import { createRedeemer, type Redeemed } from './redeem.ts'
+import { createSellerLanes, type SaleLane, type TabRule } from './seller-lanes.ts'
+import { createSerial } from '../serial.ts'
+import type { Share, Shares } from '../share/share.ts'
+import { acceptTick, takeLastTick, takeRequest, type LaneTerms, type PieceRequest, type Tab } from './tab.ts'
+import type { Trust } from '../trust/trust.ts'
+import type { Usage } from '../usage.ts'
+
+export interface PieceReply {
+  readonly status: 200 | 402 | 307
+  readonly headers: Record<string, string>
+  readonly body: Uint8Array
+  /** The body's buffer may be used again. */
+  readonly done: () => void
+}
+
+export interface Seller {
+  /** @param infoHash v2 or v1. @throws Problem `not-found`, `content-changed` */
+  offer(infoHash: string): Promise<ShareOffer>
+  /**
+   * A piece, once it is paid or owed and that is saved. Whatever is wrong with the payment, nothing is served.
+   * @param payment the PAYMENT-SIGNATURE header
+   * @param url of the piece, as the reader knows it
+   * @throws Problem any but those of status 402, which are replies with the offer in PAYMENT-REQUIRED
+   */
+  piece(infoHash: string, index: number, payment: string | undefined, url: string): Promise<PieceReply>
+  /** The last tick of a lane on credit. @throws Problem `not-found`, `closed`, `tick-invalid`, `tick-replayed`, `bad-request` */
+  tick(json: unknown): Promise<{ lane: string; unit: number }>
+  /** The payer's word that a lane is done. @throws Problem `not-found`, `not-payer`, `conflict` (a tick is missing), `peer-failed` */
+  signoff(envelope: Envelope): Promise<{ lane: string; redeemed: number }>
+  redeem(options: { readonly all?: boolean }): Promise<Redeemed>
+  maintain(): Promise<void>
+  outstanding(): Promise<bigint>
+}
+
+export interface SellerParts {
+  readonly shares: Shares
+  readonly trust: Trust
+  readonly usage: Usage
+}
+
+const ANYONE = 'anyone'
+const NO_CREDIT = { credit: 0, sponsor: ANYONE, sponsorCredit: 0 }
+const OCTETS = { 'content-type': 'application/octet-stream' }
+
+export function createSeller(context: AgentContext, { shares, trust, usage }: SellerParts): Seller {
+  const { clock } = context.environment
+  const lanes = createSellerLanes(context)
+  const redeemer = createRedeemer(context, lanes)
+  const pool = createBufferPool({ bytes: limits.servingBytes, waiting: limits.servingQueue })
+  const oneAtATime = createSerial()
+
+  async function shared(infoHash: string): Promise<Share> {
+    const share = await shares.get(infoHash)
+    if (!share) throw new Problem('not-found', 'This content is not shared here.')
+    if (share.withdrawn !== undefined) throw new Problem('content-changed', share.withdrawn)
+    return share
+  }
+
+  async function piece(infoHash: string, index: number, payment: string | undefined, url: string): Promise<PieceReply> {
+    const share = await shared(infoHash)
+    if (index >= share.pieces) throw new Problem('not-found', `The content has ${share.pieces} pieces.`)
+    if (share.public) return freePiece(share, index)
+    try {
+      if (payment === undefined) throw new Problem('payment-required', `This piece costs ${share.price} credits.`)
+      return await paidPiece(share, index, decodePayment(payment))
+    } catch (error) {
+      if (!(error instanceof Problem) || error.status !== 402) throw error
+      return refusal(error, share, url)
+    }
+  }
+
+  async function refusal(problem: Problem, share: Share, url: string): Promise<PieceReply> {
+    const { id } = await context.ledger.info()
+    return { status: 402, ...refusalWithOffer(problem, pieceOffers(context, id, share), url), done: () => undefined }
+  }
+
+  async function freePiece(share: Share, index: number): Promise<PieceReply> {
+    const lease = await read(share, index)
+    usage.served(ANYONE, lease.buffer.length)
+    return { status: 200, headers: { ...OCTETS }, body: lease.buffer, done: lease.release }
+  }
+
+  async function paidPiece(share: Share, index: number, { payload }: PaymentPayload): Promise<PieceReply> {
+    const lane = (await lanes.find(payload.lane)) ?? (await oneAtATime(payload.lane, () => openLane(share, payload)))
+    const { content, mode, payer } = lane.terms
+    if (content !== share.infoHash) throw new Problem('payment-required', 'The lane pays for other content.')
+    const tick = payload.tick && payload.tick.unit !== 0 ? tickOn(lane, payload.tick) : undefined
+    const line = mode === 'credit' ? await trust.creditFor(payer) : NO_CREDIT
+    return oneAtATime(payload.lane, () => sell(share, lane, { index, tick, line, nowMs: clock.now() }))
+  }
+
+  async function openLane(share: Share, payload: PaywordPayload): Promise<SaleLane> {
+    return (await lanes.find(payload.lane)) ?? claimLane({ context, lanes, trust }, payload, share)
+  }
+
+  /** The piece is read first: a tick is never taken for what cannot be read. Then the tab is saved, then the bytes leave. */
+  async function sell(share: Share, lane: SaleLane, request: PieceRequest): Promise<PieceReply> {
+    const rule: TabRule = (tab, owed) => takeRequest(lane.terms, tab, request, owed)
+    const { sponsor } = request.line
+    const { refusal } = await lanes.check(lane, rule, sponsor)
+    if (refusal) return keepTick(lane, request, refusal)
+    const lease = await read(share, request.index).catch((fault: unknown) => keepTick(lane, request, fault))
+    try {
+      const { terms, tab } = await lanes.update(lane, rule, sponsor)
+      usage.served(terms.payer, lease.buffer.length)
+      return paidReply(terms, tab, lease)
+    } catch (error) {
+      lease.release()
+      throw error
+    }
+  }
+
+  /** On credit a tick pays for what was sent before, so it counts even when this piece is not sent. */
+  async function keepTick({ terms }: SaleLane, { tick, nowMs }: PieceRequest, fault: unknown): Promise<never> {
+    const lane = await lanes.find(terms.lane)
+    if (lane && tick && terms.mode === 'credit') {
+      await lanes.update(lane, (tab) => acceptTick(terms, tab, tick, nowMs))
+    }
+    throw fault
+  }
+
+  async function read(share: Share, index: number): Promise<Lease> {
+    const lease = await pool.lease(locatePiece(share.meta, index).length)
+    try {
+      await shares.readPiece(share, index, lease.buffer)
+      return lease
+    } catch (error) {
+      lease.release()
+      throw error
+    }
+  }
+
+  async function known(name: string): Promise<SaleLane> {
+    const lane = await lanes.find(name)
+    if (!lane) throw new Problem('not-found', 'The lane is not known here.')
+    return lane
+  }
+
+  async function tick(json: unknown): Promise<{ lane: string; unit: number }> {
+    const last = tickFromJson(json)
+    const lane = await known(toHex(last.lane))
+    if (lane.terms.mode !== 'credit') throw new Problem('bad-request', 'On a prepaid lane, a tick asks for its piece.')
+    const { tab } = await lanes.update(lane, (tab) => takeLastTick(lane.terms, tab, last, clock.now()))
+    return { lane: lane.terms.lane, unit: tab.unit }
+  }
+
+  async function signoff(envelope: Envelope): Promise<{ lane: string; redeemed: number }> {
+    const { lane: id, unit } = parseSignoff(envelope)
+    const lane = await known(toHex(id))
+    if (!lane.terms.payerKeys.some((key) => equal(key, envelope.key))) {
+      throw new Problem('not-payer', 'Only the payer may end a lane.')
+    }
+    const { tab } = await redeemer.signOff(lane, unit)
+    return { lane: lane.terms.lane, redeemed: tab.redeemed }
+  }
+
+  return {
+    offer: async (infoHash) => shareOffer(shares, await shared(infoHash)),
+    piece,
+    tick,
+    signoff,
+    redeem: (options) => redeemer.redeem(options),
+    maintain: () => redeemer.maintain(),
+    outstanding: () => redeemer.outstanding(),
+  }
+}
+
+function paidReply({ id, ledger, payer }: LaneTerms, { unit }: Tab, lease: Lease): PieceReply {
+  const response = encodePaymentResponse({
+    success: true,
+    transaction: transactionOf(id, unit),
+    network: networkOf(ledger),
+    payer,
+  })
+  return { status: 200, headers: { ...OCTETS, [PAYMENT_RESPONSE]: response }, body: lease.buffer, done: lease.release }
+}
+
+function tickOn({ terms }: SaleLane, json: TickJson): Tick {
+  const tick = tickFromJson(json)
+  if (!equal(tick.lane, terms.id)) throw new Problem('tick-invalid', 'The tick is of another lane.')
+  return tick
+}

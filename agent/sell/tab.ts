@@ -1,0 +1,193 @@
+/**
+ * The rules of a lane as its seller keeps it: what was agreed, the tab (the last tick accepted, what was sent for it),
+ * and what one request does to them. Pure: whoever calls saves the outcome before a byte leaves.
+ */
+import { equal, fromBase64url, toBase64url, type Bytes } from '../../protocol/bytes.ts'
+import { limits } from '../../protocol/limits.ts'
+import { segmentOf, verifyLink, verifyNext, type ChainShape, type Tick } from '../../protocol/payword.ts'
+import { Problem, type ProblemCode } from '../../protocol/problem.ts'
+import type { Mode } from '../../protocol/x402.ts'
+import type { CreditLine } from '../trust/trust.ts'
+
+/** Agreed once, with the ledger as witness; never changes. */
+export interface LaneTerms {
+  readonly id: Bytes
+  /** The same as hex: the name under which the lane is kept. */
+  readonly lane: string
+  readonly mode: Mode
+  /** The ledger's id, 32 bytes. */
+  readonly ledger: Bytes
+  /** The declaration's id, 32 bytes. */
+  readonly declaration: Bytes
+  /** The payer's id, hex. */
+  readonly payer: string
+  /** The keys that signed the declaration and the commitment: the ledger took them for the payer's. */
+  readonly payerKeys: readonly Bytes[]
+  /** v2 info hash, hex. */
+  readonly content: string
+  readonly price: bigint
+  readonly cap: number
+  readonly first: number
+  readonly tickRoot: Bytes
+  readonly shape: ChainShape
+  readonly expires: number
+}
+
+/** Kept as JSON; small, as it is written once a piece. */
+export interface Tab {
+  readonly state: 'open' | 'closing' | 'closed'
+  /** Units paid: the last tick accepted, 0 before the first. */
+  readonly unit: number
+  /** base64url; absent before the first tick. */
+  readonly link?: string
+  /** Units sent; prepaid, always those paid. */
+  readonly served: number
+  /** The piece sent last, and how often it was sent again. */
+  readonly piece?: number
+  readonly repeats: number
+  /** Units redeemed at the ledger. */
+  readonly redeemed: number
+  /** Why the ledger will not redeem the rest, ever. */
+  readonly refused?: ProblemCode
+  /** Whom the debt counts against besides the payer, hex: since the first piece on credit. */
+  readonly sponsor?: string
+  /** When a piece or a tick last came. */
+  readonly atMs: number
+}
+
+/** What proves a link to the ledger; it stays the same through a segment. */
+export interface SegmentProof {
+  /** Of the declaration's chain. */
+  readonly segment: number
+  /** base64url each. */
+  readonly proof: readonly string[]
+}
+
+export interface Step {
+  readonly tab: Tab
+  /** Present when the tick opened a segment. */
+  readonly proof?: SegmentProof
+  /** The request is refused for this, though what it paid counts. */
+  readonly refusal?: Problem
+}
+
+export interface PieceRequest {
+  readonly index: number
+  readonly tick: Tick | undefined
+  readonly nowMs: number
+  readonly line: CreditLine
+}
+
+/** Pieces owed now on an account, over all lanes. Accounts are ids in hex: of payers, and of those who vouch for them. */
+export type Owed = (account: string) => number
+
+export const newTab = (nowMs: number): Tab => ({
+  state: 'open',
+  unit: 0,
+  served: 0,
+  repeats: 0,
+  redeemed: 0,
+  atMs: nowMs,
+})
+
+/** Pieces sent and not paid. */
+export const owedOn = (tab: Tab): number => tab.served - tab.unit
+
+/** How a step changes what is owed, by account. */
+export function debtChanges({ payer }: LaneTerms, before: Tab, after: Tab): ReadonlyMap<string, number> {
+  const changes = new Map<string, number>()
+  const add = (tab: Tab, pieces: number): void => {
+    for (const account of new Set([payer, tab.sponsor ?? payer]))
+      changes.set(account, (changes.get(account) ?? 0) + pieces)
+  }
+  add(before, -owedOn(before))
+  add(after, owedOn(after))
+  return changes
+}
+
+/** Units that the ledger would still redeem. */
+export const unredeemed = (tab: Tab): number => (tab.refused ? 0 : tab.unit - tab.redeemed)
+
+/**
+ * What a request for a piece does to the tab.
+ * @throws Problem `closed`, `expired`, `tick-invalid`, `tick-replayed`: nothing is served, nothing is written
+ */
+export function takeRequest(terms: LaneTerms, tab: Tab, request: PieceRequest, owed: Owed): Step {
+  if (tab.state !== 'open') throw new Problem('closed', 'The lane is signed off.')
+  if (request.nowMs >= terms.expires - limits.expiryMarginMs)
+    throw new Problem('expired', 'The lane is about to expire.')
+  return terms.mode === 'prepaid' ? takePrepaid(terms, tab, request) : takeOnCredit(terms, tab, request, owed)
+}
+
+/** Each piece takes the next unit; the latest piece is sent again for the latest unit, after a lost reply. */
+function takePrepaid(terms: LaneTerms, tab: Tab, { index, tick, nowMs }: PieceRequest): Step {
+  if (!tick) throw new Problem('payment-required', 'A prepaid piece takes a tick.')
+  if (tick.unit === tab.unit && index === tab.piece) return { tab: sentAgain(acceptTick(terms, tab, tick, nowMs).tab) }
+  if (tick.unit <= tab.unit) throw replayed(tab)
+  if (tick.unit !== tab.unit + 1)
+    throw new Problem('tick-invalid', 'A prepaid tick pays one unit more.', { unit: tab.unit })
+  const step = acceptTick(terms, tab, tick, nowMs)
+  return { ...step, tab: { ...step.tab, served: tick.unit, piece: index, repeats: 0 } }
+}
+
+/** The tick pays for pieces before; this one is owed, within the credit of the payer and of who vouches for it. */
+function takeOnCredit(terms: LaneTerms, tab: Tab, { index, tick, nowMs, line }: PieceRequest, owed: Owed): Step {
+  if (!tick && tab.unit > 0) throw replayed(tab)
+  const step = tick ? acceptTick(terms, tab, tick, nowMs) : { tab }
+  if (owedOn(step.tab) > 0 && index === tab.piece) return { ...step, tab: sentAgain(step.tab) }
+  if (step.tab.served >= terms.cap) return { ...step, refusal: new Problem('limit-reached', 'The lane is used up.') }
+  const { sponsor } = line
+  const served = { ...step.tab, served: step.tab.served + 1, piece: index, repeats: 0, sponsor, atMs: nowMs }
+  const changes = debtChanges(terms, tab, served)
+  const fits = (account: string, most: number): boolean => owed(account) + (changes.get(account) ?? 0) <= most
+  if (fits(terms.payer, line.credit) && fits(sponsor, line.sponsorCredit)) return { ...step, tab: served }
+  return {
+    ...step,
+    refusal: new Problem('credit-exceeded', `At most ${line.credit} pieces may be unpaid.`, { credit: line.credit }),
+  }
+}
+
+/** A tick without a request, at the end of a lane on credit. @throws Problem `closed`, `tick-invalid`, `tick-replayed` */
+export function takeLastTick(terms: LaneTerms, tab: Tab, tick: Tick, nowMs: number): Step {
+  const step = acceptTick(terms, tab, tick, nowMs)
+  if (step.tab !== tab && tab.state !== 'open') throw new Problem('closed', 'The lane is signed off.')
+  return step
+}
+
+function sentAgain(tab: Tab): Tab {
+  if (tab.repeats < limits.repeatsPerTick) return { ...tab, repeats: tab.repeats + 1 }
+  throw new Problem('tick-replayed', `A piece is sent again ${limits.repeatsPerTick} times at most.`, {
+    unit: tab.unit,
+  })
+}
+
+/**
+ * The tab after a tick; a tick that was taken already changes nothing.
+ * @throws Problem `tick-invalid`, `tick-replayed`
+ */
+export function acceptTick(terms: LaneTerms, tab: Tab, tick: Tick, nowMs: number): Step {
+  if (tick.unit < tab.unit) throw replayed(tab)
+  if (tick.unit === tab.unit) {
+    if (tab.link !== undefined && equal(fromBase64url(tab.link), tick.link)) return { tab }
+    throw new Problem('tick-invalid', 'The tick is not the one taken before.')
+  }
+  const most = terms.mode === 'credit' ? tab.served : terms.cap
+  if (tick.unit > Math.min(most, terms.cap)) throw new Problem('tick-invalid', 'The tick pays for more than it may.')
+  const proof = checkChain(terms, tab, tick)
+  return { tab: { ...tab, unit: tick.unit, link: toBase64url(tick.link), atMs: nowMs }, ...(proof && { proof }) }
+}
+
+/** Within a segment the links hash to each other; the first of a segment brings the proof that the payer declared it. */
+function checkChain(terms: LaneTerms, tab: Tab, tick: Tick): SegmentProof | undefined {
+  const { shape, tickRoot, first } = terms
+  const segment = segmentOf(shape, first, tick.unit)
+  if (tab.link !== undefined && segmentOf(shape, first, tab.unit) === segment) {
+    verifyNext(shape, { unit: tab.unit, link: fromBase64url(tab.link) }, tick)
+    return undefined
+  }
+  if (!tick.proof) throw new Problem('tick-invalid', 'The first tick of a segment brings its proof.')
+  verifyLink(tickRoot, shape, { first }, tick.unit, tick.link, tick.proof)
+  return { segment, proof: tick.proof.map(toBase64url) }
+}
+
+const replayed = (tab: Tab): Problem => new Problem('tick-replayed', 'The tick was already spent.', { unit: tab.unit })

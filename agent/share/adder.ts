@@ -1,0 +1,132 @@
+/** Makes shares: finds what is at a path, hashes it unless that was done, saves, announces. */
+import { toHex } from '../../protocol/bytes.ts'
+import { limits } from '../../protocol/limits.ts'
+import { Problem, unlessBug } from '../../protocol/problem.ts'
+import type { AgentContext } from '../context.ts'
+import type { Links } from '../storage/links.ts'
+import { createSerial } from '../serial.ts'
+import type { Announcer } from './announcer.ts'
+import type { LeafBox } from './leaves.ts'
+import type { ShareHead, ShareRecords } from './records.ts'
+import { findSource, hashSource, sourceId, type Source } from './source.ts'
+import type { Storage } from '../storage/storage.ts'
+
+export interface ShareOptions {
+  /** A file or a folder. */
+  readonly path: string
+  readonly link?: string
+  /** Credits a piece; default: as before, else the ledger's unit price. */
+  readonly price?: bigint
+  readonly public?: boolean
+}
+
+/** Bytes hashed, of so many. */
+export type OnProgress = (hashed: number, bytes: number) => void
+
+export interface ShareAdder {
+  add(options: ShareOptions, onProgress?: OnProgress): Promise<ShareHead>
+  /** Removes a share and what belongs to it; its announcement is to be taken back. */
+  end(head: ShareHead): Promise<void>
+  /** Removes what a hashing that did not end has left. */
+  sweep(source: string): Promise<void>
+}
+
+interface Parts {
+  readonly records: ShareRecords
+  readonly leaves: LeafBox
+  readonly announcer: Announcer
+  /** Of what is hashed; chosen to suit the sizes unless given. */
+  readonly pieceLength?: number | undefined
+}
+
+type Terms = Pick<ShareHead, 'price' | 'public'>
+type Place = Pick<ShareHead, 'link' | 'path' | 'source'>
+
+export function createShareAdder(
+  context: AgentContext,
+  links: Links,
+  { records, leaves, announcer, pieceLength }: Parts,
+): ShareAdder {
+  const serial = createSerial()
+
+  async function add(options: ShareOptions, onProgress?: OnProgress): Promise<ShareHead> {
+    const path = options.path.replace(/\/+$/, '')
+    const { name: link, storage } = await links.open(options.link)
+    const head = await serial(`${link}\n${path}`, async () => {
+      const found = await findSource(storage, path)
+      const place = { link, path, source: sourceId(link, path, found) }
+      const before = await records.headAt(link, path)
+      const terms = await termsOf(context, options, before)
+      if (before?.source === place.source) return renew(records, before, terms)
+      const made = await hash(storage, found, { ...place, ...terms }, onProgress)
+      if (before && before.infoHash !== made.infoHash) await end(before)
+      return made
+    })
+    // What the repository was not told now, the next round tells it.
+    await announcer.publish(head).catch(unlessBug)
+    return head
+  }
+
+  async function hash(
+    storage: Storage,
+    found: Source,
+    place: Place & Terms,
+    onProgress?: OnProgress,
+  ): Promise<ShareHead> {
+    const { source } = place
+    await records.beginHashing(source, context.environment.clock.now())
+    try {
+      const writer = leaves.writer(source)
+      const options = { onLeaves: writer.add, pieceLength, ...(onProgress && { onProgress }) }
+      const { torrent, meta } = await hashSource(storage, found, options)
+      await writer.end()
+      const infoHash = toHex(meta.infoHash)
+      // The same content may be shared from another path: the latest path counts, what the repository has stays.
+      const other = await records.head(infoHash)
+      const uploads = { uploaded: other?.uploaded ?? false, leavesUploaded: other?.leavesUploaded ?? false }
+      const announced = other?.announced ?? (await records.announcedBefore(infoHash))
+      const names = { infoHash, infoHashV1: toHex(meta.infoHashV1), name: meta.name }
+      const head = { ...names, ...place, ...uploads, ...(announced && { announced }) }
+      await records.save({ head, torrent, files: found.files.map(toSharedFile) })
+      if (head.leavesUploaded) await leaves.clear(source)
+      if (other && other.source !== source) await sweep(other.source)
+      return head
+    } catch (error) {
+      // A write that failed may have been made: what the store holds then stays, or is swept when it is old.
+      if (!(error instanceof Problem && error.code === 'store-unavailable')) await sweep(source)
+      throw error
+    }
+  }
+
+  async function sweep(source: string): Promise<void> {
+    await leaves.clear(source)
+    await records.sweep(source)
+  }
+
+  async function end(head: ShareHead): Promise<void> {
+    await records.remove(head)
+    await leaves.clear(head.source)
+  }
+
+  return { add, end, sweep }
+}
+
+async function termsOf(context: AgentContext, options: ShareOptions, before?: ShareHead): Promise<Terms> {
+  const isPublic = options.public ?? (options.price === undefined && before?.public === true)
+  if (isPublic) return { price: '0', public: true }
+  const kept = before?.public === false ? BigInt(before.price) : undefined
+  const price = options.price ?? kept ?? (await context.ledger.info()).unitPrice
+  if (price < 0n || price > limits.integer) throw new Problem('bad-request', 'A price is 0 credits or more.')
+  return { price: price.toString(), public: false }
+}
+
+async function renew(records: ShareRecords, { infoHash }: ShareHead, terms: Terms): Promise<ShareHead> {
+  const head = await records.change(infoHash, ({ withdrawn: _, ...now }) => ({ ...now, ...terms }))
+  if (!head) throw new Problem('conflict', 'The share was removed meanwhile.')
+  return head
+}
+
+const toSharedFile = ({ name, id, version }: Source['files'][number]) => ({
+  ref: { name, ...(id !== undefined && { id }) },
+  version,
+})

@@ -1,0 +1,222 @@
+/**
+ * The end of a download's lanes. What is to be done is durable before anything is sent, and each step may be repeated:
+ * a seller that vanished delays only the release of what its lane holds.
+ */
+import { z } from '@hono/zod-openapi'
+import { fromHex } from '../../protocol/bytes.ts'
+import type { Clock } from '../../protocol/environment.ts'
+import { limits } from '../../protocol/limits.ts'
+import { Problem, unlessBug, type ProblemCode } from '../../protocol/problem.ts'
+import { release, signOff } from '../../protocol/settlement.ts'
+import { envelopeToJson } from '../../protocol/signed.ts'
+import type { AgentContext } from '../context.ts'
+import { createJournal, type Entry, type Journal } from '../download/journal.ts'
+import { createHttpClient } from '../clients/http-client.ts'
+import { readAll } from '../items.ts'
+import { decodeRecord, encodeRecord } from '../records.ts'
+import { chainOf, declarationEntry, type DeclarationRecord } from './declaration.ts'
+import { laneEntry, tickOf, walletKey, type LaneRecord } from './lane.ts'
+
+export interface Settler {
+  finish(download: string, patienceMs: number): Promise<void>
+  maintain(): Promise<void>
+}
+
+/** What is still to be done for a download. */
+interface Chore {
+  readonly dueMs: number
+  readonly attempts: number
+}
+
+interface Books {
+  readonly declarations: readonly DeclarationRecord[]
+  readonly lanes: readonly LaneRecord[]
+  readonly chore: Chore | undefined
+}
+
+const CHORES = 'wallet'
+const CHORE = 'settle/'
+const MAINTENANCE_MS = 2_000
+const SIGNOFF_ATTEMPTS = 2
+const FIRST_PAUSE_MS = 30_000
+const LONGEST_PAUSE_MS = 3_600_000
+
+export function createSettler(context: AgentContext): Settler {
+  const { store, environment } = context
+  const { clock } = environment
+  const running = new Map<string, Promise<void>>()
+
+  async function finish(download: string, patienceMs: number): Promise<void> {
+    if (await begin(download)) await patiently(clock, patienceMs, settle(download))
+  }
+
+  /** Nothing is asked of these lanes any more. @returns false when there is nothing to settle */
+  async function begin(download: string): Promise<boolean> {
+    const journal = createJournal(store)
+    const { lanes, declarations, chore } = await load(journal, download)
+    const entries = [
+      ...lanes.filter(isUsed).map((lane) => laneEntry(walletKey(download), { ...lane, state: 'settling' })),
+      ...declarations.filter(isUsed).map((one) => declarationEntry(walletKey(download), { ...one, state: 'settling' })),
+    ]
+    if (entries.length === 0) return chore !== undefined
+    const due = choreEntry(download, { dueMs: clock.now(), attempts: 0 })
+    await Promise.all([journal.write([due]), ...entries.map((entry) => journal.write([entry]))])
+    return true
+  }
+
+  function settle(download: string): Promise<void> {
+    const known = running.get(download)
+    if (known) return known
+    const settled = settleAll(download).finally(() => running.delete(download))
+    running.set(download, settled)
+    return settled
+  }
+
+  async function settleAll(download: string): Promise<void> {
+    const journal = createJournal(store)
+    const { lanes, declarations, chore } = await load(journal, download)
+    const pk = walletKey(download)
+    const released = new Set(declarations.filter(({ state }) => state === 'closed').map(({ number }) => number))
+    const closeDeclaration = async (one: DeclarationRecord): Promise<void> => {
+      if (!(await releaseDeclaration(context, one))) return
+      released.add(one.number)
+      await journal.write([declarationEntry(pk, { ...one, state: 'closed' })])
+    }
+    const closeLane = async (lane: LaneRecord): Promise<void> => {
+      const declaration = declarations[lane.declaration] as DeclarationRecord
+      const ended = await endLane(context, lane, declaration, released.has(lane.declaration))
+      if (ended) await journal.write([laneEntry(pk, { ...lane, state: 'closed' })])
+    }
+    const open = { declarations: declarations.filter(isSettling), lanes: lanes.filter(isSettling) }
+    await Promise.all(open.declarations.map(closeDeclaration))
+    await Promise.all(open.lanes.map(closeLane))
+    const left = await load(journal, download)
+    const isOver = !left.lanes.some(isSettling) && !left.declarations.some(isSettling)
+    await journal.write([choreEntry(download, isOver ? undefined : later(chore, clock.now()))])
+  }
+
+  /** All that is due at once; a seller that takes its time does not hold up the agent's other chores. */
+  async function maintain(): Promise<void> {
+    const chores = await readAll(store, CHORES, (item) => ({ ...decodeRecord<Chore>(item), sk: item.sk }), CHORE)
+    const due = chores.filter(({ dueMs }) => dueMs <= clock.now())
+    const settled = Promise.all(due.map(({ sk }) => settle(sk.slice(CHORE.length))))
+    await patiently(clock, MAINTENANCE_MS, settled)
+  }
+  return { finish, maintain }
+}
+
+async function load(journal: Journal, download: string): Promise<Books> {
+  const items = await journal.load(walletKey(download))
+  const [chore] = await journal.load(CHORES, CHORE + download)
+  const under = <T>(prefix: string): T[] =>
+    items.filter(({ sk }) => sk.startsWith(prefix)).map((item) => decodeRecord<T>(item))
+  return { declarations: under('declaration/'), lanes: under('lane/'), chore: chore && decodeRecord<Chore>(chore) }
+}
+
+const choreEntry = (download: string, chore: Chore | undefined): Entry => ({
+  pk: CHORES,
+  sk: CHORE + download,
+  ...(chore && { body: encodeRecord(chore) }),
+})
+
+function later(chore: Chore | undefined, nowMs: number): Chore {
+  const attempts = chore?.attempts ?? 0
+  return { attempts: attempts + 1, dueMs: nowMs + Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** attempts) }
+}
+
+type Stateful = Pick<LaneRecord | DeclarationRecord, 'state'>
+const isSettling = ({ state }: Stateful): boolean => state === 'settling'
+const isUsed = ({ state }: Stateful): boolean => state !== 'settling' && state !== 'closed'
+
+/**
+ * The units that no seller has claimed come back at once. A declaration that the ledger does not know may still be on
+ * its way there, until it has expired.
+ * @returns whether they have
+ */
+async function releaseDeclaration(context: AgentContext, { id, expires }: DeclarationRecord): Promise<boolean> {
+  const { ledger, owner, signer, environment } = context
+  const refusal = await refusalOf(ledger.release(release({ by: owner, declaration: fromHex(id) }, signer)))
+  const isOver = environment.clock.now() >= expires + limits.clockSkewMs
+  return refusal === undefined || refusal === 'closed' || (refusal === 'not-found' && isOver)
+}
+
+/**
+ * By the seller's hand, else by the ledger's word that it is over, else by our own once the time for disputes has passed.
+ * @param released the declaration is: a lane that is not claimed never will be
+ */
+async function endLane(
+  context: AgentContext,
+  lane: LaneRecord,
+  declaration: DeclarationRecord,
+  released: boolean,
+): Promise<boolean> {
+  if (lane.asked === 0) return true
+  if (context.environment.clock.now() >= declaration.expires + declaration.disputeWindow) {
+    return releaseLane(context, lane, declaration)
+  }
+  if (await askSignoff(context, lane, declaration)) return true
+  try {
+    return (await context.ledger.lane(lane.id)).closed
+  } catch (error) {
+    return released && isProblem(error) && error.code === 'not-found'
+  }
+}
+
+async function releaseLane(
+  { ledger, owner, signer }: AgentContext,
+  lane: LaneRecord,
+  { id }: DeclarationRecord,
+): Promise<boolean> {
+  const terms = { by: owner, declaration: fromHex(id), lane: fromHex(lane.id) }
+  const refusal = await refusalOf(ledger.release(release(terms, signer)))
+  return refusal === undefined || refusal === 'closed' || refusal === 'not-found'
+}
+
+const signoffShape = z.object({ lane: z.string(), redeemed: z.int().min(0) })
+
+/** The last tick of a lane on credit, then the request to redeem and sign off. */
+async function askSignoff(
+  { environment, signer }: AgentContext,
+  lane: LaneRecord,
+  declaration: DeclarationRecord,
+): Promise<boolean> {
+  const http = createHttpClient(environment, lane.url)
+  const signoff = envelopeToJson(signOff({ lane: fromHex(lane.id), unit: unitsArrived(lane) }, signer))
+  try {
+    if (lane.mode === 'credit' && lane.ticks > 0) {
+      const tick = tickOf(lane, chainOf(signer, declaration), true)
+      await http.bytes({ method: 'POST', path: '/v1/ticks', json: { tick }, attempts: SIGNOFF_ATTEMPTS })
+    }
+    await http.json(
+      { method: 'POST', path: '/v1/signoffs', json: { signoff }, attempts: SIGNOFF_ATTEMPTS },
+      signoffShape,
+    )
+    return true
+  } catch (error) {
+    if (!isProblem(error)) throw error
+    return false
+  }
+}
+
+/** Whether a prepaid tick arrived whose piece did not come is the seller's to say: it redeems what it has. */
+const unitsArrived = ({ mode, ticks, pending }: LaneRecord): number =>
+  mode === 'prepaid' && pending !== undefined ? ticks - 1 : ticks
+
+async function refusalOf(asked: Promise<unknown>): Promise<ProblemCode | undefined> {
+  try {
+    await asked
+    return undefined
+  } catch (error) {
+    if (!isProblem(error)) throw error
+    return error.code
+  }
+}
+
+const isProblem = (error: unknown): error is Problem => error instanceof Problem
+
+/** Waits for the work, but no longer than that; the work goes on. */
+async function patiently(clock: Clock, patienceMs: number, work: Promise<unknown>): Promise<void> {
+  const over = new AbortController()
+  const patience = clock.sleep(patienceMs, over.signal).catch(() => undefined)
+  await Promise.race([work.catch(unlessBug), patience]).finally(() => over.abort())
+}

@@ -1,0 +1,183 @@
+/**
+ * The paying side: what is frozen for a download and handed out to its sellers. A declaration freezes units at one
+ * price; lanes are runs of its segments, handed out as sellers prove themselves. Everything is durable before it leaves,
+ * and the seed of a tick chain is derived from the agent's key and the declaration's nonce: after a crash the same lanes go on.
+ */
+import { fromHex, toHex } from '../../protocol/bytes.ts'
+import { commit } from '../../protocol/commitment.ts'
+import { limits } from '../../protocol/limits.ts'
+import type { Chain } from '../../protocol/payword.ts'
+import { envelopeFromJson, envelopeToJson, objectId, type Signer } from '../../protocol/signed.ts'
+import type { Mode } from '../../protocol/x402.ts'
+import type { AgentContext } from '../context.ts'
+import type { Journal } from '../download/journal.ts'
+import { decodeRecord } from '../records.ts'
+import { chainOf, declarationEntry, makeDeclaration, type DeclarationRecord } from './declaration.ts'
+import { createLane, laneEntry, walletKey, type Lane, type LaneRecord } from './lane.ts'
+import { createSettler } from './settle.ts'
+
+export interface LaneTerms {
+  /** v2 info hash, hex. */
+  readonly content: string
+  /** The piece length. */
+  readonly unitBytes: number
+  /** Credits a unit. */
+  readonly price: bigint
+  /** The seller's id, hex, and where it is reached. */
+  readonly payee: string
+  readonly url: string
+  readonly mode: Mode
+  /** The longest segment that the seller takes. */
+  readonly segmentMax: number
+  /** Units the lane should have; it has one segment at least. */
+  readonly units: number
+  /** Units to freeze when a declaration must be made: the pieces that no lane covers. */
+  readonly unitsLeft: number
+}
+
+/** The wallet as one download sees it. */
+export interface Purse {
+  readonly lanes: readonly Lane[]
+  /**
+   * A lane for a seller, declared first where no segment is left.
+   * @throws Problem `funds-insufficient`, `delegation-exceeded`, `peer-failed` when the ledger cannot be reached
+   */
+  openLane(terms: LaneTerms): Promise<Lane>
+  /** What may have left in ticks. */
+  paid(): { readonly ticks: number; readonly credits: bigint }
+}
+
+export interface Wallet {
+  /** The lanes of a download, to be used by its one runner; what they change is written with its journal. */
+  open(download: string, journal: Journal): Promise<Purse>
+  /**
+   * Ends all lanes of a download: last ticks, sign-offs, release of what no seller claimed.
+   * @returns once every side has answered or `patienceMs` is over; `maintain` goes on with the rest
+   */
+  finish(download: string, patienceMs: number): Promise<void>
+  /** Goes on with what sellers that vanished left frozen; called every few seconds. */
+  maintain(): Promise<void>
+}
+
+export function createWallet(context: AgentContext): Wallet {
+  const settler = createSettler(context)
+  return {
+    open: (download, journal) => openPurse(context, walletKey(download), journal),
+    finish: (download, patienceMs) => settler.finish(download, patienceMs),
+    maintain: () => settler.maintain(),
+  }
+}
+
+async function openPurse(context: AgentContext, pk: string, journal: Journal): Promise<Purse> {
+  const { clock } = context.environment
+  const chains = new Map<number, Chain>()
+  const items = await journal.load(pk)
+  const declarations = items
+    .filter(({ sk }) => sk.startsWith('declaration/'))
+    .map((item) => decodeRecord<DeclarationRecord>(item))
+  const records = items.filter(({ sk }) => sk.startsWith('lane/')).map((item) => decodeRecord<LaneRecord>(item))
+  const lanes = records.map((record) => laneOf(record))
+  let turn: Promise<unknown> = Promise.resolve()
+
+  function laneOf(record: LaneRecord): Lane {
+    const declaration = declarations[record.declaration]
+    if (!declaration) throw new Error('A lane has no declaration.')
+    return createLane(pk, record, () => chainFor(declaration))
+  }
+
+  /** Made when first needed: of a large declaration it takes a moment. */
+  function chainFor(declaration: DeclarationRecord): Chain {
+    const known = chains.get(declaration.number) ?? chainOf(context.signer, declaration)
+    chains.set(declaration.number, known)
+    return known
+  }
+
+  /** One that the ledger has not taken yet fits only while it freezes no more than is needed. */
+  function current({ price, segmentMax, unitsLeft }: LaneTerms): DeclarationRecord | undefined {
+    const last = clock.now() + limits.redeemAheadMs
+    const isUsable = ({ state, units }: DeclarationRecord): boolean =>
+      state === 'open' || (state === 'made' && units <= Math.max(1, unitsLeft))
+    return declarations.find(
+      (one) =>
+        isUsable(one) &&
+        BigInt(one.price) === price &&
+        one.segment <= segmentMax &&
+        one.expires > last &&
+        unitsLeftOf(one) > 0,
+    )
+  }
+
+  async function openLane(terms: LaneTerms): Promise<Lane> {
+    const declaration = await declared(current(terms) ?? (await make(terms)))
+    const { segment, units, next } = declaration
+    const segments = Math.min(Math.ceil(terms.units / segment), Math.ceil(units / segment) - next)
+    const record = promise(context.signer, declaration, terms, Math.max(1, segments))
+    const after: DeclarationRecord = { ...declaration, next: next + record.segments }
+    await journal.write([declarationEntry(pk, after), laneEntry(pk, record)])
+    declarations[after.number] = after
+    const lane = laneOf(record)
+    lanes.push(lane)
+    return lane
+  }
+
+  async function make(terms: LaneTerms): Promise<DeclarationRecord> {
+    const declaration = await makeDeclaration(context, { ...terms, units: terms.unitsLeft }, declarations.length)
+    await journal.write([declarationEntry(pk, declaration)])
+    declarations.push(declaration)
+    return declaration
+  }
+
+  /**
+   * Asks the ledger unless it has agreed before. What it refuses now it may take later, and a request may arrive late: so
+   * the same declaration is asked for again, and released in the end whether or not it ever came.
+   */
+  async function declared(declaration: DeclarationRecord): Promise<DeclarationRecord> {
+    if (declaration.state === 'made') await context.ledger.declare(envelopeFromJson(declaration.declaration))
+    return { ...declaration, state: 'open' }
+  }
+
+  return {
+    lanes,
+    openLane(terms) {
+      const opened = turn.then(() => openLane(terms))
+      turn = opened.catch(() => undefined)
+      return opened
+    },
+    paid: () => ({
+      ticks: lanes.reduce((sum, lane) => sum + lane.ticks, 0),
+      credits: lanes.reduce((sum, lane) => sum + BigInt(lane.ticks) * lane.price, 0n),
+    }),
+  }
+}
+
+const unitsLeftOf = ({ units, segment, next }: DeclarationRecord): number => Math.max(0, units - next * segment)
+
+/** The next segments of a declaration, promised to a seller. */
+export function promise(
+  signer: Signer,
+  declaration: DeclarationRecord,
+  terms: LaneTerms,
+  segments: number,
+): LaneRecord {
+  const { next: first, segment, units } = declaration
+  const cap = Math.min(segments * segment, units - first * segment)
+  const payee = fromHex(terms.payee)
+  const lane = { cap, declaration: fromHex(declaration.id), first, mode: terms.mode, payee, segments }
+  const commitment = commit(lane, signer)
+  return {
+    id: toHex(objectId('commitment', commitment.body)),
+    declaration: declaration.number,
+    first,
+    segments,
+    segment,
+    cap,
+    mode: terms.mode,
+    payee: terms.payee,
+    url: terms.url,
+    price: declaration.price,
+    commitment: envelopeToJson(commitment),
+    state: 'open',
+    asked: 0,
+    ticks: 0,
+  }
+}
