@@ -35,6 +35,7 @@ export function describeStore(name: string, fresh: (folder: string) => string | 
 
     describeItems(open)
     describeWrites(open)
+    describeContention(open)
     describeAnyWrites(open)
     describeLists(open)
     describeLimits(open)
@@ -141,11 +142,48 @@ function describeWrites(open: Open): void {
     expect(await keysOf(store)).toHaveLength(limits.changesPerWrite)
   })
 
+  test('takes as many bytes in one write as the limit says, and none more', async () => {
+    const store = await open()
+    const whole = Math.floor(limits.writeBytes / limits.itemBytes)
+    const sizes = [...Array.from({ length: whole }, () => limits.itemBytes), limits.writeBytes % limits.itemBytes]
+    // Each change has two keys of a byte.
+    const bodies = sizes.map((size, i) => new Uint8Array(size - 2).fill(i))
+    expect(await store.write(bodies.map((body, i) => put(`${i}`, 0, body)))).toBe(true)
+    const items = await store.list('p', { limit: bodies.length + 1 })
+    expect(items.map(({ body }) => body)).toEqual(bodies)
+    const over = bodies.map((body, i) => put(`${i}`, 1, i === 0 ? new Uint8Array(body.length + 1) : body))
+    await expect(store.write(over)).rejects.toMatchObject({ code: 'too-large' })
+    expect((await store.get('p', '0'))?.version).toBe(1)
+  })
+
   test('lets one of many writers that expect the same version win', async () => {
     const store = await open()
     const outcomes = await Promise.all(Array.from({ length: 8 }, (_, i) => store.write([put('a', 0, utf8(`${i}`))])))
     expect(outcomes.filter(Boolean)).toHaveLength(1)
     expect((await store.get('p', 'a'))?.body).toEqual(utf8(`${outcomes.indexOf(true)}`))
+  })
+}
+
+function describeContention(open: Open): void {
+  test('loses no increment between many writers of one item', async () => {
+    const store = await open()
+    const writer = async () => {
+      for (let done = 0; done < 10;) {
+        const item = await store.get('p', 'a')
+        const body = utf8(String(numberIn(item) + 1))
+        if (await store.write([put('a', item?.version ?? 0, body)])) done += 1
+      }
+    }
+    await Promise.all(Array.from({ length: 8 }, writer))
+    expect(await store.get('p', 'a')).toMatchObject({ version: 80, body: utf8('80') })
+  })
+
+  test('loses no write without a condition', async () => {
+    const store = await open()
+    const bodies = Array.from({ length: 20 }, (_, i) => utf8(`${i}`))
+    const outcomes = await Promise.all(bodies.map((body) => store.write([put('a', 'any', body)])))
+    expect(outcomes).toEqual(bodies.map(() => true))
+    expect(await store.get('p', 'a')).toMatchObject({ version: bodies.length })
   })
 }
 
@@ -221,6 +259,25 @@ function describeLists(open: Open): void {
     expect(await keysOf(store, { prefix: 'none' })).toEqual([])
   })
 
+  test('takes every character of a prefix for itself', async () => {
+    const store = await open()
+    const keys = ['%', '*', '?', '[a]', '\\', '_', 'a', "'"].toSorted()
+    await store.write(keys.map((sk) => put(`${sk}x`, 0)))
+    for (const prefix of keys) expect(await keysOf(store, { prefix })).toEqual([`${prefix}x`])
+  })
+
+  test('lists many megabytes', async () => {
+    const store = await open()
+    const keys = Array.from({ length: 8 }, (_, i) => `large ${i}`)
+    const body = new Uint8Array(limits.itemBytes).fill(7)
+    for (const sk of keys) await store.write([put(sk, 0, body), put(`small of ${sk}`, 0)])
+    const prefix = 'large'
+    expect(await keysOf(store)).toHaveLength(16)
+    expect(await keysOf(store, { prefix })).toEqual(keys)
+    expect(await keysOf(store, { prefix, reverse: true, limit: 7 })).toEqual(keys.toReversed().slice(0, 7))
+    expect(await keysOf(store, { prefix, after: 'large 1', limit: 5 })).toEqual(keys.slice(2, 7))
+  })
+
   test('goes on after a key, whether it is there or not', async () => {
     const store = await filled()
     expect(await keysOf(store, { after: 'ab', limit: 2 })).toEqual(['b', 'é'])
@@ -272,6 +329,9 @@ function describeLimits(open: Open): void {
     const store = await open()
     for (const sk of ['\ud800', 'a\0b']) {
       await expect(store.write([put(sk, 0)])).rejects.toMatchObject({ code: 'bad-encoding' })
+      await expect(store.get('p', sk)).rejects.toMatchObject({ code: 'bad-encoding' })
+      await expect(store.list('p', { after: sk, limit: 1 })).rejects.toMatchObject({ code: 'bad-encoding' })
+      await expect(store.list('p', { prefix: sk, limit: 1 })).rejects.toMatchObject({ code: 'bad-encoding' })
     }
   })
 

@@ -18,9 +18,12 @@ test('opens a store in memory, each its own', async () => {
   expect(await other.get('p', 'a')).toBeUndefined()
 })
 
-test.each(['', 'sqlite', 'sqlite:', ':x', 'redis:x', '/some/path', 'dynamodb', 'dynamodb:'])('says what it expected instead of "%s"', async (spec) => {
-  await expect(openStore(spec)).rejects.toThrow(`A store is named sqlite:PATH or dynamodb:TABLE, not "${spec}".`)
-})
+test.each(['', 'sqlite', 'sqlite:', ':x', 'redis:x', '/some/path', 'dynamodb', 'dynamodb:'])(
+  'says what it expected instead of "%s"',
+  async (spec) => {
+    await expect(openStore(spec)).rejects.toThrow(`A store is named sqlite:PATH or dynamodb:TABLE, not "${spec}".`)
+  },
+)
 
 test.each(['/proc/none/store', '/dev/null/store'])('says which file it cannot open: %s', async (path) => {
   await expect(openStore(`sqlite:${path}`)).rejects.toThrow(`The store ${path} cannot be opened:`)

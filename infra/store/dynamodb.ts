@@ -1,0 +1,325 @@
+/**
+ * The store on DynamoDB: a table with the keys `pk` and `sk` (strings), where `v` is the version, `b` the body and `w` a
+ * mark of the write.
+ *
+ * A write that was done and whose answer was lost is asked for again, and must not be told then that its condition
+ * fails because of itself. One put under a condition is a single request, a write unit for each KiB; it finds its own
+ * mark. All else is a transaction, twice as dear, which DynamoDB itself knows again by its token.
+ */
+import {
+  ConditionalCheckFailedException,
+  CreateTableCommand,
+  DynamoDBClient,
+  DynamoDBServiceException,
+  GetItemCommand,
+  PutItemCommand,
+  QueryCommand,
+  ResourceInUseException,
+  ResourceNotFoundException,
+  TransactionCanceledException,
+  TransactWriteItemsCommand,
+  type AttributeValue,
+  type CreateTableCommandInput,
+  type DynamoDBClientConfig,
+  type Put,
+  type QueryCommandInput,
+  type TransactWriteItem,
+} from '@aws-sdk/client-dynamodb'
+import { compare, equal, toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
+import type { Clock, Random } from '../../protocol/environment.ts'
+import { Problem } from '../../protocol/problem.ts'
+import type { Change, Item, Range, Store } from '../../protocol/store.ts'
+import { attempt, type Failure, type Try } from './attempts.ts'
+import { checkChanges, checkKey, checkRange } from './check.ts'
+
+export interface DynamodbOptions {
+  readonly table: string
+  readonly clock: Clock
+  readonly random: Random
+  /** Make the table when it is not there. At an endpoint on this machine it is made in any case. */
+  readonly createTable?: boolean
+  /** Default: one that takes region, credentials and endpoint from the SDK's own variables. Closed with the store. */
+  readonly client?: DynamoDBClient
+}
+
+type Row = Record<string, AttributeValue>
+type Ask = <T>(ask: Try<T>) => Promise<T>
+
+const TRY_TIMEOUT_MS = 3_000
+/** While a table is made, which takes some seconds. */
+const TABLE_TRIES = 60
+const TABLE_PAUSE_MS = 1_000
+const MARK_BYTES = 16
+/** Stands for the empty key, which DynamoDB refuses, at its place in the order: no key holds NUL. */
+const EMPTY = '\0'
+
+/** A client that leaves asking again to the store. */
+export const createClient = (config: DynamoDBClientConfig = {}): DynamoDBClient =>
+  new DynamoDBClient({
+    maxAttempts: 1,
+    requestHandler: {
+      connectionTimeout: TRY_TIMEOUT_MS,
+      requestTimeout: TRY_TIMEOUT_MS,
+      socketTimeout: TRY_TIMEOUT_MS,
+      throwOnRequestTimeout: true,
+    },
+    ...config,
+  })
+
+/** @throws Problem `store-unavailable` when the table is not there, or cannot be asked for */
+export async function openDynamodb(options: DynamodbOptions): Promise<Store> {
+  const { table, client = createClient() } = options
+  const ask: Ask = (once) => attempt(options, failureOf, once)
+  try {
+    await requireTable(options, client, ask)
+  } catch (error) {
+    client.destroy()
+    if (error instanceof Problem) throw error
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new Problem('store-unavailable', `The table ${table} cannot be opened: ${reason}.`)
+  }
+  const write = prepareWrites(options, client, ask)
+  return {
+    get: async (pk, sk) => {
+      checkKey(pk)
+      checkKey(sk)
+      return answered(() => ask(() => get(client, table, pk, sk)))
+    },
+    list: async (pk, range) => {
+      checkKey(pk)
+      checkRange(range)
+      return isPassed(range) ? [] : answered(() => list(client, ask, table, pk, range))
+    },
+    write: async (changes) => {
+      checkChanges(changes)
+      return answered(() => write(changes))
+    },
+    close: () => client.destroy(),
+  }
+}
+
+async function requireTable(
+  { table, clock, createTable = false }: DynamodbOptions,
+  client: DynamoDBClient,
+  ask: Ask,
+): Promise<void> {
+  const isLocal = watchHost(client)
+  const isThere = () =>
+    ask(() => get(client, table, EMPTY, EMPTY)).then(() => true, otherwise(ResourceNotFoundException, false))
+  if (await isThere()) return
+  if (!createTable && !isLocal()) {
+    throw new Problem('store-unavailable', `There is no table ${table}. Make it, or set RAINCHECK_CREATE_TABLE=1.`)
+  }
+  // Another process may be making it at the same moment.
+  await client.send(new CreateTableCommand(shapeOf(table))).catch(otherwise(ResourceInUseException, undefined))
+  for (let tries = 0; tries < TABLE_TRIES; tries++) {
+    if (await isThere()) return
+    await clock.sleep(TABLE_PAUSE_MS)
+  }
+  throw new Problem('store-unavailable', `The table ${table} is not ready yet.`)
+}
+
+/** For `catch`: takes errors of one kind for a value. */
+const otherwise =
+  <T>(kind: new (...args: never[]) => Error, value: T) =>
+  (error: unknown): T => {
+    if (error instanceof kind) return value
+    throw error
+  }
+
+const shapeOf = (table: string): CreateTableCommandInput => ({
+  TableName: table,
+  BillingMode: 'PAY_PER_REQUEST',
+  AttributeDefinitions: [
+    { AttributeName: 'pk', AttributeType: 'S' },
+    { AttributeName: 'sk', AttributeType: 'S' },
+  ],
+  KeySchema: [
+    { AttributeName: 'pk', KeyType: 'HASH' },
+    { AttributeName: 'sk', KeyType: 'RANGE' },
+  ],
+})
+
+/** Whether the client's latest request went to this machine. Where its variables lead it says in no other way. */
+function watchHost({ middlewareStack }: DynamoDBClient): () => boolean {
+  let hostname = ''
+  middlewareStack.add(
+    (next) => (call) => {
+      ;({ hostname } = call.request as { hostname: string })
+      return next(call)
+    },
+    { step: 'finalizeRequest' },
+  )
+  return () => ['127.0.0.1', 'localhost', '[::1]', '::1'].includes(hostname)
+}
+
+const keyOf = (pk: string, sk: string): Row => ({ pk: { S: pk || EMPTY }, sk: { S: sk || EMPTY } })
+
+const itemOf = (pk: string, row: Row): Item => ({
+  pk,
+  sk: row['sk']?.S === EMPTY ? '' : (row['sk']?.S ?? ''),
+  version: Number(row['v']?.N),
+  body: row['b']?.B as Bytes,
+})
+
+async function get(client: DynamoDBClient, table: string, pk: string, sk: string): Promise<Item | undefined> {
+  const command = new GetItemCommand({ TableName: table, Key: keyOf(pk, sk), ConsistentRead: true })
+  const { Item: row } = await client.send(command)
+  return row && itemOf(pk, row)
+}
+
+/**
+ * A page is 1 MB at most, however many items were asked for. What it holds is looked at again: a server on SQLite may
+ * match a prefix with LIKE, to which `A` is `a`.
+ */
+async function list(client: DynamoDBClient, ask: Ask, table: string, pk: string, range: Range): Promise<Item[]> {
+  const { prefix = '', after, limit } = range
+  const items: Item[] = []
+  let start = after?.startsWith(prefix) ? keyOf(pk, after) : undefined
+  do {
+    const query = queryOf(table, pk, range)
+    const left = { Limit: limit - items.length, ...(start && { ExclusiveStartKey: start }) }
+    const page = await ask(() => client.send(new QueryCommand({ ...query, ...left })))
+    const found = (page.Items ?? []).map((row) => itemOf(pk, row))
+    items.push(...found.filter(({ sk }) => sk.startsWith(prefix)))
+    start = page.LastEvaluatedKey
+  } while (start && items.length < limit)
+  return items
+}
+
+const queryOf = (table: string, pk: string, { prefix, reverse = false }: Range): QueryCommandInput => ({
+  TableName: table,
+  ConsistentRead: true,
+  ScanIndexForward: !reverse,
+  KeyConditionExpression: prefix ? 'pk = :pk AND begins_with(sk, :prefix)' : 'pk = :pk',
+  ExpressionAttributeValues: { ':pk': { S: pk || EMPTY }, ...(prefix && { ':prefix': { S: prefix } }) },
+})
+
+/** Whether all that starts with the prefix lies before what is listed. DynamoDB goes on only after a key within a range. */
+function isPassed({ prefix = '', after, reverse = false }: Range): boolean {
+  if (after === undefined || after.startsWith(prefix)) return false
+  return compare(utf8(after), utf8(prefix)) > 0 !== reverse
+}
+
+function prepareWrites({ table, random }: DynamodbOptions, client: DynamoDBClient, ask: Ask) {
+  async function putOne(put: Put): Promise<boolean> {
+    const mark = random.bytes(MARK_BYTES)
+    const Item = { ...put.Item, w: { B: mark } }
+    const command = new PutItemCommand({ ...put, Item, ReturnValuesOnConditionCheckFailure: 'ALL_OLD' })
+    return ask(async (wasLost) => {
+      try {
+        await client.send(command)
+        return true
+      } catch (error) {
+        if (!(error instanceof ConditionalCheckFailedException)) throw error
+        return isOurs(error, mark, wasLost)
+      }
+    })
+  }
+
+  async function transact(changes: readonly Change[]): Promise<boolean> {
+    const TransactItems = changes.map((change) => actionOf(table, change))
+    const ClientRequestToken = toHex(random.bytes(MARK_BYTES))
+    const command = new TransactWriteItemsCommand({ TransactItems, ClientRequestToken })
+    return ask(async () => {
+      try {
+        await client.send(command)
+        return true
+      } catch (error) {
+        if (isRefused(error)) return false
+        throw error
+      }
+    })
+  }
+
+  return async (changes: readonly Change[]): Promise<boolean> => {
+    const [change] = changes
+    const put = changes.length === 1 && change && putOf(table, change)
+    return put ? putOne(put) : transact(changes)
+  }
+}
+
+/**
+ * Whether the item that stands against a write is what that very write put there.
+ * @throws Problem `store-unavailable` when it was another, but may have come after ours
+ */
+function isOurs({ Item: row, $metadata }: ConditionalCheckFailedException, mark: Bytes, wasLost: boolean): boolean {
+  const found = row?.['w']?.B
+  if (found && equal(found, mark)) return true
+  if (wasLost || ($metadata.attempts ?? 1) > 1) throw new Problem('store-unavailable', 'The store lost an answer.')
+  return false
+}
+
+function actionOf(table: string, change: Change): TransactWriteItem {
+  const put = putOf(table, change)
+  if (put) return { Put: put }
+  const { pk, sk, expect, body } = change
+  const target = { TableName: table, Key: keyOf(pk, sk) }
+  if (!body) return { Delete: { ...target, ...(expect !== 'any' && conditionOf(expect)) } }
+  const values = { ':b': { B: body }, ':one': { N: '1' } }
+  return { Update: { ...target, UpdateExpression: 'SET b = :b ADD v :one', ExpressionAttributeValues: values } }
+}
+
+/** A put that says its version: undefined for a change that deletes or has no condition. */
+function putOf(table: string, { pk, sk, expect, body }: Change) {
+  if (!body || expect === 'any') return undefined
+  const row = { ...keyOf(pk, sk), v: { N: String(expect + 1) }, b: { B: body } }
+  return { TableName: table, Item: row, ...conditionOf(expect) } satisfies Put
+}
+
+const conditionOf = (expect: number) =>
+  expect === 0
+    ? { ConditionExpression: 'attribute_not_exists(pk)' }
+    : { ConditionExpression: 'v = :v', ExpressionAttributeValues: { ':v': { N: String(expect) } } }
+
+/** Whether a transaction was cancelled for its conditions alone. */
+const isRefused = (error: unknown): boolean => {
+  const codes = cancellations(error)
+  return codes.length > 0 && codes.every((code) => code === 'ConditionalCheckFailed')
+}
+
+const cancellations = (error: unknown): string[] =>
+  error instanceof TransactionCanceledException
+    ? (error.CancellationReasons ?? []).map(({ Code = 'None' }) => Code).filter((code) => code !== 'None')
+    : []
+
+/** Others write the same items, or more is asked for than the table gives. */
+const BUSY = new Set([
+  'ProvisionedThroughputExceededException',
+  'ReplicatedWriteConflictException',
+  'RequestLimitExceeded',
+  'ThrottlingException',
+  'TransactionInProgressException',
+])
+/** Of a transaction: no time will mend these. */
+const MISMADE = new Set(['ValidationError', 'ItemCollectionSizeLimitExceeded'])
+
+function failureOf(error: unknown): Failure {
+  if (error instanceof Problem || isUnsigned(error)) return 'final'
+  if (!(error instanceof DynamoDBServiceException) || isFault(error)) return 'lost'
+  if (error instanceof TransactionCanceledException) {
+    return cancellations(error).some((code) => MISMADE.has(code)) ? 'final' : 'busy'
+  }
+  return BUSY.has(error.name) || isUntimely(error) ? 'busy' : 'final'
+}
+
+/** No credentials were found to sign the request with. */
+const isUnsigned = (error: unknown): boolean => error instanceof Error && error.name.endsWith('ProviderError')
+
+const isFault = ({ $metadata }: DynamoDBServiceException): boolean => ($metadata.httpStatusCode ?? 500) >= 500
+
+/** Our clock is wrong; the SDK has learnt the server's time from the refusal and will sign with that. */
+const isUntimely = ({ $metadata }: DynamoDBServiceException): boolean =>
+  'clockSkewCorrected' in $metadata && $metadata.clockSkewCorrected === true
+
+/** The SDK's own words stay here: they may name an account. */
+async function answered<T>(ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask()
+  } catch (error) {
+    if (error instanceof Problem) throw error
+    if (error instanceof ResourceNotFoundException) throw new Problem('store-unavailable', "The store's table is gone.")
+    const name = error instanceof Error ? error.name : 'Error'
+    throw new Problem('store-unavailable', `The store did not answer (${name}).`)
+  }
+}

@@ -1,0 +1,4 @@
+import { describeStore } from '../conformance/store.ts'
+import { freshTable } from './dynamodb-tables.ts'
+
+describeStore('DynamoDB', freshTable)
