@@ -6,6 +6,7 @@ import { BLOCK_BYTES, blocksOf, HASH_BYTES, layerAbove, levelOf, widthOf } from 
 import { concat, equal, type Bytes } from '../protocol/bytes.ts'
 import { piecesOf } from '../protocol/metainfo.ts'
 import { Problem } from '../protocol/problem.ts'
+import type { Item } from '../protocol/store.ts'
 import type { Content, ContentFile, Contents } from './contents.ts'
 import type { RepositoryContext } from './context.ts'
 import { contentKey, padded } from './keys.ts'
@@ -79,14 +80,19 @@ export function createHashes({ store }: RepositoryContext, contents: Contents): 
     const unit = runLeaves(content.pieceLength)
     const first = Math.floor(from / unit)
     const last = Math.floor((from + count - 1) / unit)
-    const [pk, prefix] = [contentKey(content.infoHash), leavesPrefix(content, file)]
-    const after = first === 0 ? {} : { after: prefix + padded(first - 1) }
-    const items = await store.list(pk, { prefix, ...after, limit: last - first + 1 })
-    const isWhole = items.length === last - first + 1 && items.at(-1)?.sk === prefix + padded(last)
+    const items = await runsOf(content, file, first, last - first + 1)
+    const isWhole = items.length === last - first + 1 && items.at(-1)?.sk === leavesPrefix(content, file) + padded(last)
     const leaves = concat(...items.map(({ body }) => body)).slice((from - first * unit) * HASH_BYTES)
     if (!isWhole)
       throw new Problem('not-found', 'The 16 KiB hashes of this part were not uploaded.', { missing: 'leaves' })
     return leaves.slice(0, count * HASH_BYTES)
+  }
+
+  /** Those that are kept of so many runs. */
+  function runsOf(content: Content, file: number, first: number, count: number): Promise<readonly Item[]> {
+    const prefix = leavesPrefix(content, file)
+    const after = first === 0 ? {} : { after: prefix + padded(first - 1) }
+    return store.list(contentKey(content.infoHash), { prefix, ...after, limit: count })
   }
 
   async function putLeaves(content: Content, { file, from, leaves }: { file: number; from: number; leaves: Bytes }) {
@@ -99,13 +105,16 @@ export function createHashes({ store }: RepositoryContext, contents: Contents): 
       throw new Problem('piece-invalid', 'The hashes do not lead to those of the torrent.')
     }
     const step = unit * HASH_BYTES
+    const runs = Array.from({ length: Math.ceil(leaves.length / step) }, (_, i) => ({
+      pk: contentKey(content.infoHash),
+      sk: leavesPrefix(content, file) + padded(from / unit + i),
+      body: leaves.slice(i * step, (i + 1) * step),
+    }))
+    // What is kept led to the same hashes: it is what comes again, and not written again.
+    const kept = new Set((await runsOf(content, file, from / unit, runs.length)).map(({ sk }) => sk))
     await writeAll(
       store,
-      Array.from({ length: Math.ceil(leaves.length / step) }, (_, i) => ({
-        pk: contentKey(content.infoHash),
-        sk: leavesPrefix(content, file) + padded(from / unit + i),
-        body: leaves.slice(i * step, (i + 1) * step),
-      })),
+      runs.filter(({ sk }) => !kept.has(sk)),
     )
   }
 

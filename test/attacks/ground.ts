@@ -13,6 +13,7 @@ export interface Sent {
   readonly url: URL
   readonly method: string
   readonly headers: Headers
+  readonly body: Promise<ArrayBuffer> | undefined
 }
 
 export interface Ground<C extends Clock = Clock> {
@@ -71,7 +72,14 @@ function createWatch() {
   const watched =
     (from: string, transport: Transport): Transport =>
     (request) => {
-      sent.push({ from, url: new URL(request.url), method: request.method, headers: request.headers })
+      const { url, method, headers } = request
+      sent.push({
+        from,
+        url: new URL(url),
+        method,
+        headers,
+        body: request.body ? request.clone().arrayBuffer() : undefined,
+      })
       return transport(request)
     }
   return { sent, watched }
