@@ -24,8 +24,8 @@ export interface Storage {
   stat(file: FileRef): Promise<FileStat>
   /**
    * Exactly the bytes of the range, in `into` where given (whose length must be the range's).
-   * @throws Problem `content-changed` when the ref pins a version that is no longer there, or the file changes meanwhile;
-   *   `range-invalid` beyond the end
+   * @throws Problem `not-found`; `content-changed` when the file is not the version that the ref pins, or changes
+   *   meanwhile; `range-invalid` beyond the end
    */
   read(file: FileRef, range: ByteRange, into?: Uint8Array): Promise<Uint8Array>
   /**
