@@ -7,6 +7,7 @@ export interface Handles {
   use<T>(key: string, open: () => Promise<FileHandle>, action: (handle: FileHandle) => Promise<T>): Promise<T>
   /** Closes the file once nobody uses it; the next `use` opens it anew. */
   drop(key: string): Promise<void>
+  /** From now on nothing is kept open: who still uses a file, or comes later, leaves it closed. */
   close(): Promise<void>
 }
 
@@ -26,6 +27,7 @@ export function createHandles(clock: Clock, { most, idleMs }: HandlesOptions): H
   /** The longest unused first. */
   const entries = new Map<string, Entry>()
   let sweeping: AbortController | undefined
+  let isClosed = false
 
   async function closeIfFree(entry: Entry): Promise<void> {
     if (entry.dropped && entry.users === 0) await entry.handle.then((handle) => handle.close()).catch(() => undefined)
@@ -40,9 +42,9 @@ export function createHandles(clock: Clock, { most, idleMs }: HandlesOptions): H
   }
 
   function take(key: string, open: () => Promise<FileHandle>): Entry {
-    const entry = entries.get(key) ?? { handle: open(), users: 0, usedMs: 0, dropped: false }
+    const entry = entries.get(key) ?? { handle: open(), users: 0, usedMs: 0, dropped: isClosed }
     entries.delete(key)
-    entries.set(key, entry)
+    if (!isClosed) entries.set(key, entry)
     entry.users++
     return entry
   }
@@ -87,6 +89,7 @@ export function createHandles(clock: Clock, { most, idleMs }: HandlesOptions): H
     },
     drop,
     async close() {
+      isClosed = true
       sweeping?.abort(new Error('closed'))
       await Promise.all(Array.from(entries.keys(), drop))
     },
