@@ -43,9 +43,12 @@ export async function shareOffer(shares: Shares, share: Share): Promise<ShareOff
   }
 }
 
+/** A client that knows nothing of trust takes the first offer: so the one that anybody can pay. */
+const OFFERED: readonly Mode[] = ['prepaid', 'credit']
+
 /** One offer a mode. Credit is always offered; how much of it a payer gets is a matter of trust. */
 export function pieceOffers(context: AgentContext, ledgerId: string, share: Share): Offer[] {
-  return MODES.map((mode) =>
+  return OFFERED.map((mode) =>
     formatOffer({
       mode,
       content: fromHex(share.infoHash),

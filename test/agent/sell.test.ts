@@ -59,7 +59,7 @@ describe('an offer', () => {
     const required = decodePaymentRequired(reply.headers[PAYMENT_REQUIRED] ?? '')
     expect(required.error).toBeUndefined()
     expect(required.resource.url).toBe(url(3))
-    expect(required.accepts.map(({ extra }) => extra.mode)).toEqual(['credit', 'prepaid'])
+    expect(required.accepts.map(({ extra }) => extra.mode)).toEqual(['prepaid', 'credit'])
     expect(required.accepts[0]).toMatchObject({
       amount: '3',
       payTo: toHex(party.id),
