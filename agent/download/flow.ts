@@ -28,6 +28,7 @@ type Consequence = 'again' | 'over'
 /** The seller may have forgotten what a tick was for, or lost our reply; more than this is a habit. */
 const BURNS_FREE = 2
 const BURNS_PER_PIECE = 1 / 64
+const OTHER_TERMS: Failure = { kind: 'broken', detail: 'The seller no longer takes a lane of this kind.' }
 /** A seller that refuses more lanes than that, one after the other, is left alone. */
 const REFUSALS_MOST = 1
 
@@ -38,7 +39,7 @@ export async function runFlow(run: Run, job: Job, buffer: Uint8Array): Promise<v
   try {
     const terms = await termsFor(run, job)
     if (terms.length > 0) lane ??= await laneFor(run, job.seller, terms)
-    const canPay = lane !== undefined || job.seller.offer?.public
+    const canPay = job.seller.offer?.public || (lane !== undefined && offerFor(terms, lane.mode) !== undefined)
     if (canPay) await fetchAll({ run, seller: job.seller, buffer, lane, terms }, job.piece)
     else run.picker.giveBack(job.piece)
   } finally {
@@ -47,10 +48,13 @@ export async function runFlow(run: Run, job: Job, buffer: Uint8Array): Promise<v
 }
 
 /** None for free content, and where the seller does not say. */
-async function termsFor(run: Run, { seller, piece }: Job): Promise<readonly Offer[]> {
+async function termsFor(run: Run, { seller, piece, lane }: Job): Promise<readonly Offer[]> {
   if (seller.offer?.public) return []
   const terms = (await unlessBlocked(run, askTerms(run, seller, piece))) ?? []
-  if (!('kind' in terms)) return terms
+  if (!('kind' in terms)) {
+    if (lane && terms.length > 0 && !offerFor(terms, lane.mode)) leave(run, seller, OTHER_TERMS)
+    return terms
+  }
   leave(run, seller, terms)
   return []
 }

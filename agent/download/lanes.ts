@@ -25,7 +25,8 @@ export const owedLane = (run: Run, seller: SellerState): Lane | undefined =>
 export const spareLane = (run: Run, seller: SellerState): Lane | undefined =>
   idleLanes(run, seller).find(({ left }) => left > 0)
 
-function isFor(run: Run, seller: SellerState, lane: Lane): boolean {
+/** Whether the lane pays what the seller asks. */
+export function isFor(run: Run, seller: SellerState, lane: Lane): boolean {
   const { price } = seller.offer as PeerOffer
   const isOurs = lane.payee === seller.id && lane.state === 'open'
   const isPayable =

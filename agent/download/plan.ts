@@ -1,5 +1,5 @@
 /** Who fetches what next: flows are started while there is room, the slow are relieved, pieces kept for lanes are let go. */
-import { owedLane, spareLane } from './lanes.ts'
+import { isFor, owedLane, spareLane } from './lanes.ts'
 import { slowAmong } from './pace.ts'
 import type { Job, Run } from './run.ts'
 import type { SellerState } from './sellers.ts'
@@ -109,16 +109,13 @@ export function reservePending(run: Run): void {
   }
 }
 
-/** Lets go of the pieces of sellers that cannot be asked now. */
+/** Lets go of the pieces of lanes that cannot be used now: their sellers are away, or ask more. */
 export function releasePending(run: Run): void {
-  const isHoped = (seller: SellerState): boolean => run.sellers.isUsable(seller) || run.asking.has(seller)
-  const usable = new Set(
-    run.sellers
-      .all()
-      .filter(isHoped)
-      .map(({ id }) => id),
-  )
-  for (const { payee, pending } of run.purse.lanes) {
-    if (pending !== undefined && !usable.has(payee) && run.reserved.delete(pending)) run.picker.giveBack(pending)
+  const sellers = new Map(run.sellers.all().map((seller) => [seller.id, seller]))
+  for (const lane of run.purse.lanes) {
+    const seller = sellers.get(lane.payee)
+    const isHoped = seller && (run.asking.has(seller) || (run.sellers.isUsable(seller) && isFor(run, seller, lane)))
+    const { pending } = lane
+    if (pending !== undefined && !isHoped && run.reserved.delete(pending)) run.picker.giveBack(pending)
   }
 }

@@ -11,6 +11,7 @@ import { toHex } from '../../protocol/bytes.ts'
 import { createService } from '../../protocol/service.ts'
 import { pieceOf, type Content } from './bazaar-content.ts'
 
+/** Looked at anew with each request. */
 export interface StandOptions {
   readonly price?: bigint
   readonly public?: boolean
@@ -48,7 +49,9 @@ function sharesOf(content: Content, options: StandOptions, sent: Map<number, num
     name: meta.name,
     link: 'folder',
     path: meta.name,
-    price: options.price ?? 1n,
+    get price() {
+      return options.price ?? 1n
+    },
     public: options.public ?? false,
     bytes: meta.bytes,
     pieceLength: meta.pieceLength,

@@ -61,6 +61,53 @@ async function dieEverywhere(death: Death, content: Content): Promise<number> {
   return deaths
 }
 
+/** A download that dies when the seller has a tick whose piece has not come; what follows happens to the next process. */
+async function dieOwing(terms: { price: bigint }) {
+  const bazaar = await openBazaar(filmOf(12))
+  const stand = await bazaar.stand('anna', terms)
+  const first = await bazaar.buyer()
+  stand.spoil = async (_, answer) => {
+    const response = await answer()
+    if (response.status !== 200 || stand.sent.size < 6) return response
+    first.kill()
+    return new Promise<never>(() => undefined)
+  }
+  await bazaar.happen(first.downloads.start({ source: bazaar.content.infoHash }))
+  await bazaar.until(() => stand.sent.size === 6)
+  stand.spoil = undefined
+  const second = await bazaar.buyer()
+  const resumed = async () => {
+    second.downloads.resumeAll()
+    await bazaar.pass(1)
+    return (await second.downloads.list())[0]?.id ?? ''
+  }
+  return { bazaar, stand, second, resumed }
+}
+
+describe('a tick that left before a crash', () => {
+  it('still pays for its piece when the ledger is away at the start', async () => {
+    const { bazaar, second, resumed, stand } = await dieOwing({ price: 1n })
+    const there = { ...second.context.ledger }
+    const away = () => Promise.reject(new Problem('peer-failed', 'The ledger did not answer.'))
+    Object.assign(second.context.ledger, { info: away })
+    const id = await resumed()
+    await bazaar.pass(60_000)
+    Object.assign(second.context.ledger, there)
+    expect(await second.rest(id)).toMatchObject({ state: 'done', paid: 12n, ticks: 12 })
+    expect(await stand.earned()).toBe(12n)
+  })
+
+  it('does not keep its piece when the seller asks more than its lane pays', async () => {
+    const terms = { price: 1n }
+    const { second, resumed } = await dieOwing(terms)
+    terms.price = 2n
+    const { state, ticks } = await second.rest(await resumed())
+    expect(state).toBe('done')
+    // Each of two flows had a tick out.
+    expect(ticks).toBeLessThanOrEqual(12 + 2)
+  })
+})
+
 describe('a crash', () => {
   it('before any durable write costs nothing', async () => {
     expect(await dieEverywhere('before the write', filmOf(6))).toBeGreaterThan(15)
