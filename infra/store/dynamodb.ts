@@ -8,36 +8,27 @@
  */
 import {
   ConditionalCheckFailedException,
-  CreateTableCommand,
-  DynamoDBClient,
-  DynamoDBServiceException,
   GetItemCommand,
   PutItemCommand,
   QueryCommand,
-  ResourceInUseException,
-  ResourceNotFoundException,
-  TransactionCanceledException,
   TransactWriteItemsCommand,
   type AttributeValue,
-  type CreateTableCommandInput,
-  type DynamoDBClientConfig,
+  type DynamoDBClient,
   type Put,
   type QueryCommandInput,
   type TransactWriteItem,
 } from '@aws-sdk/client-dynamodb'
 import { compare, equal, toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
-import type { Clock, Random } from '../../protocol/environment.ts'
+import type { Random } from '../../protocol/environment.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Change, Item, Range, Store } from '../../protocol/store.ts'
-import { attempt, type Failure, type Try } from './attempts.ts'
+import { attempt, type Try } from './attempts.ts'
 import { checkChanges, checkKey, checkRange } from './check.ts'
+import { answered, failureOf, isRefused, problemOfOpening } from './dynamodb-failures.ts'
+import { createClient, requireTable, type TableOptions } from './dynamodb-table.ts'
 
-export interface DynamodbOptions {
-  readonly table: string
-  readonly clock: Clock
+export interface DynamodbOptions extends TableOptions {
   readonly random: Random
-  /** Make the table when it is not there. At an endpoint on this machine it is made in any case. */
-  readonly createTable?: boolean
   /** Default: one that takes region, credentials and endpoint from the SDK's own variables. Closed with the store. */
   readonly client?: DynamoDBClient
 }
@@ -45,38 +36,19 @@ export interface DynamodbOptions {
 type Row = Record<string, AttributeValue>
 type Ask = <T>(ask: Try<T>) => Promise<T>
 
-const TRY_TIMEOUT_MS = 3_000
-/** While a table is made, which takes some seconds. */
-const TABLE_TRIES = 60
-const TABLE_PAUSE_MS = 1_000
 const MARK_BYTES = 16
 /** Stands for the empty key, which DynamoDB refuses, at its place in the order: no key holds NUL. */
 const EMPTY = '\0'
-
-/** A client that leaves asking again to the store. */
-export const createClient = (config: DynamoDBClientConfig = {}): DynamoDBClient =>
-  new DynamoDBClient({
-    maxAttempts: 1,
-    requestHandler: {
-      connectionTimeout: TRY_TIMEOUT_MS,
-      requestTimeout: TRY_TIMEOUT_MS,
-      socketTimeout: TRY_TIMEOUT_MS,
-      throwOnRequestTimeout: true,
-    },
-    ...config,
-  })
 
 /** @throws Problem `store-unavailable` when the table is not there, or cannot be asked for */
 export async function openDynamodb(options: DynamodbOptions): Promise<Store> {
   const { table, client = createClient() } = options
   const ask: Ask = (once) => attempt(options, failureOf, once)
   try {
-    await requireTable(options, client, ask)
+    await requireTable(options, client, () => ask(() => get(client, table, EMPTY, EMPTY)))
   } catch (error) {
     client.destroy()
-    if (error instanceof Problem) throw error
-    const reason = error instanceof Error ? error.message : String(error)
-    throw new Problem('store-unavailable', `The table ${table} cannot be opened: ${reason}.`)
+    throw problemOfOpening(table, error)
   }
   const write = prepareWrites(options, client, ask)
   return {
@@ -96,61 +68,6 @@ export async function openDynamodb(options: DynamodbOptions): Promise<Store> {
     },
     close: () => client.destroy(),
   }
-}
-
-async function requireTable(
-  { table, clock, createTable = false }: DynamodbOptions,
-  client: DynamoDBClient,
-  ask: Ask,
-): Promise<void> {
-  const isLocal = watchHost(client)
-  const isThere = () =>
-    ask(() => get(client, table, EMPTY, EMPTY)).then(() => true, otherwise(ResourceNotFoundException, false))
-  if (await isThere()) return
-  if (!createTable && !isLocal()) {
-    throw new Problem('store-unavailable', `There is no table ${table}. Make it, or set RAINCHECK_CREATE_TABLE=1.`)
-  }
-  // Another process may be making it at the same moment.
-  await client.send(new CreateTableCommand(shapeOf(table))).catch(otherwise(ResourceInUseException, undefined))
-  for (let tries = 0; tries < TABLE_TRIES; tries++) {
-    if (await isThere()) return
-    await clock.sleep(TABLE_PAUSE_MS)
-  }
-  throw new Problem('store-unavailable', `The table ${table} is not ready yet.`)
-}
-
-/** For `catch`: takes errors of one kind for a value. */
-const otherwise =
-  <T>(kind: new (...args: never[]) => Error, value: T) =>
-  (error: unknown): T => {
-    if (error instanceof kind) return value
-    throw error
-  }
-
-const shapeOf = (table: string): CreateTableCommandInput => ({
-  TableName: table,
-  BillingMode: 'PAY_PER_REQUEST',
-  AttributeDefinitions: [
-    { AttributeName: 'pk', AttributeType: 'S' },
-    { AttributeName: 'sk', AttributeType: 'S' },
-  ],
-  KeySchema: [
-    { AttributeName: 'pk', KeyType: 'HASH' },
-    { AttributeName: 'sk', KeyType: 'RANGE' },
-  ],
-})
-
-/** Whether the client's latest request went to this machine. Where its variables lead it says in no other way. */
-function watchHost({ middlewareStack }: DynamoDBClient): () => boolean {
-  let hostname = ''
-  middlewareStack.add(
-    (next) => (call) => {
-      ;({ hostname } = call.request as { hostname: string })
-      return next(call)
-    },
-    { step: 'finalizeRequest' },
-  )
-  return () => ['127.0.0.1', 'localhost', '[::1]', '::1'].includes(hostname)
 }
 
 const keyOf = (pk: string, sk: string): Row => ({ pk: { S: pk || EMPTY }, sk: { S: sk || EMPTY } })
@@ -219,11 +136,12 @@ function prepareWrites({ table, random }: DynamodbOptions, client: DynamoDBClien
 
   async function transact(changes: readonly Change[]): Promise<boolean> {
     const TransactItems = changes.map((change) => actionOf(table, change))
-    const ClientRequestToken = toHex(random.bytes(MARK_BYTES))
-    const command = new TransactWriteItemsCommand({ TransactItems, ClientRequestToken })
-    return ask(async () => {
+    let ClientRequestToken = ''
+    return ask(async (wasLost) => {
+      // A token may stand for what came of it: what was called off for now is asked for under another.
+      if (!wasLost) ClientRequestToken = toHex(random.bytes(MARK_BYTES))
       try {
-        await client.send(command)
+        await client.send(new TransactWriteItemsCommand({ TransactItems, ClientRequestToken }))
         return true
       } catch (error) {
         if (isRefused(error)) return false
@@ -271,55 +189,3 @@ const conditionOf = (expect: number) =>
   expect === 0
     ? { ConditionExpression: 'attribute_not_exists(pk)' }
     : { ConditionExpression: 'v = :v', ExpressionAttributeValues: { ':v': { N: String(expect) } } }
-
-/** Whether a transaction was cancelled for its conditions alone. */
-const isRefused = (error: unknown): boolean => {
-  const codes = cancellations(error)
-  return codes.length > 0 && codes.every((code) => code === 'ConditionalCheckFailed')
-}
-
-const cancellations = (error: unknown): string[] =>
-  error instanceof TransactionCanceledException
-    ? (error.CancellationReasons ?? []).map(({ Code = 'None' }) => Code).filter((code) => code !== 'None')
-    : []
-
-/** Others write the same items, or more is asked for than the table gives. */
-const BUSY = new Set([
-  'ProvisionedThroughputExceededException',
-  'ReplicatedWriteConflictException',
-  'RequestLimitExceeded',
-  'ThrottlingException',
-  'TransactionInProgressException',
-])
-/** Of a transaction: no time will mend these. */
-const MISMADE = new Set(['ValidationError', 'ItemCollectionSizeLimitExceeded'])
-
-function failureOf(error: unknown): Failure {
-  if (error instanceof Problem || isUnsigned(error)) return 'final'
-  if (!(error instanceof DynamoDBServiceException) || isFault(error)) return 'lost'
-  if (error instanceof TransactionCanceledException) {
-    return cancellations(error).some((code) => MISMADE.has(code)) ? 'final' : 'busy'
-  }
-  return BUSY.has(error.name) || isUntimely(error) ? 'busy' : 'final'
-}
-
-/** No credentials were found to sign the request with. */
-const isUnsigned = (error: unknown): boolean => error instanceof Error && error.name.endsWith('ProviderError')
-
-const isFault = ({ $metadata }: DynamoDBServiceException): boolean => ($metadata.httpStatusCode ?? 500) >= 500
-
-/** Our clock is wrong; the SDK has learnt the server's time from the refusal and will sign with that. */
-const isUntimely = ({ $metadata }: DynamoDBServiceException): boolean =>
-  'clockSkewCorrected' in $metadata && $metadata.clockSkewCorrected === true
-
-/** The SDK's own words stay here: they may name an account. */
-async function answered<T>(ask: () => Promise<T>): Promise<T> {
-  try {
-    return await ask()
-  } catch (error) {
-    if (error instanceof Problem) throw error
-    if (error instanceof ResourceNotFoundException) throw new Problem('store-unavailable', "The store's table is gone.")
-    const name = error instanceof Error ? error.name : 'Error'
-    throw new Problem('store-unavailable', `The store did not answer (${name}).`)
-  }
-}

@@ -30,21 +30,24 @@ export interface FaultyProxy {
   /** Requests seen so far. */
   requests(): number
   /** What happens to each request from now on; what this does itself comes before. */
-  setFaults(faultOf: (headers: IncomingMessage['headers']) => Fault | undefined | Promise<Fault | undefined>): void
+  setFaults(faultOf: FaultOf): void
   stop(): Promise<void>
 }
 
-type Faults = Parameters<FaultyProxy['setFaults']>[0]
+type FaultOf = (headers: IncomingMessage['headers'], body: Buffer) => Fault | undefined | Promise<Fault | undefined>
 
 export async function startFaultyProxy(target: string): Promise<FaultyProxy> {
-  let faultOf: Faults = () => undefined
+  let faultOf: FaultOf = () => undefined
   let requests = 0
   const late: (() => Promise<Answer>)[] = []
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     requests += 1
-    const pass = await passing(target, request)
-    const fault = await faultOf(request.headers)
+    const chunks: Buffer[] = []
+    for await (const chunk of request) chunks.push(chunk as Buffer)
+    const body = Buffer.concat(chunks)
+    const fault = await faultOf(request.headers, body)
+    const pass = () => ask(target, request, body)
     if (fault === 'late') return void late.push(pass)
     if (fault === 'reset') return void response.destroy()
     if (typeof fault === 'object' && 'refused' in fault) return reply(response, fault.refused)
@@ -72,18 +75,16 @@ export async function startFaultyProxy(target: string): Promise<FaultyProxy> {
   }
 }
 
-/** Sends the request on, once the sender has sent all of it. */
-async function passing(target: string, request: IncomingMessage): Promise<() => Promise<Answer>> {
-  const chunks: Buffer[] = []
-  for await (const chunk of request) chunks.push(chunk as Buffer)
-  const names = Object.keys(request.headers).filter((name) => /^(?:x-amz-|authorization|content-type)/.test(name))
-  const headers = Object.fromEntries(names.map((name) => [name, String(request.headers[name])]))
-  return async () => {
-    const url = new URL(request.url ?? '/', target)
-    const answer = await fetch(url, { method: request.method ?? 'GET', headers, body: Buffer.concat(chunks) })
-    const { status } = answer
-    return { status, headers: Object.fromEntries(answer.headers), body: Buffer.from(await answer.arrayBuffer()) }
-  }
+async function ask(
+  target: string,
+  { method = 'GET', url = '/', headers }: IncomingMessage,
+  body: Buffer,
+): Promise<Answer> {
+  const names = Object.keys(headers).filter((name) => /^(?:x-amz-|authorization|content-type)/.test(name))
+  const passed = Object.fromEntries(names.map((name) => [name, String(headers[name])]))
+  const answer = await fetch(new URL(url, target), { method, headers: passed, body: new Uint8Array(body) })
+  const { status } = answer
+  return { status, headers: Object.fromEntries(answer.headers), body: Buffer.from(await answer.arrayBuffer()) }
 }
 
 const reply = (response: ServerResponse, { status, headers, body }: Answer): void =>

@@ -49,7 +49,7 @@ const PACKAGES: readonly (readonly [name: RegExp, where: RegExp])[] = [
   [/^node:(?:process|timers.*|perf_hooks|vm|worker_threads|cluster|child_process)$/, /^infra\/local\/main\.ts$/],
   [/^node:/, /^(?:agent|infra)\/|\/node\.ts$/],
 ]
-const VENDORS = /^agent\/storage\/|^infra\/store\/dynamodb\.ts$|^infra\/aws\/|\/(?:node|lambda|worker)\.ts$/
+const VENDORS = /^agent\/storage\/|^infra\/store\/dynamodb[-.]|^infra\/aws\/|\/(?:node|lambda|worker)\.ts$/
 
 function mayUse(path: string, specifier: string): boolean {
   if (folderOf(path) === 'test') return true

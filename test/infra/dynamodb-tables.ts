@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { DeleteTableCommand } from '@aws-sdk/client-dynamodb'
 import { afterAll } from 'vitest'
-import { createClient } from '../../infra/store/dynamodb.ts'
+import { createClient } from '../../infra/store/dynamodb-table.ts'
 import { startDynamodb, type DynamodbServer } from './dynamodb-server.ts'
 
 const tables: string[] = []

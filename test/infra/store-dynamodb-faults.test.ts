@@ -4,7 +4,8 @@ import { DeleteTableCommand, type DynamoDBClientConfig } from '@aws-sdk/client-d
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { realEnvironment } from '../../infra/environment.ts'
-import { createClient, openDynamodb, type DynamodbOptions } from '../../infra/store/dynamodb.ts'
+import { createClient } from '../../infra/store/dynamodb-table.ts'
+import { openDynamodb, type DynamodbOptions } from '../../infra/store/dynamodb.ts'
 import { utf8 } from '../../protocol/bytes.ts'
 import { problemOf } from '../../protocol/problem.ts'
 import type { Change, Store } from '../../protocol/store.ts'
@@ -157,6 +158,20 @@ describe('a write that meets a fault', () => {
       await expect(store.write([put('there', version, 'ours')])).rejects.toMatchObject({ code: 'store-unavailable' })
       expect(await direct.get('p', 'there')).toMatchObject({ version: version + 2, body: utf8('another') })
     }
+  })
+
+  test('is asked for under the same token once it may have been done, under another when it was called off', async () => {
+    const store = await open()
+    const faults: (Fault | undefined)[] = [{ refused: cancelled('TransactionConflict', 'None') }, 'dropped', undefined]
+    const tokens: string[] = []
+    proxy.setFaults((_headers, body) => {
+      tokens.push((JSON.parse(String(body)) as { ClientRequestToken: string }).ClientRequestToken)
+      return faults.shift()
+    })
+    expect(await store.write([put('new', 0), put('there', 1)])).toBe(true)
+    expect(tokens).toHaveLength(3)
+    expect(tokens[1]).toBe(tokens[2])
+    expect(tokens[0]).not.toBe(tokens[1])
   })
 
   test('is known again with a client that asks again by itself', async () => {
