@@ -2,13 +2,13 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { lanes } from '../../protocol/arbiter/items.ts'
-import { stateRoot, sums } from '../../protocol/arbiter/replica.ts'
+import { stateRoot, sums, type StateItem } from '../../protocol/arbiter/replica.ts'
 import { declare } from '../../protocol/declaration.ts'
 import type { Envelope } from '../../protocol/signed.ts'
 import { auditStore } from './audit.ts'
 import { DAY_MS, openLedger, START_MS, type Answer, type TestLedger } from './kit.ts'
 import { delegation, gift, person, purchase, type Lane, type Person, type Purchase } from './people.ts'
-import { watchedStore, type WatchedStore } from './store-watch.ts'
+import { watchedStore } from './store-watch.ts'
 
 const FAUCET = 500n
 const people = ['ann', 'ben', 'cem'].map(person) as [Person, Person, Person]
@@ -87,8 +87,8 @@ async function take(ledger: TestLedger, next: Step): Promise<Answer | undefined>
   return undefined
 }
 
-async function checkBooks(ledger: TestLedger, store: WatchedStore): Promise<void> {
-  const total = sums(await store.state())
+async function checkBooks(ledger: TestLedger, state: readonly StateItem[]): Promise<void> {
+  const total = sums(state)
   expect(total.available + total.frozen + total.earned).toBe(total.issued)
   const told = await Promise.all(people.map(async ({ hex }) => (await ledger.get(`/v1/accounts/${hex}`)).body))
   const sumOf = (name: string) => told.reduce((sum, account) => sum + BigInt(String(account[name])), 0n)
@@ -102,10 +102,8 @@ async function checkBooks(ledger: TestLedger, store: WatchedStore): Promise<void
     for (const name of ['available', 'frozen', 'earned']) expect(String(account[name])).not.toContain('-')
 }
 
-async function redeemedOf(store: WatchedStore): Promise<Map<string, number>> {
-  const found = (await store.state()).filter(({ pk }) => pk.startsWith('lane/'))
-  return new Map(found.map(({ pk, body }) => [pk, lanes.decode(body).redeemed]))
-}
+const redeemedOf = (state: readonly StateItem[]): ReadonlyMap<string, number> =>
+  new Map(state.filter(({ pk }) => pk.startsWith('lane/')).map(({ pk, body }) => [pk, lanes.decode(body).redeemed]))
 
 /** What an account holds is what its statement adds up to. */
 async function checkStatements(ledger: TestLedger): Promise<void> {
@@ -127,13 +125,15 @@ test('random commands, valid and not, keep every invariant', async () => {
       for (const { identity } of people) await ledger.post('/v1/accounts', { identity })
       await ledger.post('/v1/delegations', { delegation: delegation(people[2]) })
       for (const { declaration } of downloads) await ledger.post('/v1/declarations', { declaration })
+      let before: ReadonlyMap<string, number> = new Map()
       for (const next of steps) {
-        const before = await redeemedOf(store)
         const answer = await take(ledger, next)
         expect(answer?.status ?? 200).toBeLessThan(500)
-        for (const [id, redeemed] of await redeemedOf(store))
-          expect(redeemed).toBeGreaterThanOrEqual(before.get(id) ?? 0)
-        await checkBooks(ledger, store)
+        const state = await store.state()
+        const after = redeemedOf(state)
+        for (const [id, redeemed] of after) expect(redeemed).toBeGreaterThanOrEqual(before.get(id) ?? 0)
+        before = after
+        await checkBooks(ledger, state)
       }
       await ledger.sequence()
       await checkStatements(ledger)
