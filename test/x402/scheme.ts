@@ -2,14 +2,13 @@
  * Our scheme for a public x402 client, written against that client's own interface: for each content and price one
  * declaration at the ledger, one lane to the seller, and with each payment the tick of the next unit.
  */
-import type { PaymentPayloadContext, PaymentPayloadResult, SchemeNetworkClient } from '@x402/core/types'
-import type { PaymentRequirements } from '@x402/core/types'
+import type { PaymentPayloadResult, PaymentRequirements, SchemeNetworkClient } from '@x402/core/types'
 import type { LedgerClient } from '../../agent/clients/ledger-client.ts'
 import { fromHex, toHex, type Bytes } from '../../protocol/bytes.ts'
 import { commit } from '../../protocol/commitment.ts'
 import { declare } from '../../protocol/declaration.ts'
 import type { Environment } from '../../protocol/environment.ts'
-import { makeChain, segmentOf, tickToJson, type Chain } from '../../protocol/payword.ts'
+import { makeChain, segmentOf, tickToJson, type Chain, type ChainShape } from '../../protocol/payword.ts'
 import { envelopeToJson, objectId, type Envelope, type Signer } from '../../protocol/signed.ts'
 import { parseOffer, SCHEME, type OfferTerms } from '../../protocol/x402.ts'
 
@@ -28,6 +27,8 @@ interface OpenLane {
   readonly id: Bytes
   readonly commitment: Envelope
   readonly chain: Chain
+  readonly shape: ChainShape
+  /** The last one paid. */
   unit: number
 }
 
@@ -47,7 +48,6 @@ export function payWordScheme(purse: Purse): SchemeNetworkClient {
   async function createPaymentPayload(
     x402Version: number,
     requirements: PaymentRequirements,
-    _?: PaymentPayloadContext,
   ): Promise<PaymentPayloadResult> {
     const offer = parseOffer(requirements)
     const lane = await laneFor(offer)
@@ -81,16 +81,12 @@ async function openLane({ environment, ledger, payer, signer, units }: Purse, of
   const segments = Math.ceil(units / shape.segment)
   const terms = { cap: units, declaration: fromHex(id), first: 0, mode: offer.mode, payee: offer.payee, segments }
   const commitment = commit(terms, signer)
-  return { id: objectId('commitment', commitment.body), commitment, chain, unit: 0 }
+  return { id: objectId('commitment', commitment.body), commitment, chain, shape, unit: 0 }
 }
 
-function payloadOf({ id, commitment, chain }: OpenLane, unit: number): Record<string, unknown> {
-  const tick = (): object =>
-    tickToJson({
-      lane: id,
-      unit,
-      link: chain.link(0, unit),
-      proof: chain.proof(segmentOf({ segment: SEGMENT, units: 0 }, 0, unit)),
-    })
-  return { lane: toHex(id), commitment: envelopeToJson(commitment), ...(unit > 0 && { tick: tick() }) }
+function payloadOf({ id, commitment, chain, shape }: OpenLane, unit: number): Record<string, unknown> {
+  const payload = { lane: toHex(id), commitment: envelopeToJson(commitment) }
+  if (unit === 0) return payload
+  const proof = chain.proof(segmentOf(shape, 0, unit))
+  return { ...payload, tick: tickToJson({ lane: id, unit, link: chain.link(0, unit), proof }) }
 }

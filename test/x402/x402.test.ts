@@ -73,7 +73,7 @@ describe('the published client, with our scheme registered', () => {
     const payer = await world.person('poor', { day: 1n, total: 1n })
     const pay = wrapFetchWithPayment(fetch, clientOf(payer))
     await expect(pay(urlOf(0))).rejects.toThrow('At most 1 credits may be spent')
-    const free = await anna.share('free.bin', filmOf(2).reverse(), { public: true })
+    const free = await anna.share('free.bin', filmOf(2).toReversed(), { public: true })
     const response = await pay(`${anna.url}/v1/pieces/${free.infoHash}/0`)
     expect([response.status, response.headers.get('payment-response')]).toEqual([200, null])
   })
@@ -89,7 +89,7 @@ describe('the published schemas', () => {
   test('read our 402, and each of its offers', async () => {
     const parsed = PaymentRequiredV2Schema.parse(await required())
     expect(parsed).toMatchObject({ x402Version: 2, resource: { url: urlOf(0), mimeType: 'application/octet-stream' } })
-    expect(parsed.accepts.map(({ extra }) => extra?.['mode']).toSorted()).toEqual(['credit', 'prepaid'])
+    expect(parsed.accepts.map(({ extra }) => extra?.['mode'])).toEqual(['prepaid', 'credit'])
     for (const offer of parsed.accepts) {
       expect(PaymentRequirementsV2Schema.parse(offer)).toMatchObject({
         scheme: 'batch-settlement',
