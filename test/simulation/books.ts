@@ -2,7 +2,15 @@
  * The ledger's books, kept a second time from what it writes to its store, and checked after every write: no credit
  * appears or is lost, what is frozen or earned is what is still open, and indexes only rise.
  */
-import { accounts, familyOf, lanes, reserves, type Account, type Lane, type Reserve } from '../../protocol/arbiter/items.ts'
+import {
+  accounts,
+  familyOf,
+  lanes,
+  reserves,
+  type Account,
+  type Lane,
+  type Reserve,
+} from '../../protocol/arbiter/items.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { parseDeclaration } from '../../protocol/declaration.ts'
 import type { Change } from '../../protocol/store.ts'
@@ -15,7 +23,10 @@ export interface Holding {
 }
 
 /** A lane as the ledger keeps it, and whose. */
-export interface BookedLane extends Pick<Lane, 'mode' | 'redeemed' | 'cap' | 'closed' | 'unitPrice' | 'expires' | 'disputeWindow'> {
+export interface BookedLane extends Pick<
+  Lane,
+  'mode' | 'redeemed' | 'cap' | 'closed' | 'unitPrice' | 'expires' | 'disputeWindow'
+> {
   readonly payer: string
   readonly payee: string
   /** Ids in hex. */
@@ -67,7 +78,8 @@ export function createBooks(world: World): Books {
 
   function takeAccount(id: string, account: Account): void {
     if (account.available < 0n) world.fail(`account ${id} holds ${account.available}`)
-    if ((accountsById.get(id)?.issued ?? account.issued) !== account.issued) world.fail(`account ${id} is issued credits twice`)
+    if ((accountsById.get(id)?.issued ?? account.issued) !== account.issued)
+      world.fail(`account ${id} is issued credits twice`)
     accountsById.set(id, account)
   }
 
@@ -76,7 +88,15 @@ export function createBooks(world: World): Books {
     const { content, expires, payer, units } = before ?? termsOf(envelope)
     if (before && unclaimed > before.unclaimed) world.fail(`declaration ${id} has more units than before`)
     if (before?.closed !== undefined && closed === undefined) world.fail(`declaration ${id} is opened again`)
-    declarations.set(id, { ...(closed !== undefined && { closed }), content, expires, payer, unclaimed, unitPrice, units })
+    declarations.set(id, {
+      ...(closed !== undefined && { closed }),
+      content,
+      expires,
+      payer,
+      unclaimed,
+      unitPrice,
+      units,
+    })
   }
 
   function takeLane(id: string, lane: Lane): void {
@@ -88,8 +108,16 @@ export function createBooks(world: World): Books {
     if (lane.redeemed > lane.cap) world.fail(`lane ${id} of ${lane.cap} units is redeemed up to ${lane.redeemed}`)
     const { cap, closed, disputeWindow, expires, mode, redeemed, unitPrice } = lane
     const booked = {
-      ...{ cap, disputeWindow, expires, mode, redeemed, unitPrice, ...(closed !== undefined && { closed }) },
-      ...{ payer: toHex(lane.payer), payee: toHex(lane.payee), declaration: toHex(lane.declaration) },
+      cap,
+      disputeWindow,
+      expires,
+      mode,
+      redeemed,
+      unitPrice,
+      ...(closed !== undefined && { closed }),
+      payer: toHex(lane.payer),
+      payee: toHex(lane.payee),
+      declaration: toHex(lane.declaration),
     }
     lanesById.set(id, booked)
     for (const listener of listeners) listener(id, booked)
@@ -98,11 +126,14 @@ export function createBooks(world: World): Books {
   function checkTotals(): void {
     const { available, frozen, earned, issued } = totals()
     if (available + frozen + earned !== issued) {
-      world.fail(`${issued} credits were issued, there are ${available} available + ${frozen} frozen + ${earned} earned`)
+      world.fail(
+        `${issued} credits were issued, there are ${available} available + ${frozen} frozen + ${earned} earned`,
+      )
     }
     for (const [id, { units, unclaimed }] of declarations) {
       const claimed = sum(lanesOf(id), ({ cap }) => BigInt(cap))
-      if (claimed + BigInt(unclaimed) > BigInt(units)) world.fail(`declaration ${id} of ${units} units is claimed ${claimed} times`)
+      if (claimed + BigInt(unclaimed) > BigInt(units))
+        world.fail(`declaration ${id} of ${units} units is claimed ${claimed} times`)
     }
   }
 

@@ -34,7 +34,12 @@ const ODD = [0, 1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTE
 
 export function createContents(chance: Chance, count: number): Contents {
   const all = Array.from({ length: count }, (_, i) => createContent(chance.fork(`content/${i}`), i))
-  const byHash = new Map(all.flatMap((content) => [[content.infoHash, content], [toHex(content.meta.infoHashV1), content]]))
+  const byHash = new Map(
+    all.flatMap((content) => [
+      [content.infoHash, content],
+      [toHex(content.meta.infoHashV1), content],
+    ]),
+  )
 
   function pieceOf(infoHash: string, index: number): Uint8Array {
     const content = byHash.get(infoHash)
@@ -55,7 +60,9 @@ export function createContents(chance: Chance, count: number): Contents {
 function createContent(chance: Chance, number: number): Content {
   const isFolder = chance.hits(0.25)
   const name = isFolder ? `ördner ${number}` : `file ${number}.bin`
-  const paths = isFolder ? Array.from({ length: chance.integer(1, 4) }, (_, i) => (i % 2 ? `sub/名 ${i}` : `part ${i}`)) : ['']
+  const paths = isFolder
+    ? Array.from({ length: chance.integer(1, 4) }, (_, i) => (i % 2 ? `sub/名 ${i}` : `part ${i}`))
+    : ['']
   const files = new Map(paths.map((path) => [path, chance.bytes(sizeOf(chance, paths.length))]))
   const { meta } = torrentOf(name, isFolder, files)
   return { name, infoHash: toHex(meta.infoHash), pieces: meta.pieces, files, meta }
@@ -69,7 +76,7 @@ function sizeOf(chance: Chance, parts: number): number {
 function torrentOf(name: string, folder: boolean, files: ReadonlyMap<string, Uint8Array>) {
   const sorted = [...files]
     .map(([path, bytes]) => ({ path: folder ? path.split('/') : [name], bytes }))
-    .sort((a, b) => comparePaths(a.path, b.path))
+    .toSorted((a, b) => comparePaths(a.path, b.path))
   return makeTorrent({
     name,
     folder,

@@ -25,7 +25,8 @@ export async function bringToEnd(town: Town): Promise<void> {
   await town.log.finish()
 }
 
-const buyersOf = ({ agents }: Town): Resident[] => agents.filter(({ plan, isHonest }) => isHonest && plan.purchases.length > 0)
+const buyersOf = ({ agents }: Town): Resident[] =>
+  agents.filter(({ plan, isHonest }) => isHonest && plan.purchases.length > 0)
 
 const downloadsOf = async (town: Town, resident: Resident): Promise<readonly SeenDownload[]> =>
   (await insist<SeenDownload[]>(town, resident, 'GET', '/v1/downloads')) ?? []
@@ -42,7 +43,8 @@ async function downloadsEnd(town: Town): Promise<void> {
         break
       }
       for (const { id, state, reason, detail } of open) {
-        if (state === 'failed' && reason !== 'storage-full') town.world.fail(`a download of ${resident.host.name} fails: ${reason}: ${detail}`)
+        if (state === 'failed' && reason !== 'storage-full')
+          town.world.fail(`a download of ${resident.host.name} fails: ${reason}: ${detail}`)
         if (state === 'paused' || state === 'failed') await insist(town, resident, 'POST', `/v1/downloads/${id}/resume`)
       }
       await scheduler.sleep(5 * SECOND)
@@ -52,12 +54,12 @@ async function downloadsEnd(town: Town): Promise<void> {
 
 /** Time goes on in leaps until what is asked for holds. */
 async function eventually(town: Town, leapMs: number, unmet: () => readonly string[]): Promise<void> {
-  const { scheduler, fail } = town.world
+  const { scheduler } = town.world
   for (let attempt = 0; attempt < ATTEMPTS && unmet().length > 0; attempt++) {
     scheduler.leap(leapMs)
     for (let waited = 0; waited < 3 * MINUTE && unmet().length > 0; waited += SECOND) await scheduler.sleep(SECOND)
   }
-  for (const what of unmet()) fail(what)
+  for (const what of unmet()) town.world.fail(what)
 }
 
 /** Whatever an honest seller took as payment, the ledger has redeemed. */
@@ -66,7 +68,9 @@ function ticksRedeemed(town: Town): Promise<void> {
   return eventually(town, IDLE_MS, () =>
     [...town.books.lanes].flatMap(([id, { payee, redeemed }]) => {
       const accepted = town.trades.lanes.get(id)?.accepted ?? 0
-      return honest.has(payee) && redeemed < accepted ? [`lane ${id} is redeemed up to ${redeemed} of ${accepted} units`] : []
+      return honest.has(payee) && redeemed < accepted
+        ? [`lane ${id} is redeemed up to ${redeemed} of ${accepted} units`]
+        : []
     }),
   )
 }
@@ -119,18 +123,27 @@ function checkContent(town: Town, resident: Resident, content: Content, download
   checkPaid(town, resident, content, downloads)
 }
 
-function checkPaid({ world, books, scenario }: Town, { host }: Resident, content: Content, downloads: readonly SeenDownload[]): void {
+function checkPaid(
+  { world, books, scenario }: Town,
+  { host }: Resident,
+  content: Content,
+  downloads: readonly SeenDownload[],
+): void {
   const lanes = [...books.lanes.values()].filter(
-    ({ payer, declaration }) => payer === toHex(host.person.id) && books.declarations.get(declaration)?.content === content.infoHash,
+    ({ payer, declaration }) =>
+      payer === toHex(host.person.id) && books.declarations.get(declaration)?.content === content.infoHash,
   )
   const redeemed = lanes.reduce((sum, lane) => sum + lane.redeemed, 0)
   const spent = lanes.reduce((sum, lane) => sum + BigInt(lane.redeemed) * lane.unitPrice, 0n)
   const ticks = downloads.reduce((sum, download) => sum + download.ticks, 0)
   const paid = downloads.reduce((sum, download) => sum + BigInt(download.paid), 0n)
   if (redeemed > ticks || spent > paid) {
-    world.fail(`${host.name} says it paid ${paid} credits for ${ticks} ticks, the ledger moved ${spent} for ${redeemed}`)
+    world.fail(
+      `${host.name} says it paid ${paid} credits for ${ticks} ticks, the ledger moved ${spent} for ${redeemed}`,
+    )
   }
-  if (scenario.isQuiet && redeemed > content.pieces) world.fail(`${host.name} pays ${redeemed} units for ${content.pieces} pieces`)
+  if (scenario.isQuiet && redeemed > content.pieces)
+    world.fail(`${host.name} pays ${redeemed} units for ${content.pieces} pieces`)
 }
 
 /** What the ledger says of an account is what its items add up to. */
@@ -142,9 +155,12 @@ async function checkAccounts(town: Town): Promise<void> {
   for (const { name, id } of [...agents.map(({ host }) => host.person), ...Object.values(strangers)]) {
     const said = textOf(await ledger.account(toHex(id)))
     // A settlement may come between the answer and the look at the books.
-    const isSaid = textOf(books.holding(toHex(id))) === said || textOf(await ledger.account(toHex(id))) === textOf(books.holding(toHex(id)))
+    const isSaid =
+      textOf(books.holding(toHex(id))) === said ||
+      textOf(await ledger.account(toHex(id))) === textOf(books.holding(toHex(id)))
     if (!isSaid) world.fail(`the ledger says that ${name} has ${said}, it is ${textOf(books.holding(toHex(id)))}`)
   }
 }
 
-const textOf = ({ available, frozen, earned }: Holding): string => `${available} available, ${frozen} frozen, ${earned} earned`
+const textOf = ({ available, frozen, earned }: Holding): string =>
+  `${available} available, ${frozen} frozen, ${earned} earned`

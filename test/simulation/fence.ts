@@ -39,7 +39,14 @@ export async function fence(at: Fencing): Promise<void> {
   const payer = createPayer(at.giver, at.services)
   const ledger = createLedgerClient({ environment: at.taker.environment, url: at.services.ledgerUrl })
   const expiresInMs = at.chance.integer(60, 180) * 1000
-  const terms = { content: at.content.infoHash, price: PRICE, units: UNITS, segment: SEGMENT, expiresInMs, disputeWindow: DISPUTE_MS }
+  const terms = {
+    content: at.content.infoHash,
+    price: PRICE,
+    units: UNITS,
+    segment: SEGMENT,
+    expiresInMs,
+    disputeWindow: DISPUTE_MS,
+  }
   const declared = await insist(at, () => payer.declare(terms))
   const lane = payer.lane(declared, { first: 0, segments: 2, payee: at.taker.id, mode: 'prepaid', cap: 6 })
   const { order, refused } = attempts(at, ledger)
@@ -73,7 +80,10 @@ function attempts(at: Fencing, ledger: LedgerClient): { order: Order; refused: R
     redeem: (lane, unit, by = at.taker, payee = at.taker) => {
       const { chain } = lane.declared
       const body = {
-        ...{ lane: lane.id, link: chain.link(lane.first, unit), payee: payee.id, unit },
+        lane: lane.id,
+        link: chain.link(lane.first, unit),
+        payee: payee.id,
+        unit,
         proof: chain.proof(segmentOf(lane.declared, lane.first, unit)),
       }
       // The taker has the tick: between these two nothing passes on the wire.
@@ -116,7 +126,8 @@ async function overspend({ giver, taker, world, chance }: Fencing, ledger: Ledge
   if (available === 0n) return
   const give = (amount: bigint, by: Person, from: Bytes): Promise<unknown> =>
     ledger.transfer(transfer({ amount, from, nonce: chance.bytes(16), to: taker.id }, by.signer))
-  if ((await codeOf(() => give(available + 1n, giver, giver.id))) === undefined) world.fail('more is given than there is')
+  if ((await codeOf(() => give(available + 1n, giver, giver.id))) === undefined)
+    world.fail('more is given than there is')
   if ((await codeOf(() => give(1n, taker, giver.id))) === undefined) world.fail('credits are given by another')
   await codeOf(() => give(1n + BigInt(chance.integer(0, 20)), giver, giver.id))
 }

@@ -19,6 +19,8 @@ export interface Stall {
   readonly id: string
   readonly content: Content
   readonly price: bigint
+  /** The price stays. */
+  readonly isFixed: boolean
 }
 
 export interface Freeloading {
@@ -51,7 +53,8 @@ export async function freeload(at: Freeloading, tricks: number): Promise<void> {
 
 const TRICKS: Readonly<Record<string, Trick>> = {
   'one lane for two sellers': async (at, stall) => {
-    const other = at.stalls.find(({ id, content }) => id !== stall.id && content.infoHash === stall.content.infoHash) ?? stall
+    const other =
+      at.stalls.find(({ id, content }) => id !== stall.id && content.infoHash === stall.content.infoHash) ?? stall
     const declared = await declare(at, stall, UNITS)
     const lanes = [stall, other].map(({ id }) => laneTo(at, declared, id, 'prepaid', at.chance.integer(0, 1)))
     const replies = await Promise.all(
@@ -106,7 +109,7 @@ const TRICKS: Readonly<Record<string, Trick>> = {
   },
 
   'a cheap lane': async (at, stall) => {
-    if (stall.price === 0n) return
+    if (stall.price === 0n || !stall.isFixed) return
     const lane = laneTo(at, await declare(at, { ...stall, price: stall.price - 1n }, UNITS), stall.id, 'prepaid')
     refused(at, 'too low a price', await ask(at, stall.url, lane, 0, at.payer.tick(lane, 1)))
   },
@@ -147,7 +150,13 @@ function refused({ world }: Freeloading, what: string, { status }: Reply): void 
   if (status < 400 && !AWAY.has(status)) world.fail(`a seller takes ${what}`)
 }
 
-const declare = ({ payer }: Freeloading, { content, price }: Stall, units: number, segment = 4, expiresInMs = HOUR_MS): Promise<Declared> =>
+const declare = (
+  { payer }: Freeloading,
+  { content, price }: Stall,
+  units: number,
+  segment = 4,
+  expiresInMs = HOUR_MS,
+): Promise<Declared> =>
   payer.declare({ content: content.infoHash, price, units, segment, expiresInMs, disputeWindow: 60_000 })
 
 const laneTo = ({ payer }: Freeloading, declared: Declared, payee: string, mode: LaneMode, first = 0): HandLane =>

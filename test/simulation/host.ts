@@ -4,7 +4,7 @@
  */
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import type { Storage } from '../../agent/storage/storage.ts'
-import type { Environment } from '../../protocol/environment.ts'
+import type { Clock, Environment } from '../../protocol/environment.ts'
 import { Problem, type ProblemCode } from '../../protocol/problem.ts'
 import type { Change, Store } from '../../protocol/store.ts'
 import { createFaultyStore, WRITE_FAULTS, type WriteFault } from '../faults/faulty-store.ts'
@@ -99,10 +99,18 @@ export function createHost({ world, name, build }: HostOptions): Host {
   const transport = network.transportOf(name)
   let life: Life | undefined
   let service: Service | undefined
-  const state = { upSinceMs: undefined as number | undefined, isGone: false, crashes: 0, lostWrites: 0, skewMs: 0, faults: NO_FAULTS, fullUntilMs: 0 }
+  const state = {
+    upSinceMs: undefined as number | undefined,
+    isGone: false,
+    crashes: 0,
+    lostWrites: 0,
+    skewMs: 0,
+    faults: NO_FAULTS,
+    fullUntilMs: 0,
+  }
 
   function groundFor(mine: Life): Ground {
-    const clock = { now: () => scheduler.now() + state.skewMs, sleep: scheduler.sleep }
+    const clock: Clock = { ...scheduler, now: () => scheduler.now() + state.skewMs }
     return {
       environment: environmentWithin(mine, { clock, random: chance, transport }),
       store: within(mine, slowStore()),
@@ -114,7 +122,9 @@ export function createHost({ world, name, build }: HostOptions): Host {
   function onFault(error: unknown): void {
     trace.note(`${name} reports ${String(error)}`)
     if (error instanceof Problem && EXPECTED.has(error.code)) return
-    world.fail(`${name} meets an unexpected fault: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
+    world.fail(
+      `${name} meets an unexpected fault: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+    )
   }
 
   /** What befalls a durable write. A process that dies in it hears of nothing any more. */
@@ -245,7 +255,12 @@ export function createHost({ world, name, build }: HostOptions): Host {
   }
 
   return Object.assign(state, {
-    ...{ name, url: `https://${name}`, disk, items, crash, restart },
+    name,
+    url: `https://${name}`,
+    disk,
+    items,
+    crash,
+    restart,
     start: bootUntilUp,
     vanish() {
       state.isGone = true

@@ -11,17 +11,12 @@ export interface Life {
 export function beginLife(): Life {
   let isOver = false
 
-  function during<T>(work: Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      work.then(
-        (value) => {
-          if (!isOver) resolve(value)
-        },
-        (error: unknown) => {
-          if (!isOver) reject(error as Error)
-        },
-      )
-    })
+  async function during<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work
+    } finally {
+      if (isOver) await never()
+    }
   }
 
   return {
@@ -50,7 +45,10 @@ export function within<T extends object>(life: Life, service: T): T {
 }
 
 export const environmentWithin = (life: Life, { clock, random, transport }: Environment): Environment => ({
-  clock: { now: clock.now, sleep: within(life, clock).sleep },
+  clock: {
+    now: () => clock.now(),
+    sleep: (ms, signal) => (life.isOver ? never() : life.during(clock.sleep(ms, signal))),
+  },
   random,
   transport: (request) => (life.isOver ? never() : life.during(transport(request))),
 })

@@ -30,7 +30,11 @@ const SLACK_MS = 2 * POLL_MS
 
 export function watchLog(world: World, host: Host): LogWatch {
   const { scheduler, network } = world
-  const environment = { clock: scheduler, random: world.chance.fork('auditor'), transport: network.transportOf('auditor', CALM) }
+  const environment = {
+    clock: scheduler,
+    random: world.chance.fork('auditor'),
+    transport: network.transportOf('auditor', CALM),
+  }
   const ledger = createLedgerClient({ environment, url: host.url })
   /** Entry hash -> when its receipt was answered. */
   const owed = new Map<string, number>()
@@ -49,9 +53,11 @@ export function watchLog(world: World, host: Host): LogWatch {
     const found = await ledger.checkpoint()
     if (found === note) return
     const checkpoint = await opened(ledger, found)
-    if (checkpoint.size < frontier.size) return world.fail(`the log shrinks from ${frontier.size} to ${checkpoint.size} entries`)
+    if (checkpoint.size < frontier.size)
+      return world.fail(`the log shrinks from ${frontier.size} to ${checkpoint.size} entries`)
     while (frontier.size < checkpoint.size) await readOn(checkpoint.size)
-    if (!equal(frontierRoot(frontier), checkpoint.rootHash)) world.fail(`the checkpoint of ${checkpoint.size} entries does not go on from the one before`)
+    if (!equal(frontierRoot(frontier), checkpoint.rootHash))
+      world.fail(`the checkpoint of ${checkpoint.size} entries does not go on from the one before`)
     note = found
   }
 
@@ -88,7 +94,8 @@ export function watchLog(world: World, host: Host): LogWatch {
   }
 
   function unlessAway(error: unknown): false {
-    if (!(error instanceof Problem && error.code === 'peer-failed')) world.fail(`the log cannot be followed: ${String(error)}`)
+    if (!(error instanceof Problem && error.code === 'peer-failed'))
+      world.fail(`the log cannot be followed: ${String(error)}`)
     return false
   }
 

@@ -38,7 +38,8 @@ function optionsIn(args: readonly string[]): Options {
     },
   })
   const [from, count, jobs] = [values.from, values.seeds, values.jobs].map(Number) as [number, number, number]
-  if (![from, count, jobs].every(Number.isInteger) || jobs < 1) throw new Error('--seeds, --from and --jobs take whole numbers')
+  if (![from, count, jobs].every(Number.isInteger) || jobs < 1)
+    throw new Error('--seeds, --from and --jobs take whole numbers')
   if (values.plant !== undefined) plantNamed(values.plant)
   const seeds = values.seed === undefined ? Array.from({ length: count }, (_, i) => String(from + i)) : [values.seed]
   return { ...values, plant: values.plant, seeds, jobs: Math.min(jobs, seeds.length) }
@@ -64,7 +65,9 @@ async function runInProcesses(options: Options, onOutcome: (outcome: Outcome) =>
     if (seed === undefined) child.disconnect()
     else child.send(seed)
   }
-  const children = Array.from({ length: options.jobs }, () => fork(import.meta.filename, args, { execArgv: [...process.execArgv, QUIET] }))
+  const children = Array.from({ length: options.jobs }, () =>
+    fork(import.meta.filename, args, { execArgv: [...process.execArgv, QUIET] }),
+  )
   await Promise.all(
     children.map(async (child) => {
       child.on('message', (outcome: Outcome) => {

@@ -68,12 +68,13 @@ function readsOf(files: Map<string, StoredFile>): Reads {
     if (version !== undefined && version !== file.version) throw new Problem('content-changed', 'The file has changed.')
     return file
   }
-  const isTaken = (name: string): boolean => files.has(name) || [...files.keys()].some((file) => file.startsWith(`${name}/`))
+  const isTaken = (name: string): boolean =>
+    files.has(name) || [...files.keys()].some((file) => file.startsWith(`${name}/`))
 
   return {
     async list({ under } = {}) {
       const prefix = under === undefined ? '' : `${checked(under)}/`
-      const inside = [...files].filter(([name]) => name.startsWith(prefix)).sort(([a], [b]) => (a < b ? -1 : 1))
+      const inside = [...files].filter(([name]) => name.startsWith(prefix)).toSorted(([a], [b]) => (a < b ? -1 : 1))
       return { files: inside.map(([name, file]): FileEntry => ({ name, ...statOf(file) })), refused: [] }
     },
     stat: async (file) => statOf(find(file)),
@@ -100,8 +101,13 @@ function readsOf(files: Map<string, StoredFile>): Reads {
 type Writes = Pick<Storage, 'begin' | 'put' | 'written' | 'commit' | 'abort'>
 type Place = (name: string, bytes: Uint8Array, write: string) => StoredFile
 
-function writesOf(files: Map<string, StoredFile>, unfinished: Map<string, Unfinished>, place: Place, random: Random): Writes {
-  const committed = (write: WriteRef): (readonly [string, StoredFile]) | undefined =>
+function writesOf(
+  files: Map<string, StoredFile>,
+  unfinished: Map<string, Unfinished>,
+  place: Place,
+  random: Random,
+): Writes {
+  const committed = (write: WriteRef): readonly [string, StoredFile] | undefined =>
     [...files].find(([, file]) => file.write === write.id)
 
   function find(write: WriteRef): Unfinished {
@@ -124,7 +130,8 @@ function writesOf(files: Map<string, StoredFile>, unfinished: Map<string, Unfini
       const path = checked(name.normalize('NFC'))
       if (!Number.isSafeInteger(size) || size < 0) throw new Problem('bad-request', 'The size is no whole number.')
       const folders = path.split('/').map((_, depth, names) => names.slice(0, depth).join('/'))
-      if (folders.some((folder) => files.has(folder))) throw new Problem('conflict', 'A file is where a folder is needed.')
+      if (folders.some((folder) => files.has(folder)))
+        throw new Problem('conflict', 'A file is where a folder is needed.')
       const id = toHex(random.bytes(16))
       unfinished.set(id, { name: path, bytes: new Uint8Array(size), put: [] })
       return { id, name: path, size }

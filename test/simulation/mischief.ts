@@ -1,4 +1,5 @@
 /** Sellers that misbehave: a whole and honest agent, with something in front of it. */
+import { concat, type Bytes } from '../../protocol/bytes.ts'
 import type { Chance } from './chance.ts'
 import type { Handler } from './network.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -12,7 +13,11 @@ export type Mischief = (typeof MISCHIEFS)[number]
 
 const STALL_MS = 3_600_000
 
-export function tamperWith(mischief: Mischief | undefined, chance: Chance, scheduler: Scheduler): (answer: Handler) => Handler {
+export function tamperWith(
+  mischief: Mischief | undefined,
+  chance: Chance,
+  scheduler: Scheduler,
+): (answer: Handler) => Handler {
   if (mischief === undefined || mischief === 'vanish') return (answer) => answer
   const share = chance.pick([0.3, 1])
   return (answer) => async (request) => {
@@ -23,19 +28,22 @@ export function tamperWith(mischief: Mischief | undefined, chance: Chance, sched
   }
 }
 
-async function spoil(mischief: Exclude<Mischief, 'vanish'>, response: Response, chance: Chance, scheduler: Scheduler): Promise<Response> {
+async function spoil(
+  mischief: Exclude<Mischief, 'vanish'>,
+  response: Response,
+  chance: Chance,
+  scheduler: Scheduler,
+): Promise<Response> {
   const bytes = new Uint8Array(await response.arrayBuffer())
   const { status, headers } = response
-  switch (mischief) {
-    case 'garbage':
-      bytes[chance.integer(0, bytes.length - 1)]! ^= chance.integer(1, 255)
-      return new Response(bytes, { status, headers })
-    case 'stall':
-      await scheduler.sleep(STALL_MS)
-      return new Response(bytes, { status, headers })
-    case 'withhold':
-      return new Response(null, { status: chance.pick([500, 404, 402, 204]) })
-    case 'short':
-      return new Response(chance.hits(0.5) ? bytes.subarray(1) : Buffer.concat([bytes, bytes]), { status })
-  }
+  if (mischief === 'garbage') return new Response(flipped(bytes, chance), { status, headers })
+  if (mischief === 'withhold') return new Response(null, { status: chance.pick([500, 404, 402, 204]) })
+  if (mischief === 'short') return new Response(chance.hits(0.5) ? bytes.subarray(1) : concat(bytes, bytes), { status })
+  await scheduler.sleep(STALL_MS)
+  return new Response(bytes, { status, headers })
+}
+
+function flipped(bytes: Bytes, chance: Chance): Bytes {
+  const at = chance.integer(0, bytes.length - 1)
+  return bytes.map((byte, i) => (i === at ? byte ^ chance.integer(1, 255) : byte))
 }

@@ -49,7 +49,10 @@ export interface Payer {
   /** @throws Problem of the ledger */
   declare(terms: DeclaredTerms): Promise<Declared>
   /** Nobody knows of it yet. */
-  lane(declared: Declared, terms: { first: number; segments: number; payee: Bytes; mode: LaneMode; cap?: number }): HandLane
+  lane(
+    declared: Declared,
+    terms: { first: number; segments: number; payee: Bytes; mode: LaneMode; cap?: number },
+  ): HandLane
   tick(lane: HandLane, unit: number): TickJson
   /** @param url of the seller. Rejects when the seller cannot be reached */
   ask(url: string, lane: HandLane, piece: number, tick?: TickJson, content?: string): Promise<Reply>
@@ -77,8 +80,17 @@ export function createPayer(person: Person, { ledgerUrl }: Services): Payer {
       const chain = makeChain(random.bytes(32), { units, segment })
       const expires = clock.now() + expiresInMs
       const body = {
-        ...{ content: fromHex(content), disputeWindow, expires, ledger: fromHex(id), nonce: random.bytes(16), payer },
-        ...{ segment, tickRoot: chain.root, unitBytes: PIECE_BYTES, unitPrice: price, units },
+        content: fromHex(content),
+        disputeWindow,
+        expires,
+        ledger: fromHex(id),
+        nonce: random.bytes(16),
+        payer,
+        segment,
+        tickRoot: chain.root,
+        unitBytes: PIECE_BYTES,
+        unitPrice: price,
+        units,
       }
       const envelope = declare(body, signer)
       await ledger.declare(envelope)
@@ -98,15 +110,28 @@ export function createPayer(person: Person, { ledgerUrl }: Services): Payer {
     ask(url, lane, piece, tick, content = lane.declared.content) {
       const { declared, mode, name, payee, commitment } = lane
       const accepted = formatOffer({
-        ...{ mode, content: fromHex(content), price: declared.price, payee, unitBytes: PIECE_BYTES, segmentMax: 64 },
-        ...{ ledgerUrl, network: networkOf(declared.ledger), maxTimeoutSeconds: 60 },
+        mode,
+        content: fromHex(content),
+        price: declared.price,
+        payee,
+        unitBytes: PIECE_BYTES,
+        segmentMax: 64,
+        ledgerUrl,
+        network: networkOf(declared.ledger),
+        maxTimeoutSeconds: 60,
       })
       const payload = { lane: name, commitment: envelopeToJson(commitment), ...(tick && { tick }) }
       const payment = encodePayment({ x402Version: X402_VERSION, accepted, payload })
       return send(new Request(`${url}/v1/pieces/${content}/${piece}`, { headers: { [PAYMENT_SIGNATURE]: payment } }))
     },
     post: (url, path, json) =>
-      send(new Request(url + path, { method: 'POST', body: JSON.stringify(json), headers: { 'content-type': 'application/json' } })),
+      send(
+        new Request(url + path, {
+          method: 'POST',
+          body: JSON.stringify(json),
+          headers: { 'content-type': 'application/json' },
+        }),
+      ),
     signoff: (lane, unit) => ({ signoff: envelopeToJson(signOff({ lane: lane.id, unit }, signer)) }),
   }
 }

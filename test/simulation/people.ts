@@ -44,7 +44,10 @@ export function createPerson(world: World, name: string): Person {
   const operation = genesis([signer], world.scheduler.now())
   const environment = { clock: world.scheduler, random, transport: world.network.transportOf(`owner.${name}`, CALM) }
   return {
-    ...{ name, signer, environment, operations: [operation] },
+    name,
+    signer,
+    environment,
+    operations: [operation],
     agentSigner: signerFrom(random.bytes(32)),
     id: objectId('identity', operation.body),
   }
@@ -54,7 +57,10 @@ export function createPerson(world: World, name: string): Person {
 export function enrol(person: Person, { ledgerUrl, repositoryUrl }: Services, allowance = CAP): Promise<Envelope> {
   const { environment, signer, id, operations, agentSigner } = person
   return adopt({
-    ...{ owner: { id, operations }, signer, agent: agentSigner.key, caps: { day: allowance, total: allowance } },
+    owner: { id, operations },
+    signer,
+    agent: agentSigner.key,
+    caps: { day: allowance, total: allowance },
     ledger: createLedgerClient({ environment, url: ledgerUrl }),
     repository: createRepositoryClient({ environment, url: repositoryUrl }),
     nowMs: environment.clock.now(),
@@ -78,7 +84,12 @@ export function createAgentHost(
   const build = (ground: Ground): Service => {
     const { environment, store, storage, onFault } = ground
     const context: AgentContext = {
-      ...{ environment, store, owner: person.id, operations: person.operations, delegation, signer: person.agentSigner },
+      environment,
+      store,
+      owner: person.id,
+      operations: person.operations,
+      delegation,
+      signer: person.agentSigner,
       ledger: createLedgerClient({ environment, url: services.ledgerUrl }),
       repository: createRepositoryClient({ environment, url: services.repositoryUrl }),
       publicUrl: `https://${name}`,
@@ -90,10 +101,19 @@ export function createAgentHost(
       pieceLength: PIECE_BYTES,
       onFault,
     })
-    return { fetch: tamper((request) => agent.app.fetch(request)), start: agent.start, stop: agent.stop }
+    return {
+      fetch: tamper((request) => agent.app.fetch(request)),
+      start: () => agent.start(),
+      stop: () => agent.stop(),
+    }
   }
   const host = createHost({ world, name, build })
-  const owner = createOwnerClient({ environment: person.environment, url: host.url, owner: person.id, signer: person.signer })
+  const owner = createOwnerClient({
+    environment: person.environment,
+    url: host.url,
+    owner: person.id,
+    signer: person.signer,
+  })
   return Object.assign(host, { person, owner })
 }
 

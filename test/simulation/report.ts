@@ -22,7 +22,13 @@ export function summarize(outcomes: readonly Outcome[], seconds: number, replayO
       .map(({ seed, violations }) => ({ seed, violations, replay: replayOf(seed) })),
     seconds,
     steps: sum(({ steps }) => steps),
-    counts: Object.fromEntries(COUNTED.map((what) => [what, sum(({ counts }) => counts[what])])) as Record<Counted, number>,
-    slowest: outcomes.reduce((most, { seed, steps }) => (steps > most.steps ? { seed, steps } : most), { seed: '', steps: 0 }),
+    counts: Object.fromEntries(COUNTED.map((what) => [what, sum(({ counts }) => counts[what])])) as Record<
+      Counted,
+      number
+    >,
+    slowest: outcomes.reduce((most, { seed, steps }) => (steps > most.steps ? { seed, steps } : most), {
+      seed: '',
+      steps: 0,
+    }),
   }
 }

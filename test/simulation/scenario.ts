@@ -18,7 +18,7 @@ export interface Purchase {
   readonly atMs: number
   readonly maxPrice: bigint | undefined
   /** What its owner does next, and how long after. */
-  readonly then: readonly { readonly action: 'pause' | 'resume' | 'cancel'; readonly afterMs: number }[]
+  readonly next: readonly { readonly action: 'pause' | 'resume' | 'cancel'; readonly afterMs: number }[]
 }
 
 export interface VouchPlan {
@@ -86,7 +86,10 @@ export function createScenario(chance: Chance): Scenario {
       : crook(chance.fork(name), { name, contents, stormMs }),
   )
   return {
-    ...{ isQuiet, contents, agents, stormMs },
+    isQuiet,
+    contents,
+    agents,
+    stormMs,
     weather: isQuiet ? CALM : weatherOf(chance.fork('weather')),
     faults: isQuiet ? noFaults : faultsOf(chance.fork('faults')),
     incidents: isQuiet ? [] : incidentsOf(chance.fork('incidents'), agents, stormMs),
@@ -116,9 +119,14 @@ function honestAgent(
     mischief: undefined,
     sales: [...first, ...also].map((content) => saleOf(chance, content, first.includes(content))),
     purchases: wanted.filter(() => chance.hits(0.9)).map((content) => purchaseOf(chance, content, stormMs, isQuiet)),
-    vouches: [...NAMES, FREELOADER].filter((other) => other !== name && chance.hits(0.4)).map((subject) => vouchFor(chance, subject)),
+    vouches: [...NAMES, FREELOADER]
+      .filter((other) => other !== name && chance.hits(0.4))
+      .map((subject) => vouchFor(chance, subject)),
     lateMs: first.length > 0 ? 0 : late,
-    allowance: isQuiet || chance.hits(0.8) ? undefined : { credits: BigInt(chance.integer(0, 30)), untilMs: chance.integer(0, stormMs) },
+    allowance:
+      isQuiet || chance.hits(0.8)
+        ? undefined
+        : { credits: BigInt(chance.integer(0, 30)), untilMs: chance.integer(0, stormMs) },
   }
 }
 
@@ -126,7 +134,12 @@ function honestAgent(
 const crook = (chance: Chance, { name, contents, stormMs }: Place): AgentPlan => ({
   name,
   mischief: chance.pick(MISCHIEFS),
-  sales: Array.from({ length: contents }, (_, content) => ({ content, price: BigInt(chance.integer(0, 3)), isPublic: chance.hits(0.1), isFirst: false })),
+  sales: Array.from({ length: contents }, (_, content) => ({
+    content,
+    price: BigInt(chance.integer(0, 3)),
+    isPublic: chance.hits(0.1),
+    isFirst: false,
+  })),
   purchases: [],
   vouches: [],
   lateMs: chance.hits(0.3) ? chance.integer(0, stormMs / 2) : 0,
@@ -156,7 +169,7 @@ function purchaseOf(chance: Chance, content: number, stormMs: number, isQuiet: b
     content,
     atMs: chance.integer(0, stormMs / 2),
     maxPrice: chance.hits(0.3) ? BigInt(MOST_PRICE) : undefined,
-    then: isQuiet ? [] : [...(chance.hits(0.25) ? pause : []), ...(chance.hits(0.15) ? cancel : [])],
+    next: isQuiet ? [] : [...(chance.hits(0.25) ? pause : []), ...(chance.hits(0.15) ? cancel : [])],
   }
 }
 
@@ -182,7 +195,12 @@ const noFaults = { agent: NO_FAULTS, ledger: NO_FAULTS, repository: NO_FAULTS }
 
 function faultsOf(chance: Chance): Scenario['faults'] {
   const some = (most: number) => (chance.hits(0.5) ? chance.fraction() * most : 0)
-  const one = (): Faults => ({ fails: some(0.04), crashes: some(0.03), slow: chance.pick([0, 0.05, 0.3]), slowMs: chance.pick([5, 60]) })
+  const one = (): Faults => ({
+    fails: some(0.04),
+    crashes: some(0.03),
+    slow: chance.pick([0, 0.05, 0.3]),
+    slowMs: chance.pick([5, 60]),
+  })
   return { agent: one(), ledger: one(), repository: one() }
 }
 
@@ -197,7 +215,11 @@ function incidentsOf(chance: Chance, agents: readonly AgentPlan[], stormMs: numb
     }))
   const vanishing = agents.filter(({ mischief }) => mischief === 'vanish')
   return [
-    ...vanishing.map(({ name }): Incident => ({ host: hostOf(name), atMs: chance.integer(0, stormMs), event: { kind: 'vanish' } })),
+    ...vanishing.map(({ name }): Incident => ({
+      host: hostOf(name),
+      atMs: chance.integer(0, stormMs),
+      event: { kind: 'vanish' },
+    })),
     ...some(5, hosts, () => ({ kind: 'crash', downMs: chance.integer(0, 30_000) })),
     ...some(2, hosts, () => ({ kind: 'restart' })),
     ...some(3, hosts, () => ({ kind: 'clock', byMs: chance.integer(-MOST_SKEW_MS, MOST_SKEW_MS) })),

@@ -31,7 +31,15 @@ const RETRY_MS = 2_000
 const PATIENCE_MS = 1_500_000
 const BOOK_MS = 6 * 24 * 3_600_000
 /** Refusals that may pass: someone is away, busy, or has not told the repository yet. */
-const MAY_PASS = new Set(['peer-failed', 'store-unavailable', 'storage-unavailable', 'storage-full', 'conflict', 'not-found', 'limit-reached'])
+const MAY_PASS = new Set([
+  'peer-failed',
+  'store-unavailable',
+  'storage-unavailable',
+  'storage-full',
+  'conflict',
+  'not-found',
+  'limit-reached',
+])
 
 /** Through the storm: everyone does what they came for. Resolves when all is asked for and the weather is calm. */
 export async function liveThroughStorm(town: Town): Promise<void> {
@@ -45,7 +53,8 @@ export async function liveThroughStorm(town: Town): Promise<void> {
   await world.scheduler.sleep(scenario.stormMs)
   calm(town)
   await Promise.all(doings)
-  while (hostsOf(town).some(({ upSinceMs, isGone }) => upSinceMs === undefined && !isGone)) await world.scheduler.sleep(RETRY_MS)
+  while (hostsOf(town).some(({ upSinceMs, isGone }) => upSinceMs === undefined && !isGone))
+    await world.scheduler.sleep(RETRY_MS)
 }
 
 function raiseStorm({ world, scenario, ledger, repository, agents }: Town): void {
@@ -65,7 +74,11 @@ function calm(town: Town): void {
   town.calmFromMs = town.world.scheduler.now()
 }
 
-const hostsOf = ({ ledger, repository, agents }: Town): Host[] => [ledger, repository, ...agents.map(({ host }) => host)]
+const hostsOf = ({ ledger, repository, agents }: Town): Host[] => [
+  ledger,
+  repository,
+  ...agents.map(({ host }) => host),
+]
 
 async function befall(town: Town, { host: name, atMs, event }: Incident): Promise<void> {
   await town.world.scheduler.sleep(atMs)
@@ -107,7 +120,11 @@ async function changeSale(
     return
   }
   for (const [file, { bytes }] of host.disk.files) {
-    if (file === name || file.startsWith(`${name}/`)) host.disk.plant(file, bytes.map((byte) => ~byte))
+    if (file === name || file.startsWith(`${name}/`))
+      host.disk.plant(
+        file,
+        bytes.map((byte) => ~byte),
+      )
   }
 }
 
@@ -167,15 +184,21 @@ function isUnlessAway(error: unknown): false {
 const insistUnlessGone: typeof insist = async (_, { host }, method, path, body) =>
   host.owner.ask<never>(method, path, body).catch(() => undefined)
 
-async function sell(town: Town, resident: Resident, { content, price, isPublic }: Sale, ask: typeof insist): Promise<void> {
+async function sell(
+  town: Town,
+  resident: Resident,
+  { content, price, isPublic }: Sale,
+  ask: typeof insist,
+): Promise<void> {
   const { name, infoHash } = contentOf(town, content)
   const isWhole = () => faultsOfCopy(resident.host.disk, contentOf(town, content), name).length === 0
   const terms = isPublic ? { public: true } : { price: String(price) }
   const share = await ask<{ infoHash: string }>(town, resident, 'POST', '/v1/shares', { path: name, ...terms })
-  if (share && share.infoHash !== infoHash && isWhole()) town.world.fail(`${resident.host.name} shares ${name} as ${share.infoHash}`)
+  if (share && share.infoHash !== infoHash && isWhole())
+    town.world.fail(`${resident.host.name} shares ${name} as ${share.infoHash}`)
 }
 
-async function buy(town: Town, resident: Resident, { content, atMs, maxPrice, then }: Purchase): Promise<void> {
+async function buy(town: Town, resident: Resident, { content, atMs, maxPrice, next }: Purchase): Promise<void> {
   const { world } = town
   const chance = world.chance.fork(`buy/${resident.plan.name}/${content}`)
   await world.scheduler.sleep(atMs)
@@ -184,7 +207,7 @@ async function buy(town: Town, resident: Resident, { content, atMs, maxPrice, th
   const terms = maxPrice === undefined ? {} : { maxPrice: String(maxPrice) }
   const download = await insist<SeenDownload>(town, resident, 'POST', '/v1/downloads', { source, ...terms })
   world.count('downloads')
-  for (const { action, afterMs } of then) {
+  for (const { action, afterMs } of next) {
     await world.scheduler.sleep(afterMs)
     if (download) await insist(town, resident, 'POST', `/v1/downloads/${download.id}/${action}`)
   }
@@ -193,13 +216,19 @@ async function buy(town: Town, resident: Resident, { content, atMs, maxPrice, th
 function bookOf({ world, agents, strangers }: Town, { plan, host }: Resident): unknown {
   const { person } = host
   const chance = world.chance.fork(`book/${plan.name}`)
-  const ids = new Map([...agents.map((other) => other.host.person), strangers.freeloader].map(({ name, id }) => [name, id]))
+  const ids = new Map(
+    [...agents.map((other) => other.host.person), strangers.freeloader].map(({ name, id }) => [name, id]),
+  )
   const nowMs = world.scheduler.now()
   const vouches = plan.vouches.flatMap(({ subject, credit, depth }) => {
     const id = ids.get(subject)
-    return id ? [{ subject: id, credit, depth, scope: '', notBefore: nowMs, expires: nowMs + BOOK_MS, salt: chance.bytes(16) }] : []
+    return id
+      ? [{ subject: id, credit, depth, scope: '', notBefore: nowMs, expires: nowMs + BOOK_MS, salt: chance.bytes(16) }]
+      : []
   })
-  return bookToJson(writeBook({ issuer: person.id, seq: 0, issued: nowMs, expires: nowMs + BOOK_MS }, vouches, person.signer))
+  return bookToJson(
+    writeBook({ issuer: person.id, seq: 0, issued: nowMs, expires: nowMs + BOOK_MS }, vouches, person.signer),
+  )
 }
 
 function villainsOf(town: Town): Promise<void>[] {
@@ -213,18 +242,33 @@ function villainsOf(town: Town): Promise<void>[] {
       ? [freeload({ world, chance: world.chance.fork('freeloader'), payer, trades, stalls }, scenario.tricks)]
       : []),
     ...(scenario.hasFence && content
-      ? [fence({ world, chance: world.chance.fork('fence'), services, content, trades, giver, taker, stranger: bystander })]
+      ? [
+          fence({
+            world,
+            chance: world.chance.fork('fence'),
+            services,
+            content,
+            trades,
+            giver,
+            taker,
+            stranger: bystander,
+          }),
+        ]
       : []),
   ]
 }
 
 /** Where honest sellers sell something of two pieces or more. */
 function stallsOf(town: Town): Stall[] {
-  return town.agents
-    .filter(({ isHonest }) => isHonest)
-    .flatMap(({ plan, host }) =>
-      plan.sales
-        .filter(({ content, isPublic }) => !isPublic && contentOf(town, content).pieces >= 2)
-        .map(({ content, price }) => ({ url: host.url, id: toHex(host.person.id), content: contentOf(town, content), price })),
-    )
+  const honest = town.agents.filter(({ isHonest }) => isHonest)
+  return honest.flatMap(({ plan, host }) =>
+    plan.sales.flatMap(({ content: index, price, isPublic }, sale): Stall[] => {
+      const content = contentOf(town, index)
+      if (isPublic || content.pieces < 2) return []
+      const isFixed = !town.scenario.incidents.some(
+        (incident) => incident.host === host.name && incident.event.kind === 'reprice' && incident.event.sale === sale,
+      )
+      return [{ url: host.url, id: toHex(host.person.id), content, price, isFixed }]
+    }),
+  )
 }

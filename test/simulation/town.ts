@@ -49,7 +49,7 @@ export async function foundTown(world: World): Promise<Town> {
   const repository = createRepositoryHost(world)
   const services = { ledgerUrl: ledger.url, repositoryUrl: repository.url }
   const books = createBooks(world)
-  ledger.onWrite(books.take)
+  ledger.onWrite((changes) => books.take(changes))
   await ledger.start()
   await repository.start()
   const agents: Resident[] = []
@@ -68,7 +68,7 @@ const createLedgerHost = (world: World): Host => {
     build({ environment, store, onFault }) {
       const policy = { unitPrice: 1n, faucet: FAUCET, mergeDelay: limits.mergeDelayMs }
       const ledger = createLedger({ environment, store, secret, origin: 'ledger.test/log', policy, onFault })
-      return { fetch: (request) => ledger.app.fetch(request), start: ledger.start, stop: ledger.stop }
+      return { fetch: (request) => ledger.app.fetch(request), start: () => ledger.start(), stop: () => ledger.stop() }
     },
   })
 }
@@ -79,7 +79,11 @@ const createRepositoryHost = (world: World): Host =>
     name: 'repository',
     build({ environment, store, onFault }) {
       const repository = createRepository({ environment, store, onFault })
-      return { fetch: (request) => repository.app.fetch(request), start: repository.start, stop: repository.stop }
+      return {
+        fetch: (request) => repository.app.fetch(request),
+        start: () => repository.start(),
+        stop: () => repository.stop(),
+      }
     },
   })
 
@@ -101,7 +105,8 @@ async function createStrangers(world: World, services: Services): Promise<Town['
   return strangers
 }
 
-export const contentOf = ({ contents }: Pick<Town, 'contents'>, index: number): Content => contents.all[index] as Content
+export const contentOf = ({ contents }: Pick<Town, 'contents'>, index: number): Content =>
+  contents.all[index] as Content
 
 export function plantSales({ contents }: Pick<Town, 'contents'>, { plan, host }: Resident): void {
   for (const { content } of plan.sales) plantContent(host.disk, contentOf({ contents }, content))
@@ -111,10 +116,14 @@ type Founded = Pick<Town, 'world' | 'agents' | 'strangers' | 'contents' | 'books
 
 function watchTown(town: Founded): Trades {
   const { world, agents, strangers, contents, books } = town
-  const ids = new Map([...agents.map(({ host }) => host.person), ...Object.values(strangers)].map(({ name, id }) => [name, toHex(id)]))
+  const ids = new Map(
+    [...agents.map(({ host }) => host.person), ...Object.values(strangers)].map(({ name, id }) => [name, toHex(id)]),
+  )
   const sales = new Map(
     agents.map(({ plan, host }) => {
-      const free = plan.sales.filter(({ isPublic }) => isPublic).map(({ content }) => contentOf({ contents }, content).infoHash)
+      const free = plan.sales
+        .filter(({ isPublic }) => isPublic)
+        .map(({ content }) => contentOf({ contents }, content).infoHash)
       return [toHex(host.person.id), new Set(free)]
     }),
   )
@@ -125,9 +134,13 @@ function watchTown(town: Founded): Trades {
     }),
   )
   return watchTrades({
-    ...{ world, contents, books },
+    world,
+    contents,
+    books,
     parties: agents.map(({ host, isHonest }) => ({
-      ...{ host: host.name, id: toHex(host.person.id), isHonest },
+      host: host.name,
+      id: toHex(host.person.id),
+      isHonest,
       crashes: () => host.crashes,
     })),
     credit: (seller, payer) => creditOf(vouches, seller, payer),
@@ -161,13 +174,17 @@ export function creditOf(vouches: readonly KnownVouch[], verifier: string, subje
 /** No answer blames an honest host, unless something was made to fail. */
 function watchFaults(town: Town): Town {
   const { world, scenario, ledger, repository, agents } = town
-  const honest = new Set([ledger, repository, ...agents.filter(({ isHonest }) => isHonest).map(({ host }) => host)].map(({ name }) => name))
+  const honest = new Set(
+    [ledger, repository, ...agents.filter(({ isHonest }) => isHonest).map(({ host }) => host)].map(({ name }) => name),
+  )
   world.network.onExchange((exchange) => {
     world.trace.note(lineOf(exchange))
     if (exchange.answer.status < 500 || !honest.has(exchange.to)) return
     const isCalm = scenario.isQuiet || exchange.atMs > town.calmFromMs + AFTERMATH_MS
     if (isCalm || codeIn(exchange.answer) === 'internal' || codeIn(exchange.answer) === undefined) {
-      world.fail(`${exchange.to} answers ${exchange.method} ${exchange.url.pathname} with ${exchange.answer.status} ${codeIn(exchange.answer)}`)
+      world.fail(
+        `${exchange.to} answers ${exchange.method} ${exchange.url.pathname} with ${exchange.answer.status} ${codeIn(exchange.answer)}`,
+      )
     }
   })
   return town

@@ -82,8 +82,16 @@ export function watchTrades({ world, parties, contents, books, credit, isPublic 
     const known = lanes.get(id)
     if (known) return known
     const lane: TradedLane = {
-      ...{ mode: undefined, revealed: 0, taken: 0, accepted: 0, sent: 0, lastSent: undefined },
-      ...{ served: new Map(), good: new Set<number>(), bad: 0, replays: 0 },
+      mode: undefined,
+      revealed: 0,
+      taken: 0,
+      accepted: 0,
+      sent: 0,
+      lastSent: undefined,
+      served: new Map(),
+      good: new Set<number>(),
+      bad: 0,
+      replays: 0,
     }
     lanes.set(id, lane)
     return lane
@@ -105,7 +113,11 @@ export function watchTrades({ world, parties, contents, books, credit, isPublic 
     }
   }
 
-  function tickOf({ lane, unit, link }: WireTick, infoHash: string | undefined, piece: number | undefined): PaidRequest {
+  function tickOf(
+    { lane, unit, link }: WireTick,
+    infoHash: string | undefined,
+    piece: number | undefined,
+  ): PaidRequest {
     return { lane, unit: forged.has(`${lane} ${unit} ${link}`) ? 0 : unit, infoHash, piece }
   }
 
@@ -123,7 +135,8 @@ export function watchTrades({ world, parties, contents, books, credit, isPublic 
   /** On credit a tick follows its piece; prepaid, one unit is ahead, and one more for each that the seller calls spent. */
   function checkPaid({ from, to }: Message, { lane: id, unit }: PaidRequest, lane: TradedLane): void {
     const most = lane.good.size + (lane.mode === 'prepaid' ? 1 + lane.replays : 0)
-    if (unit > most) world.fail(`${from} pays ${to} ${unit} units on lane ${id} (${lane.mode}) for ${lane.good.size} good pieces`)
+    if (unit > most)
+      world.fail(`${from} pays ${to} ${unit} units on lane ${id} (${lane.mode}) for ${lane.good.size} good pieces`)
   }
 
   network.onDelivery((message) => {
@@ -154,23 +167,31 @@ export function watchTrades({ world, parties, contents, books, credit, isPublic 
     if (!isPublic(id, contents.hashOf(infoHash))) world.fail(`${host} gives a piece of ${infoHash} away`)
   }
 
-  function checkServed(exchange: Exchange, seller: Party, { lane: id, unit, piece = 0, infoHash = '' }: PaidRequest, lane: TradedLane): void {
+  function checkServed(
+    exchange: Exchange,
+    seller: Party,
+    { lane: id, unit, piece = 0, infoHash = '' }: PaidRequest,
+    lane: TradedLane,
+  ): void {
     if (isPublic(seller.id, contents.hashOf(infoHash))) return
     const booked = books.lanes.get(id)
     const { host } = seller
     if (booked?.payee !== seller.id) return world.fail(`${host} serves on lane ${id}, which is not claimed for it`)
     if (booked.mode === 'prepaid') checkPrepaid(host, id, unit, piece, lane)
     else checkCredit(seller, id, piece, lane)
-    if (!contents.isPiece(infoHash, piece, exchange.answer.body)) world.fail(`${host} sends something else as piece ${piece}`)
+    if (!contents.isPiece(infoHash, piece, exchange.answer.body))
+      world.fail(`${host} sends something else as piece ${piece}`)
   }
 
   function checkPrepaid(host: string, id: string, unit: number, piece: number, lane: TradedLane): void {
     const known = lane.served.get(unit)
     if (unit === 0) return world.fail(`${host} serves on the prepaid lane ${id} without a tick`)
-    if (known && known.piece !== piece) return world.fail(`${host} serves pieces ${known.piece} and ${piece} for unit ${unit} of lane ${id}`)
+    if (known && known.piece !== piece)
+      return world.fail(`${host} serves pieces ${known.piece} and ${piece} for unit ${unit} of lane ${id}`)
     const times = (known?.times ?? 0) + 1
     lane.served.set(unit, { piece, times })
-    if (times > 1 + limits.repeatsPerTick) world.fail(`${host} serves piece ${piece} ${times} times for unit ${unit} of lane ${id}`)
+    if (times > 1 + limits.repeatsPerTick)
+      world.fail(`${host} serves piece ${piece} ${times} times for unit ${unit} of lane ${id}`)
   }
 
   function checkCredit({ host, id: seller }: Party, id: string, piece: number, lane: TradedLane): void {
@@ -181,7 +202,8 @@ export function watchTrades({ world, parties, contents, books, credit, isPublic 
     const owed = [...books.lanes]
       .filter(([, booked]) => booked.payer === payer && booked.payee === seller && booked.mode === 'credit')
       .reduce((sum, [other]) => sum + Math.max(0, laneOf(other).sent - laneOf(other).taken), 0)
-    if (owed > credit(seller, payer)) world.fail(`${host} lets ${payer} owe ${owed} pieces, and trusts it for ${credit(seller, payer)}`)
+    if (owed > credit(seller, payer))
+      world.fail(`${host} lets ${payer} owe ${owed} pieces, and trusts it for ${credit(seller, payer)}`)
   }
 
   network.onArrival((exchange) => {
@@ -196,7 +218,8 @@ export function watchTrades({ world, parties, contents, books, credit, isPublic 
       else lane.bad++
     }
     if (isGood) world.count('pieces')
-    else if (buyer?.isHonest && contents.isAsLong(infoHash, Number(index), exchange.answer.body)) checkLies(exchange, buyer, infoHash)
+    else if (buyer?.isHonest && contents.isAsLong(infoHash, Number(index), exchange.answer.body))
+      checkLies(exchange, buyer, infoHash)
   })
 
   /** Who sent other bytes is not asked again, but for what was under way, and what a crash made forget. */

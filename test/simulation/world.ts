@@ -54,7 +54,12 @@ export function createWorld(seed: string, onEvent: (line: string) => void = () =
   const trace = createTrace(scheduler, onEvent)
 
   return {
-    ...{ scheduler, chance, network, trace, violations, counts },
+    scheduler,
+    chance,
+    network,
+    trace,
+    violations,
+    counts,
     fail(what) {
       trace.note(`VIOLATION ${what}`)
       if (violations.length < VIOLATIONS_KEPT && !violations.includes(what)) violations.push(what)
