@@ -5,6 +5,7 @@ import { utf8, toBase64url, type Bytes } from '../../protocol/bytes.ts'
 import { encode } from '../../protocol/encoding.ts'
 import { limits } from '../../protocol/limits.ts'
 import { envelopeToJson, type EnvelopeJson, type Kind } from '../../protocol/signed.ts'
+import type { Item } from '../../protocol/store.ts'
 import { expectAccepted, openLedger, START_MS, type TestLedger } from './kit.ts'
 import { delegation, gift, person, purchase } from './people.ts'
 import { watchedStore, type WatchedStore } from './store-watch.ts'
@@ -30,22 +31,28 @@ const endpoints: Readonly<Record<string, Readonly<Record<string, EnvelopeJson>>>
 }
 const paths = [...Object.keys(endpoints), '/verify', '/settle']
 
-async function open(): Promise<{ readonly ledger: TestLedger; readonly store: WatchedStore }> {
+interface Opened {
+  readonly ledger: TestLedger
+  readonly store: WatchedStore
+  /** What it holds before anything hostile comes. */
+  readonly before: readonly Item[]
+}
+
+async function open(): Promise<Opened> {
   const store = watchedStore()
   const ledger = openLedger({ store })
   for (const { identity } of [alice, bob]) await expectAccepted(ledger.post('/v1/accounts', { identity }))
   await expectAccepted(ledger.post('/v1/declarations', { declaration: download.declaration }))
   await expectAccepted(ledger.post('/v1/claims', { commitment: lane.commitment, claim: lane.claim }))
   await ledger.sequence()
-  return { ledger, store }
+  return { ledger, store, before: await store.dump() }
 }
 
 const opened = open()
 
 /** Expects a problem below 500 with a code, and a store as it was. */
 async function expectRefused(path: string, init: RequestInit, status?: number): Promise<void> {
-  const { ledger, store } = await opened
-  const before = await store.dump()
+  const { ledger, store, before } = await opened
   const response = await ledger.app.request(path, init)
   const problem = (await response.json()) as Record<string, unknown>
   expect(response.headers.get('content-type')).toBe('application/problem+json')
