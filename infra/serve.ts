@@ -1,8 +1,9 @@
 /** A hono app on a Node server. */
-import type { Server } from 'node:http'
+import { createServer, STATUS_CODES, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { createAdaptorServer } from '@hono/node-server'
-import { Problem } from '../protocol/problem.ts'
+import type { Duplex } from 'node:stream'
+import { getRequestListener, RequestError } from '@hono/node-server'
+import { Problem, problemOf } from '../protocol/problem.ts'
 
 export interface Listening {
   readonly port: number
@@ -25,7 +26,12 @@ const KEEP_ALIVE_MS = 75_000
 
 /** @throws Problem `conflict` when the port is taken */
 export async function listen({ fetch, port, hostname }: ListenOptions): Promise<Listening> {
-  const server = createAdaptorServer({ fetch }) as Server
+  const answer = getRequestListener(fetch, { errorHandler: refuseRequest })
+  const listener: RequestListener = (incoming, outgoing) => void answer(incoming, outgoing)
+  const server = createServer({ requireHostHeader: false }, listener)
+  // What it expects may be left unheard (RFC 9110 §10.1.1).
+  server.on('checkExpectation', listener)
+  server.on('clientError', refuseBytes)
   server.keepAliveTimeout = KEEP_ALIVE_MS
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(describe(error, port)))
@@ -38,6 +44,29 @@ function describe(error: NodeJS.ErrnoException, port: number): Error {
   if (error.code === 'EADDRINUSE') return new Problem('conflict', `Port ${port} is taken: choose another.`)
   if (error.code === 'EACCES') return new Problem('forbidden', `Port ${port} may not be used by this user.`)
   return error
+}
+
+const PROBLEM_TYPE = 'application/problem+json'
+
+/** HTTP, but nothing that an app can be asked: of no host, for example. */
+function refuseRequest(error: unknown): Response {
+  const problem = error instanceof RequestError ? new Problem('bad-request', `${error.message}.`) : problemOf(error)
+  return new Response(JSON.stringify(problem), { status: problem.status, headers: { 'content-type': PROBLEM_TYPE } })
+}
+
+/** Not even HTTP, or too much of it. */
+function refuseBytes({ code, message }: NodeJS.ErrnoException, socket: Duplex): void {
+  if (!socket.writable || code === 'ECONNRESET') return void socket.destroy()
+  const isLarge = code?.endsWith('_OVERFLOW') ?? false
+  const problem = new Problem(isLarge ? 'too-large' : 'bad-request', `${message}.`)
+  const body = JSON.stringify(problem)
+  const head = [
+    `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status] ?? ''}`,
+    `content-type: ${PROBLEM_TYPE}`,
+    `content-length: ${Buffer.byteLength(body)}`,
+    'connection: close',
+  ]
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
 }
 
 /** A connection whose last request ends meanwhile would stay open, as its client may ask for more: it is swept. */

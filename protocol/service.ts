@@ -29,7 +29,7 @@ export function createService(info: ServiceInfo): OpenAPIHono {
   app.use((c, next) => bodyLimit({ maxSize: bodyBytes(info, c.req.path), onError: refuseBody })(c, next))
   app.notFound((c) => problemResponse(c, new Problem('not-found', `Nothing is at ${c.req.path}.`)))
   app.onError((error, c) => {
-    const problem = error instanceof HTTPException ? new Problem('bad-request', error.message) : problemOf(error)
+    const problem = problemIn(error)
     if (problem.status >= 500) info.onFault?.(error)
     return problemResponse(c, problem)
   })
@@ -39,6 +39,13 @@ export function createService(info: ServiceInfo): OpenAPIHono {
     info: { title: info.title, version: '1', description: info.description },
   })
   return app
+}
+
+/** The framework's own refusals are the request's fault, and so is a body that breaks off as its client goes. */
+function problemIn(error: Error): Problem {
+  const isBrokenOff = 'code' in error && error.code === 'ECONNRESET'
+  if (isBrokenOff) return new Problem('bad-request', 'The request broke off.')
+  return error instanceof HTTPException ? new Problem('bad-request', error.message) : problemOf(error)
 }
 
 const healthRoute = createRoute({
