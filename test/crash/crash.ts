@@ -126,9 +126,13 @@ async function untilMoment(
 }
 
 async function start({ dir, port }: CrashOptions): Promise<Running> {
-  const child = spawn(process.execPath, [MAIN, '--json', '--data', dir, '--port', String(port)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+  const child = spawn(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', MAIN, '--json', '--data', dir, '--port', String(port)],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  )
   const [line] = (await Promise.race([once(createInterface({ input: child.stdout }), 'line'), died(child)])) as [string]
   const { agent, neighbour, ledger } = JSON.parse(line) as Record<string, string>
   return {
