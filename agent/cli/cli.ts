@@ -102,7 +102,7 @@ function parse(name: string, command: Command, words: readonly string[]): { valu
     const options = { ...COMMON_OPTIONS, ...command.options }
     return parseArgs({ args: [...words], options, allowPositionals: true, strict: true })
   } catch (error) {
-    const [what] = (error as Error).message.split('. ')
+    const [what] = (error as Error).message.split(/\.\s/)
     throw new UsageError(`${what}; ${usageOf(name, command)}`)
   }
 }

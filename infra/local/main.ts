@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { enableCompileCache } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { formatBytes, formatSeconds } from '../../agent/cli/format.ts'
+import { formatBytes, formatCount, formatSeconds } from '../../agent/cli/format.ts'
 import { realEnvironment } from '../environment.ts'
 import { faultText, onTermination, startFailure } from '../service-process.ts'
 import type { Network, Stores } from './network.ts'
@@ -123,7 +123,7 @@ function progressLine(): (download: ProgressJson) => void {
 function summary(report: OnceReport): string {
   const { name, bytes, pieces, paid, file, seconds, payer, payee, checkpoint } = report
   return [
-    `${name}: ${formatBytes(bytes)} in ${seconds.toFixed(1)} s, ${pieces} pieces, ${paid} credits`,
+    `${name}: ${formatBytes(bytes)} in ${seconds.toFixed(1)} s, ${formatCount(pieces, 'piece')}, ${formatCount(Number(paid), 'credit')}`,
     `  copy    ${file}`,
     `  you     ${payer.before} -> ${payer.after}`,
     `  seller  ${payee.before} -> ${payee.after}`,

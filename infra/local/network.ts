@@ -90,8 +90,10 @@ async function startAll(options: NetworkOptions, onStop: OnStop): Promise<Omit<N
   await startRepository(options, onStop)
   const { stores, passphrase, ...rest } = options
   const shared = { ...rest, ledgerUrl: url(1), repositoryUrl: url(2), onStop }
-  const you = await startResident({ ...shared, dir: join(dir, 'you'), port, store: stores?.agent, passphrase })
-  const neighbour = await startResident({ ...shared, dir: join(dir, 'neighbour'), port: port + 3 })
+  const neighbour = await openResident({ ...shared, dir: join(dir, 'neighbour'), port: port + 3 })
+  const you = await openResident({ ...shared, dir: join(dir, 'you'), port, store: stores?.agent, passphrase })
+  // An agent leaves a seller alone for a while that does not answer: both listen before either goes on with its downloads.
+  for (const { agent } of [neighbour, you]) agent.start()
   return { ledgerUrl: url(1), repositoryUrl: url(2), you, neighbour }
 }
 
@@ -135,7 +137,7 @@ interface ResidentOptions extends Omit<NetworkOptions, 'stores' | 'passphrase'> 
   readonly onStop: OnStop
 }
 
-async function startResident(options: ResidentOptions): Promise<Resident> {
+async function openResident(options: ResidentOptions): Promise<Resident> {
   const { dir, port, ledgerUrl, repositoryUrl, passphrase, onFault, onStop } = options
   const transport = guardedTransport([ledgerUrl, repositoryUrl], pin, options.environment.transport)
   const environment = { ...options.environment, transport }
@@ -162,7 +164,6 @@ async function startResident(options: ResidentOptions): Promise<Resident> {
   })
   if ((await agent.links.list()).length === 0) await agent.links.add('folder', { path: files, name: 'folder' })
   const server = await listen({ fetch: agent.app.fetch, port, hostname: HOST })
-  agent.start()
   onStop(async () => {
     await server.close()
     await agent.stop()

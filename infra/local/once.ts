@@ -132,8 +132,9 @@ export async function requireSource(file: string): Promise<string> {
 /** A copy in a folder of its own: nothing that the neighbour has is touched, and FILE may change meanwhile. */
 async function placeCopy(file: string, files: string): Promise<string> {
   const source = await requireSource(file)
-  await makeFolder(join(files, 'once'))
-  const target = join(await mkdtemp(join(files, 'once', '')), basename(source))
+  const copies = join(files, 'once')
+  await makeFolder(copies)
+  const target = join(await mkdtemp(`${copies}/`), basename(source))
   const options = { recursive: true, dereference: true, mode: constants.COPYFILE_FICLONE }
   await cp(source, target, options).catch((error: unknown) => {
     throw new Problem('storage-unavailable', `${source} cannot be copied: ${(error as Error).message}.`)

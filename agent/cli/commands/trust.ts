@@ -114,7 +114,7 @@ function termsOf(call: Call): Omit<Vouch, 'subject'> {
 function wholeNumber(call: Call, name: string, otherwise: number, most: number): number {
   const text = call.text(name)
   const value = text === undefined ? otherwise : Number(text)
-  if (!/^\d*$/.test(text ?? '') || value > most) throw new UsageError(`--${name} takes a number from 0 to ${most}.`)
+  if (!/^\d+$/.test(text ?? '0') || value > most) throw new UsageError(`--${name} takes a number from 0 to ${most}.`)
   return value
 }
 
@@ -191,14 +191,14 @@ async function overview(call: Call): Promise<Answer> {
 
 async function graphOf(call: Call): Promise<Answer> {
   const root = call.text('root')
-  const depth = call.text('depth')
+  const depth = wholeNumber(call, 'depth', limits.vouchDepth, limits.vouchDepth)
   if (root === undefined) throw new UsageError('graph needs to know whom to look from: --root ID.')
   const { graph } = await import('../graph.ts')
   return graph(
     {
       path: call.resolvePath(call.args[0] as string),
       root,
-      ...(depth === undefined ? {} : { depth: Number(depth) }),
+      depth,
       distrust: call.all('distrust'),
       unvouch: call.all('unvouch'),
     },

@@ -1,0 +1,98 @@
+import { chmodSync } from 'node:fs'
+import { rm, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { z } from 'zod'
+import * as shapes from './shapes.ts'
+import { eventually, openTown, raincheck, type Said } from './town.ts'
+
+const town = openTown()
+const { you, neighbour } = town
+
+const report = z.strictObject({
+  ok: z.boolean(),
+  checks: z.array(
+    z.strictObject({
+      name: z.string(),
+      ok: z.boolean(),
+      detail: z.string(),
+      fix: z.string().optional(),
+      isSkipped: z.literal(true).optional(),
+    }),
+  ),
+})
+/** What is wrong, and what to do about it. */
+const wrong = (said: Said): Record<string, string | undefined> =>
+  Object.fromEntries(
+    report.parse(said.json()).checks.flatMap(({ name, ok, isSkipped, fix }) => (ok || isSkipped ? [] : [[name, fix]])),
+  )
+
+test('finds nothing wrong with a new network', async () => {
+  const said = await you.raincheck('doctor', '--json')
+  expect(said.code).toBe(0)
+  const { ok, checks } = report.parse(said.json())
+  expect(ok).toBe(true)
+  expect(checks.map(({ name }) => name)).toEqual([
+    'key',
+    'agent',
+    'owner',
+    'clock',
+    'delegation',
+    'storage',
+    'ledger',
+    'funds',
+    'repository',
+    'shares',
+    'downloads',
+  ])
+  expect((await you.raincheck('doctor')).out).not.toContain('What to do')
+})
+
+test('says that a key lies open', async () => {
+  chmodSync(join(you.home, 'key'), 0o644)
+  const said = await you.raincheck('doctor', '--json')
+  expect(said.code).toBe(1)
+  expect(wrong(said)).toEqual({ key: `chmod 600 ${join(you.home, 'key')}` })
+  chmodSync(join(you.home, 'key'), 0o600)
+})
+
+test('says what a share, a download or a missing storage needs', async () => {
+  await neighbour.put('gone.bin', 1000)
+  const share = shapes.share.parse(await neighbour.ask('share', 'gone.bin', '--price', '5'))
+  const { id } = shapes.download.parse(await you.ask('get', share.infoHash, '--max-price', '1'))
+  const waiting = await eventually(
+    () => you.raincheck('doctor', '--json'),
+    ({ code }) => code === 1,
+  )
+  expect(wrong(waiting)['downloads']).toContain(`raincheck cancel ${id}`)
+  await you.ask('cancel', id)
+
+  await unlink(join(neighbour.files, 'gone.bin'))
+  await you.raincheck('get', share.infoHash)
+  const withdrawn = await eventually(
+    () => neighbour.raincheck('doctor', '--json'),
+    ({ code }) => code === 1,
+  )
+  expect(wrong(withdrawn)['shares']).toContain(`raincheck unshare ${share.infoHash}`)
+
+  await neighbour.ask('unlink', 'folder')
+  expect(wrong(await neighbour.raincheck('doctor', '--json'))['storage']).toContain('raincheck link folder')
+})
+
+test('says what to start when nothing answers, and looks at nothing that needs it', async () => {
+  await town.stop()
+  const said = await you.raincheck('doctor', '--json')
+  expect(said.code).toBe(1)
+  expect(Object.keys(wrong(said))).toEqual(['agent', 'ledger', 'repository'])
+  expect((await you.raincheck('doctor')).out).toContain('agent: start it: `npm start`')
+  const { checks } = report.parse(said.json())
+  expect(checks.filter(({ isSkipped }) => isSkipped)).toHaveLength(7)
+  await town.start()
+})
+
+test('sends a newcomer to init', async () => {
+  const home = join(town.dir, 'nobody')
+  const said = await raincheck(home, ['doctor', '--json'])
+  expect(wrong(said)['key']).toContain('raincheck init')
+  await rm(home, { recursive: true, force: true })
+})

@@ -1,0 +1,151 @@
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { cp } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Encrypter } from 'age-encryption'
+import { describe, expect, test } from 'vitest'
+import { scratch } from '../local/scratch.ts'
+import * as shapes from './shapes.ts'
+import { openTown, raincheck } from './town.ts'
+
+const town = openTown()
+const folder = scratch()
+
+describe('init', () => {
+  test('makes a key that only its owner may read, and is the same again when repeated', async () => {
+    const home = join(folder(), 'new', 'home')
+    const first = shapes.owner.parse((await raincheck(home, ['init', '--json'])).json())
+    expect((await raincheck(home, ['init', '--json'])).json()).toEqual(first)
+    expect((await raincheck(home, ['whoami', '--json'])).json()).toEqual(first)
+    expect(statSync(join(home, 'key')).mode & 0o777).toBe(0o600)
+    expect(statSync(home).mode & 0o777).toBe(0o700)
+  })
+
+  test('whoami without a key says to run init', async () => {
+    const said = await raincheck(folder(), ['whoami'])
+    expect(said).toMatchObject({ code: 3, out: '' })
+    expect(said.err).toMatch(/^raincheck: No identity in .*: run `raincheck init` first\. \(not-found\)\n$/)
+  })
+
+  test('a home that cannot be made is one line', async () => {
+    const file = join(folder(), 'file')
+    writeFileSync(file, '')
+    const said = await raincheck(join(file, 'home'), ['init'])
+    expect(said.code).not.toBe(0)
+    expect(said.err.split('\n')).toHaveLength(2)
+  })
+})
+
+describe('a key under a passphrase', () => {
+  const home = folder()
+  const file = join(home, 'passphrase')
+  writeFileSync(file, 'correct horse battery staple\n')
+  const wrong = join(home, 'wrong')
+  writeFileSync(wrong, 'incorrect horse\n')
+
+  test('is kept as an age file and nowhere in the clear', async () => {
+    const made = shapes.owner.parse((await raincheck(home, ['init', '--passphrase-file', file, '--json'])).json())
+    expect(existsSync(join(home, 'key'))).toBe(false)
+    expect(readFileSync(join(home, 'key.age'), 'latin1')).toMatch(/^age-encryption\.org\/v1\n-> scrypt /)
+    const again = await raincheck(home, ['whoami', '--passphrase-file', file, '--json'])
+    expect(again.json()).toEqual(made)
+    const byVariable = await raincheck(home, ['init', '--json'], { passphraseFile: file })
+    expect(byVariable.json()).toEqual(made)
+  })
+
+  test('opens with nothing else', async () => {
+    expect(await raincheck(home, ['whoami'])).toMatchObject({ code: 5, err: expect.stringContaining('encrypted') })
+    const said = await raincheck(home, ['whoami', '--passphrase-file', wrong, '--json'])
+    expect(said.code).toBe(5)
+    expect(shapes.problem.parse(said.json())).toMatchObject({ code: 'forbidden' })
+  })
+
+  test('signs what its owner asks of an agent', async () => {
+    await cp(join(town.you.home, 'identity.json'), join(home, 'other', 'identity.json'), { recursive: true })
+    await cp(join(town.you.home, 'settings.json'), join(home, 'other', 'settings.json'))
+    const key = readFileSync(join(town.you.home, 'key'), 'utf8').trim()
+    const encrypter = new Encrypter()
+    encrypter.setPassphrase('correct horse battery staple')
+    writeFileSync(join(home, 'other', 'key.age'), await encrypter.encrypt(key))
+    const said = await raincheck(join(home, 'other'), ['balance', '--json', '--passphrase-file', file])
+    expect(shapes.balance.parse(said.json()).available).toBe('1000000')
+  })
+
+  test('is asked for by a file that is there and holds something', async () => {
+    writeFileSync(join(home, 'empty'), '\n')
+    const empty = await raincheck(join(home, 'none'), ['init', '--passphrase-file', join(home, 'empty')])
+    expect(empty).toMatchObject({ code: 1, err: expect.stringContaining('no passphrase') })
+    const missing = await raincheck(join(home, 'none'), ['init', '--passphrase-file', 'nowhere'])
+    expect(missing).toMatchObject({ code: 3, err: expect.stringContaining('nowhere') })
+    expect(existsSync(join(home, 'none'))).toBe(false)
+  })
+
+  test('is not promised for a key that lies in the clear', async () => {
+    const plain = folder()
+    await raincheck(plain, ['init'])
+    const said = await raincheck(plain, ['init', '--passphrase-file', file])
+    expect(said).toMatchObject({ code: 1, err: expect.stringContaining('without a passphrase') })
+  })
+})
+
+describe('settings', () => {
+  test('name the agent, and RAINCHECK_AGENT overrides them', async () => {
+    expect((await town.you.raincheck('links')).code).toBe(0)
+    const overridden = await town.you.with({ agentUrl: `http://127.0.0.1:${town.port}/` })('links')
+    expect(overridden.code).toBe(0)
+    const nobody = await town.you.with({ agentUrl: 'http://127.0.0.1:1' })('links')
+    expect(nobody).toMatchObject({ code: 1, out: '', err: expect.stringContaining('No agent answers') })
+    const noUrl = await town.you.with({ agentUrl: 'somewhere' })('links')
+    expect(noUrl).toMatchObject({ code: 2, err: expect.stringContaining('RAINCHECK_AGENT') })
+  })
+
+  test('that are missing or broken are named', async () => {
+    const home = folder()
+    await raincheck(home, ['init'])
+    expect(await raincheck(home, ['links'])).toMatchObject({ code: 2, err: expect.stringContaining('settings.json') })
+    writeFileSync(join(home, 'settings.json'), '{')
+    expect(await raincheck(home, ['links'])).toMatchObject({ code: 1, err: expect.stringContaining('not JSON') })
+  })
+
+  test('that name another owner’s agent are a matter of trust', async () => {
+    const said = await town.you.with({ agentUrl: `http://127.0.0.1:${town.port + 3}` })('links', '--json')
+    expect(said.code).toBe(5)
+    expect(shapes.problem.parse(said.json())).toMatchObject({ code: 'unknown-key' })
+  })
+})
+
+describe('words that are off', () => {
+  test.each([
+    [['nonsense'], 'there is no command'],
+    [['get'], 'usage: raincheck get'],
+    [['get', 'a', 'b'], 'usage: raincheck get'],
+    [['get', 'a', '--frob'], '--frob'],
+    [['get', '0'.repeat(64), '--max-price', '1.5'], '--max-price'],
+    [['share', 'a', '--price', '-1'], 'price'],
+    [['share', 'a', '--price', '1e3'], '--price'],
+    [['link', 's3x', '/tmp'], 's3x'],
+    [['trust', 'abc'], 'not an id'],
+    [['vouch', 'f'.repeat(64), '--depth', '9'], '--depth'],
+    [['vouch', 'f'.repeat(64), '--expires', 'soon'], '--expires'],
+    [['usage', '--since', 'yesterday'], '--since'],
+    [['graph', 'edges.csv'], '--root'],
+    [['audit', 'ftp://x'], 'LEDGERURL'],
+  ])('%j end with 2 and one line', async (words, line) => {
+    const said = await town.you.raincheck(...words)
+    expect(said).toMatchObject({ code: 2, out: '' })
+    expect(said.err).toContain(line)
+    expect(said.err.split('\n')).toHaveLength(2)
+    const asJson = await town.you.raincheck(...words, '--json')
+    expect(asJson).toMatchObject({ code: 2, err: '' })
+    expect(shapes.problem.parse(asJson.json())).toMatchObject({ code: 'bad-request' })
+  })
+})
+
+test('help names every command, and one command’s words', async () => {
+  const all = await town.you.raincheck('help')
+  expect(all).toMatchObject({ code: 0, err: '' })
+  const commands = (await town.you.raincheck('--json')).json<{ command: string; usage: string }[]>()
+  for (const { command, usage } of commands) {
+    expect(all.out).toContain(`  ${`${command} ${usage}`.trim()}\n`)
+    expect((await town.you.raincheck(command, '--help')).out).toContain(`usage: raincheck ${command}`)
+  }
+})

@@ -1,0 +1,106 @@
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { scratch } from '../local/scratch.ts'
+import * as shapes from './shapes.ts'
+import { openTown } from './town.ts'
+
+const town = openTown()
+const { you, neighbour } = town
+const folder = scratch()
+
+describe('links', () => {
+  test('a network comes with a folder linked', async () => {
+    const [link] = z.array(shapes.link).parse(await you.ask('links'))
+    expect(link).toMatchObject({ name: 'folder', kind: 'folder' })
+    expect(link?.quota?.total).toBeGreaterThan(0)
+  })
+
+  test('another folder is linked once, used by its name, and forgotten', async () => {
+    const dir = folder()
+    const link = shapes.link.parse(await you.ask('link', 'folder', dir, '--name', 'attic'))
+    expect(link).toMatchObject({ name: 'attic', kind: 'folder' })
+    expect(await you.ask('link', 'folder', dir)).toMatchObject({ name: 'attic' })
+    writeFileSync(join(dir, 'old.txt'), 'old')
+    const share = shapes.share.parse(await you.ask('share', 'old.txt', '--link', 'attic'))
+    await you.ask('unshare', share.infoHash)
+    expect(shapes.link.parse(await you.ask('unlink', 'attic'))).toEqual({ name: 'attic', kind: 'folder' })
+    expect(await you.ask('links')).toHaveLength(1)
+  })
+
+  test('a folder is found from where the command runs', async () => {
+    const dir = folder()
+    mkdirSync(join(dir, 'here'))
+    const said = await you.with({ workingDir: dir })('link', 'folder', 'here', '--name', 'here', '--json')
+    expect(said.code).toBe(0)
+    await you.ask('unlink', 'here')
+  })
+
+  test('what cannot be linked is said in a line', async () => {
+    expect(await you.raincheck('link', 'folder', '/nowhere/at/all')).toMatchObject({ code: 3, out: '' })
+    expect(await you.raincheck('unlink', 'nothing')).toMatchObject({ code: 3, out: '' })
+    expect((await you.raincheck('unlink', 'nothing', '--json')).json()).toMatchObject({ code: 'not-found' })
+  })
+
+  test('unlinking says which shares and downloads it strands', async () => {
+    const dir = folder()
+    writeFileSync(join(dir, 'stranded.txt'), 'stranded')
+    await you.ask('link', 'folder', dir, '--name', 'leaving')
+    const share = shapes.share.parse(await you.ask('share', 'stranded.txt', '--link', 'leaving'))
+    await neighbour.put('dear.bin', 1000)
+    const dear = shapes.share.parse(await neighbour.ask('share', 'dear.bin', '--price', '9'))
+    const download = shapes.download.parse(await you.ask('get', dear.infoHash, '--link', 'leaving', '--max-price', '1'))
+    const said = await you.raincheck('unlink', 'leaving')
+    expect(said.out).toContain(`raincheck unshare ${share.infoHash}`)
+    expect(said.out).toContain(`raincheck cancel ${download.id}`)
+    await you.ask('unshare', share.infoHash)
+    await you.ask('cancel', download.id)
+  })
+})
+
+describe('shares', () => {
+  test('a file is offered, listed, found by others, and no more', async () => {
+    await you.put('letters/summer.txt', 5_000_000)
+    const share = shapes.share.parse(await you.ask('share', 'letters/summer.txt', '--price', '7'))
+    expect(share).toMatchObject({ name: 'summer.txt', bytes: 5_000_000, pieceLength: 4_194_304, pieces: 2, price: '7' })
+    expect(share.magnet).toContain(share.infoHash)
+    expect(z.array(shapes.share).parse(await you.ask('shares'))).toEqual([share])
+    expect(shapes.found.parse(await neighbour.ask('search', 'summer'))).toEqual([
+      { infoHash: share.infoHash, name: 'summer.txt', bytes: 5_000_000, sellers: 1, price: '7' },
+    ])
+    expect((await neighbour.raincheck('search', 'summer')).out).toBe(
+      `summer.txt  4.77 MiB  1 seller  from 7 a piece\n  ${share.infoHash}\n`,
+    )
+    expect(shapes.share.parse(await you.ask('unshare', share.infoHashV1))).toEqual(share)
+    expect(await you.ask('shares')).toEqual([])
+    expect(await neighbour.ask('search', 'summer')).toEqual([])
+  })
+
+  test('a folder is offered whole, free of charge when public', async () => {
+    await you.put('fotos/übersee/ä.jpg', 100)
+    await you.put('fotos/b.jpg', 100)
+    const share = shapes.share.parse(await you.ask('share', 'fotos', '--public'))
+    expect(share).toMatchObject({ name: 'fotos', bytes: 200, public: true })
+    expect((await you.raincheck('shares')).out).toContain('free for all')
+    await you.ask('unshare', share.infoHash)
+  })
+
+  test('the same path again only changes the price', async () => {
+    await you.put('again.bin', 100)
+    const first = shapes.share.parse(await you.ask('share', 'again.bin', '--price', '3'))
+    const second = shapes.share.parse(await you.ask('share', 'again.bin', '--price', '4'))
+    expect(second).toEqual({ ...first, price: '4' })
+  })
+
+  test('what is not there, or not inside, is not offered', async () => {
+    const missing = await you.raincheck('share', 'missing.bin')
+    expect(missing).toMatchObject({ code: 3, err: expect.stringContaining('linked storage') })
+    const outside = await you.raincheck('share', '../key')
+    expect(outside.code).toBe(6)
+    symlinkSync(join(you.home, 'key'), join(you.files, 'leak'))
+    expect((await you.raincheck('share', 'leak')).code).not.toBe(0)
+    expect((await you.raincheck('share', 'again.bin', '--link', 'nothing')).code).toBe(3)
+    expect((await you.raincheck('unshare', '0'.repeat(64))).code).toBe(3)
+  })
+})

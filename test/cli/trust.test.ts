@@ -1,0 +1,89 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import * as shapes from './shapes.ts'
+import { openTown, raincheck } from './town.ts'
+
+const town = openTown()
+const { you, neighbour } = town
+const STRANGER = 'f'.repeat(64)
+const NOT_TRUSTED = { trusted: false, depth: -1, credit: 0, chain: [] }
+
+const ask = async (...words: string[]) => shapes.verdict.parse(await you.ask(...words))
+
+describe('trust', () => {
+  test('there is none until somebody vouches', async () => {
+    expect(await ask('trust', neighbour.id())).toEqual({ id: neighbour.id(), ...NOT_TRUSTED })
+    expect(await ask('chain', STRANGER)).toEqual({ id: STRANGER, ...NOT_TRUSTED })
+    expect(await you.ask('trust')).toEqual([])
+    expect((await you.raincheck('trust', STRANGER)).out).toBe(`${STRANGER}: not trusted\n`)
+  })
+
+  test('a vouch makes it, with its depth and credit', async () => {
+    const verdict = await ask('vouch', neighbour.id(), '--depth', '1', '--credit', '5', '--expires', '7d')
+    const chain = [you.id(), neighbour.id()]
+    expect(verdict).toEqual({ id: neighbour.id(), trusted: true, depth: 1, credit: 5, chain })
+    expect(await ask('chain', neighbour.id())).toEqual(verdict)
+    const all = z.array(shapes.verdict).parse(await you.ask('trust'))
+    expect(all).toMatchObject([{ ...verdict, distrusted: false, vouch: { depth: 1, credit: 5 } }])
+    expect((await you.raincheck('trust')).out).toMatch(
+      /^[0-9a-f]{64} {2}trusted, depth 1, credit 5 pieces {2}vouched for until 20\d\d-.*\n$/,
+    )
+  })
+
+  test('it reaches whom the vouched for vouches for', async () => {
+    await neighbour.ask('vouch', STRANGER, '--credit', '3')
+    const chain = [you.id(), neighbour.id(), STRANGER]
+    expect(await ask('chain', STRANGER)).toEqual({ id: STRANGER, trusted: true, depth: 0, credit: 3, chain })
+  })
+
+  test('a vouch can be said anew, and taken back', async () => {
+    expect(await ask('vouch', neighbour.id(), '--depth', '0', '--credit', '2')).toMatchObject({ depth: 0, credit: 2 })
+    expect(await ask('trust', STRANGER)).toMatchObject(NOT_TRUSTED)
+    expect(await ask('unvouch', neighbour.id())).toMatchObject(NOT_TRUSTED)
+    expect(await you.ask('trust')).toEqual([])
+  })
+
+  test('distrust overrides every vouch, and takes the own one back', async () => {
+    await ask('vouch', neighbour.id(), '--depth', '1')
+    expect(await ask('trust', STRANGER)).toMatchObject({ trusted: true })
+    expect(await ask('distrust', STRANGER)).toMatchObject(NOT_TRUSTED)
+    expect(await ask('distrust', neighbour.id())).toMatchObject(NOT_TRUSTED)
+    const all = z.array(shapes.verdict).parse(await you.ask('trust'))
+    expect(all.map(({ id }) => id).toSorted()).toEqual([STRANGER, neighbour.id()].toSorted())
+    expect(all).toMatchObject([{ distrusted: true }, { distrusted: true }])
+    expect(all.some((one) => 'vouch' in one)).toBe(false)
+  })
+})
+
+describe('credit', () => {
+  test('lets a download on trust be paid after its pieces, and paid in full', async () => {
+    await neighbour.ask('vouch', you.id(), '--credit', '8')
+    await neighbour.put('on-trust.bin', 40_000_000)
+    const share = shapes.share.parse(await neighbour.ask('share', 'on-trust.bin', '--price', '3'))
+    const download = shapes.download.parse(await you.ask('get', share.infoHash, '--wait'))
+    expect(download).toMatchObject({ state: 'done', paid: '30' })
+  })
+})
+
+describe('graph', () => {
+  test('evaluates any graph of vouches, and what it would lose', async () => {
+    writeFileSync(join(you.home, 'edges.csv'), 'issuer,subject,depth,credit\na,b,2,9\nb,c,1,9\nc,d,0,9\na,e,0,9\n')
+    const whole = shapes.graph.parse(await you.ask('graph', 'edges.csv', '--root', 'a'))
+    expect(whole).toMatchObject({ agents: 5, vouches: 4, trusted: 4, lost: [] })
+    const pruned = shapes.graph.parse(await you.ask('graph', 'edges.csv', '--root', 'a', '--distrust', 'b'))
+    expect(pruned.lost.toSorted()).toEqual(['b', 'c', 'd'])
+    const without = shapes.graph.parse(await you.ask('graph', 'edges.csv', '--root', 'a', '--unvouch', 'c,d'))
+    expect(without).toMatchObject({ trusted: 3, lost: ['d'] })
+  })
+
+  test('needs no home, but a file, a root in it and a depth', async () => {
+    expect((await raincheck('/nowhere', ['graph', join(you.home, 'edges.csv'), '--root', 'a'])).code).toBe(0)
+    expect((await you.raincheck('graph', 'nowhere.csv', '--root', 'a')).code).toBe(3)
+    expect((await you.raincheck('graph', 'edges.csv', '--root', 'z')).code).toBe(3)
+    expect((await you.raincheck('graph', 'edges.csv', '--root', 'a', '--depth', 'x')).code).toBe(2)
+    writeFileSync(join(you.home, 'broken.csv'), 'a,b,nine,1\n')
+    expect((await you.raincheck('graph', 'broken.csv', '--root', 'a')).code).toBe(1)
+  })
+})
