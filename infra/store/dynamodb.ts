@@ -36,7 +36,8 @@ export interface DynamodbOptions extends TableOptions {
 type Row = Record<string, AttributeValue>
 type Ask = <T>(ask: Try<T>) => Promise<T>
 
-const MARK_BYTES = 16
+const MARK_BYTES = 8
+const TOKEN_BYTES = 16
 /** Stands for the empty key, which DynamoDB refuses, at its place in the order: no key holds NUL. */
 const EMPTY = '\0'
 
@@ -139,7 +140,7 @@ function prepareWrites({ table, random }: DynamodbOptions, client: DynamoDBClien
     let ClientRequestToken = ''
     return ask(async (wasLost) => {
       // A token may stand for what came of it: what was called off for now is asked for under another.
-      if (!wasLost) ClientRequestToken = toHex(random.bytes(MARK_BYTES))
+      if (!wasLost) ClientRequestToken = toHex(random.bytes(TOKEN_BYTES))
       try {
         await client.send(new TransactWriteItemsCommand({ TransactItems, ClientRequestToken }))
         return true
