@@ -4,6 +4,7 @@ import { toHex } from '../protocol/bytes.ts'
 import { keys, readKnown, reserves } from '../protocol/arbiter/items.ts'
 import type { CommandKind } from '../protocol/arbiter/step.ts'
 import { decode, field, fields, type Fields, type Shape } from '../protocol/encoding.ts'
+import { jsonBody, jsonReply } from '../protocol/route.ts'
 import { problemReply, wire } from '../protocol/service.ts'
 import { envelopeFromJson, envelopeToJson, objectId, type Envelope } from '../protocol/signed.ts'
 import { viewOf } from './accept.ts'
@@ -30,14 +31,14 @@ const receipt = wire.envelope.openapi({
 
 function addCommand(app: OpenAPIHono, books: Books, { answer, kind, parts, reply, ...route }: CommandRoute): void {
   const body = z.strictObject(Object.fromEntries(parts.map((name) => [name, wire.envelope])))
-  const content = { 'application/json': { schema: z.object({ ...reply, receipt }) } }
+  const accepted = z.object({ ...reply, receipt })
   const described = createRoute({
     ...route,
     method: 'post',
-    request: { body: { required: true, content: { 'application/json': { schema: body } } } },
+    request: { body: jsonBody(body) },
     responses: {
-      200: { description: 'It was accepted before: the same answer again', content },
-      201: { description: 'It is accepted', content },
+      200: jsonReply('It was accepted before: the same answer again', accepted),
+      201: jsonReply('It is accepted', accepted),
       default: problemReply,
     },
   })

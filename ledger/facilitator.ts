@@ -12,7 +12,8 @@ import { readPromised, requireRedeemable, requireRoom } from '../protocol/arbite
 import type { View } from '../protocol/arbiter/view.ts'
 import { tickFromJson, verifyLink, type Tick } from '../protocol/payword.ts'
 import { Problem, problemOf } from '../protocol/problem.ts'
-import { problemReply, wire } from '../protocol/service.ts'
+import { jsonBody, ok } from '../protocol/route.ts'
+import { wire } from '../protocol/service.ts'
 import { parseRedemption } from '../protocol/settlement.ts'
 import { envelopeFromJson } from '../protocol/signed.ts'
 import {
@@ -60,11 +61,7 @@ const supportedSchema = z.object({
   signers: z.record(z.string(), z.array(z.string())),
 })
 
-const ok = <T extends z.ZodType>(description: string, schema: T) => ({
-  200: { description, content: { 'application/json': { schema } } },
-  default: problemReply,
-})
-const body = { body: { required: true, content: { 'application/json': { schema: paymentSchema } } } }
+const body = { body: jsonBody(paymentSchema) }
 
 const supportedRoute = createRoute({
   method: 'get',

@@ -5,7 +5,8 @@ import { LANE_MODES } from '../protocol/commitment.ts'
 import { parseDeclaration } from '../protocol/declaration.ts'
 import { entryHash } from '../protocol/entry.ts'
 import { accounts, keys, lanes, readKnown, reserves, type Lane } from '../protocol/arbiter/items.ts'
-import { problemReply, wire } from '../protocol/service.ts'
+import { byId, count, decimal, ok } from '../protocol/route.ts'
+import { wire } from '../protocol/service.ts'
 import { envelopeToJson } from '../protocol/signed.ts'
 import { networkOf } from '../protocol/x402.ts'
 import { viewOf } from './accept.ts'
@@ -17,22 +18,10 @@ import { readStatement, type StatementRow } from './statement.ts'
 const ROWS_MAX = 1000
 const ROWS_DEFAULT = 100
 
-const count = z.int().min(0)
 const difference = z
   .string()
   .regex(/^(0|-?[1-9][0-9]{0,18})$/)
   .openapi({ example: '-16' })
-const decimal = z
-  .string()
-  .regex(/^(0|[1-9][0-9]{0,14})$/)
-  .transform(Number)
-  .openapi({ type: 'integer' })
-const byId = z.object({ id: wire.id })
-
-const ok = <T extends z.ZodType>(description: string, schema: T) => ({
-  200: { description, content: { 'application/json': { schema } } },
-  default: problemReply,
-})
 
 const ledgerRoute = createRoute({
   method: 'get',

@@ -2,6 +2,7 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import { z } from '@hono/zod-openapi'
 import { limits } from '../protocol/limits.ts'
+import { binary } from '../protocol/route.ts'
 import { problemReply } from '../protocol/service.ts'
 import { parseTilePath } from '../protocol/tile.ts'
 import type { Books } from './books.ts'
@@ -33,7 +34,6 @@ export function addTiles(app: OpenAPIHono, { context: { store }, policy }: Books
 
 /** Of a tile's index, OpenAPI has no way to say that its digits come in groups with slashes between them. */
 function describe(app: OpenAPIHono): void {
-  const octets = { 'application/octet-stream': { schema: z.string().openapi({ format: 'binary' }) } }
   app.openAPIRegistry.registerPath({
     method: 'get',
     path: '/checkpoint',
@@ -50,6 +50,6 @@ function describe(app: OpenAPIHono): void {
     description:
       'The index in groups of three digits, all but the last after an x: 1234067 is x001/x234/067. `.p/<width>` follows for a partial tile.',
     request: { params: z.object({ level: z.string(), index: z.string() }) },
-    responses: { 200: { description: 'The tile', content: octets }, default: problemReply },
+    responses: { 200: { description: 'The tile', content: binary('application/octet-stream') }, default: problemReply },
   })
 }

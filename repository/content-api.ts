@@ -7,7 +7,7 @@ import { Problem } from '../protocol/problem.ts'
 import { problemReply, wire } from '../protocol/service.ts'
 import type { Content, ContentFile, Contents } from './contents.ts'
 import type { Hashes, HashPage } from './hashes.ts'
-import { binary, byInfoHash, count, created, decimal, ok } from './replies.ts'
+import { binary, byInfoHash, count, created, decimal, ok } from '../protocol/route.ts'
 
 const FILES_ANSWERED = 1000
 const HASHES_DEFAULT = 1024

@@ -7,7 +7,7 @@ import { wire } from '../protocol/service.ts'
 import { envelopeFromJson, envelopeToJson } from '../protocol/signed.ts'
 import type { Announcements } from './announcements.ts'
 import type { Contents } from './contents.ts'
-import { byInfoHash, count, created, jsonBody, ok } from './replies.ts'
+import { byInfoHash, count, created, jsonBody, ok } from '../protocol/route.ts'
 import type { Search } from './search.ts'
 import type { Swarm } from './swarm.ts'
 

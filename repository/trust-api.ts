@@ -10,7 +10,7 @@ import { bookFromJson, bookToJson } from '../protocol/vouch.ts'
 import type { Books } from './books.ts'
 import type { Chains } from './chains.ts'
 import type { Identities } from './identities.ts'
-import { byId, count, created, decimal, jsonBody, ok } from './replies.ts'
+import { byId, count, created, decimal, jsonBody, ok } from '../protocol/route.ts'
 
 const CHAINS_DEFAULT = 4
 

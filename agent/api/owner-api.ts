@@ -3,6 +3,7 @@ import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi'
 import { toHex } from '../../protocol/bytes.ts'
 import { formatMagnet } from '../../protocol/magnet.ts'
 import { Problem } from '../../protocol/problem.ts'
+import { byInfoHash, jsonBody, jsonReply, ok } from '../../protocol/route.ts'
 import { bookSchema, problemReply, wire } from '../../protocol/service.ts'
 import { bookFromJson, bookToJson } from '../../protocol/vouch.ts'
 import type { AgentContext } from '../context.ts'
@@ -92,24 +93,19 @@ const verdictSchema = z
   .object({ id: wire.id, trusted: z.boolean(), depth: z.int(), credit: z.int(), chain: z.array(wire.id) })
   .openapi('Verdict')
 
-const body = <S extends z.ZodType>(schema: S) => ({ required: true, content: { 'application/json': { schema } } })
-const reply = <S extends z.ZodType>(schema: S, description: string) => ({
-  description,
-  content: { 'application/json': { schema } },
-})
 const byId = { params: z.object({ id: z.string().regex(/^[0-9a-zA-Z_-]{1,64}$/) }) }
 
 const routes = {
   shares: createRoute({
     method: 'get',
     path: '/v1/shares',
-    responses: { 200: reply(z.array(shareSchema), 'What this agent shares'), default: problemReply },
+    responses: ok('What this agent shares', z.array(shareSchema)),
   }),
   share: createRoute({
     method: 'post',
     path: '/v1/shares',
     request: {
-      body: body(
+      body: jsonBody(
         z.strictObject({
           path: z.string().min(1).max(4096),
           link: z.string().optional(),
@@ -118,24 +114,24 @@ const routes = {
         }),
       ),
     },
-    responses: { 201: reply(shareSchema, 'The share; the same again for the same path'), default: problemReply },
+    responses: { 201: jsonReply('The share; the same again for the same path', shareSchema), default: problemReply },
   }),
   unshare: createRoute({
     method: 'delete',
     path: '/v1/shares/{infoHash}',
-    request: { params: z.object({ infoHash: wire.infoHash }) },
-    responses: { 200: reply(z.object({ infoHash: wire.infoHash }), 'No longer shared'), default: problemReply },
+    request: { params: byInfoHash },
+    responses: ok('No longer shared', z.object({ infoHash: wire.infoHash })),
   }),
   downloads: createRoute({
     method: 'get',
     path: '/v1/downloads',
-    responses: { 200: reply(z.array(downloadSchema), 'Newest first'), default: problemReply },
+    responses: ok('Newest first', z.array(downloadSchema)),
   }),
   startDownload: createRoute({
     method: 'post',
     path: '/v1/downloads',
     request: {
-      body: body(
+      body: jsonBody(
         z.strictObject({
           source: z.string().min(1).openapi({ description: 'Info hash, magnet link, or a torrent file in base64url' }),
           link: z.string().optional(),
@@ -143,73 +139,72 @@ const routes = {
         }),
       ),
     },
-    responses: { 202: reply(downloadSchema, 'Saved; it goes on by itself'), default: problemReply },
+    responses: { 202: jsonReply('Saved; it goes on by itself', downloadSchema), default: problemReply },
   }),
   download: createRoute({
     method: 'get',
     path: '/v1/downloads/{id}',
     request: byId,
-    responses: { 200: reply(downloadSchema, 'The download'), default: problemReply },
+    responses: ok('The download', downloadSchema),
   }),
   changeDownload: createRoute({
     method: 'post',
     path: '/v1/downloads/{id}/{action}',
     request: { params: byId.params.extend({ action: z.enum(['pause', 'resume', 'cancel']) }) },
-    responses: { 200: reply(downloadSchema, 'The download after it'), default: problemReply },
+    responses: ok('The download after it', downloadSchema),
   }),
   links: createRoute({
     method: 'get',
     path: '/v1/links',
-    responses: { 200: reply(z.array(linkSchema), 'Linked storages, the default first'), default: problemReply },
+    responses: ok('Linked storages, the default first', z.array(linkSchema)),
   }),
   link: createRoute({
     method: 'post',
     path: '/v1/links',
     request: {
-      body: body(
+      body: jsonBody(
         z.strictObject({ kind: z.literal('folder'), path: z.string().min(1).max(4096), name: z.string().optional() }),
       ),
     },
-    responses: { 201: reply(linkSchema, 'Linked'), default: problemReply },
+    responses: { 201: jsonReply('Linked', linkSchema), default: problemReply },
   }),
   unlink: createRoute({
     method: 'delete',
     path: '/v1/links/{name}',
     request: { params: z.object({ name: z.string() }) },
-    responses: { 200: reply(z.object({ name: z.string() }), 'Unlinked; its files stay'), default: problemReply },
+    responses: ok('Unlinked; its files stay', z.object({ name: z.string() })),
   }),
   balance: createRoute({
     method: 'get',
     path: '/v1/balance',
-    responses: {
-      200: reply(balanceSchema, 'The ledger’s account and the ticks not yet redeemed'),
-      default: problemReply,
-    },
+    responses: ok('The ledger’s account and the ticks not yet redeemed', balanceSchema),
   }),
   redeem: createRoute({
     method: 'post',
     path: '/v1/redemptions',
-    request: { body: body(z.strictObject({ all: z.boolean().optional() })) },
-    responses: { 200: reply(balanceSchema, 'The balance after it'), default: problemReply },
+    request: { body: jsonBody(z.strictObject({ all: z.boolean().optional() })) },
+    responses: ok('The balance after it', balanceSchema),
   }),
   trust: createRoute({
     method: 'get',
     path: '/v1/trust',
-    responses: { 200: reply(trustSchema, 'The owner’s vouch book and local distrusts'), default: problemReply },
+    responses: ok('The owner’s vouch book and local distrusts', trustSchema),
   }),
   putTrust: createRoute({
     method: 'put',
     path: '/v1/trust',
     request: {
-      body: body(z.strictObject({ book: bookSchema.optional(), distrusted: z.array(wire.id).max(10_000).optional() })),
+      body: jsonBody(
+        z.strictObject({ book: bookSchema.optional(), distrusted: z.array(wire.id).max(10_000).optional() }),
+      ),
     },
-    responses: { 200: reply(trustSchema, 'As it is now'), default: problemReply },
+    responses: ok('As it is now', trustSchema),
   }),
   verdict: createRoute({
     method: 'get',
     path: '/v1/trust/{id}',
     request: { params: z.object({ id: wire.id }) },
-    responses: { 200: reply(verdictSchema, 'Whether and how far the owner trusts an id'), default: problemReply },
+    responses: ok('Whether and how far the owner trusts an id', verdictSchema),
   }),
   usage: createRoute({
     method: 'get',
@@ -222,10 +217,7 @@ const routes = {
           .optional(),
       }),
     },
-    responses: {
-      200: reply(z.object({ since: wire.time, stored: z.int(), served: z.int(), fetched: z.int() }), 'Bytes'),
-      default: problemReply,
-    },
+    responses: ok('Bytes', z.object({ since: wire.time, stored: z.int(), served: z.int(), fetched: z.int() })),
   }),
 }
 

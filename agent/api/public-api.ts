@@ -2,6 +2,7 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { toHex } from '../../protocol/bytes.ts'
+import { binary, byInfoHash, jsonBody, jsonReply, ok } from '../../protocol/route.ts'
 import { problemReply, wire } from '../../protocol/service.ts'
 import { envelopeFromJson, envelopeToJson } from '../../protocol/signed.ts'
 import type { AgentContext } from '../context.ts'
@@ -22,17 +23,13 @@ function headOf({ status, headers, body, done }: PieceReply): Response {
   return new Response(null, { status, headers: { ...headers, 'content-length': String(body.length) } })
 }
 
-const json = <S extends z.ZodType>(schema: S, description: string) => ({
-  description,
-  content: { 'application/json': { schema } },
-})
-
 const profileRoute = createRoute({
   method: 'get',
   path: '/.well-known/raincheck',
   summary: 'Who this agent speaks for, and where it settles',
   responses: {
-    200: json(
+    200: jsonReply(
+      'The owner id, the agent key, the identity operations and the delegation that binds them',
       z.object({
         id: wire.id,
         key: wire.id,
@@ -41,7 +38,6 @@ const profileRoute = createRoute({
         ledger: z.string(),
         repository: z.string(),
       }),
-      'The owner id, the agent key, the identity operations and the delegation that binds them',
     ),
   },
 })
@@ -50,22 +46,19 @@ const offerRoute = createRoute({
   method: 'get',
   path: '/v1/pieces/{infoHash}',
   summary: 'What is held of a content, and its price',
-  request: { params: z.object({ infoHash: wire.infoHash }) },
-  responses: {
-    200: json(
-      z.object({
-        infoHash: wire.id,
-        pieceLength: z.int(),
-        pieces: z.int(),
-        bitfield: wire.base64url,
-        price: wire.money,
-        modes: z.array(z.string()),
-        public: z.boolean(),
-      }),
-      'The offer',
-    ),
-    default: problemReply,
-  },
+  request: { params: byInfoHash },
+  responses: ok(
+    'The offer',
+    z.object({
+      infoHash: wire.id,
+      pieceLength: z.int(),
+      pieces: z.int(),
+      bitfield: wire.base64url,
+      price: wire.money,
+      modes: z.array(z.string()),
+      public: z.boolean(),
+    }),
+  ),
 })
 
 const pieceRoute = createRoute({
@@ -73,52 +66,38 @@ const pieceRoute = createRoute({
   path: '/v1/pieces/{infoHash}/{index}',
   summary: 'One piece, for one tick (x402 v2)',
   request: {
-    params: z.object({ infoHash: wire.infoHash, index: z.string().regex(/^(0|[1-9][0-9]{0,8})$/) }),
+    params: byInfoHash.extend({ index: z.string().regex(/^(0|[1-9][0-9]{0,8})$/) }),
     headers: z.object({ 'payment-signature': z.string().optional() }),
   },
   responses: {
-    200: {
-      description: 'The piece',
-      content: { 'application/octet-stream': { schema: z.string().openapi({ format: 'binary' }) } },
-    },
+    200: { description: 'The piece', content: binary('application/octet-stream') },
     307: { description: 'Where the piece lies: a link good for its range alone' },
     402: { description: 'The offer, in PAYMENT-REQUIRED', content: problemReply.content },
     default: problemReply,
   },
 })
 
+const tickSchema = z.strictObject({
+  lane: wire.id,
+  unit: z.number().openapi({ type: 'integer', minimum: 1 }),
+  link: wire.base64url,
+  proof: z.array(wire.base64url).max(32).optional(),
+})
+
 const tickRoute = createRoute({
   method: 'post',
   path: '/v1/ticks',
   summary: 'The last tick of a lane whose pieces came on credit',
-  request: {
-    body: {
-      required: true,
-      content: {
-        'application/json': {
-          schema: z.strictObject({
-            tick: z.strictObject({
-              lane: wire.id,
-              unit: z.number().openapi({ type: 'integer', minimum: 1 }),
-              link: wire.base64url,
-              proof: z.array(wire.base64url).max(32).optional(),
-            }),
-          }),
-        },
-      },
-    },
-  },
-  responses: { 200: json(z.object({ lane: wire.id, unit: z.int() }), 'The tab after it'), default: problemReply },
+  request: { body: jsonBody(z.strictObject({ tick: tickSchema })) },
+  responses: ok('The tab after it', z.object({ lane: wire.id, unit: z.int() })),
 })
 
 const signoffRoute = createRoute({
   method: 'post',
   path: '/v1/signoffs',
   summary: 'Redeem the last tick of a lane and sign the lane off',
-  request: {
-    body: { required: true, content: { 'application/json': { schema: z.strictObject({ signoff: wire.envelope }) } } },
-  },
-  responses: { 200: json(z.object({ lane: wire.id, redeemed: z.int() }), 'Units redeemed'), default: problemReply },
+  request: { body: jsonBody(z.strictObject({ signoff: wire.envelope })) },
+  responses: ok('Units redeemed', z.object({ lane: wire.id, redeemed: z.int() })),
 })
 
 export function mountPublicApi(app: OpenAPIHono, context: AgentContext, seller: Seller, sendPiece: SendPiece): void {

@@ -1,10 +1,10 @@
-/** Schemas that the endpoints share. */
+/** What the descriptions of the services' routes have in common: values in paths and queries, bodies, replies. */
 import { z } from '@hono/zod-openapi'
-import { problemReply, wire } from '../protocol/service.ts'
+import { problemReply, wire } from './service.ts'
 
 const DIGITS = /^(0|[1-9][0-9]{0,14})$/
 
-/** A whole number in a query. */
+/** A whole number in a path or a query. */
 export const decimal = z.string().regex(DIGITS).transform(Number).openapi({ type: 'integer', minimum: 0 })
 
 /** At least 0. */
@@ -13,19 +13,19 @@ export const count = z.int().min(0)
 export const byId = z.object({ id: wire.id })
 export const byInfoHash = z.object({ infoHash: wire.infoHash })
 
-const json = <S extends z.ZodType>(description: string, schema: S) => ({
+export const jsonReply = <S extends z.ZodType>(description: string, schema: S) => ({
   description,
   content: { 'application/json': { schema } },
 })
 
 export const ok = <S extends z.ZodType>(description: string, schema: S) => ({
-  200: json(description, schema),
+  200: jsonReply(description, schema),
   default: problemReply,
 })
 
 /** 201 the first time, 200 when it changes nothing. */
 export const created = <S extends z.ZodType>(description: string, schema: S) => ({
-  201: json(description, schema),
+  201: jsonReply(description, schema),
   ...ok('The same, known already', schema),
 })
 
