@@ -4,7 +4,7 @@ import type { HandClock } from '../agent/hand-clock.ts'
 import { download, filmOf, moveIn, PIECE_BYTES, PRICE, type Resident, type ShareJson } from './resident.ts'
 import { FAUCET, openWorld, type World } from './world.ts'
 
-const PATIENCE_MS = 30 * 60_000
+const PATIENCE_MS = 4 * 60_000
 const LINK_LOCAL = 'http://169.254.169.254/latest/meta-data'
 
 let world: World<HandClock>
