@@ -88,7 +88,8 @@ async function main(): Promise<number | undefined> {
 
 function stores(): Stores {
   const { LEDGER_STORE: ledger, REPOSITORY_STORE: repository, AGENT_STORE: agent } = process.env
-  return { ...(ledger ? { ledger } : {}), ...(repository ? { repository } : {}), ...(agent ? { agent } : {}) }
+  const createTables = process.env['RAINCHECK_CREATE_TABLE'] === '1'
+  return { createTables, ...(ledger && { ledger }), ...(repository && { repository }), ...(agent && { agent }) }
 }
 
 function announce({ you, neighbour, ledgerUrl, repositoryUrl }: Network, { json, open }: Options): void {

@@ -15,9 +15,8 @@ import { createRepository } from '../../repository/repository.ts'
 import { guardedTransport, systemResolve } from '../pinned-transport.ts'
 import { listen } from '../serve.ts'
 import { openServiceKey } from '../service-key.ts'
-import { openStore } from '../store/open.ts'
+import { openStore, type StoreOptions } from '../store/open.ts'
 import { lockFolder } from './folder-lock.ts'
-import type { SqliteOptions } from '../store/sqlite.ts'
 
 /** What the local ledger gives every new account, in credits. */
 const FAUCET = 1_000_000n
@@ -44,6 +43,8 @@ export interface Stores {
   readonly repository?: string
   /** Your agent's; the neighbour's is always its own. */
   readonly agent?: string
+  /** Make the tables that they name and that are not there. */
+  readonly createTables?: boolean
 }
 
 export interface Resident {
@@ -91,14 +92,15 @@ async function startAll(options: NetworkOptions, onStop: OnStop): Promise<Omit<N
   const { stores, passphrase, ...rest } = options
   const shared = { ...rest, ledgerUrl: url(1), repositoryUrl: url(2), onStop }
   const neighbour = await openResident({ ...shared, dir: join(dir, 'neighbour'), port: port + 3 })
-  const you = await openResident({ ...shared, dir: join(dir, 'you'), port, store: stores?.agent, passphrase })
+  const yours = { store: stores?.agent, createTable: stores?.createTables, passphrase }
+  const you = await openResident({ ...shared, ...yours, dir: join(dir, 'you'), port })
   // An agent leaves a seller alone for a while that does not answer: both listen before either goes on with its downloads.
   for (const { agent } of [neighbour, you]) agent.start()
   return { ledgerUrl: url(1), repositoryUrl: url(2), you, neighbour }
 }
 
 async function startLedger({ environment, dir, port, stores, onFault }: NetworkOptions, onStop: OnStop): Promise<void> {
-  const store = await storeAt(join(dir, 'ledger'), stores?.ledger, onStop)
+  const store = await storeAt(join(dir, 'ledger'), stores?.ledger, onStop, { createTable: stores?.createTables })
   const ledger = createLedger({
     environment,
     store,
@@ -119,7 +121,9 @@ async function startRepository(
   { environment, dir, port, stores, onFault }: NetworkOptions,
   onStop: OnStop,
 ): Promise<void> {
-  const store = await storeAt(join(dir, 'repository'), stores?.repository, onStop)
+  const store = await storeAt(join(dir, 'repository'), stores?.repository, onStop, {
+    createTable: stores?.createTables,
+  })
   const repository = createRepository({ environment, store, options: { allowLoopback: true }, onFault })
   const server = await listen({ fetch: repository.app.fetch, port: port + 2, hostname: HOST })
   await repository.start()
@@ -131,6 +135,7 @@ async function startRepository(
 
 interface ResidentOptions extends Omit<NetworkOptions, 'stores' | 'passphrase'> {
   readonly store?: string | undefined
+  readonly createTable?: boolean | undefined
   readonly passphrase?: string | undefined
   readonly ledgerUrl: string
   readonly repositoryUrl: string
@@ -149,7 +154,10 @@ async function openResident(options: ResidentOptions): Promise<Resident> {
   await home.saveSettings({ agent: url, ledger: ledgerUrl, repository: repositoryUrl })
   const agent = await openAgent({
     environment,
-    store: await storeAt(join(dir, 'agent'), options.store, onStop, KEPT_THROUGH_KILLS),
+    store: await storeAt(join(dir, 'agent'), options.store, onStop, {
+      ...KEPT_THROUGH_KILLS,
+      createTable: options.createTable,
+    }),
     home,
     secret: await openServiceKey(join(dir, 'agent', 'key'), environment.random),
     dir: join(dir, 'agent'),
@@ -171,7 +179,7 @@ async function openResident(options: ResidentOptions): Promise<Resident> {
   return { home, agent, url, files }
 }
 
-async function storeAt(dir: string, spec: string | undefined, onStop: OnStop, options?: SqliteOptions): Promise<Store> {
+async function storeAt(dir: string, spec: string | undefined, onStop: OnStop, options: StoreOptions): Promise<Store> {
   await makeFolder(dir, 0o700)
   const store = await openStore(spec ?? `sqlite:${join(dir, 'store.sqlite')}`, options)
   onStop(() => store.close())

@@ -62,6 +62,6 @@ export async function answered<T>(ask: () => Promise<T>): Promise<T> {
 /** For the operator, who is told all of it. */
 export function problemOfOpening(table: string, error: unknown): Problem {
   if (error instanceof Problem) return error
-  const reason = error instanceof Error ? error.message : String(error)
+  const reason = error instanceof Error ? error.message || error.name : String(error)
   return new Problem('store-unavailable', `The table ${table} cannot be opened: ${reason}.`)
 }

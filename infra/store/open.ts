@@ -5,7 +5,7 @@ import { openSqlite, type SqliteOptions } from './sqlite.ts'
 
 export interface StoreOptions extends SqliteOptions {
   /** Make a DynamoDB table that is not there. */
-  readonly createTable?: boolean
+  readonly createTable?: boolean | undefined
 }
 
 /**
