@@ -2,7 +2,16 @@
  * Hashes, signatures and text codecs on Node, which does them natively (measured 8 to 20 times the portable versions).
  * `primitives-noble.ts` has the same exports for the browser; package.json's `imports` chooses. No rule lives here.
  */
-import { createHash, createHmac, createPrivateKey, createPublicKey, hash, sign, verify, type KeyObject } from 'node:crypto'
+import {
+  createHash,
+  createHmac,
+  createPrivateKey,
+  createPublicKey,
+  hash,
+  sign,
+  verify,
+  type KeyObject,
+} from 'node:crypto'
 
 type Bytes = Uint8Array<ArrayBuffer>
 
@@ -12,7 +21,8 @@ export const sha256Into = (bytes: Uint8Array, out: Uint8Array, at: number): void
   view(out).write(hash('sha256', bytes, 'binary'), at, 32, 'binary')
 }
 export const sha1 = (bytes: Uint8Array): Bytes => fromLatin1(hash('sha1', bytes, 'binary'))
-export const hmacSha256 = (key: Uint8Array, bytes: Uint8Array): Bytes => new Uint8Array(createHmac('sha256', key).update(bytes).digest())
+export const hmacSha256 = (key: Uint8Array, bytes: Uint8Array): Bytes =>
+  new Uint8Array(createHmac('sha256', key).update(bytes).digest())
 
 /** A digest as a latin1 string comes in less than half the time of a Buffer, whose `slice` would share memory besides. */
 function fromLatin1(text: string): Bytes {
@@ -48,17 +58,21 @@ export const ed25519PublicKey = (secret: Uint8Array): Bytes => {
   const spki = createPublicKey(privateKey(secret)).export({ format: 'der', type: 'spki' })
   return new Uint8Array(spki.subarray(SPKI_ED25519.length))
 }
-export const ed25519Sign = (message: Uint8Array, secret: Uint8Array): Bytes => new Uint8Array(sign(null, message, privateKey(secret)))
+export const ed25519Sign = (message: Uint8Array, secret: Uint8Array): Bytes =>
+  new Uint8Array(sign(null, message, privateKey(secret)))
 
 /** The library's answer alone: `protocol/signature.ts` puts the pinned rule in front of it. */
 export const ed25519Verify = (signature: Uint8Array, message: Uint8Array, key: Uint8Array): boolean => {
   const parsed = cached(publicKeys, key, () =>
-    createPublicKey({ key: Buffer.concat([SPKI_ED25519, key]), format: 'der', type: 'spki' }))
+    createPublicKey({ key: Buffer.concat([SPKI_ED25519, key]), format: 'der', type: 'spki' }),
+  )
   return verify(null, message, parsed, signature)
 }
 
 const privateKey = (secret: Uint8Array): KeyObject =>
-  cached(privateKeys, secret, () => createPrivateKey({ key: Buffer.concat([PKCS8_ED25519, secret]), format: 'der', type: 'pkcs8' }))
+  cached(privateKeys, secret, () =>
+    createPrivateKey({ key: Buffer.concat([PKCS8_ED25519, secret]), format: 'der', type: 'pkcs8' }),
+  )
 
 /** Parsing a key costs ten times using it: the latest are kept. */
 function cached(keys: Map<string, KeyObject>, bytes: Uint8Array, parse: () => KeyObject): KeyObject {
