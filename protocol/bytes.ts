@@ -9,7 +9,7 @@ const BASE64URL = /^[A-Za-z0-9_-]*$/
 const text = new TextEncoder()
 const strictText = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-export const utf8 = (value: string): Bytes => text.encode(value) as Bytes
+export const utf8 = (value: string): Bytes => text.encode(value)
 
 /** @throws Problem `bad-encoding` unless the bytes are well-formed UTF-8 */
 export function fromUtf8(bytes: Uint8Array): string {

@@ -132,7 +132,7 @@ function segmentLinks(start: Bytes, length: number): readonly Bytes[] {
     link = sha256Repeated(link, 1)
     links.push(link)
   }
-  return links.reverse()
+  return links.toReversed()
 }
 
 const anchorLeaves = (seed: Bytes, shape: ChainShape): Bytes[] =>

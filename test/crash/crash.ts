@@ -27,7 +27,7 @@ export interface CrashOptions {
   readonly kills: number
   readonly seed: string
   readonly price: bigint
-  say(line: string): void
+  readonly say: (line: string) => void
 }
 
 export interface CrashReport {
