@@ -8,6 +8,7 @@ import { limits } from '../../protocol/limits.ts'
 import { issueReceipt } from '../../protocol/receipt.ts'
 import { envelopeToJson, signerFrom, type Signer } from '../../protocol/signed.ts'
 import { transfer } from '../../protocol/settlement.ts'
+import { codeOf } from '../problems.ts'
 import { handClock } from './hand-clock.ts'
 
 const signer = signerFrom(sha256(utf8('ledger')))
@@ -44,12 +45,6 @@ function clientOf(answer: (request: Request, attempt: number) => Response | Prom
   return { clock, requests, ledger: createLedgerClient({ environment, url: 'http://ledger.test' }) }
 }
 
-const codeOf = (promise: Promise<unknown>) =>
-  promise.then(
-    () => 'answered',
-    (error: { code?: string }) => error.code,
-  )
-
 describe('the ledger client', () => {
   it('reads money as bigint', async () => {
     const account = {
@@ -81,7 +76,7 @@ describe('the ledger client', () => {
     const codes = await Promise.all(
       answers.map((receipt) => codeOf(clientOf(() => json({ receipt })).ledger.transfer(order))),
     )
-    expect(codes).toEqual(['answered', 'peer-failed', 'peer-failed', 'peer-failed'])
+    expect(codes).toEqual(['done', 'peer-failed', 'peer-failed', 'peer-failed'])
   })
 
   it('refuses a receipt whose signature does not verify', async () => {

@@ -8,6 +8,7 @@ import { Problem } from '../../protocol/problem.ts'
 import { release } from '../../protocol/settlement.ts'
 import { signerFrom } from '../../protocol/signed.ts'
 import type { Store } from '../../protocol/store.ts'
+import { codeOf } from '../problems.ts'
 import { openMarket, outcome, PRICE, type Lane, type Market, type MarketOptions } from './market.ts'
 import { FAUCET, openLocalLedger } from './local-ledger.ts'
 
@@ -33,12 +34,6 @@ async function buyUnits(seller: Seller, market: { share: { infoHash: string } },
     )
   }
 }
-
-const codeOf = (work: Promise<unknown>) =>
-  work.then(
-    () => 'done',
-    (error: { code?: string }) => error.code,
-  )
 
 describe('redeeming', () => {
   it('by hand turns every tick accepted into credits, once', async () => {

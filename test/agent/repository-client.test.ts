@@ -13,6 +13,7 @@ import { fileHasher } from '../../protocol/piece.ts'
 import { envelopeToJson, objectId, seal, signerFrom } from '../../protocol/signed.ts'
 import { bookToJson, writeBook } from '../../protocol/vouch.ts'
 import { createRepository } from '../../repository/repository.ts'
+import { codeOf } from '../problems.ts'
 import { handClock, START_MS } from './hand-clock.ts'
 
 const signer = signerFrom(sha256(utf8('owner')))
@@ -37,12 +38,6 @@ function clientOf(answer: (request: Request) => Response | Promise<Response>) {
     asked: () => requests.map(({ method, url }) => `${method} ${url.slice('http://repository.test'.length)}`),
   }
 }
-
-const codeOf = (promise: Promise<unknown>) =>
-  promise.then(
-    () => 'answered',
-    (error: { code?: string }) => error.code,
-  )
 
 describe('the repository client', () => {
   it('replays an identity from its genesis', async () => {

@@ -12,6 +12,7 @@ import {
   PAYMENT_REQUIRED,
   PAYMENT_RESPONSE,
 } from '../../protocol/x402.ts'
+import { codeOf } from '../problems.ts'
 import { openMarket, outcome, pieceOf, PRICE, type Lane, type Market, type MarketOptions } from './market.ts'
 
 /** A market with one payer who declared 24 units in segments of 4. */
@@ -32,12 +33,6 @@ async function open(options: MarketOptions = {}) {
 
 const send = (market: Market, payment: string, index = 0) =>
   outcome(market.seller.piece(market.share.infoHash, index, payment, market.url(index)))
-const codeOf = (work: Promise<unknown>) =>
-  work.then(
-    () => 'done',
-    (error: { code?: string }) => error.code,
-  )
-
 describe('an offer', () => {
   it('says what is for sale without being paid, by either info hash', async () => {
     const { seller, share } = await open()

@@ -12,6 +12,7 @@ import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { objectId, signerFrom } from '../../protocol/signed.ts'
 import { checkBook, parseHead, proveVouch, writeBook, type Book, type Vouch } from '../../protocol/vouch.ts'
+import { codeOf } from '../problems.ts'
 import { handClock, START_MS } from './hand-clock.ts'
 
 function person(name: string) {
@@ -86,12 +87,6 @@ function open(books: readonly { by: Person; book: Book }[] = []) {
   } as unknown as AgentContext
   return { trust: createTrust(context), restart: () => createTrust(context), clock, asked, published, repository }
 }
-
-const codeOf = (work: Promise<unknown>) =>
-  work.then(
-    () => 'done',
-    (error: { code?: string }) => error.code,
-  )
 
 describe('credit', () => {
   it('is nothing without a vouch', async () => {

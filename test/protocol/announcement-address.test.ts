@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { checkUrl, isLoopbackAddress, isPublicAddress } from '../../protocol/address.ts'
+import { coded } from '../problems.ts'
 
 const strict = { allowLoopback: false }
 const local = { allowLoopback: true }
-const coded = (code: string): unknown => expect.objectContaining({ code })
 
 describe('a URL from a stranger', () => {
   it.each([

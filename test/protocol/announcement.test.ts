@@ -12,9 +12,9 @@ import { decode } from '../../protocol/encoding.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { objectId, seal } from '../../protocol/signed.ts'
+import { coded } from '../problems.ts'
 import { DAY, delegationOf, NOW, numbered, person } from '../repository/people.ts'
 
-const coded = (code: string): unknown => expect.objectContaining({ code })
 const [ann, bob] = [person(1), person(2)]
 const terms: AnnouncementTerms = {
   agent: ann.id,

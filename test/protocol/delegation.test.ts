@@ -17,13 +17,13 @@ import {
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { objectId, seal, signerFrom } from '../../protocol/signed.ts'
+import { coded } from '../problems.ts'
 
 const DAY = 86_400_000
 const NOW = 20_000 * DAY
 const owner = signerFrom(new Uint8Array(32).fill(1))
 const agent = signerFrom(new Uint8Array(32).fill(2))
 const id = (n: number): Bytes => new Uint8Array(32).fill(n)
-const coded = (code: string): unknown => expect.objectContaining({ code })
 const terms: DelegationTerms = {
   agent: agent.key,
   owner: id(1),

@@ -4,10 +4,11 @@ import { compare, equal, fromUtf8, utf8, type Bytes } from '../../protocol/bytes
 import { decode, encode, field, fields, type Bencode, type Encodable } from '../../protocol/encoding.ts'
 import { limits } from '../../protocol/limits.ts'
 import { isProblemCode, Problem } from '../../protocol/problem.ts'
+import { coded } from '../problems.ts'
 import vectors from '../vectors/bencode.json' with { type: 'json' }
 
 const decodeText = (text: string): Bencode => decode(utf8(text))
-const badEncoding = expect.objectContaining({ code: 'bad-encoding' })
+const badEncoding = coded('bad-encoding')
 
 function problemFrom(run: () => unknown): Problem {
   try {

@@ -17,6 +17,7 @@ import {
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { objectId, seal, signerFrom, type Envelope, type Signer } from '../../protocol/signed.ts'
+import { coded } from '../problems.ts'
 import vectors from '../vectors/identity.json' with { type: 'json' }
 
 const START = 1_700_000_000_000
@@ -25,7 +26,6 @@ const signers = [1, 2, 3, 4, 5].map((n) => signerFrom(new Uint8Array(32).fill(n)
 const [recovery, host, spare, fresh, stranger] = signers as [Signer, Signer, Signer, Signer, Signer]
 const first = genesis([recovery, host, spare], START)
 const keysOf = (...of: readonly Signer[]): Bytes[] => of.map(({ key }) => key)
-const coded = (code: string): unknown => expect.objectContaining({ code })
 const start = (): IdentityState => applyOperation(undefined, first, START)
 const rotateBy = (state: IdentityState, signer: Signer, keys: readonly Signer[], after = state.seq): Envelope =>
   rotate(state, keysOf(...keys), START, signer, after)

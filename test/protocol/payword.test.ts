@@ -1,7 +1,7 @@
 import { sha256 } from '#primitives'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { fromHex, toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
+import { fromHex, toHex, utf8 } from '../../protocol/bytes.ts'
 import { limits } from '../../protocol/limits.ts'
 import {
   checkShape,
@@ -17,7 +17,8 @@ import {
   verifyNext,
   type ChainShape,
 } from '../../protocol/payword.ts'
-import { Problem, type ProblemCode } from '../../protocol/problem.ts'
+import type { ProblemCode } from '../../protocol/problem.ts'
+import { orProblem } from '../problems.ts'
 import vectors from '../vectors/payword.json' with { type: 'json' }
 
 const code = (expected: ProblemCode) => expect.objectContaining({ code: expected })
@@ -66,8 +67,8 @@ describe('the vectors of tick chains', () => {
     const tick = tickFromJson(vectors.tickJson)
     expect(toHex(tick.link)).toBe(vectors.chains[1]?.links[3]?.link)
     expect(tickToJson(tick)).toEqual(vectors.tickJson)
-    const { proof: _, ...bare } = vectors.tickJson
-    expect(tickToJson(tickFromJson(bare))).toEqual(bare)
+    const { lane, unit, link } = vectors.tickJson
+    expect(tickToJson(tickFromJson({ lane, unit, link }))).toEqual({ lane, unit, link })
   })
 })
 
@@ -210,7 +211,7 @@ describe('ticks in JSON', () => {
   })
 
   it('brings any tick back as it was', () => {
-    const hash = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => bytes as Bytes)
+    const hash = fc.uint8Array({ minLength: 32, maxLength: 32 })
     const ticks = fc.record(
       { lane: hash, unit: fc.integer({ min: 1, max: 2 ** 20 }), link: hash, proof: fc.array(hash, { maxLength: 14 }) },
       { requiredKeys: ['lane', 'unit', 'link'] },
@@ -222,12 +223,3 @@ describe('ticks in JSON', () => {
     )
   })
 })
-
-function orProblem<T>(read: () => T): T | undefined {
-  try {
-    return read()
-  } catch (error) {
-    expect(error).toBeInstanceOf(Problem)
-    return undefined
-  }
-}

@@ -14,12 +14,12 @@ import {
   type EnvelopeJson,
   type Kind,
 } from '../../protocol/signed.ts'
+import { coded } from '../problems.ts'
 import vectors from '../vectors/signed-objects.json' with { type: 'json' }
 
 const signer = signerFrom(fromHex(vectors.secret))
 const envelope = seal('claim', { payee: new Uint8Array(32) }, signer)
 const json = envelopeToJson(envelope)
-const coded = (code: string): unknown => expect.objectContaining({ code })
 
 describe('a signed object', () => {
   it.each(vectors.objects)(

@@ -8,9 +8,9 @@ import { seal } from '../../protocol/signed.ts'
 import { decode } from '../../protocol/encoding.ts'
 import { evaluateOne } from '../../protocol/trust.ts'
 import { parseHead, renewBook } from '../../protocol/vouch.ts'
+import { coded } from '../problems.ts'
 import { bookOf, DAY, delegationOf, NOW, numbered, person, proofOf, vouchFor } from '../repository/people.ts'
 
-const coded = (code: string): unknown => expect.objectContaining({ code })
 const [ann, bob, cid, dan] = [person(1), person(2), person(3), person(4)]
 const annBook = bookOf(ann, [vouchFor(bob.id), vouchFor(dan.id)])
 const bobBook = bookOf(bob, [vouchFor(cid.id, { credit: 9 })])

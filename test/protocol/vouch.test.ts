@@ -28,10 +28,10 @@ import {
   type Book,
   type Vouch,
 } from '../../protocol/vouch.ts'
+import { coded } from '../problems.ts'
 import { bookOf, DAY, delegationOf, NOW, numbered, person, proofOf, vouchFor } from '../repository/people.ts'
 import vectors from '../vectors/vouch.json' with { type: 'json' }
 
-const coded = (code: string): unknown => expect.objectContaining({ code })
 const [ann, bob, cid, dan] = [person(1), person(2), person(3), person(4)]
 const three = bookOf(ann, [vouchFor(cid.id), vouchFor(bob.id), vouchFor(dan.id)])
 const renewal = { issued: NOW + DAY, expires: NOW + 8 * DAY }

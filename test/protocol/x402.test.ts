@@ -31,10 +31,10 @@ import {
   type PaymentRequired,
   type PaymentResponse,
 } from '../../protocol/x402.ts'
+import { coded } from '../problems.ts'
 import vectors from '../vectors/x402.json' with { type: 'json' }
 
 const id = (n: number): Bytes => new Uint8Array(32).fill(n)
-const coded = (code: string): unknown => expect.objectContaining({ code })
 const base64 = (value: unknown): string => btoa(typeof value === 'string' ? value : JSON.stringify(value))
 
 const terms: OfferTerms = {
