@@ -18,11 +18,6 @@ import { readStatement, type StatementRow } from './statement.ts'
 const ROWS_MAX = 1000
 const ROWS_DEFAULT = 100
 
-const difference = z
-  .string()
-  .regex(/^(0|-?[1-9][0-9]{0,18})$/)
-  .openapi({ example: '-16' })
-
 const ledgerRoute = createRoute({
   method: 'get',
   path: '/v1/ledger',
@@ -86,9 +81,9 @@ const statementRoute = createRoute({
           kind: z.string(),
           time: wire.time,
           entry: wire.id.openapi({ description: 'The leaf hash' }),
-          available: difference,
-          frozen: difference,
-          earned: difference,
+          available: wire.difference,
+          frozen: wire.difference,
+          earned: wire.difference,
         }),
       ),
     }),

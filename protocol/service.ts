@@ -83,6 +83,11 @@ export const wire = {
     .regex(/^(0|[1-9][0-9]{0,18})$/, { abort: true })
     .refine((text) => BigInt(text) <= limits.integer, 'above 2^63-1')
     .openapi({ example: '256' }),
+  /** Credits of either sign. */
+  difference: z
+    .string()
+    .regex(/^(0|-?[1-9][0-9]{0,18})$/)
+    .openapi({ example: '-16' }),
   /** 32 bytes as lower-case hex: an id or a hash. */
   id: z
     .string()

@@ -8,11 +8,11 @@ import { fromBase64url, fromHex, fromUtf8, toHex, type Bytes } from '../../proto
 import type { Environment } from '../../protocol/environment.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { parseReceipt } from '../../protocol/receipt.ts'
+import { count } from '../../protocol/route.ts'
 import { wire } from '../../protocol/service.ts'
 import { envelopeToJson, type Envelope } from '../../protocol/signed.ts'
 import { createHttpClient, money, signed } from './http-client.ts'
 
-const count = z.int().min(0)
 const base64url = wire.base64url.transform((text) => fromBase64url(text))
 const receipt = signed('receipt')
 
@@ -57,17 +57,15 @@ const releaseShape = z.object({ returned: money, swept: money, receipt })
 const receiptShape = z.object({ receipt })
 const idReceiptShape = z.object({ id: wire.id, receipt })
 const entryShape = z.object({ index: count, entry: base64url, hash: wire.id, size: count, proof: z.array(wire.id) })
-/** Credits of either sign: decimal text, to be shown. */
-const difference = z.string().regex(/^(0|-?[1-9][0-9]{0,18})$/)
 const statementRow = z.object({
   index: count,
   kind: z.string(),
   time: wire.time,
   /** Leaf hash. */
   entry: wire.id,
-  available: difference,
-  frozen: difference,
-  earned: difference,
+  available: wire.difference,
+  frozen: wire.difference,
+  earned: wire.difference,
 })
 const statementShape = z.object({ entries: z.array(statementRow) })
 

@@ -6,12 +6,12 @@ import type { Environment } from '../../protocol/environment.ts'
 import { operationFromJson, replay, type IdentityState } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
+import { count } from '../../protocol/route.ts'
 import { bookSchema, vouchProofSchema, wire } from '../../protocol/service.ts'
 import { envelopeToJson, type Envelope } from '../../protocol/signed.ts'
 import { bookFromJson, bookToJson, type Book } from '../../protocol/vouch.ts'
 import { createHttpClient, money, signed } from './http-client.ts'
 
-const count = z.int().min(0)
 const operation = wire.envelope.transform(operationFromJson)
 const identityShape = (nowMs: number) =>
   z.object({ operations: z.array(operation) }).transform(({ operations }) => replay(operations, nowMs))
