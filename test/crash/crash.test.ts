@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { freePort } from '../local/ports.ts'
 import { crash } from './crash.ts'
 
 const MIB = 1024 ** 2
@@ -11,7 +12,8 @@ test('a download goes on by itself after every kill of the whole network, and ev
   const dir = mkdtempSync(join(tmpdir(), 'raincheck-crash-'))
   try {
     const say = () => undefined
-    const report = await crash({ dir, port: 21_402, bytes: 48 * MIB + 5, kills: KILLS, seed: 'suite', price: 3n, say })
+    const port = await freePort()
+    const report = await crash({ dir, port, bytes: 48 * MIB + 5, kills: KILLS, seed: 'suite', price: 3n, say })
     expect(report).toMatchObject({ sameBytes: true, prefixes: true, auditProblems: [] })
     expect(report.lost).toBe(report.paid)
     expect(report.gained).toBe(report.paid)
