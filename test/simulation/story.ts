@@ -168,11 +168,12 @@ async function live(town: Town, resident: Resident): Promise<void> {
 async function raiseAllowance(town: Town, { host }: Resident, atMs: number): Promise<void> {
   const { world, services } = town
   await world.scheduler.sleep(atMs)
-  for (;;) {
+  for (const untilMs = world.scheduler.now() + PATIENCE_MS; world.scheduler.now() < untilMs;) {
     const isAllowed = await enrol(host.person, services).then(() => true, isUnlessAway)
     if (isAllowed) return
     await world.scheduler.sleep(RETRY_MS)
   }
+  world.fail(`${host.name} is not allowed more`)
 }
 
 function isUnlessAway(error: unknown): false {

@@ -178,7 +178,7 @@ export function watchTrades({ world, parties, contents, books, credit, isPublic 
     const { host } = seller
     if (booked?.payee !== seller.id) return world.fail(`${host} serves on lane ${id}, which is not claimed for it`)
     if (booked.mode === 'prepaid') checkPrepaid(host, id, unit, piece, lane)
-    else checkCredit(seller, id, piece, lane)
+    else checkCredit(seller, id, unit, piece, lane)
     if (!contents.isPiece(infoHash, piece, exchange.answer.body))
       world.fail(`${host} sends something else as piece ${piece}`)
   }
@@ -194,8 +194,8 @@ export function watchTrades({ world, parties, contents, books, credit, isPublic 
       world.fail(`${host} serves piece ${piece} ${times} times for unit ${unit} of lane ${id}`)
   }
 
-  function checkCredit({ host, id: seller }: Party, id: string, piece: number, lane: TradedLane): void {
-    const isRepeat = lane.lastSent === piece && lane.sent > lane.taken
+  function checkCredit({ host, id: seller }: Party, id: string, unit: number, piece: number, lane: TradedLane): void {
+    const isRepeat = lane.lastSent === piece && unit < lane.sent
     if (!isRepeat) lane.sent++
     lane.lastSent = piece
     const { payer } = books.lanes.get(id) ?? { payer: '' }
