@@ -95,7 +95,7 @@ export const limits = {
   /** A seller redeems a lane after so long without a piece, and from so long before its expiry; it sends nothing close to it. */
   laneIdleMs: 5 * MINUTE,
   redeemAheadMs: HOUR,
-  expiryMarginMs: 2 * MINUTE,
+  expiryMarginMs: 10 * MINUTE,
   redeemPauseMs: MINUTE,
   /** Pieces on their way out at one time; who comes beyond that waits. */
   servingBytes: 64 * MiB,
