@@ -1,5 +1,5 @@
 /** Bytes served, fetched and stored, by day and by peer: what an owner is billed by. Counted in memory, saved every few seconds. */
-import { limits } from '../protocol/limits.ts'
+import { itemsOf } from '../protocol/items.ts'
 import type { AgentContext } from './context.ts'
 import { decodeRecord, encodeRecord } from './records.ts'
 
@@ -71,19 +71,9 @@ export function createUsage(context: AgentContext): Usage {
       const peer = sk.slice(DAY_DIGITS + 1)
       peers.set(peer, plus(peers.get(peer) ?? NOTHING, more))
     }
-    for await (const item of saved(first)) add(item.sk, decodeRecord<UsageTotals>(item))
+    for await (const item of itemsOf(store, PK, { after: first })) add(item.sk, decodeRecord<UsageTotals>(item))
     for (const [sk, more] of pending) if (sk >= first) add(sk, more)
     return peers
-  }
-
-  async function* saved(first: string) {
-    for (let after = first; ;) {
-      const page = await store.list(PK, { after, limit: limits.changesPerWrite })
-      yield* page
-      const last = page.at(-1)
-      if (!last) return
-      after = last.sk
-    }
   }
 
   return {

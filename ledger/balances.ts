@@ -17,6 +17,7 @@ import {
   type Movement,
 } from '../protocol/arbiter/items.ts'
 import type { Key } from '../protocol/arbiter/view.ts'
+import { readAll } from '../protocol/items.ts'
 import { limits } from '../protocol/limits.ts'
 import { Problem } from '../protocol/problem.ts'
 import type { Item, Store } from '../protocol/store.ts'
@@ -35,8 +36,6 @@ export interface Balance {
   readonly lanes: readonly Bytes[]
 }
 
-const PAGE = 500
-
 /** A reading of several items, which remembers each one's version. */
 interface Reading {
   get<T>(family: Family<T>, key: Key): Promise<T | undefined>
@@ -54,23 +53,12 @@ function startReading(store: Store): Reading {
       return item && family.decode(item.body)
     },
     async list(pk) {
-      const items = await listAll(store, pk)
+      const items = await readAll(store, pk, (item) => item)
       seen.push(...items.map(({ sk, version }) => `${pk} ${sk} ${version}`))
       return items
     },
     trace: () => seen.join('\n'),
   }
-}
-
-async function listAll(store: Store, pk: string): Promise<Item[]> {
-  const items: Item[] = []
-  let page: readonly Item[]
-  do {
-    const after = items.at(-1)?.sk
-    page = await store.list(pk, { limit: PAGE, ...(after !== undefined && { after }) })
-    items.push(...page)
-  } while (page.length === PAGE)
-  return items
 }
 
 /** @throws Problem `not-found` | `conflict` when it changes faster than it can be read */

@@ -19,6 +19,7 @@ import { formatCheckpoint, signNote } from '../protocol/checkpoint.ts'
 import { toHex, type Bytes } from '../protocol/bytes.ts'
 import { movementsOf } from '../protocol/arbiter.ts'
 import { decodeEntry, entryHash, type Entry } from '../protocol/entry.ts'
+import { readAll } from '../protocol/items.ts'
 import { limits } from '../protocol/limits.ts'
 import { append, frontierRoot } from '../protocol/merkle.ts'
 import type { Change, Item } from '../protocol/store.ts'
@@ -31,7 +32,6 @@ import { encodeRows, statementKey, type StatementRow } from './statement.ts'
 const OVERHEAD_CHANGES = 24
 /** DynamoDB takes 4 MB a transaction. */
 const BATCH_BYTES = 1024 * 1024
-const PAGE = 500
 /** What stands before each entry in a bundle. */
 const LENGTH_BYTES = 2
 
@@ -61,16 +61,8 @@ export async function sequence(context: LedgerContext): Promise<number> {
 }
 
 /** What waits, the earliest first. */
-async function readWaiting({ store }: LedgerContext): Promise<Item[]> {
-  const items: Item[] = []
-  let page: readonly Item[]
-  do {
-    const after = items.at(-1)?.sk
-    page = await store.list(PENDING, { reverse: true, limit: PAGE, ...(after !== undefined && { after }) })
-    items.push(...page)
-  } while (page.length === PAGE)
-  return items.toReversed()
-}
+const readWaiting = async ({ store }: LedgerContext): Promise<Item[]> =>
+  (await readAll(store, PENDING, (item) => item, { reverse: true })).toReversed()
 
 interface Reached {
   readonly head: Head

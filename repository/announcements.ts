@@ -9,6 +9,7 @@ import {
 } from '../protocol/announcement.ts'
 import { equal, toHex, type Bytes } from '../protocol/bytes.ts'
 import { decode, encode, field, fields } from '../protocol/encoding.ts'
+import { decideAndWrite, type Decision } from '../protocol/items.ts'
 import { limits } from '../protocol/limits.ts'
 import { Problem } from '../protocol/problem.ts'
 import { objectId, type Envelope } from '../protocol/signed.ts'
@@ -19,7 +20,6 @@ import type { Identities } from './identities.ts'
 import { dueKey, dueSwarm, EMPTY, ownerKey, swarmKey } from './keys.ts'
 import { wordItems } from './search.ts'
 import { envelopeField } from './stored.ts'
-import { decideAndWrite, type Decision } from './write.ts'
 
 export interface Offer {
   readonly announcement: Envelope

@@ -2,6 +2,7 @@
 import { equal, toHex, type Bytes } from '../protocol/bytes.ts'
 import { liveEdges } from '../protocol/chain.ts'
 import type { IdentityState } from '../protocol/identity.ts'
+import { decideAndWrite, putAll, removeAll, type Decision } from '../protocol/items.ts'
 import { Problem } from '../protocol/problem.ts'
 import { envelopeToJson } from '../protocol/signed.ts'
 import type { Edge } from '../protocol/trust.ts'
@@ -28,7 +29,6 @@ import {
 import type { RepositoryContext } from './context.ts'
 import type { Identities } from './identities.ts'
 import { bookKey } from './keys.ts'
-import { decideAndWrite, removeAll, writeAll, type Decision } from './write.ts'
 
 export interface Books {
   /**
@@ -80,7 +80,7 @@ export function createBooks({ store, environment }: RepositoryContext, identitie
     }
     const isRenewal = newest !== undefined && equal(newest.root, head.root)
     const run = before && isRenewal ? before.run : toHex(head.id)
-    if (!isRenewal) await writeAll(store, vouchItems(issuer.id, book, run))
+    if (!isRenewal) await putAll(store, vouchItems(issuer.id, book, run))
     return {
       changes: [headChange(issuer.id, book, run, item?.version ?? 0)],
       result: { changed: true, ...(before && !isRenewal && { unused: before.run }) },

@@ -2,13 +2,13 @@
 import { BLOCK_BYTES } from '../protocol/block-tree.ts'
 import { fromHex, toHex, type Bytes } from '../protocol/bytes.ts'
 import { decode, encode, field, fields } from '../protocol/encoding.ts'
+import { putAll, removeAll } from '../protocol/items.ts'
 import { limits } from '../protocol/limits.ts'
 import { parseTorrent, piecesOf, type Metainfo } from '../protocol/metainfo.ts'
 import { Problem } from '../protocol/problem.ts'
 import { itemsOf, readFiles, readPieceHashes, readTorrent, torrentOf } from './content-items.ts'
 import type { RepositoryContext } from './context.ts'
 import { contentKey, contentV1Key, dueContent, dueKey, EMPTY, paddedTime } from './keys.ts'
-import { removeAll, writeAll } from './write.ts'
 
 export interface Content {
   /** v2, hex. */
@@ -98,7 +98,7 @@ export function createContents({ store, environment }: RepositoryContext): Conte
     const torrent = torrentOf(meta)
     const nowMs = environment.clock.now()
     const content = contentOf(meta, torrent, paddedTime(nowMs))
-    await writeAll(store, itemsOf(content, meta, torrent))
+    await putAll(store, itemsOf(content, meta, torrent))
     const note = dueContent(nowMs + limits.contentMs, infoHash, content.run)
     const changed = await store.write([
       { pk: contentKey(infoHash), sk: HEAD, expect: 0, body: encodeHead(content) },

@@ -4,13 +4,13 @@
  */
 import { BLOCK_BYTES, blocksOf, HASH_BYTES, layerAbove, levelOf, widthOf } from '../protocol/block-tree.ts'
 import { concat, equal, type Bytes } from '../protocol/bytes.ts'
+import { putAll } from '../protocol/items.ts'
 import { piecesOf } from '../protocol/metainfo.ts'
 import { Problem } from '../protocol/problem.ts'
 import type { Item } from '../protocol/store.ts'
 import type { Content, ContentFile, Contents } from './contents.ts'
 import type { RepositoryContext } from './context.ts'
 import { contentKey, padded } from './keys.ts'
-import { writeAll } from './write.ts'
 
 export interface HashRange {
   /** A power of two, 16 KiB to 64 MiB. */
@@ -112,7 +112,7 @@ export function createHashes({ store }: RepositoryContext, contents: Contents): 
     }))
     // What is kept led to the same hashes: it is what comes again, and not written again.
     const kept = new Set((await runsOf(content, file, from / unit, runs.length)).map(({ sk }) => sk))
-    await writeAll(
+    await putAll(
       store,
       runs.filter(({ sk }) => !kept.has(sk)),
     )

@@ -8,11 +8,11 @@ import {
   replay,
   type IdentityState,
 } from '../protocol/identity.ts'
+import { decideAndWrite } from '../protocol/items.ts'
 import { Problem } from '../protocol/problem.ts'
 import type { Envelope } from '../protocol/signed.ts'
 import type { RepositoryContext } from './context.ts'
 import { identityKey } from './keys.ts'
-import { decideAndWrite } from './write.ts'
 
 export interface Identities {
   /** Applies operations of one identity, in their order; those that are in force already change nothing. */

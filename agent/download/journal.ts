@@ -3,10 +3,10 @@
  * under way share the next one, so that eight workers cost one fsync a round and not eight.
  */
 import type { Bytes } from '../../protocol/bytes.ts'
+import { readAll } from '../../protocol/items.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Item, Store } from '../../protocol/store.ts'
-import { readAll } from '../items.ts'
 
 /** A missing `body` deletes. */
 export interface Entry {
@@ -43,7 +43,7 @@ export function createJournal(store: Store): Journal {
   let isClosed = false
 
   async function load(pk: string, prefix = ''): Promise<readonly Item[]> {
-    const items = await readAll(store, pk, (item) => item, prefix)
+    const items = await readAll(store, pk, (item) => item, { prefix })
     for (const item of items) versions.set(keyOf(item), item.version)
     return items
   }

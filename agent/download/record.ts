@@ -1,10 +1,10 @@
 /** Downloads as they are kept: what the owner asked for, how it stands, and the torrent. */
 import { concat, type Bytes } from '../../protocol/bytes.ts'
+import { putAll, removeAll, readAll, type Put } from '../../protocol/items.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Store } from '../../protocol/store.ts'
 import { downloadKey, type RunReport } from './runner.ts'
-import { clearAll, putAll, readAll, type Put } from '../items.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
 
 export type DownloadState = 'queued' | 'running' | 'waiting' | 'paused' | 'done' | 'failed' | 'cancelled'
@@ -86,9 +86,9 @@ export function createDownloadRecords(store: Store): DownloadRecords {
       if (!isNew) throw new Problem('conflict', 'There is such a download already.')
     },
     async torrent(id) {
-      return concat(...(await readAll(store, downloadKey(id), ({ body }) => body, TORRENT)))
+      return concat(...(await readAll(store, downloadKey(id), ({ body }) => body, { prefix: TORRENT })))
     },
-    forgetParts: (id) => clearAll(store, downloadKey(id)),
+    forgetParts: (id) => removeAll(store, downloadKey(id)),
     update,
   }
 }

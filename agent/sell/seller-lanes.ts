@@ -7,6 +7,7 @@
 import { toHex } from '../../protocol/bytes.ts'
 import { checkLane, parseCommitment, type Commitment } from '../../protocol/commitment.ts'
 import { parseDeclaration, type Declaration } from '../../protocol/declaration.ts'
+import { itemsOf } from '../../protocol/items.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { envelopeFromJson, envelopeToJson, type Envelope, type EnvelopeJson } from '../../protocol/signed.ts'
@@ -211,15 +212,9 @@ export function createSellerLanes({ store, environment }: AgentContext): SellerL
   }
 
   async function* open(): AsyncGenerator<SaleLane> {
-    for (let after = ''; ;) {
-      const page = await store.list(OPEN, { after, limit: PAGE })
-      for (const item of page) {
-        const lane = await find(laneIn(item.sk))
-        if (lane) yield lane
-      }
-      const last = page.at(-1)
-      if (!last) return
-      after = last.sk
+    for await (const { sk } of itemsOf(store, OPEN)) {
+      const lane = await find(laneIn(sk))
+      if (lane) yield lane
     }
   }
 

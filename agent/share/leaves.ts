@@ -4,8 +4,8 @@
  */
 import { concat } from '../../protocol/bytes.ts'
 import { decode, encode, field, fields } from '../../protocol/encoding.ts'
+import { putAll, removeAll, type Put } from '../../protocol/items.ts'
 import type { Store } from '../../protocol/store.ts'
-import { clearAll, putAll, type Put } from '../items.ts'
 import type { LeafRun } from './source.ts'
 
 export interface LeafWriter {
@@ -42,7 +42,7 @@ export function createLeafBox(store: Store): LeafBox {
         store,
         keys.map((sk) => ({ pk: keyOf(source), sk })),
       ),
-    clear: (source) => clearAll(store, keyOf(source)),
+    clear: (source) => removeAll(store, keyOf(source)),
   }
 }
 

@@ -8,9 +8,9 @@
  */
 import { sha256 } from '#primitives'
 import { concat, toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
+import { decideAndWrite, putAll, readAll, removeAll, type Put } from '../../protocol/items.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Store } from '../../protocol/store.ts'
-import { clearAll, putAll, readAll, type Put } from '../items.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
 import type { FileRef } from '../storage/storage.ts'
 
@@ -126,21 +126,20 @@ export function createShareRecords(store: Store): ShareRecords {
     ])
   }
 
-  async function change(infoHash: string, alter: (head: ShareHead) => ShareHead): Promise<ShareHead | undefined> {
-    for (;;) {
+  const change = (infoHash: string, alter: (head: ShareHead) => ShareHead): Promise<ShareHead | undefined> =>
+    decideAndWrite(store, async () => {
       const item = await store.get(HEADS, infoHash)
-      if (!item) return undefined
-      const changed = alter(decodeRecord<ShareHead>(item))
-      const body = encodeRecord(changed)
-      if (await store.write([{ pk: HEADS, sk: infoHash, expect: item.version, body }])) return changed
-    }
-  }
+      if (!item) return { changes: [], result: undefined }
+      const result = alter(decodeRecord<ShareHead>(item))
+      const body = encodeRecord(result)
+      return { changes: [{ pk: HEADS, sk: infoHash, expect: item.version, body }], result }
+    })
 
   async function remove({ infoHash, infoHashV1, source, announced }: ShareHead): Promise<void> {
     const ended = announced && { pk: ENDED, sk: infoHash, body: encodeRecord({ infoHash, ...announced }) }
     await putAll(store, [{ pk: HEADS, sk: infoHash }, { pk: V1, sk: infoHashV1 }, ...(ended ? [ended] : [])])
-    await clearAll(store, torrentKey(infoHash))
-    await clearAll(store, filesKey(source))
+    await removeAll(store, torrentKey(infoHash))
+    await removeAll(store, filesKey(source))
   }
 
   return {
@@ -170,7 +169,7 @@ function hashings(store: Store): Pick<ShareRecords, 'beginHashing' | 'hashing' |
       return begun.filter(({ atMs }) => atMs < beforeMs).map(({ source }) => source)
     },
     async sweep(source) {
-      await clearAll(store, filesKey(source))
+      await removeAll(store, filesKey(source))
       await putAll(store, [{ pk: HASHING, sk: source }])
     },
   }

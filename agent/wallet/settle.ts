@@ -5,6 +5,7 @@
 import { z } from '@hono/zod-openapi'
 import { fromHex } from '../../protocol/bytes.ts'
 import type { Clock } from '../../protocol/environment.ts'
+import { readAll } from '../../protocol/items.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem, unlessBug, type ProblemCode } from '../../protocol/problem.ts'
 import { release, signOff } from '../../protocol/settlement.ts'
@@ -12,7 +13,6 @@ import { envelopeToJson } from '../../protocol/signed.ts'
 import type { AgentContext } from '../context.ts'
 import { createJournal, type Entry, type Journal } from '../download/journal.ts'
 import { createHttpClient } from '../clients/http-client.ts'
-import { readAll } from '../items.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
 import { chainOf, declarationEntry, type DeclarationRecord } from './declaration.ts'
 import { laneEntry, tickOf, walletKey, type LaneRecord } from './lane.ts'
@@ -97,7 +97,9 @@ export function createSettler(context: AgentContext): Settler {
 
   /** All that is due at once; a seller that takes its time does not hold up the agent's other chores. */
   async function maintain(): Promise<void> {
-    const chores = await readAll(store, CHORES, (item) => ({ ...decodeRecord<Chore>(item), sk: item.sk }), CHORE)
+    const chores = await readAll(store, CHORES, (item) => ({ ...decodeRecord<Chore>(item), sk: item.sk }), {
+      prefix: CHORE,
+    })
     const due = chores.filter(({ dueMs }) => dueMs <= clock.now())
     const settled = Promise.all(due.map(({ sk }) => settle(sk.slice(CHORE.length))))
     await patiently(clock, MAINTENANCE_MS, settled)
