@@ -7,6 +7,7 @@ import { createDownloads, type Downloads } from './download/download.ts'
 import { createLinks, type Links } from './storage/links.ts'
 import { mountOwnerApi } from './api/owner-api.ts'
 import { createOwnerGuard } from './api/owner-guard.ts'
+import { mountDashboard, type Dashboard } from './dashboard/dashboard.ts'
 import { createPeers } from './download/peers.ts'
 import type { PieceClient } from './download/piece-client.ts'
 import { mountPublicApi, sendPieceCopy, type SendPiece } from './api/public-api.ts'
@@ -17,7 +18,7 @@ import { createUsage } from './usage.ts'
 import { createWallet } from './wallet/wallet.ts'
 
 const MAINTENANCE_MS = 5_000
-const OWNER_PATHS = ['shares', 'downloads', 'links', 'balance', 'redemptions', 'trust', 'usage']
+const OWNER_PATHS = ['shares', 'downloads', 'links', 'balance', 'redemptions', 'trust', 'usage', 'search']
 
 export interface Agent {
   readonly app: OpenAPIHono
@@ -39,13 +40,22 @@ export interface AgentOptions {
   readonly links?: Links
   /** Of what is shared; chosen to suit the sizes unless given. */
   readonly pieceLength?: number
+  /** The page at the agent's own address; none unless given. */
+  readonly dashboard?: Dashboard
   /** Told of faults that no caller is waiting for. */
   readonly onFault: (error: unknown) => void
 }
 
 export function createAgent(
   context: AgentContext,
-  { pieceClient, sendPiece = sendPieceCopy, links = createLinks(context), pieceLength, onFault }: AgentOptions,
+  {
+    pieceClient,
+    sendPiece = sendPieceCopy,
+    links = createLinks(context),
+    pieceLength,
+    dashboard,
+    onFault,
+  }: AgentOptions,
 ): Agent {
   const shares = createShares(context, links, pieceLength)
   const trust = createTrust(context)
@@ -64,6 +74,7 @@ export function createAgent(
   // In hono `/x/*` takes `/x` too.
   for (const path of OWNER_PATHS) app.use(`/v1/${path}/*`, guard.middleware)
   mountPublicApi(app, context, seller, sendPiece)
+  if (dashboard) mountDashboard(app, dashboard)
   mountOwnerApi(app, { context, links, shares, seller, downloads, trust, usage })
 
   const chores = [

@@ -10,6 +10,7 @@ import { openServiceKey } from '../infra/service-key.ts'
 import { settings, untilTerminated } from '../infra/service-process.ts'
 import { openStore } from '../infra/store/open.ts'
 import { pinAddress } from './clients/address-guard.ts'
+import { readDashboard } from './dashboard/dashboard-node.ts'
 import { openHome, readPassphrase } from './home.ts'
 import { openAgent } from './open.ts'
 import { pieceClientNode } from './download/piece-client-node.ts'
@@ -47,6 +48,7 @@ await untilTerminated('agent', async (report) => {
     ...(passphraseFile === '' ? {} : { passphrase: await readPassphrase(passphraseFile) }),
     pieceClient: pieceClientNode(pin),
     sendPiece: sendPieceNode,
+    dashboard: await readDashboard(),
     onFault: report,
   })
   const server = await listen({ fetch: agent.app.fetch, port, hostname: optional('HOST', '127.0.0.1') })

@@ -1,6 +1,7 @@
 /** What the owner asks of their agent; every request is signed by the owner's key. */
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi'
 import { toHex } from '../../protocol/bytes.ts'
+import { limits } from '../../protocol/limits.ts'
 import { formatMagnet } from '../../protocol/magnet.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { byInfoHash, jsonBody, jsonReply, ok } from '../../protocol/route.ts'
@@ -92,6 +93,10 @@ const trustSchema = z.object({ book: bookSchema.optional(), distrusted: z.array(
 const verdictSchema = z
   .object({ id: wire.id, trusted: z.boolean(), depth: z.int(), credit: z.int(), chain: z.array(wire.id) })
   .openapi('Verdict')
+
+const foundSchema = z
+  .object({ infoHash: wire.id, name: z.string(), bytes: z.int(), sellers: z.int(), price: wire.money })
+  .openapi('Found')
 
 const byId = { params: z.object({ id: z.string().regex(/^[0-9a-zA-Z_-]{1,64}$/) }) }
 
@@ -219,6 +224,12 @@ const routes = {
     },
     responses: ok('Bytes', z.object({ since: wire.time, stored: z.int(), served: z.int(), fetched: z.int() })),
   }),
+  search: createRoute({
+    method: 'get',
+    path: '/v1/search',
+    request: { query: z.object({ query: z.string().max(limits.queryBytes) }) },
+    responses: ok('What the agent’s repository finds', z.array(foundSchema)),
+  }),
 }
 
 export function mountOwnerApi(app: OpenAPIHono, parts: OwnerParts): void {
@@ -230,6 +241,13 @@ export function mountOwnerApi(app: OpenAPIHono, parts: OwnerParts): void {
   app.openapi(routes.usage, async (c) => {
     const since = Number(c.req.valid('query').since ?? 0)
     return c.json({ since, ...(await parts.usage.since(since)) }, 200)
+  })
+  app.openapi(routes.search, async (c) => {
+    const found = await parts.context.repository.search(c.req.valid('query').query)
+    return c.json(
+      found.map((one) => ({ ...one, price: one.price.toString() })),
+      200,
+    )
   })
 }
 

@@ -2,6 +2,7 @@
 import { access, constants } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { pinAddress } from '../../agent/clients/address-guard.ts'
+import { readDashboard } from '../../agent/dashboard/dashboard-node.ts'
 import { openHome, type Home } from '../../agent/home.ts'
 import { makeFolder } from '../../agent/make-folder.ts'
 import { openAgent, type OpenedAgent } from '../../agent/open.ts'
@@ -168,6 +169,7 @@ async function openResident(options: ResidentOptions): Promise<Resident> {
     ...(passphrase === undefined ? {} : { passphrase }),
     pieceClient: pieceClientNode(pin),
     sendPiece: sendPieceNode,
+    dashboard: await readDashboard(),
     onFault,
   })
   if ((await agent.links.list()).length === 0) await agent.links.add('folder', { path: files, name: 'folder' })

@@ -40,7 +40,7 @@ afterAll(async () => {
 })
 
 const SERVICES = ['ledger', 'repository', 'agent'] as const
-const OWNED = /^\/v1\/(shares|downloads|links|balance|redemptions|trust|usage)/
+const OWNED = /^\/v1\/(shares|downloads|links|balance|redemptions|trust|usage|search)/
 
 const urlOf = (service: (typeof SERVICES)[number]): string => (service === 'agent' ? anna.url : world[service].url)
 

@@ -1,0 +1,244 @@
+/** The dashboard: what the agent is, and, once the owner's key is shown, what it does and what it can be told. */
+import { createAgentClient, readProfile } from './agent-client.js'
+import { openKey } from './signed-requests.js'
+import { detail, element, find, formatBytes, formatCount, formatSeconds, row, terms } from './view.js'
+
+/**
+ * @typedef {import('./agent-client.js').AgentClient} AgentClient
+ * @typedef {import('./agent-client.js').Profile} Profile
+ * @typedef {{ id: string, state: string, reason?: string, detail?: string, name: string, bytes: number, done: number,
+ *   paid: string, file?: string, bytesPerSecond?: number, secondsLeft?: number }} Download
+ * @typedef {{ infoHash: string, name: string, bytes: number, pieces: number, price: string, public: boolean,
+ *   withdrawn?: string }} Share
+ * @typedef {{ infoHash: string, name: string, bytes: number, sellers: number, price: string }} Found
+ * @typedef {{ name: string, kind: string, quota?: { total?: number, used?: number } }} Link
+ */
+
+const REFRESH_MS = 1000
+
+/** @type {Readonly<Record<string, readonly string[]>>} */
+const ACTIONS = {
+  queued: ['pause', 'cancel'],
+  running: ['pause', 'cancel'],
+  waiting: ['resume', 'pause', 'cancel'],
+  paused: ['resume', 'cancel'],
+  failed: ['resume', 'cancel'],
+}
+
+const owner = find('#owner', HTMLElement)
+const unlock = find('#unlock', HTMLElement)
+const status = find('#status', HTMLElement)
+
+/** @type {AgentClient | undefined} Gone when the page is locked. */
+let agent
+
+/** @param {Profile} profile */
+function start(profile) {
+  status.textContent = `at ${location.host}`
+  const { id, key, ledger, repository } = profile
+  find('#who', HTMLElement).replaceChildren(
+    ...Object.entries({ Owner: id, 'Agent’s key': key, Ledger: ledger, Repository: repository }).flatMap(
+      ([term, value]) => [element('dt', {}, term), element('dd', {}, value)],
+    ),
+  )
+  const input = find('#key', HTMLInputElement)
+  input.addEventListener('change', () => void report(unlock, () => open(profile, input)))
+  onSubmit('#lock', () => location.reload())
+  onSubmit('#redeem', () => ask('POST', '/v1/redemptions', {}))
+  onSubmit('#search', ({ query = '' }) => search(query))
+  onSubmit('#get', async ({ source = '', maxPrice = '' }, form) => {
+    await get(source, maxPrice)
+    form.reset()
+  })
+  onSubmit('#share', async ({ path, price, public: isPublic }, form) => {
+    await ask('POST', '/v1/shares', { path, ...(price && { price }), ...(isPublic && { public: true }) })
+    form.reset()
+  })
+}
+
+/**
+ * @param {Profile} profile
+ * @param {HTMLInputElement} input
+ */
+async function open(profile, input) {
+  const [file] = input.files ?? []
+  if (!file) return
+  const candidate = createAgentClient(await openKey(await file.text()), profile)
+  await candidate.ask('GET', '/v1/balance')
+  agent = candidate
+  input.value = ''
+  unlock.hidden = true
+  owner.hidden = false
+  await refreshAlways()
+}
+
+/**
+ * @template T
+ * @param {string} method
+ * @param {string} path
+ * @param {object} [json]
+ * @returns {Promise<T>}
+ */
+async function ask(method, path, json) {
+  if (!agent) throw new Error('The page is locked.')
+  return agent.ask(method, path, json)
+}
+
+/** Each second, while somebody looks. */
+async function refreshAlways() {
+  for (;;) {
+    if (document.visibilityState === 'visible') await refresh().then(isThere, isAway)
+    await new Promise((resolve) => setTimeout(resolve, REFRESH_MS))
+  }
+}
+
+const isThere = () => void (status.textContent = `at ${location.host}`)
+/** @param {Error} error */
+const isAway = (error) => void (status.textContent = `the agent does not answer: ${error.message}`)
+
+async function refresh() {
+  show('#balance', terms(await ask('GET', '/v1/balance')))
+  /** @type {Download[]} */
+  const downloads = await ask('GET', '/v1/downloads')
+  show('#downloads', downloads.map(downloadRow))
+  /** @type {Share[]} */
+  const shares = await ask('GET', '/v1/shares')
+  show('#shares', shares.map(shareRow))
+  /** @type {Link[]} */
+  const links = await ask('GET', '/v1/links')
+  show('#links', links.map(linkRow))
+}
+
+/** @type {Map<string, string>} What each part showed last. */
+const shown = new Map()
+
+/**
+ * Only what changed is put in place: a button that is being pressed stays.
+ * @param {string} selector
+ * @param {HTMLElement[]} rows
+ */
+function show(selector, rows) {
+  const next = rows.map((one) => one.outerHTML).join('')
+  if (shown.get(selector) === next) return
+  shown.set(selector, next)
+  find(selector, HTMLElement).replaceChildren(...rows)
+}
+
+/** @param {Download} download */
+function downloadRow({ id, state, reason, detail: why, name, bytes, done, paid, file, bytesPerSecond, secondsLeft }) {
+  const buttons = (ACTIONS[state] ?? []).map((action) =>
+    button(action, () => ask('POST', `/v1/downloads/${id}/${action}`)),
+  )
+  const isRunning = state === 'running'
+  const facts = detail(
+    state,
+    `${formatBytes(done)} of ${formatBytes(bytes)}`,
+    isRunning && bytesPerSecond ? `${formatBytes(bytesPerSecond)}/s` : '',
+    isRunning && secondsLeft !== undefined ? `${formatSeconds(secondsLeft)} left` : '',
+    `paid ${paid}`,
+    file ? `saved as ${file}` : '',
+  )
+  const bar = element('progress', {
+    max: bytes || 1,
+    value: bytes === 0 && state === 'done' ? 1 : done,
+    ariaLabel: name,
+  })
+  return row(name, buttons, bar, facts, ...(reason ? [detail(why ?? reason)] : []))
+}
+
+/** @param {Share} share */
+function shareRow({ infoHash, name, bytes, pieces, price, public: isPublic, withdrawn }) {
+  const terms = isPublic ? 'free for all' : `${price} a piece`
+  return row(
+    name,
+    [button('unshare', () => ask('DELETE', `/v1/shares/${infoHash}`))],
+    detail(formatBytes(bytes), formatCount(pieces, 'piece'), terms),
+    ...(withdrawn ? [detail(`withdrawn: ${withdrawn}`)] : []),
+    element('code', {}, infoHash),
+  )
+}
+
+/** @param {Link} link */
+function linkRow({ name, kind, quota }) {
+  const space =
+    quota?.total === undefined || quota.used === undefined
+      ? ''
+      : `${formatBytes(quota.used)} of ${formatBytes(quota.total)} used`
+  return row(name, [], detail(kind, space))
+}
+
+/** @param {Found} found */
+function foundRow({ infoHash, name, bytes, sellers, price }) {
+  return row(
+    name,
+    [button('download', () => get(infoHash, ''))],
+    detail(formatBytes(bytes), formatCount(sellers, 'seller'), `from ${price} a piece`),
+    element('code', {}, infoHash),
+  )
+}
+
+/**
+ * @param {string} source
+ * @param {string} maxPrice
+ */
+const get = (source, maxPrice) => ask('POST', '/v1/downloads', { source: source.trim(), ...(maxPrice && { maxPrice }) })
+
+/** @param {string} query */
+async function search(query) {
+  /** @type {Found[]} */
+  const found = await ask('GET', `/v1/search?${new URLSearchParams({ query }).toString()}`)
+  const rows = found.map(foundRow)
+  show('#found', rows.length > 0 ? rows : [row('Nobody offers that.', [])])
+}
+
+/**
+ * @param {string} text
+ * @param {() => unknown} work
+ */
+function button(text, work) {
+  const made = element('button', { type: 'button' }, text)
+  made.addEventListener('click', () => void report(made, work))
+  return made
+}
+
+/**
+ * @param {string} selector
+ * @param {(values: Record<string, string>, form: HTMLFormElement) => unknown} work
+ */
+function onSubmit(selector, work) {
+  const form = find(selector, HTMLFormElement)
+  form.addEventListener('submit', (event) => {
+    event.preventDefault()
+    const values = Object.fromEntries(
+      Array.from(new FormData(form), ([name, value]) => [name, typeof value === 'string' ? value : value.name]),
+    )
+    void report(event.submitter ?? form, () => work(values, form))
+  })
+}
+
+/**
+ * Says what went wrong in the card where it did.
+ * @param {Element} place a button is pressed once at a time
+ * @param {() => unknown} work
+ */
+async function report(place, work) {
+  const pressed = place instanceof HTMLButtonElement ? place : undefined
+  const error = place.closest('.card')?.querySelector('.error')
+  const say = (/** @type {string} */ text) => {
+    if (!(error instanceof HTMLElement)) return
+    error.textContent = text
+    error.hidden = text === ''
+  }
+  try {
+    say('')
+    if (pressed) pressed.disabled = true
+    await work()
+    if (agent) await refresh()
+  } catch (problem) {
+    say(problem instanceof Error ? problem.message : String(problem))
+  } finally {
+    if (pressed) pressed.disabled = false
+  }
+}
+
+readProfile().then(start, isAway)
