@@ -25,7 +25,8 @@ function importViolation(path: string, { specifier, line }: Import): string[] {
   if (specifier === undefined) return [`${at} imports a computed name`]
   if (!specifier.startsWith('.')) return mayUse(path, specifier) ? [] : [`${at} may not use ${specifier}`]
   const target = posix.join(posix.dirname(path), specifier)
-  if (!/\.(?:ts|json)$|^agent\/dashboard\/.*\.js$/.test(target)) return [`${at} imports ${specifier} without its extension`]
+  if (!/\.(?:ts|json)$|^agent\/dashboard\/.*\.js$/.test(target))
+    return [`${at} imports ${specifier} without its extension`]
   return mayImport(path, target) ? [] : [`${at} may not import ${target}`]
 }
 
