@@ -69,8 +69,9 @@ export async function untilTerminated(
   const say = (line: string) => process.stderr.write(`raincheck ${name}: ${line}\n`)
   try {
     const running = await start((error) => say(faultText(error)))
-    process.stdout.write(`${JSON.stringify({ event: 'ready', service: name, url: running.url })}\n`)
+    // Whoever reads the line may end the process at once.
     onTermination(() => running.stop())
+    process.stdout.write(`${JSON.stringify({ event: 'ready', service: name, url: running.url })}\n`)
   } catch (error) {
     const { text, exitCode } = startFailure(error)
     say(text)

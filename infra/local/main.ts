@@ -71,12 +71,11 @@ async function main(): Promise<number | undefined> {
     ...(passphraseFile ? { passphrase: await readPassphrase(passphraseFile) } : {}),
     onFault: (error) => say(`fault: ${faultText(error)}`),
   })
+  const runsOn = chosen.once === undefined
+  // Whoever reads where everything is may end the process at once.
+  onTermination(runsOn ? () => network.stop() : async () => undefined, runsOn ? EXIT.done : EXIT.interrupted)
   announce(network, chosen)
-  if (chosen.once === undefined) {
-    onTermination(() => network.stop())
-    return undefined
-  }
-  onTermination(async () => undefined, EXIT.interrupted)
+  if (chosen.once === undefined) return undefined
   try {
     const report = await once({ environment, network, file: chosen.once, onProgress: progressLine() })
     process.stdout.write(chosen.json ? `${JSON.stringify(report)}\n` : summary(report))
