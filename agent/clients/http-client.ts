@@ -83,6 +83,9 @@ export function createHttpClient(environment: Environment, url: string): HttpCli
   return { json, bytes }
 }
 
+/** Made once: an abort without a reason makes a new error, with its stack, for every call. */
+const OVER = new Error('The call is over.')
+
 /** One try: request, reply and its body within the time limit. */
 async function exchange({ clock, transport }: Environment, url: string, call: Call): Promise<Reply> {
   const abort = new AbortController()
@@ -94,7 +97,7 @@ async function exchange({ clock, transport }: Environment, url: string, call: Ca
     return await Promise.race([reply(transport, requestFor(url, call, abort.signal), call), late])
   } finally {
     late.catch(() => undefined)
-    abort.abort()
+    abort.abort(OVER)
   }
 }
 
