@@ -76,6 +76,7 @@ export function watchTrades({ world, parties, contents, books, credit, isPublic 
   const lanes = new Map<string, TradedLane>()
   const forged = new Set<string>()
   const lies = new Map<string, number>()
+  const read = new WeakMap<Headers, PaidRequest>()
   const partyAt = new Map(parties.map((party) => [party.host, party]))
 
   function laneOf(id: string): TradedLane {
@@ -97,7 +98,16 @@ export function watchTrades({ world, parties, contents, books, credit, isPublic 
     return lane
   }
 
+  /** Looked at in each place that the message passes. */
   function requestIn(message: Message): PaidRequest | undefined {
+    const known = read.get(message.headers)
+    if (known !== undefined) return known
+    const request = readRequest(message)
+    if (request) read.set(message.headers, request)
+    return request
+  }
+
+  function readRequest(message: Message): PaidRequest | undefined {
     const [, infoHash, index] = PIECE_PATH.exec(message.url.pathname) ?? []
     const header = message.headers.get(PAYMENT_SIGNATURE)
     const isTick = message.url.pathname === '/v1/ticks' && message.method === 'POST'
