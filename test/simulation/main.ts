@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { installPlant, plantNamed } from './plants.ts'
 import { summarize, type Summary } from './report.ts'
-import type { Outcome } from './run.ts'
+import type { Outcome, runSeed } from './run.ts'
 
 const USAGE =
   'usage: npm run simulate -- [--seeds N] [--from K] [--seed S [--trace]] [--plant NAME] [--jobs N] [--stop] [--json]'
@@ -45,10 +45,15 @@ function optionsIn(args: readonly string[]): Options {
   return { ...values, plant: values.plant, seeds, jobs: Math.min(jobs, seeds.length) }
 }
 
+/** The simulation over the shipped source, or over one with a fault in it. */
+async function load(plant: string | undefined): Promise<typeof runSeed> {
+  if (plant !== undefined) installPlant(plantNamed(plant))
+  return (await import('./run.ts')).runSeed
+}
+
 /** The seeds one after the other, in this process. */
 async function runHere({ seeds, plant, trace, stop }: Options, onOutcome: (outcome: Outcome) => void): Promise<void> {
-  if (plant !== undefined) installPlant(plant)
-  const { runSeed } = await import('./run.ts')
+  const runSeed = await load(plant)
   for (const seed of seeds) {
     const outcome = await runSeed(seed, trace ? (line) => process.stdout.write(`${line}\n`) : undefined)
     onOutcome(outcome)
@@ -88,8 +93,7 @@ const QUIET = '--disable-warning=ExperimentalWarning'
 
 /** A process that another one gives its seeds. */
 async function serve({ plant }: Options): Promise<void> {
-  if (plant !== undefined) installPlant(plant)
-  const { runSeed } = await import('./run.ts')
+  const runSeed = await load(plant)
   process.on('message', (seed: string) => void runSeed(seed).then((outcome) => process.send?.(outcome)))
 }
 

@@ -4,7 +4,6 @@
  */
 import { readFileSync } from 'node:fs'
 import { registerHooks } from 'node:module'
-import { fileURLToPath } from 'node:url'
 
 export interface Plant {
   readonly name: string
@@ -164,16 +163,14 @@ export const sourceOf = ({ file }: Pick<Plant, 'file'>): string => readFileSync(
 
 const urlOf = (file: string): URL => new URL(`../../${file}`, import.meta.url)
 
-/** From now on, modules load with the fault. Call before any of them is. */
-export function installPlant(name: string): void {
-  const plant = plantNamed(name)
-  const path = fileURLToPath(urlOf(plant.file))
-  planted(plant, sourceOf(plant))
+/** From now on, its module loads with the fault. Call before it is. */
+export function installPlant(plant: Plant): void {
+  const { href } = urlOf(plant.file)
+  const source = planted(plant, sourceOf(plant))
   registerHooks({
     load(url, context, nextLoad) {
       const loaded = nextLoad(url, context)
-      const isPlace = url.startsWith('file:') && fileURLToPath(url) === path
-      return isPlace ? { ...loaded, source: planted(plant, sourceOf(plant)) } : loaded
+      return url === href ? { ...loaded, source } : loaded
     },
   })
 }
