@@ -2,7 +2,7 @@
 import { mkdirSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { ROOT, start } from '../local/child.ts'
+import { NODE, ROOT, start } from '../local/child.ts'
 import { scratch } from '../local/scratch.ts'
 import * as shapes from './shapes.ts'
 import { eventually, openTown, raincheck } from './town.ts'
@@ -10,7 +10,6 @@ import { eventually, openTown, raincheck } from './town.ts'
 const town = openTown()
 const { you, neighbour } = town
 const folder = scratch()
-const NODE = join(ROOT, 'node_modules/.bin/node')
 const MAIN = join(ROOT, 'agent/cli/main.ts')
 
 const npx = (words: readonly string[], home = you.home) =>

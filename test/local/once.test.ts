@@ -1,10 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import { realEnvironment } from '../../infra/environment.ts'
+import { startNetwork, type Network } from '../../infra/local/network.ts'
+import { once, type OnceReport } from '../../infra/local/once.ts'
 import { id, money } from '../cli/shapes.ts'
-import { documents, npmStart, ROOT, start, type Ended } from './child.ts'
+import { documents, nodeStart, npmStart, type Ended } from './child.ts'
 import { freePort } from './ports.ts'
 import { scratch } from './scratch.ts'
 
@@ -32,47 +35,30 @@ const done = z.strictObject({
   checkpoint: z.strictObject({ origin: z.string(), size: z.int(), rootHash: z.base64() }),
   audit: z.literal('ok'),
 })
-type Done = z.output<typeof done>
-
-/** Without npm, which takes longer than the download. */
-async function once(file: string, dir = data): Promise<Ended> {
-  const port = String(await freePort())
-  const words = ['--disable-warning=ExperimentalWarning', 'infra/local/main.ts']
-  return start(join(ROOT, 'node_modules/.bin/node'), [
-    ...words,
-    '--data',
-    dir,
-    '--port',
-    port,
-    '--json',
-    '--once',
-    file,
-  ]).ended
-}
-
-function reportOf(ended: Ended): Done {
-  expect(ended).toMatchObject({ code: 0, err: '' })
-  const [ready, last, ...more] = documents(ended)
-  expect([ready?.['event'], more]).toEqual(['ready', []])
-  return done.parse(last)
-}
 
 /** What one lost, the other gained: a credit a piece. */
-function expectPaid(report: Done, pieces: number): void {
-  const moved = String(BigInt(report.payer.before) - BigInt(report.payer.after))
-  const gained = String(BigInt(report.payee.after) - BigInt(report.payee.before))
-  expect([report.pieces, report.ticks, report.paid, moved, gained]).toEqual([
+function expectPaid(report: OnceReport, pieces: number): void {
+  const { payer, payee, ticks, paid } = report
+  const lost = BigInt(payer.before) - BigInt(payer.after)
+  const gained = BigInt(payee.after) - BigInt(payee.before)
+  expect([report.pieces, ticks, BigInt(paid), lost, gained]).toEqual([
     pieces,
     pieces,
-    String(pieces),
-    String(pieces),
-    String(pieces),
+    ...[paid, lost, gained].map(() => BigInt(pieces)),
   ])
 }
 
 const sha256 = (bytes: Uint8Array | string): string => createHash('sha256').update(bytes).digest('hex')
 
-describe('npm start -- --once', () => {
+describe('one paid download', () => {
+  const environment = realEnvironment()
+  let network: Network
+  beforeAll(async () => {
+    network = await startNetwork({ environment, dir: folder(), port: await freePort(), onFault: console.error })
+  })
+  afterAll(() => network.stop())
+  const move = (file: string): Promise<OnceReport> => once({ environment, network, file, onProgress: () => undefined })
+
   test.each([
     [0, 0],
     [1, 1],
@@ -83,14 +69,14 @@ describe('npm start -- --once', () => {
     const file = join(folder(), `file-${bytes}.bin`)
     const content = randomBytes(bytes)
     writeFileSync(file, content)
-    const report = reportOf(await once(file))
+    const report = done.parse(await move(file))
     expect(report).toMatchObject({
       name: `file-${bytes}.bin`,
       bytes,
       pieceLength: PIECE_BYTES,
       sha256: sha256(content),
     })
-    expect(report.file).toBe(join(data, 'you', 'files', `file-${bytes}.bin`))
+    expect(report.file).toBe(join(network.you.files, `file-${bytes}.bin`))
     expect(readFileSync(report.file).equals(content)).toBe(true)
     expectPaid(report, pieces)
   })
@@ -103,20 +89,13 @@ describe('npm start -- --once', () => {
     'e\u0301.txt',
     '旅'.repeat(85),
     `${'x'.repeat(251)}.bin`,
-  ])('moves a file named %j', async (name) => {
+  ])('moves a file named %j, twice', async (name) => {
     const file = join(folder(), name)
     writeFileSync(file, name)
-    const report = reportOf(await once(file))
-    expect(report.name).toBe(name.normalize('NFC'))
-    expect(readFileSync(report.file, 'utf8')).toBe(name)
-  })
-
-  test('says in one line what no torrent may be named', async () => {
-    const file = join(folder(), 'line\nbreak')
-    writeFileSync(file, '')
-    const { code, err } = await once(file)
-    expect(code).toBe(1)
-    expect(err).toMatch(/^raincheck: .*control character.*\n$/)
+    const [first, second] = [await move(file), await move(file)]
+    expect(first.name).toBe(name.normalize('NFC'))
+    expect(first.file).not.toBe(second.file)
+    for (const report of [first, second]) expect(readFileSync(report.file, 'utf8')).toBe(name)
   })
 
   test('moves a folder of nested, non-ASCII and empty files, and says the hash of its sums', async () => {
@@ -126,7 +105,7 @@ describe('npm start -- --once', () => {
       mkdirSync(dirname(join(dir, path)), { recursive: true })
       writeFileSync(join(dir, path), text)
     }
-    const report = reportOf(await once(dir))
+    const report = await move(dir)
     expectPaid(report, 3)
     for (const [path, text] of Object.entries(files)) expect(readFileSync(join(report.file, path), 'utf8')).toBe(text)
     const paths = Object.keys(files).toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
@@ -138,15 +117,38 @@ describe('npm start -- --once', () => {
     const dir = folder()
     writeFileSync(join(dir, 'target.txt'), 'target')
     symlinkSync('target.txt', join(dir, 'link.txt'))
-    const report = reportOf(await once(join(dir, 'link.txt')))
+    const report = await move(join(dir, 'link.txt'))
     expect([report.name, readFileSync(report.file, 'utf8')]).toEqual(['link.txt', 'target'])
   })
 
-  test('does it again in the same folder, beside the first copy', async () => {
-    const [dir, file] = [folder(), join(folder(), 'again.bin')]
+  test('moves nothing that no torrent may be named', async () => {
+    const file = join(folder(), 'line\nbreak')
+    writeFileSync(file, '')
+    await expect(move(file)).rejects.toThrow('control character')
+  })
+
+  test('moves no folder into itself', async () => {
+    await expect(move(dirname(dirname(network.you.files)))).rejects.toThrow('cannot be copied')
+  })
+})
+
+describe('npm start -- --once', () => {
+  async function run(file: string, dir = data): Promise<Ended> {
+    return nodeStart(['--data', dir, '--port', String(await freePort()), '--json', '--once', file]).ended
+  }
+
+  function reportOf(ended: Ended): OnceReport {
+    expect(ended).toMatchObject({ code: 0, err: '' })
+    const [ready, last, ...more] = documents(ended)
+    expect([ready?.['event'], more]).toEqual(['ready', []])
+    return done.parse(last)
+  }
+
+  test('says what happened in its last line, and again in the same folder', async () => {
+    const file = join(folder(), 'again.bin')
     writeFileSync(file, randomBytes(100_000))
-    const first = reportOf(await once(file, dir))
-    const second = reportOf(await once(file, dir))
+    const first = reportOf(await run(file))
+    const second = reportOf(await run(file))
     expect(second).toMatchObject({ infoHash: first.infoHash, sha256: first.sha256 })
     expect([second.payer.before, second.payee.before]).toEqual([first.payer.after, first.payee.after])
     expect(second.file).not.toBe(first.file)
@@ -162,13 +164,13 @@ describe('npm start -- --once', () => {
   })
 
   test.each(['missing.bin', '/dev/null'])('says in one line that %s is nothing to move', async (file) => {
-    const { code, err, out } = await once(file)
+    const { code, err, out } = await run(file)
     expect([code, out]).toEqual([1, ''])
     expect(err).toMatch(/^raincheck: There is no file or folder \/.*\.\n$/)
   })
 
-  test('says in one line that a folder cannot be moved into itself', async () => {
-    const { code, err } = await once(data)
+  test('says in one line what cannot be moved', async () => {
+    const { code, err } = await run(data)
     expect(code).toBe(1)
     expect(err).toMatch(/^raincheck: .* cannot be copied: .*\n$/)
   })

@@ -1,15 +1,15 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { npmStart, ROOT, start, type Child, type ChildOptions } from './child.ts'
+import { NODE, nodeStart, npmStart, start, type Child, type ChildOptions } from './child.ts'
 import { close, freePort, listen } from './ports.ts'
 import { scratch } from './scratch.ts'
 
 const folder = scratch()
 
-async function network(words: readonly string[], options?: ChildOptions) {
+async function network(words: readonly string[], options?: ChildOptions, by = nodeStart) {
   const port = await freePort()
-  const child = npmStart(['--port', String(port), '--json', ...words], options)
+  const child = by(['--port', String(port), '--json', ...words], options)
   onTestFinished(() => void child.process.kill('SIGKILL'))
   return { port, child }
 }
@@ -20,12 +20,12 @@ async function end(child: Child, signal: NodeJS.Signals = 'SIGTERM') {
 }
 
 const raincheck = (dir: string, ...words: string[]) =>
-  start(join(ROOT, 'node_modules/.bin/node'), ['agent/cli/main.ts', ...words], { env: { RAINCHECK_HOME: dir } }).ended
+  start(NODE, ['agent/cli/main.ts', ...words], { env: { RAINCHECK_HOME: dir } }).ended
 
 describe('npm start', () => {
   test('says in one line that all listen, serves, and ends with 0 on SIGTERM', async () => {
     const dir = folder()
-    const { port, child } = await network(['--data', dir])
+    const { port, child } = await network(['--data', dir], {}, npmStart)
     const url = (offset: number) => `http://127.0.0.1:${port + offset}`
     expect(await child.ready()).toEqual({
       event: 'ready',
@@ -42,7 +42,7 @@ describe('npm start', () => {
   })
 
   test('ends with 0 on Ctrl-C, which reaches npm and its child', async () => {
-    const { child } = await network(['--data', folder()], { detached: true })
+    const { child } = await network(['--data', folder()], { detached: true }, npmStart)
     await child.ready()
     process.kill(-(child.process.pid ?? 0), 'SIGINT')
     expect(await child.ended).toMatchObject({ code: 0, err: '' })
@@ -57,14 +57,7 @@ describe('npm start', () => {
     const whoami = (await raincheck(join(dir, 'you'), 'whoami', '--json')).out
     await end(first.child)
 
-    const second = start(join(ROOT, 'node_modules/.bin/node'), [
-      'infra/local/main.ts',
-      '--data',
-      dir,
-      '--json',
-      '--port',
-      String(first.port),
-    ])
+    const second = nodeStart(['--data', dir, '--json', '--port', String(first.port)])
     await second.ready()
     const got = await raincheck(join(dir, 'you'), 'search', 'kept', '--json')
     const [found] = JSON.parse(got.out) as { infoHash: string }[]
@@ -176,7 +169,7 @@ describe('npm start ends with 2 for', () => {
     [['--frob'], '--frob'],
     [['extra'], 'extra'],
   ])('%j', async (words, what) => {
-    const { code, err } = await npmStart(words).ended
+    const { code, err } = await nodeStart(words).ended
     expect(code).toBe(2)
     expect(err).toContain(what)
     expect(err).toContain('usage: npm start')
