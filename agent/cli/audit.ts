@@ -11,7 +11,7 @@ import { limits } from '../../protocol/limits.ts'
 import { append, EMPTY_FRONTIER, frontierRoot, type Frontier } from '../../protocol/merkle.ts'
 import { encodeBase64 } from '#primitives'
 import { Problem } from '../../protocol/problem.ts'
-import { decodeBundle, tileHashes, tilePath, tileWidth } from '../../protocol/tile.ts'
+import { decodeBundle, growTiles, tilePath, tileWidth, type Edge, type TileUpdate } from '../../protocol/tile.ts'
 import type { LedgerClient, LedgerInfo } from '../clients/ledger-client.ts'
 
 export interface AuditReport {
@@ -67,39 +67,55 @@ async function replayLog(
   onProgress: (checked: number, size: number) => void,
 ): Promise<string | undefined> {
   const replica = createReplica()
-  let frontier: Frontier = EMPTY_FRONTIER
-  for (let tile = 0; tile * limits.entriesPerTile < size; tile++) {
-    const run = await readRun(ledger, tile, size)
-    if (typeof run === 'string') return run
-    for (const entry of run.entries) {
-      const fault = await applyEntry(replica, entry)
-      if (fault) return fault
-    }
-    frontier = append(frontier, run.hashes)
+  let [frontier, edge]: [Frontier, Edge] = [EMPTY_FRONTIER, []]
+  while (frontier.size < size) {
+    const entries = await readEntries(ledger, frontier.size, size)
+    if (typeof entries === 'string') return entries
+    const hashes = entries.map(entryHash)
+    const grown = growTiles(edge, frontier.size, hashes)
+    const fault = (await tilesFault(ledger, grown.tiles, size)) ?? (await applyEntries(replica, entries))
+    if (fault) return fault
+    edge = grown.edge
+    frontier = append(frontier, hashes)
     onProgress(frontier.size, size)
   }
   if (!equal(frontierRoot(frontier), rootHash)) return 'the entries do not add up to the root of the checkpoint'
   return sumsFault(replica)
 }
 
-interface Run {
-  readonly entries: readonly Bytes[]
-  readonly hashes: readonly Bytes[]
-}
-
-/** One bundle of entries and the hashes that the tiles hold of them, or what is wrong with either. */
-async function readRun(ledger: LedgerClient, tile: number, size: number): Promise<Run | string> {
-  const first = tile * limits.entriesPerTile
-  const width = tileWidth('entries', tile, size)
+/** One bundle of entries, or what is wrong with it. */
+async function readEntries(ledger: LedgerClient, first: number, size: number): Promise<readonly Bytes[] | string> {
+  const index = first / limits.entriesPerTile
+  const width = tileWidth('entries', index, size)
   try {
-    const entries = decodeBundle(await ledger.tile(tilePath({ level: 'entries', index: tile, width })), width)
-    const kept = tileHashes(await ledger.tile(tilePath({ level: 0, index: tile, width })), width)
-    const hashes = entries.map(entryHash)
-    const wrong = hashes.findIndex((hash, i) => !equal(hash, kept[i] as Bytes))
-    return wrong < 0 ? { entries, hashes } : `entry ${first + wrong} is not the one that its tile names`
+    return decodeBundle(await ledger.tile(tilePath({ level: 'entries', index, width })), width)
   } catch (error) {
     return `the entries from ${first} on cannot be read: ${reason(error)}`
   }
+}
+
+/** Holds the ledger's tiles against those that the entries make, each once it is as wide as it gets. */
+async function tilesFault(
+  ledger: LedgerClient,
+  tiles: readonly TileUpdate[],
+  size: number,
+): Promise<string | undefined> {
+  for (const { tile, bytes } of tiles) {
+    if (tile.width < tileWidth(tile.level, tile.index, size)) continue
+    const path = tilePath(tile)
+    const kept = await ledger.tile(path).catch(reason)
+    if (typeof kept === 'string') return `${path} cannot be read: ${kept}`
+    if (!equal(kept, bytes)) return `${path} does not hold the hashes of the entries below it`
+  }
+  return undefined
+}
+
+async function applyEntries(replica: Replica, entries: readonly Bytes[]): Promise<string | undefined> {
+  for (const entry of entries) {
+    const fault = await applyEntry(replica, entry)
+    if (fault) return fault
+  }
+  return undefined
 }
 
 async function applyEntry(replica: Replica, entry: Bytes): Promise<string | undefined> {
