@@ -30,6 +30,8 @@ await untilTerminated('agent', async (report) => {
   const environment = { ...real, transport: guardedTransport([ledgerUrl, repositoryUrl], pin, real.transport) }
   const publicUrl = optional('AGENT_URL', `http://127.0.0.1:${port}`)
   const home = openHome(dir)
+  // Nothing is made in a home without an owner.
+  await home.owner()
   const passphraseFile = optional('RAINCHECK_PASSPHRASE_FILE', '')
   const store = await openStore(optional('AGENT_STORE', `sqlite:${join(dir, 'agent', 'store.sqlite')}`), {
     ...KEPT_THROUGH_KILLS,

@@ -20,6 +20,8 @@ export interface Child {
   /** The first line of stdout that is a JSON document. @throws when it ends before that */
   ready<T = Record<string, string>>(): Promise<T>
   readonly ended: Promise<Ended>
+  /** So far. */
+  said(): Omit<Ended, 'code'>
 }
 
 export interface ChildOptions {
@@ -50,7 +52,12 @@ export function start(command: string, words: readonly string[], options: ChildO
     return { code: code as number | null, ...said, err: withoutNpm(said.err) }
   })
   document.promise.catch(() => undefined)
-  return { process: child, ended, ready: async <T>() => JSON.parse(await document.promise) as T }
+  return {
+    process: child,
+    ended,
+    said: () => ({ ...said }),
+    ready: async <T>() => JSON.parse(await document.promise) as T,
+  }
 }
 
 /** What npm says of its own settings is no line of ours. */

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { NODE, nodeStart, npmStart, start, type Child, type ChildOptions } from './child.ts'
 import { close, freePort, listen } from './ports.ts'
 import { scratch } from './scratch.ts'
@@ -92,6 +92,29 @@ describe('npm start', () => {
     const balance = await raincheck(join(dir, 'you'), 'balance', '--json')
     expect(JSON.parse(balance.out)).toMatchObject({ available: '1000000' })
     await end(other.child)
+  })
+
+  test('with --open shows the dashboard in a browser, or says where it is', async () => {
+    const bin = folder()
+    const opened = join(bin, 'opened')
+    writeFileSync(join(bin, 'xdg-open'), `#!/bin/sh\necho "$1" > '${opened}.tmp' && mv '${opened}.tmp' '${opened}'\n`, {
+      mode: 0o755,
+    })
+    const { port, child } = await network(['--data', folder(), '--open'], {
+      env: { PATH: `${bin}:${process.env['PATH']}` },
+    })
+    await child.ready()
+    await vi.waitUntil(() => existsSync(opened), { timeout: 20_000 })
+    expect(readFileSync(opened, 'utf8')).toBe(`http://127.0.0.1:${port}\n`)
+    await end(child)
+
+    const blind = await network(['--data', folder(), '--open'], { env: { PATH: folder() } })
+    await blind.child.ready()
+    await vi.waitUntil(() => blind.child.said().err.includes('No browser'), { timeout: 20_000 })
+    expect(await end(blind.child)).toMatchObject({
+      code: 0,
+      err: `No browser could be opened: visit http://127.0.0.1:${blind.port}\n`,
+    })
   })
 
   test('without --json tells a person where everything is', async () => {
