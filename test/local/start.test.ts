@@ -97,9 +97,8 @@ describe('npm start', () => {
   test('with --open shows the dashboard in a browser, or says where it is', async () => {
     const bin = folder()
     const opened = join(bin, 'opened')
-    writeFileSync(join(bin, 'xdg-open'), `#!/bin/sh\necho "$1" > '${opened}.tmp' && mv '${opened}.tmp' '${opened}'\n`, {
-      mode: 0o755,
-    })
+    const script = `#!/bin/sh\necho "$1" > '${opened}.tmp' && mv '${opened}.tmp' '${opened}'\n`
+    for (const name of ['xdg-open', 'open']) writeFileSync(join(bin, name), script, { mode: 0o755 })
     const { port, child } = await network(['--data', folder(), '--open'], {
       env: { PATH: `${bin}:${process.env['PATH']}` },
     })
