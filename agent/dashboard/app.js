@@ -1,7 +1,8 @@
 /** The dashboard: what the agent is, and, once the owner's key is shown, what it does and what it can be told. */
 import { createAgentClient, readProfile } from './agent-client.js'
 import { openKey } from './signed-requests.js'
-import { detail, element, find, formatBytes, formatCount, formatSeconds, row, terms } from './view.js'
+import { formatBytes, formatCount, formatSeconds } from './figures.js'
+import { detail, element, find, row, terms } from './view.js'
 
 /**
  * @typedef {import('./agent-client.js').AgentClient} AgentClient

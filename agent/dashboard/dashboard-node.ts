@@ -8,7 +8,16 @@ const TYPES = {
   svg: 'image/svg+xml',
 } as const
 const PAGE = 'index.html'
-const FILES = [PAGE, 'style.css', 'icon.svg', 'app.js', 'agent-client.js', 'signed-requests.js', 'view.js']
+const FILES = [
+  PAGE,
+  'style.css',
+  'icon.svg',
+  'app.js',
+  'agent-client.js',
+  'figures.js',
+  'signed-requests.js',
+  'view.js',
+]
 
 /** The page from the files beside this one. */
 export async function readDashboard(): Promise<Dashboard> {

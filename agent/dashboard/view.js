@@ -1,4 +1,4 @@
-/** What the page is made of: elements with text, never with markup from outside, and figures as people read them. */
+/** What the page is made of: elements with text, never with markup from outside. */
 
 /**
  * @param {string} name
@@ -36,26 +36,3 @@ export const row = (title, actions, ...details) =>
 
 /** @param {string[]} parts */
 export const detail = (...parts) => element('span', { className: 'detail' }, parts.filter(Boolean).join(' · '))
-
-const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']
-
-/** @param {number} bytes */
-export function formatBytes(bytes) {
-  const unit = Math.min(UNITS.length - 1, bytes < 1 ? 0 : Math.floor(Math.log2(bytes) / 10))
-  const value = bytes / 1024 ** unit
-  return `${unit === 0 ? value : value.toFixed(value < 10 ? 2 : 1)} ${UNITS[unit]}`
-}
-
-/** @param {number} seconds */
-export function formatSeconds(seconds) {
-  const whole = Math.ceil(seconds)
-  if (whole < 60) return `${whole} s`
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`
-  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`
-}
-
-/**
- * @param {number} count
- * @param {string} noun
- */
-export const formatCount = (count, noun) => `${count} ${noun}${count === 1 ? '' : 's'}`

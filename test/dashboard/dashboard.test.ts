@@ -101,7 +101,7 @@ describe('the page', () => {
       )
       waiting.push(...imported.map(({ pathname }) => pathname).filter((one) => !loaded.has(one)))
     }
-    expect(loaded.size).toBe(4)
+    expect(loaded.size).toBe(5)
   })
 
   test('lets the owner search through the agent, and nobody else', async () => {

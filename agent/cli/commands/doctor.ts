@@ -6,10 +6,11 @@ import { parseDelegation } from '../../../protocol/delegation.ts'
 import { limits } from '../../../protocol/limits.ts'
 import { problemOf } from '../../../protocol/problem.ts'
 import { envelopeFromJson } from '../../../protocol/signed.ts'
+import { formatBytes, formatCount } from '../../dashboard/figures.js'
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
-import { formatBytes, formatCount, table } from '../format.ts'
 import type { DownloadJson } from './downloads.ts'
 import type { ShareJson } from './storage.ts'
+import { table } from '../table.ts'
 
 interface Check {
   readonly name: string

@@ -1,8 +1,9 @@
 import { toBase64url } from '../../../protocol/bytes.ts'
 import { Problem } from '../../../protocol/problem.ts'
+import { formatBytes, formatCount, formatSeconds } from '../../dashboard/figures.js'
 import type { Answer, Call, Command, Commands } from '../command.ts'
 import { EXIT, exitCodeOf } from '../exit-code.ts'
-import { formatBytes, formatCount, formatSeconds, table } from '../format.ts'
+import { table } from '../table.ts'
 
 export interface DownloadJson {
   id: string

@@ -1,6 +1,6 @@
 import { toHex } from '../../../protocol/bytes.ts'
 import type { Answer, Call, Commands } from '../command.ts'
-import { table } from '../format.ts'
+import { table } from '../table.ts'
 
 interface BalanceJson {
   available: string

@@ -1,7 +1,8 @@
 import { toHex } from '../../../protocol/bytes.ts'
+import { formatBytes } from '../../dashboard/figures.js'
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
 import { durationMs } from '../duration.ts'
-import { formatBytes, table } from '../format.ts'
+import { table } from '../table.ts'
 
 interface UsageJson {
   since: number

@@ -1,8 +1,9 @@
 import { Problem } from '../../../protocol/problem.ts'
+import { formatBytes, formatCount } from '../../dashboard/figures.js'
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
-import { formatBytes, formatCount, table } from '../format.ts'
 import type { OwnerClient } from '../owner-client.ts'
 import { UNDER_WAY, type DownloadJson } from './downloads.ts'
+import { table } from '../table.ts'
 
 interface LinkJson {
   name: string

@@ -12,8 +12,8 @@ import {
 } from '../../../protocol/vouch.ts'
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
 import { durationMs } from '../duration.ts'
-import { table } from '../format.ts'
 import type { OwnerClient } from '../owner-client.ts'
+import { table } from '../table.ts'
 
 interface TrustJson {
   book?: BookJson
