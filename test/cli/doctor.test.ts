@@ -79,6 +79,11 @@ test('says what a share, a download or a missing storage needs', async () => {
   expect(wrong(await neighbour.raincheck('doctor', '--json'))['storage']).toContain('raincheck link folder')
 })
 
+test('says that something else answers where the agent should', async () => {
+  const said = await you.with({ agentUrl: town.network().ledgerUrl })('doctor', '--json')
+  expect(wrong(said)).toEqual({ agent: expect.stringContaining('npm start') })
+})
+
 test('says what to start when nothing answers, and looks at nothing that needs it', async () => {
   await town.stop()
   const said = await you.raincheck('doctor', '--json')

@@ -118,8 +118,9 @@ async function profileOf(call: Call): Promise<{ readonly response: Response; rea
   const response = await call.environment.transport(new Request(`${url}/.well-known/raincheck`)).catch(() => {
     throw new Wrong(`nothing answers at ${url}`, START)
   })
-  if (!response.ok) throw new Wrong(`${url} is no agent: it answers with status ${response.status}`, START)
-  return { response, profile: (await response.json()) as ProfileJson }
+  const profile = (await response.json().catch(() => ({}))) as ProfileJson
+  if (!response.ok || profile.id === undefined) throw new Wrong(`what answers at ${url} is no agent`, START)
+  return { response, profile }
 }
 
 async function lookAtAgent(call: Call): Promise<string> {
