@@ -26,8 +26,8 @@ export interface Journal {
   write(entries: readonly Entry[]): Promise<void>
   /** A write has failed. */
   readonly isBroken: boolean
-  /** The download is at rest: from now on every write fails. */
-  close(): void
+  /** The download is at rest: from now on every write fails. Resolves once what is under way is written, or is not. */
+  close(): Promise<void>
 }
 
 interface Batch {
@@ -82,7 +82,10 @@ export function createJournal(store: Store): Journal {
     get isBroken() {
       return isBroken
     },
-    close: () => void (isClosed = true),
+    async close() {
+      isClosed = true
+      await last.catch(() => undefined)
+    },
   }
 }
 

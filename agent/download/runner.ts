@@ -123,14 +123,17 @@ export async function openRunner(parts: RunnerParts, task: RunnerTask): Promise<
     wake: () => bell.ring(),
   }
 
+  async function fetchWhole(): Promise<string | undefined> {
+    await dropMissing(run)
+    reservePending(run)
+    return complete()
+  }
+
   /** Commits as soon as all pieces are there; what the storage lost meanwhile is fetched again. */
   async function complete(): Promise<string | undefined> {
     for (;;) {
       if (run.picker.left > 0) await fetchPieces(run, bell, failures, task.onWaiting)
-      if (signal.aborted) {
-        journal.close()
-        return undefined
-      }
+      if (signal.aborted) return undefined
       try {
         return await run.sink.commit()
       } catch (error) {
@@ -143,9 +146,7 @@ export async function openRunner(parts: RunnerParts, task: RunnerTask): Promise<
     report: () => reportOf(run),
     abort: () => run.sink.abort(),
     async run() {
-      await dropMissing(run)
-      reservePending(run)
-      const file = await complete()
+      const file = await fetchWhole().finally(() => journal.close())
       if (file !== undefined) await wallet.finish(id, pace.patienceMs)
       return file
     },

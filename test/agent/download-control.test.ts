@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Storage } from '../../agent/storage/storage.ts'
 import { Problem } from '../../protocol/problem.ts'
+import type { Store } from '../../protocol/store.ts'
 import { createFaultyStore, type FaultyStore } from '../faults/faulty-store.ts'
 import { FAUCET, openBazaar, type Bazaar, type Buyer } from './bazaar.ts'
 import { filmOf } from './bazaar-content.ts'
@@ -126,6 +127,28 @@ describe('the owner', () => {
     await bazaar.pass(10_000)
     expect(bazaar.disk.unfinished.size).toBe(0)
     expect(await second.frozen()).toBe(0n)
+  })
+
+  it('cancels a download in the midst of its declaration: nothing stays frozen', async () => {
+    const bazaar = await openBazaar(filmOf(4))
+    await bazaar.stand('anna')
+    let declaring = 0
+    const slow = (store: Store): Store => ({
+      ...store,
+      async write(changes) {
+        const isDeclared = changes.some(({ sk }) => sk.startsWith('declaration/'))
+        if (isDeclared && declaring++ === 0) await bazaar.scheduler.sleep(5_000)
+        return store.write(changes)
+      },
+    })
+    const buyer = await bazaar.buyer({ wrapStore: slow })
+    const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.content.infoHash }))
+    await bazaar.until(() => declaring > 0)
+    await bazaar.happen(buyer.downloads.cancel(id))
+    await bazaar.pass(60_000)
+    await bazaar.happen(buyer.wallet.maintain())
+    expect(declaring).toBeGreaterThan(0)
+    expect(await buyer.frozen()).toBe(0n)
   })
 
   it('cannot change what has ended, nor what never was', async () => {
