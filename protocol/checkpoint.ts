@@ -29,6 +29,7 @@ export interface NoteKey {
   readonly name: string
   /** uint32. */
   readonly id: number
+  readonly type: SignatureType
   /** ed25519, 32 bytes. */
   readonly key: Bytes
 }
@@ -49,8 +50,10 @@ export interface Note {
   readonly unknown: readonly NoteSignature[]
 }
 
-/** Signature type of the specification; a witness's timestamped cosignature would be 0x04. */
-const ED25519 = 0x01
+/** What a key signs, by the specification's byte: the text of notes, or as a witness a timestamp with it (cosignature.ts). */
+export const SIGNATURE_TYPES = { note: 0x01, cosignature: 0x04 } as const
+export type SignatureType = keyof typeof SIGNATURE_TYPES
+
 const KEY_ID_BYTES = 4
 const KEY_NAME = /^[^+\p{White_Space}\p{Cc}]+$/u
 const VERIFIER_KEY = /^([^+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+=*)$/
@@ -73,23 +76,26 @@ export function parseCheckpoint(text: string): Checkpoint {
 }
 
 /** @throws Problem `bad-encoding` for a name that is empty or holds spaces, plus or control characters, or an unsound key */
-export function noteKey(name: string, key: Bytes): NoteKey {
+export function noteKey(name: string, key: Bytes, type: SignatureType = 'note'): NoteKey {
   if (!KEY_NAME.test(name))
     throw new Problem('bad-encoding', 'A key name is not empty and has neither spaces nor plus.')
   checkKey(key)
-  return { name, id: uint32(sha256(concat(utf8(`${name}\n`), Uint8Array.of(ED25519), key))), key }
+  return { name, id: uint32(sha256(concat(utf8(`${name}\n`), typedKey(type, key)))), type, key }
 }
 
-/** A verifier key, `<name>+<id in hex>+<base64 of type and key>`: how a log's key is published. */
-export const formatVerifierKey = ({ name, id, key }: NoteKey): string =>
-  `${name}+${id.toString(16).padStart(2 * KEY_ID_BYTES, '0')}+${encodeBase64(concat(Uint8Array.of(ED25519), key))}`
+const typedKey = (type: SignatureType, key: Bytes): Bytes => concat(Uint8Array.of(SIGNATURE_TYPES[type]), key)
 
-/** @throws Problem `bad-encoding` unless it is the verifier key of an ed25519 key, its id the right one */
-export function parseVerifierKey(text: string): NoteKey {
+/** A verifier key, `<name>+<id in hex>+<base64 of type and key>`: how a log's key is published. */
+export const formatVerifierKey = ({ name, id, type, key }: NoteKey): string =>
+  `${name}+${id.toString(16).padStart(2 * KEY_ID_BYTES, '0')}+${encodeBase64(typedKey(type, key))}`
+
+/** @throws Problem `bad-encoding` unless it is the verifier key of an ed25519 key of that type, its id the right one */
+export function parseVerifierKey(text: string, type: SignatureType = 'note'): NoteKey {
   const [, name = '', , encoded = ''] = VERIFIER_KEY.exec(text) ?? []
   const bytes = base64(encoded)
-  if (bytes?.[0] !== ED25519) throw new Problem('bad-encoding', 'The text is not the verifier key of an ed25519 key.')
-  const key = noteKey(name, bytes.slice(1))
+  if (bytes?.[0] !== SIGNATURE_TYPES[type])
+    throw new Problem('bad-encoding', `The text is not the verifier key of an ed25519 key of the type ${type}.`)
+  const key = noteKey(name, bytes.slice(1), type)
   if (formatVerifierKey(key) !== text) throw new Problem('bad-encoding', 'The id does not belong to the verifier key.')
   return key
 }
@@ -111,7 +117,8 @@ export function signNote(
 /** The note with one more signature line, such as a witness's. */
 export const addSignature = (note: string, signature: NoteSignature): string => note + signatureLine(signature)
 
-function signatureLine({ name, id, signature }: NoteSignature): string {
+/** `— <name> base64(key id || signature)`, with its newline. */
+export function signatureLine({ name, id, signature }: NoteSignature): string {
   const keyId = Uint8Array.of(id >>> 24, id >>> 16, id >>> 8, id)
   return `— ${name} ${encodeBase64(concat(keyId, signature))}\n`
 }
@@ -166,8 +173,16 @@ function parseSignatureLine(line: string): NoteSignature {
 
 const uint32 = (bytes: Bytes): number => new DataView(bytes.buffer, bytes.byteOffset).getUint32(0)
 
+/** Signature lines as a witness answers them, each with its newline. @throws Problem `bad-encoding` */
+export function parseSignatureLines(text: string): NoteSignature[] {
+  const lines = text.split('\n')
+  if (lines.pop() !== '' || lines.length > limits.signaturesPerNote)
+    throw new Problem('bad-encoding', 'Signature lines end with a newline each.')
+  return lines.map(parseSignatureLine)
+}
+
 /** Standard base64 with padding (RFC 4648 §4), in its canonical form; undefined for anything else. */
-function base64(text: string): Bytes | undefined {
+export function base64(text: string): Bytes | undefined {
   const bytes = decodeBase64(text)
   return encodeBase64(bytes) === text ? bytes : undefined
 }

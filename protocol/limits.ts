@@ -52,6 +52,9 @@ export const limits = {
   /** A signed note: room for post-quantum signatures of 5 kB each. */
   noteBytes: 256 * KiB,
   signaturesPerNote: 32,
+  /** For how long a witness's word on a checkpoint counts, and when a ledger asks for it again where its log rests. */
+  cosignatureMs: HOUR,
+  cosignedAgainMs: 20 * MINUTE,
   bookMs: 7 * DAY,
   vouchMs: 90 * DAY,
   vouchesPerBook: 10_000,
@@ -92,6 +95,8 @@ export const limits = {
   callAttempts: 4,
   callPauseMs: 200,
   replyBytes: 16 * MiB,
+  /** How long a ledger waits for a witness. */
+  witnessTimeoutMs: 5 * SECOND,
   /** A seller redeems a lane after so long without a piece, and from so long before its expiry; it sends nothing close to it. */
   laneIdleMs: 5 * MINUTE,
   redeemAheadMs: HOUR,

@@ -34,8 +34,13 @@ export const PROBLEMS = {
   'limit-reached': [429, 'A limit is reached'],
   internal: [500, 'A fault of ours'],
   'peer-failed': [502, 'The other side answered wrongly or not at all'],
+  unwitnessed: [502, 'Too few witnesses vouch for the checkpoint'],
+  'log-forked': [502, 'The log shows two histories'],
+  'log-behind': [503, 'The copy of the log lags behind'],
   'store-unavailable': [503, 'The store did not answer'],
   'storage-unavailable': [503, 'The storage did not answer'],
+  'storage-parked': [503, 'The storage’s allowance is used up for now'],
+  'storage-denied': [502, 'The storage does not let the agent in'],
   'storage-full': [507, 'The storage is full'],
   'storage-read-only': [507, 'The storage cannot be written'],
 } as const satisfies Record<string, readonly [status: number, title: string]>
