@@ -4,7 +4,7 @@ import { limits } from '../protocol/limits.ts'
 import { createService } from '../protocol/service.ts'
 import type { AgentContext } from './context.ts'
 import { createDownloads, type Downloads } from './download/download.ts'
-import { createLinks, type Links } from './storage/links.ts'
+import { createLinks, type LinkAccess, type Links } from './storage/links.ts'
 import { mountOwnerApi } from './api/owner-api.ts'
 import { createOwnerGuard } from './api/owner-guard.ts'
 import { mountDashboard, type Dashboard } from './dashboard/dashboard.ts'
@@ -38,6 +38,7 @@ export interface AgentOptions {
   readonly sendPiece?: SendPiece
   /** The storages that the owner links, unless given. */
   readonly links?: Links
+  readonly linkAccess?: LinkAccess
   /** Of what is shared; chosen to suit the sizes unless given. */
   readonly pieceLength?: number
   /** The page at the agent's own address; none unless given. */
@@ -51,7 +52,8 @@ export function createAgent(
   {
     pieceClient,
     sendPiece = sendPieceCopy,
-    links = createLinks(context),
+    linkAccess,
+    links = createLinks(context, linkAccess),
     pieceLength,
     dashboard,
     onFault,

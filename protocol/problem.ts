@@ -29,6 +29,8 @@ export const PROBLEMS = {
   'range-invalid': [416, 'The range does not fit the file'],
   'bad-torrent': [422, 'The torrent breaks its specification'],
   'path-outside': [422, 'The path leaves the shared folder'],
+  'wrong-ledger': [422, 'It is for another ledger'],
+  'proof-invalid': [422, 'The proof does not hold'],
   'price-exceeded': [422, 'Dearer than allowed'],
   'piece-invalid': [422, 'The piece does not match its hash'],
   'limit-reached': [429, 'A limit is reached'],

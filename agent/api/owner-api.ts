@@ -88,6 +88,16 @@ const linkSchema = z
   })
   .openapi('Link')
 
+const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/
+
+const linkExtras = {
+  name: z.string().optional(),
+  secret: z
+    .record(z.string().max(64), z.string().max(8192))
+    .optional()
+    .openapi({ description: 'What it takes to get in, such as `refreshToken`; kept sealed, never answered' }),
+}
+
 const trustSchema = z.object({ book: bookSchema.optional(), distrusted: z.array(wire.id) }).openapi('Trust')
 
 const verdictSchema = z
@@ -168,7 +178,16 @@ const routes = {
     path: '/v1/links',
     request: {
       body: jsonBody(
-        z.strictObject({ kind: z.literal('folder'), path: z.string().min(1).max(4096), name: z.string().optional() }),
+        z.discriminatedUnion('kind', [
+          z.strictObject({ kind: z.literal('folder'), path: z.string().min(1).max(4096), ...linkExtras }),
+          z.strictObject({
+            kind: z.literal('s3'),
+            bucket: z.string().regex(BUCKET),
+            prefix: z.string().min(1).max(900).optional(),
+            region: z.string().max(64).optional(),
+            ...linkExtras,
+          }),
+        ]),
       ),
     },
     responses: { 201: jsonReply('Linked', linkSchema), default: problemReply },
@@ -295,8 +314,8 @@ function mountDownloads(app: OpenAPIHono, downloads: Downloads): void {
 function mountLinks(app: OpenAPIHono, links: Links): void {
   app.openapi(routes.links, async (c) => c.json((await links.list()).map(linkJson), 200))
   app.openapi(routes.link, async (c) => {
-    const { kind, path, name } = c.req.valid('json')
-    return c.json(linkJson(await links.add(kind, { path, ...(name === undefined ? {} : { name }) })), 201)
+    const { kind, ...options } = c.req.valid('json')
+    return c.json(linkJson(await links.add(kind, options)), 201)
   })
   app.openapi(routes.unlink, async (c) => {
     const { name } = c.req.valid('param')

@@ -19,6 +19,8 @@ const OF_PROBLEM = new Map<string, number>([
   ['unknown-key', EXIT.trust],
   ['forbidden', EXIT.trust],
   ['storage-unavailable', EXIT.storage],
+  ['storage-parked', EXIT.storage],
+  ['storage-denied', EXIT.storage],
   ['storage-full', EXIT.storage],
   ['storage-read-only', EXIT.storage],
   ['content-changed', EXIT.storage],

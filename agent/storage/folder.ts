@@ -52,6 +52,7 @@ export async function openFolder(
   return {
     writes: 'any-order',
     partBytes: PART_BYTES,
+    wholeParts: false,
     list: (query = {}) =>
       guarded('read', () =>
         listFiles(query.under === undefined ? [] : paths.parse(query.under), query.cursor?.split('/')),

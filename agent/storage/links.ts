@@ -2,7 +2,9 @@
 import { Problem } from '../../protocol/problem.ts'
 import type { AgentContext } from '../context.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
-import { openStorage, type FolderOptions, type StorageKind } from './open.ts'
+import { openStorage, type DriverContext, type LinkSettings, type StorageKind } from './open.ts'
+import { PROVIDER_HOSTS, type ProviderHosts } from './providers.ts'
+import type { LinkSecret, Secrets } from './secrets.ts'
 import type { Quota, Storage } from './storage.ts'
 
 export interface LinkInfo {
@@ -11,10 +13,13 @@ export interface LinkInfo {
   readonly quota?: Quota
 }
 
-export interface LinkOptions extends FolderOptions {
+export interface LinkExtras {
   /** Default: the kind, with a number where that is taken. */
-  readonly name?: string
+  readonly name?: string | undefined
+  readonly secret?: LinkSecret | undefined
 }
+
+export type LinkOptions<K extends StorageKind> = LinkSettings[K] & LinkExtras
 
 export interface OpenLink {
   readonly name: string
@@ -23,23 +28,33 @@ export interface OpenLink {
 
 export interface Links {
   /**
-   * The same place linked again is answered with the link that is there.
-   * @throws Problem `not-found` for a folder that does not exist, `conflict` for a name that is another place's, `bad-request`
+   * The same place linked again is answered with the link that is there, which takes the new secret, if one is given.
+   * @throws Problem `not-found` for a place that does not exist, `conflict` for a name that is another place's,
+   *   `storage-denied`, `bad-request`
    */
-  add(kind: StorageKind, options: LinkOptions): Promise<LinkInfo>
+  add<K extends StorageKind>(kind: K, options: LinkOptions<K>): Promise<LinkInfo>
   /** In the order in which they were linked. */
   list(): Promise<readonly LinkInfo[]>
   /** Touches nothing in the storage. @throws Problem `not-found` */
   remove(name: string): Promise<void>
-  /** @param name default: the first. @throws Problem `not-found`, `storage-unavailable` */
+  /** @param name default: the first. @throws Problem `not-found`, `storage-unavailable`, `storage-denied` */
   open(name?: string): Promise<OpenLink>
   /** Lets go of every open storage; they open again when they are needed. */
   close(): Promise<void>
 }
 
+/** How links get in where a secret is asked for. */
+export interface LinkAccess {
+  /** Without it no link that has a secret can be made. */
+  readonly secrets?: Secrets
+  readonly hosts?: ProviderHosts
+}
+
 interface LinkRecord {
   readonly kind: StorageKind
-  readonly options: FolderOptions
+  readonly options: LinkSettings[StorageKind]
+  /** A LinkSecret as JSON. */
+  readonly sealed?: string
   /** Rises with each link. */
   readonly order: number
 }
@@ -52,7 +67,10 @@ const PK = 'link'
 const MOST_LINKS = 100
 const NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/i
 
-export function createLinks({ store, environment }: Pick<AgentContext, 'store' | 'environment'>): Links {
+export function createLinks(
+  { store, environment }: Pick<AgentContext, 'store' | 'environment'>,
+  { secrets = NO_SECRETS, hosts = PROVIDER_HOSTS }: LinkAccess = {},
+): Links {
   const opened = new Map<string, Promise<Storage>>()
 
   async function records(): Promise<readonly NamedLink[]> {
@@ -61,18 +79,49 @@ export function createLinks({ store, environment }: Pick<AgentContext, 'store' |
     return links.toSorted((a, b) => a.order - b.order)
   }
 
-  async function add(kind: StorageKind, { name, path }: LinkOptions): Promise<LinkInfo> {
-    await (await openStorage(kind, { path }, environment)).close()
+  async function add<K extends StorageKind>(kind: K, { name, secret, ...rest }: LinkOptions<K>): Promise<LinkInfo> {
+    const options = rest as unknown as LinkSettings[K]
+    await tryOut(kind, options, secret)
     const links = await records()
     const chosen = name ?? freeName(kind, links)
-    const same = links.find((link) => link.options.path === path && (name === undefined || link.name === name))
-    if (same) return infoOf(same)
+    const same = links.find((link) => isPlace(link, kind, options) && (name === undefined || link.name === name))
+    if (same) return renew(same, secret)
     if (!NAME.test(chosen)) throw new Problem('bad-request', 'A link is named with letters, digits, ".", "_" or "-".')
     if (links.length >= MOST_LINKS) throw new Problem('limit-reached', `An agent has at most ${MOST_LINKS} links.`)
-    const link: LinkRecord = { kind, options: { path }, order: (links.at(-1)?.order ?? 0) + 1 }
+    const sealed = secret && (await secrets.seal(chosen, JSON.stringify(secret)))
+    const order = (links.at(-1)?.order ?? 0) + 1
+    const link: LinkRecord = { kind, options, order, ...(sealed !== undefined && { sealed }) }
     const added = await store.write([{ pk: PK, sk: chosen, expect: 0, body: encodeRecord(link) }])
     if (!added) throw new Problem('conflict', `Another storage is linked as ${JSON.stringify(chosen)}.`)
     return infoOf({ name: chosen, ...link })
+  }
+
+  /** Looks in, so that a place that does not let us in is told now and not by the first download. */
+  async function tryOut<K extends StorageKind>(kind: K, options: LinkSettings[K], secret?: LinkSecret): Promise<void> {
+    const access = { secret: () => Promise.resolve(secret), renewSecret: () => Promise.resolve(true) }
+    const storage = await openStorage(kind, options, { environment, store, hosts, ...access })
+    try {
+      await storage.quota()
+    } finally {
+      await storage.close()
+    }
+  }
+
+  async function renew({ name }: NamedLink, secret: LinkSecret | undefined): Promise<LinkInfo> {
+    if (secret) {
+      await keepSecret(name, secret)
+      await forget(name)
+    }
+    return infoOf((await find(name)) ?? notLinked(name))
+  }
+
+  /** @returns false when the record changed meanwhile */
+  async function keepSecret(name: string, secret: LinkSecret): Promise<boolean> {
+    const item = await store.get(PK, name)
+    if (!item) return notLinked(name)
+    const sealed = await secrets.seal(name, JSON.stringify(secret))
+    const body = encodeRecord({ ...decodeRecord<LinkRecord>(item), sealed })
+    return store.write([{ pk: PK, sk: name, expect: item.version, body }])
   }
 
   /** A storage that does not answer is listed without its quota. */
@@ -83,21 +132,36 @@ export function createLinks({ store, environment }: Pick<AgentContext, 'store' |
     return { name, kind, ...(quota && { quota }) }
   }
 
-  async function open(name?: string): Promise<OpenLink> {
+  async function find(name?: string): Promise<NamedLink | undefined> {
     const links = await records()
-    const link = name === undefined ? links[0] : links.find((one) => one.name === name)
-    if (!link) return notLinked(name)
+    return name === undefined ? links[0] : links.find((one) => one.name === name)
+  }
+
+  async function open(name?: string): Promise<OpenLink> {
+    const link = (await find(name)) ?? notLinked(name)
     const storage = opened.get(link.name) ?? openLinked(link)
     opened.set(link.name, storage)
     storage.catch(() => opened.delete(link.name))
     return { name: link.name, storage: await storage }
   }
 
-  const openLinked = ({ kind, options }: NamedLink): Promise<Storage> =>
-    openStorage(kind, options, environment).catch((error: unknown) => {
+  const openLinked = ({ name, kind, options }: NamedLink): Promise<Storage> =>
+    openStorage(kind, options, contextOf(name)).catch((error: unknown) => {
       if (!(error instanceof Problem && error.code === 'not-found')) throw error
       throw new Problem('storage-unavailable', error.message)
     })
+
+  const contextOf = (link: string): DriverContext => ({
+    environment,
+    store,
+    hosts,
+    link,
+    async secret() {
+      const sealed = (await find(link))?.sealed
+      return sealed === undefined ? undefined : (JSON.parse(await secrets.open(link, sealed)) as LinkSecret)
+    },
+    renewSecret: (secret) => keepSecret(link, secret),
+  })
 
   async function forget(name: string): Promise<void> {
     const storage = opened.get(name)
@@ -121,6 +185,18 @@ export function createLinks({ store, environment }: Pick<AgentContext, 'store' |
     },
   }
 }
+
+const refuseSecrets = (): never => {
+  throw new Problem('storage-denied', 'This agent has no key to keep a secret under.')
+}
+const NO_SECRETS: Secrets = { seal: async () => refuseSecrets(), open: async () => refuseSecrets() }
+
+const isPlace = (link: LinkRecord, kind: StorageKind, options: object): boolean =>
+  link.kind === kind && membersOf(link.options) === membersOf(options)
+
+/** Settings are flat. */
+const membersOf = (settings: object): string =>
+  JSON.stringify(Object.entries(settings).toSorted(([a], [b]) => (a < b ? -1 : 1)))
 
 function freeName(kind: StorageKind, links: readonly NamedLink[]): string {
   const taken = new Set(links.map(({ name }) => name))

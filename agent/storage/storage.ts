@@ -5,7 +5,8 @@
  * Names are relative paths with `/` between, of names as `protocol/file-path.ts` allows them; any other is refused with
  * `path-outside`, as is what leads out of the storage by a link. Every method throws only Problems:
  * - `not-found`, `path-outside`
- * - `storage-unavailable` (try again, after the member `retryAfterMs` where known), `storage-full`, `storage-read-only`
+ * - `storage-unavailable`, `storage-parked`, `storage-denied`, `storage-full`, `storage-read-only`: `faults.ts` says what
+ *   their members mean
  *
  * ## How a download writes
  * A torrent of one file: `begin(name, size)`, `put` each verified piece, `commit`. A folder: `freeFolder(meta.name)`
@@ -16,8 +17,10 @@
 export interface Storage {
   /** `in-order`: each `put` must begin where the last one ended. */
   readonly writes: 'any-order' | 'in-order'
-  /** Parts of this size (but for a file's last) suit the driver, and begin at a multiple of it. Others may be refused. */
+  /** Parts of this size (but for a file's last) suit the driver, and begin at a multiple of it, unless a write says another. */
   readonly partBytes: number
+  /** Each `put` must be one such part, whole; else any run of bytes is taken. */
+  readonly wholeParts: boolean
   /** Files in a stable order, all or those of a folder. A folder that does not exist has none. */
   list(query?: ListQuery): Promise<FilePage>
   /** @throws Problem `not-found`, also for a folder */
@@ -30,9 +33,10 @@ export interface Storage {
   read(file: FileRef, range: ByteRange, into?: Uint8Array): Promise<Uint8Array>
   /**
    * Begins a file of `size` bytes. It appears under its name at `commit`; a name that is taken by then gets " (2)".
+   * @param pieceLength a power of two: where it can be, a part is a whole number of pieces
    * @throws Problem `storage-full` when it is known not to fit
    */
-  begin(name: string, size: number): Promise<WriteRef>
+  begin(name: string, size: number, pieceLength?: number): Promise<WriteRef>
   /**
    * The bytes survive a crash once it resolves. Repeatable; several may run at once when `writes` is `any-order`.
    * @throws Problem `not-found` after `abort`, `range-invalid` beyond the size
@@ -52,6 +56,16 @@ export interface Storage {
   /** The name, or with " (2)" and so on, that nothing in the storage bears; `taken` tells of names promised elsewhere. */
   freeFolder(name: string, taken?: (name: string) => boolean): Promise<string>
   quota(): Promise<Quota | undefined>
+  /** A URL that serves this range and no other, for so long; where the provider has such. @throws Problem as `read` */
+  link?(file: FileRef, range: ByteRange, forMs: number): Promise<URL>
+  /** Where a file lies at its provider, for `copyFrom` of a storage there; where the provider copies by itself. */
+  place?(file: FileRef): CopySource
+  /**
+   * The provider copies a part by itself: no byte passes us.
+   * @returns its checksum as the provider computed it, to hold against the piece
+   * @throws Problem `not-found`, `content-changed`, `storage-denied` when the source does not let us
+   */
+  copyFrom?(write: WriteRef, offset: number, source: CopySource, range: ByteRange): Promise<PartChecksum>
   /** Lets go of handles and connections; unfinished writes stay. */
   close(): Promise<void>
 }
@@ -98,6 +112,21 @@ export interface WriteRef {
   readonly id: string
   readonly name: string
   readonly size: number
+  /** Where it is not the storage's own. */
+  readonly partBytes?: number
+}
+
+/** JSON-safe: it goes to other agents. Holds no secret. */
+export interface CopySource {
+  /** The provider, such as `s3`. */
+  readonly provider: string
+  readonly place: string
+  readonly version: string
+}
+
+export interface PartChecksum {
+  readonly sha1?: Uint8Array
+  readonly sha256?: Uint8Array
 }
 
 /** In bytes. */

@@ -14,6 +14,49 @@ export interface StorageHarness {
   dispose(): Promise<void>
 }
 
+/** What a request is for, as the driver's caller would say. One call of a driver may take several. */
+export type Step = 'list' | 'stat' | 'read' | 'begin' | 'put' | 'written' | 'commit' | 'abort' | 'token'
+
+/** What a test server does to a request, beside or instead of answering it. */
+export type ServerFault =
+  /** The effect takes place, the connection is cut before the reply. */
+  | { readonly kind: 'drop-reply' }
+  /** The connection is reset after so many bytes of the request's body; nothing takes effect. */
+  | { readonly kind: 'reset-request'; readonly afterBytes: number }
+  /** The connection is reset after so many bytes of the reply's body, of a reply that promised more. */
+  | { readonly kind: 'reset-reply'; readonly afterBytes: number }
+  /** A reply that is whole and short: its length says so. */
+  | { readonly kind: 'truncate'; readonly bytes: number }
+  /** One byte of the reply's body is another. */
+  | { readonly kind: 'corrupt' }
+  /** 200 and the whole file, whatever range was asked for. */
+  | { readonly kind: 'ignore-range' }
+  /** 206 with a Content-Range other than what was asked for. */
+  | { readonly kind: 'wrong-range' }
+  /** Of a resumable session: it has less than it said before. */
+  | { readonly kind: 'forget-bytes'; readonly bytes: number }
+  /** Refused as the provider words it; nothing takes effect. `retryAfterS` goes out as Retry-After where given. */
+  | {
+      readonly kind: 'refuse'
+      readonly why: 'busy' | 'rate' | 'daily-cap' | 'token-expired' | 'denied' | 'full' | 'session-gone'
+      readonly retryAfterS?: number
+    }
+
+/** Scripted faults of a test server, in order for each step. */
+export interface Faults {
+  /** The next `times` (default 1) requests of the step meet the fault. */
+  next(step: Step, fault: ServerFault, times?: number): void
+  /** Faults that no request has met yet. */
+  readonly left: number
+}
+
+/** A storage over HTTP: what `describeCloud` of `storage-faults.ts` needs beside. */
+export interface CloudHarness extends StorageHarness {
+  readonly faults: Faults
+  /** Requests the server has had, by step. */
+  requests(step?: Step): number
+}
+
 /** The harness and the storage of the test that runs. */
 export interface World {
   readonly harness: StorageHarness

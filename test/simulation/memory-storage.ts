@@ -51,6 +51,7 @@ export function createDisk(): Disk {
     open: (random) => ({
       writes: 'any-order',
       partBytes: PART_BYTES,
+      wholeParts: false,
       quota: async () => undefined,
       close: async () => undefined,
       ...readsOf(files),

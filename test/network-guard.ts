@@ -1,0 +1,29 @@
+/** Loaded before every test: a connection to any host but this machine fails, and says so. */
+import { Socket } from 'node:net'
+
+const LOOPBACK =
+  /^(?:127\.\d{1,3}\.\d{1,3}\.\d{1,3}|localhost|::1|::ffff:127\.\d{1,3}\.\d{1,3}\.\d{1,3}|.+\.localhost)$/
+
+type Connect = (this: Socket, ...args: unknown[]) => Socket
+
+/** Of the forms of `connect`: options, a port and a host, a path; Node itself hands on an array of the first. */
+export function hostOf(args: readonly unknown[]): string {
+  const [first, second] = Array.isArray(args[0]) ? (args[0] as readonly unknown[]) : args
+  if (typeof first === 'object' && first !== null) {
+    const { host, path } = first as { host?: unknown; path?: unknown }
+    return typeof host === 'string' && typeof path !== 'string' ? host : 'localhost'
+  }
+  return typeof second === 'string' ? second : 'localhost'
+}
+
+export const mayConnect = (host: string): boolean => LOOPBACK.test(host.toLowerCase())
+
+const { connect } = Socket.prototype as unknown as { connect: Connect }
+
+;(Socket.prototype as unknown as { connect: Connect }).connect = function guarded(...args) {
+  const host = hostOf(args)
+  if (mayConnect(host)) return connect.apply(this, args)
+  const error = new Error(`A test reached for ${host}: tests talk to this machine alone.`)
+  queueMicrotask(() => this.destroy(error))
+  return this
+}
