@@ -1,5 +1,5 @@
 /** How an owner takes an agent on: the ledger and the repository learn who the owner is, and what the agent may do. */
-import type { Bytes } from '../protocol/bytes.ts'
+import { fromHex, type Bytes } from '../protocol/bytes.ts'
 import { limits } from '../protocol/limits.ts'
 import { seal, type Envelope, type Signer } from '../protocol/signed.ts'
 import type { LedgerClient } from './clients/ledger-client.ts'
@@ -30,6 +30,7 @@ export async function adopt({ owner, signer, agent, caps, ledger, repository, no
       day: caps.day,
       expires: nowMs + limits.delegationMs,
       issued: nowMs,
+      ledger: fromHex((await ledger.info()).id),
       may: ['announce', 'spend'],
       owner: owner.id,
       total: caps.total,

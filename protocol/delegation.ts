@@ -1,6 +1,6 @@
 /**
  * Delegations: the owner's key lets an agent's key act within caps. An agent spends, announces or renews a book; it
- * never withdraws. Body: {agent, day, expires, issued, may, owner, payees?, total}.
+ * never withdraws. Body: {agent, day, expires, issued, ledger?, may, owner, payees?, total}.
  */
 import { equal, type Bytes } from './bytes.ts'
 import { decode, field, fields } from './encoding.ts'
@@ -26,6 +26,8 @@ export interface DelegationTerms {
   readonly issued: number
   /** Milliseconds; invalid from then on. */
   readonly expires: number
+  /** The id of the ledger where it counts, 32 bytes. A ledger takes no other; elsewhere it says nothing. */
+  readonly ledger?: Bytes
   /** Ids of who may be paid, 32 bytes each; anyone when absent. */
   readonly payees?: readonly Bytes[]
 }
@@ -72,6 +74,7 @@ const shape = {
   day: field.amount,
   expires: field.integer(),
   issued: field.integer(),
+  ledger: field.optional(field.bytes(32)),
   may: field.list(field.choice(...POWERS), { max: POWERS.length }),
   owner: field.bytes(32),
   payees: field.optional(field.list(field.bytes(32), { max: limits.payeesPerDelegation })),

@@ -44,12 +44,14 @@ export interface ReleaseTerms {
 }
 export type Release = Signed<ReleaseTerms>
 
-/** Body {amount, from, nonce, to}: an owner gives credits to another account. */
+/** Body {amount, from, ledger, nonce, to}: an owner gives credits to another account. */
 export interface TransferTerms {
   /** Credits, from 1. */
   readonly amount: bigint
   /** The giver's id, 32 bytes. */
   readonly from: Bytes
+  /** The id of the ledger that is to do it, 32 bytes: the giver may have accounts at several. */
+  readonly ledger: Bytes
   /** 16 bytes: the same amount twice is two transfers. */
   readonly nonce: Bytes
   /** The receiver's id, 32 bytes. */
@@ -98,6 +100,7 @@ const releaseShape = { by: field.bytes(32), declaration: field.bytes(32), lane: 
 const transferShape = {
   amount: field.amount,
   from: field.bytes(32),
+  ledger: field.bytes(32),
   nonce: field.bytes(16),
   to: field.bytes(32),
 }

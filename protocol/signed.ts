@@ -18,10 +18,21 @@ export type Kind =
   | 'redemption'
   | 'release'
   | 'transfer'
+  | 'membership'
+  | 'price'
+  | 'peer'
+  | 'buy'
+  | 'sell'
+  | 'lock'
+  | 'mint'
+  | 'refund'
   | 'signoff'
+  | 'label'
+  | 'dispute'
   | 'receipt'
   | 'announcement'
   | 'book'
+  | 'notice'
 
 /** The received bytes are kept whole: `body` is never encoded anew. */
 export interface Envelope {

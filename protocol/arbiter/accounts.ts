@@ -7,6 +7,7 @@ import { Problem } from '../problem.ts'
 import { parseTransfer } from '../settlement.ts'
 import type { Envelope } from '../signed.ts'
 import { readIdentity, requireOwner } from './authority.ts'
+import { requireHere } from './here.ts'
 import { accounts, grants, identities, keys, policies, read, readKnown, write } from './items.ts'
 import { move, once, type Step } from './step.ts'
 
@@ -37,6 +38,7 @@ export function rotate(envelope: Envelope): Step {
 export function delegate(envelope: Envelope): Step {
   const { id, key, ...terms } = parseDelegation(envelope)
   return once(id, async (view, nowMs) => {
+    await requireHere(view, terms.ledger, 'delegation')
     await requireOwner(view, terms.owner, key)
     const place = keys.delegation(terms.owner, terms.agent)
     const known = await read(view, grants, place)
@@ -49,8 +51,9 @@ export function delegate(envelope: Envelope): Step {
 }
 
 export function transfer(envelope: Envelope): Step {
-  const { amount, from, id, key, to } = parseTransfer(envelope)
+  const { amount, from, id, key, ledger, to } = parseTransfer(envelope)
   return once(id, async (view) => {
+    await requireHere(view, ledger, 'transfer')
     if (equal(from, to)) throw new Problem('bad-request', 'The giver and the receiver are the same account.')
     await requireOwner(view, from, key)
     await readKnown(view, accounts, keys.account(to), 'receiver')

@@ -155,6 +155,7 @@ const grantShape = {
   id,
   issued: time,
   key: id,
+  ledger: field.optional(id),
   may: field.list(field.choice(...POWERS), { max: POWERS.length }),
   owner: id,
   payees: field.optional(field.list(id, { max: limits.payeesPerDelegation })),

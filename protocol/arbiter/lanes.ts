@@ -1,5 +1,4 @@
 /** Commands on the credits of a declaration: declare freezes them, claim hands a lane to a payee, redeem earns. */
-import { sha256 } from '#primitives'
 import { equal, type Bytes } from '../bytes.ts'
 import { emptyBitfield, hasPiece, setPiece } from '../bitfield.ts'
 import { checkLane, parseCommitment, type Commitment } from '../commitment.ts'
@@ -11,13 +10,13 @@ import { Problem } from '../problem.ts'
 import { parseClaim, parseRedemption, type Redemption } from '../settlement.ts'
 import { envelopeToJson, type Envelope } from '../signed.ts'
 import { requireAgent, requireSide, requireSpender } from './authority.ts'
+import { requireHere } from './here.ts'
 import {
   grants,
   keys,
   laneIds,
   lanes,
   marks,
-  policies,
   readKnown,
   reserves,
   write,
@@ -52,8 +51,7 @@ export function declare(envelope: Envelope): Step {
 }
 
 async function checkTerms(view: View, { expires, ledger }: Declaration, nowMs: number): Promise<void> {
-  const policy = await readKnown(view, policies, keys.policy, 'policy')
-  if (!equal(ledger, sha256(policy.key))) throw new Problem('bad-request', 'The declaration is for another ledger.')
+  await requireHere(view, ledger, 'declaration')
   if (expires <= nowMs) throw new Problem('expired', 'The declaration has expired.')
   if (expires > nowMs + limits.declarationMs) {
     throw new Problem('bad-request', `A declaration expires within ${limits.declarationMs} ms.`)

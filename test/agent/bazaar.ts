@@ -125,7 +125,7 @@ export async function openBazaar(content: Content, seed = 'bazaar'): Promise<Baz
   const ledger = createLedger({
     environment: environmentOf('ledger'),
     store: openSqlite(':memory:'),
-    secret: sha256(utf8('ledger')),
+    secret: LEDGER_SECRET,
     origin: 'ledger.example',
     policy: { faucet: FAUCET, unitPrice: 1n },
   })
@@ -267,13 +267,17 @@ function beginLife() {
   }
 }
 
+const LEDGER_SECRET = sha256(utf8('ledger'))
+const LEDGER_ID = sha256(signerFrom(LEDGER_SECRET).key)
+
 function partyOf(name: string): Party {
   const owner = signerFrom(sha256(utf8(`${name}, owner`)))
   const signer = signerFrom(sha256(utf8(`${name}, agent`)))
   const first = genesis([owner], START_MS)
   const id = objectId('identity', first.body)
   const caps = { day: 10n ** 9n, total: 10n ** 9n, issued: START_MS, expires: START_MS + limits.delegationMs }
-  const delegation = delegate({ ...caps, agent: signer.key, owner: id, may: ['spend', 'announce'] }, owner)
+  const terms = { ...caps, agent: signer.key, ledger: LEDGER_ID, owner: id, may: ['spend', 'announce'] as const }
+  const delegation = delegate(terms, owner)
   return { name, id, hex: toHex(id), operations: [first], delegation, owner, signer }
 }
 

@@ -24,7 +24,8 @@ const info = {
   faucet: '1000',
   mergeDelayMs: 10_000,
 }
-const order = transfer({ amount: 1n, from: id(other), nonce: new Uint8Array(16), to: id(signer) }, other)
+const terms = { amount: 1n, from: id(other), ledger: id(signer), nonce: new Uint8Array(16), to: id(signer) }
+const order = transfer(terms, other)
 const receiptOf = (issuer: Signer, ledger = id(issuer)) =>
   envelopeToJson(issueReceipt({ entry: sha256(utf8('entry')), ledger, mergeDelay: 10_000, time: 1 }, issuer))
 

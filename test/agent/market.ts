@@ -6,7 +6,7 @@ import type { Share, Shares } from '../../agent/share/share.ts'
 import type { CreditLine, Trust } from '../../agent/trust/trust.ts'
 import { createUsage } from '../../agent/usage.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
-import { concat, fromUtf8, toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
+import { concat, fromHex, fromUtf8, toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
 import { commit, type CommitmentTerms } from '../../protocol/commitment.ts'
 import { declare, type DeclarationTerms } from '../../protocol/declaration.ts'
 import { delegate } from '../../protocol/delegation.ts'
@@ -54,8 +54,8 @@ export interface Market {
   readonly content: Bytes
   /** Credit by payer id; others have none. */
   readonly credit: Map<string, number>
-  /** Through whom a payer has its credit, by payer id; itself unless given. */
-  readonly sponsors: Map<string, CreditLine>
+  /** Through which vouches a payer has its credit, by payer id; none unless given. */
+  readonly lines: Map<string, CreditLine>
   /** Reads of pieces fail with this while it is set. */
   readonly faults: { read?: Error }
   readonly reads: () => number
@@ -99,11 +99,11 @@ export async function openMarket(options: MarketOptions = {}): Promise<Market> {
       return into ?? piece
     },
   }
-  const sponsors = new Map<string, CreditLine>()
+  const lines = new Map<string, CreditLine>()
   const trust: Pick<Trust, 'creditFor'> = {
     creditFor: async (payer) => {
       const own = credit.get(payer) ?? 0
-      return sponsors.get(payer) ?? { credit: own, sponsor: payer, sponsorCredit: own }
+      return lines.get(payer) ?? { credit: own, vouches: [] }
     },
   }
   const context = contextOf(party, store, ledger, clock)
@@ -121,7 +121,7 @@ export async function openMarket(options: MarketOptions = {}): Promise<Market> {
     share,
     content,
     credit,
-    sponsors,
+    lines,
     faults,
     context,
     seller: start(),
@@ -144,7 +144,8 @@ async function openParty({ client }: LocalLedger, clock: HandClock, name: string
   const id = objectId('identity', first.body)
   await client.register(first)
   const caps = { day: 10n ** 9n, total: 10n ** 9n, issued: clock.now(), expires: clock.now() + limits.delegationMs }
-  await client.delegate(delegate({ ...caps, agent: agent.key, owner: id, may: ['spend', 'announce'] }, owner))
+  const terms = { ...caps, agent: agent.key, owner: id, may: ['spend', 'announce'] as const }
+  await client.delegate(delegate({ ...terms, ledger: fromHex((await client.info()).id) }, owner))
   return { id, owner, agent }
 }
 

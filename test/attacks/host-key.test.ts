@@ -8,6 +8,7 @@ import { applyOperation, genesis, rotate } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { envelopeToJson, objectId, signerFrom, type Envelope, type Signer } from '../../protocol/signed.ts'
 import type { HandClock } from '../agent/hand-clock.ts'
+import { LEDGER_ID } from '../ledger/kit.ts'
 import { gift } from '../ledger/people.ts'
 import type { Answer } from './answer.ts'
 import { bargain, buy } from './hand.ts'
@@ -67,7 +68,7 @@ describe('a thief with an agent’s key', () => {
     const state = applyOperation(undefined, identity, world.clock.now())
     await refused(world, () => send('transfers', { transfer: gift(victim, thief, 1n, agent) }), 'delegation-exceeded')
     const times = { issued: world.clock.now() + 1, expires: world.clock.now() + DAY_MS }
-    const caps = { day: FAUCET, total: FAUCET, may: ['spend'] as const, owner: id }
+    const caps = { day: FAUCET, total: FAUCET, ledger: LEDGER_ID, may: ['spend'] as const, owner: id }
     for (const key of [agent.key, thief.agent.key]) {
       const delegation = delegate({ ...caps, ...times, agent: key }, agent)
       await refused(world, () => send('delegations', { delegation }), 'delegation-exceeded')
@@ -81,7 +82,15 @@ describe('a thief with an agent’s key', () => {
     await plunder(victim, anna)
     const lost = FAUCET - (await world.money(victim)).available
     const times = { issued: world.clock.now() + 1, expires: world.clock.now() + 2 }
-    const none = { ...times, agent: victim.agent.key, owner: victim.id, day: 0n, total: 0n, may: ['spend'] as const }
+    const none = {
+      ...times,
+      agent: victim.agent.key,
+      ledger: LEDGER_ID,
+      owner: victim.id,
+      day: 0n,
+      total: 0n,
+      may: ['spend'] as const,
+    }
     expect((await send('delegations', { delegation: delegate(none, victim.signer) })).status).toBe(201)
     world.clock.advance(DAY_MS)
     await unmoved(world, () => plunder(victim, anna))

@@ -54,7 +54,7 @@ function party(keys: readonly [Signer, ...Signer[]], agent: Signer, may: Delegat
   const operation = genesis(keys, START_MS)
   const id = objectId('identity', operation.body)
   const owner = keys.at(-1) as Signer
-  const caps = { day: 1_000n, total: 10_000n, issued: START_MS, expires: START_MS + 30 * DAY_MS }
+  const caps = { day: 1_000n, total: 10_000n, issued: START_MS, expires: START_MS + 30 * DAY_MS, ledger: ledgerId }
   return {
     id,
     owner,

@@ -53,7 +53,7 @@ export const releaseLaneByPayer = settlement.release(
 )
 export const releaseRest = settlement.release({ by: payer.id, declaration: declarationId }, payer.agent)
 export const transfer = settlement.transfer(
-  { amount: 25n, from: payer.id, nonce: cast.bytesOf(0xcc, 16), to: payee.id },
+  { amount: 25n, from: payer.id, ledger: cast.ledgerId, nonce: cast.bytesOf(0xcc, 16), to: payee.id },
   payer.owner,
 )
 export const signoff = settlement.signOff({ lane: prepaidId, unit: 6 }, payer.agent)

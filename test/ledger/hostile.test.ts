@@ -6,7 +6,7 @@ import { encode } from '../../protocol/encoding.ts'
 import { limits } from '../../protocol/limits.ts'
 import { envelopeToJson, type EnvelopeJson, type Kind } from '../../protocol/signed.ts'
 import type { Item } from '../../protocol/store.ts'
-import { expectAccepted, openLedger, START_MS, type TestLedger } from './kit.ts'
+import { expectAccepted, LEDGER_ID, openLedger, START_MS, type TestLedger } from './kit.ts'
 import { delegation, gift, person, purchase } from './people.ts'
 import { watchedStore, type WatchedStore } from './store-watch.ts'
 
@@ -184,7 +184,7 @@ describe.each(AMOUNTS)('an amount written %s', (written) => {
   )
 
   test('as a transfer or a cap is refused', async () => {
-    const order = { amount: 77, from: alice.id, nonce: new Uint8Array(16), to: bob.id }
+    const order = { amount: 77, from: alice.id, ledger: LEDGER_ID, nonce: new Uint8Array(16), to: bob.id }
     await expectRefused('/v1/transfers', json({ transfer: rewritten('transfer', order, written) }), 400)
     const caps = {
       agent: bob.id,

@@ -44,6 +44,7 @@ export const delegation = ({ agent, id, signer }: Person, terms: Partial<Delegat
       total: 5000n,
       issued: START_MS,
       expires: START_MS + 30 * DAY_MS,
+      ledger: LEDGER_ID,
       may: ['spend', 'announce'],
       ...terms,
     },
@@ -133,5 +134,11 @@ function laneOf(
   }
 }
 
-export const gift = (from: Person, to: Person, amount: bigint, signer = from.signer, nonce = 'gift'): Envelope =>
-  transfer({ amount, from: from.id, nonce: sha256(utf8(nonce)).slice(0, 16), to: to.id }, signer)
+export const gift = (
+  from: Person,
+  to: Person,
+  amount: bigint,
+  signer = from.signer,
+  nonce = 'gift',
+  ledger = LEDGER_ID,
+): Envelope => transfer({ amount, from: from.id, ledger, nonce: sha256(utf8(nonce)).slice(0, 16), to: to.id }, signer)

@@ -203,7 +203,7 @@ describe('what the parties sign to settle', () => {
     const release = { by: a, declaration: b }
     expect(settlement.parseRelease(settlement.release(release, payer)).lane).toBeUndefined()
     expect(settlement.parseRelease(settlement.release({ ...release, lane: a }, payer)).lane).toEqual(a)
-    const transfer = { amount: 5n, from: a, nonce: a.slice(16), to: b }
+    const transfer = { amount: 5n, from: a, ledger: b, nonce: a.slice(16), to: b }
     expect(settlement.parseTransfer(settlement.transfer(transfer, payer))).toMatchObject(transfer)
     const signoff = { lane: a, unit: 0 }
     expect(settlement.parseSignoff(settlement.signOff(signoff, payer))).toMatchObject(signoff)
@@ -212,7 +212,7 @@ describe('what the parties sign to settle', () => {
   })
 
   it('moves at least one credit', () => {
-    const nothing = settlement.transfer({ amount: 0n, from: a, nonce: a.slice(16), to: b }, payer)
+    const nothing = settlement.transfer({ amount: 0n, from: a, ledger: b, nonce: a.slice(16), to: b }, payer)
     expect(() => settlement.parseTransfer(nothing)).toThrow(code('bad-encoding'))
   })
 

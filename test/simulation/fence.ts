@@ -3,7 +3,7 @@
  * redeeming, claiming and releasing is tried from both sides. What must not be is refused, or an invariant is broken.
  */
 import { createLedgerClient, type LedgerClient } from '../../agent/clients/ledger-client.ts'
-import { toHex, type Bytes } from '../../protocol/bytes.ts'
+import { fromHex, toHex, type Bytes } from '../../protocol/bytes.ts'
 import { segmentOf } from '../../protocol/payword.ts'
 import { Problem, type ProblemCode } from '../../protocol/problem.ts'
 import { claim, redeem, release, transfer } from '../../protocol/settlement.ts'
@@ -124,8 +124,9 @@ function redemptions(at: Fencing, lane: HandLane, order: Order, refused: Refused
 async function overspend({ giver, taker, world, chance }: Fencing, ledger: LedgerClient): Promise<void> {
   const { available } = await ledger.account(toHex(giver.id)).catch(() => ({ available: 0n }))
   if (available === 0n) return
+  const here = fromHex((await ledger.info()).id)
   const give = (amount: bigint, by: Person, from: Bytes): Promise<unknown> =>
-    ledger.transfer(transfer({ amount, from, nonce: chance.bytes(16), to: taker.id }, by.signer))
+    ledger.transfer(transfer({ amount, from, ledger: here, nonce: chance.bytes(16), to: taker.id }, by.signer))
   if ((await codeOf(() => give(available + 1n, giver, giver.id))) === undefined)
     world.fail('more is given than there is')
   if ((await codeOf(() => give(1n, taker, giver.id))) === undefined) world.fail('credits are given by another')
