@@ -20,6 +20,8 @@ export const settings = (variables: Readonly<Record<string, string | undefined>>
 
 export interface Running {
   readonly url: string
+  /** What else is said when it is up. */
+  readonly about?: Readonly<Record<string, string>>
   stop(): Promise<void>
 }
 
@@ -71,7 +73,7 @@ export async function untilTerminated(
     const running = await start((error) => say(faultText(error)))
     // Whoever reads the line may end the process at once.
     onTermination(() => running.stop())
-    process.stdout.write(`${JSON.stringify({ event: 'ready', service: name, url: running.url })}\n`)
+    process.stdout.write(`${JSON.stringify({ event: 'ready', service: name, url: running.url, ...running.about })}\n`)
   } catch (error) {
     const { text, exitCode } = startFailure(error)
     say(text)

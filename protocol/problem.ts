@@ -35,7 +35,6 @@ export const PROBLEMS = {
   'proof-invalid': [422, 'The proof does not hold'],
   'price-exceeded': [422, 'Dearer than allowed'],
   'piece-invalid': [422, 'The piece does not match its hash'],
-  'proof-invalid': [422, 'The proof does not lead where it should'],
   'limit-reached': [429, 'A limit is reached'],
   internal: [500, 'A fault of ours'],
   'peer-failed': [502, 'The other side answered wrongly or not at all'],

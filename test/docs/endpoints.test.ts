@@ -92,6 +92,7 @@ function matches(known: string, method: string, path: string): boolean {
 
 const ENTRY_POINTS = [
   'ledger/node.ts',
+  'ledger/witness/node.ts',
   'repository/node.ts',
   'agent/node.ts',
   'agent/cli/main.ts',

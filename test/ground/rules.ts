@@ -10,7 +10,7 @@ const MAX_FUNCTION_LINES = 70
 
 const folderOf = (path: string): string => path.split('/')[0] ?? ''
 const isEntryPoint = (path: string): boolean =>
-  /^(?:ledger|repository|agent)\/node\.ts$|^agent\/cli\/main\.ts$|^infra\/local\/main\.ts$/.test(path)
+  /^(?:ledger|ledger\/witness|repository|agent)\/node\.ts$|^agent\/cli\/main\.ts$|^infra\/local\/main\.ts$/.test(path)
 /** What is on the real world's side: the entry points and what they build it from. */
 const isWorldly = (path: string): boolean => isEntryPoint(path) || /^infra\/[^/]+\.ts$/.test(path)
 /** A simulation that looked at the clock would not replay; its scheduler is what stands in for one. */
