@@ -77,12 +77,13 @@ function newestOf(shown: readonly Shown[], issuer: IdentityState): readonly Show
 export const liveEdges = (head: BookHead, vouches: readonly Vouch[], nowMs: number, scope = ''): Edge[] =>
   vouches
     .filter((vouch) => isLiveVouch(head, vouch, nowMs) && (vouch.scope === '' || vouch.scope === scope))
-    .map(({ subject, depth, credit, expires }) => ({
+    .map(({ subject, depth, credit, expires, notBefore }) => ({
       issuer: head.issuer,
       subject,
       depth,
       credit,
       expires: Math.min(expires, head.expires),
+      since: notBefore,
     }))
 
 /**

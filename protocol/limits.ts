@@ -33,6 +33,10 @@ export const limits = {
   unitsPerDeclaration: 2 ** 20,
   segmentUnitsMax: 64,
   segmentsPerDeclaration: 2 ** 14,
+  /** A sealed lane's keys are one hash chain, from its last unit to its anchor: 1.2 ms of hashing at the most. */
+  unitsPerSealedLane: 2 ** 12,
+  /** What a seller puts up for a sealed lane, in units, or all of the lane where that is shorter. */
+  bondUnits: 4,
   declarationMs: 30 * DAY,
   disputeWindowMs: 7 * DAY,
   keysPerIdentity: 8,
@@ -64,6 +68,11 @@ export const limits = {
   /** Vouching chains in one answer, and vouches in one chain: as many as the verifier's own depth. */
   chains: 16,
   chainVouches: 4,
+  /** Books that an agent reads around its owner, to say what a prune would cost. */
+  booksAround: 512,
+  /** Notices that a repository keeps for one id, and for how long. */
+  noticesPerIdentity: 256,
+  noticeMs: 30 * DAY,
   /** Credit in pieces by hop from the verifier. */
   creditByHop: [64, 32, 16, 8],
   announcementMs: DAY,
@@ -108,7 +117,9 @@ export const limits = {
   /** For how long a reader may take nothing. */
   sendStallMs: 30 * SECOND,
   /** For how long an agent believes what it found out about a payer, and how many it remembers. */
-  verdictMs: MINUTE,
+  verdictMs: 4 * SECOND,
+  /** How long it leaves a repository alone that did not answer. */
+  askAgainMs: MINUTE,
   verdictsCached: 4096,
   /** Lanes a seller keeps at hand. */
   lanesCached: 2048,

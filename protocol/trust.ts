@@ -18,6 +18,8 @@ export interface Edge {
   readonly credit: number
   /** The vouch or its book ends, in milliseconds. */
   readonly expires: number
+  /** When the vouch began, in milliseconds. */
+  readonly since?: number
 }
 
 export interface EvaluateOptions {
@@ -25,6 +27,8 @@ export interface EvaluateOptions {
   readonly distrusted?: ReadonlySet<string>
   /** What a vouch's credit still has left; all of it unless given. */
   readonly creditLeft?: (edge: Edge) => number
+  /** Ids as hex, whose vouchers believe them less: what a vouch for one allows is halved so many times. */
+  readonly halved?: ReadonlyMap<string, number>
 }
 
 export interface Verdict {
@@ -77,13 +81,16 @@ export const evaluateOne = (
   options?: EvaluateOptions,
 ): Verdict => evaluate(verifier, edges, options).get(toHex(subject)) ?? UNTRUSTED
 
-function follow(before: Step, edge: Edge, hop: number, { creditLeft }: EvaluateOptions): Step {
-  const most = limits.creditByHop[hop] ?? 0
-  const left = Math.max(0, creditLeft ? creditLeft(edge) : edge.credit)
+/** Pieces that all behind a vouch may owe together, where it stands so many hops from the verifier (0 for its own). */
+export const allowanceOf = (edge: Edge, hop: number, { halved }: Pick<EvaluateOptions, 'halved'> = {}): number =>
+  Math.floor(Math.min(edge.credit, limits.creditByHop[hop] ?? 0) / 2 ** (halved?.get(toHex(edge.subject)) ?? 0))
+
+function follow(before: Step, edge: Edge, hop: number, options: EvaluateOptions): Step {
+  const left = Math.max(0, options.creditLeft?.(edge) ?? edge.credit)
   return {
     id: toHex(edge.subject),
     residual: Math.min(before.residual - 1, edge.depth),
-    credit: Math.min(before.credit, left, most),
+    credit: Math.min(before.credit, left, allowanceOf(edge, hop, options)),
     edge,
     before,
   }

@@ -7,6 +7,7 @@
  * | book/ID | head | the newest head; which run of vouches is its own |
  * | book/ID | proof | two heads under one number, both signed by the owner |
  * | book/ID | vouches/RUN/N | the vouches, a thousand an item |
+ * | notice/ID | BY/SUBJECT | what a voucher was told of a distrust |
  * | content/HASH | head | what a content is; which run of items is its own |
  * | content/HASH | torrent/RUN/N, files/RUN/FIRST, hashes/RUN/N, leaves/RUN/FILE/UNIT | its bytes, files, piece hashes, 16 KiB hashes |
  * | content-v1/HASH | v2 | its v2 info hash |
@@ -27,6 +28,7 @@ export const paddedTime = (ms: number): string => padded(ms, TIME_DIGITS)
 
 export const identityKey = (id: Uint8Array): string => `identity/${toHex(id)}`
 export const bookKey = (id: Uint8Array): string => `book/${toHex(id)}`
+export const noticeKey = (id: Uint8Array): string => `notice/${toHex(id)}`
 export const contentKey = (infoHash: string): string => `content/${infoHash}`
 export const contentV1Key = (infoHashV1: string): string => `content-v1/${infoHashV1}`
 export const swarmKey = (infoHash: string): string => `swarm/${infoHash}`

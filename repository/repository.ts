@@ -8,6 +8,7 @@ import { createContents } from './contents.ts'
 import { createContext, type RepositoryOptions } from './context.ts'
 import { createHashes } from './hashes.ts'
 import { createIdentities } from './identities.ts'
+import { createNotices } from './notices.ts'
 import { createSearch } from './search.ts'
 import { createSwarm } from './swarm.ts'
 import { sweep } from './sweep.ts'
@@ -40,6 +41,7 @@ export function createRepository(options: RepositoryOptions): Repository {
     announcements,
     search,
     chains: createChains(books),
+    notices: createNotices(context, identities, books),
     hashes: createHashes(context, contents),
     swarm: createSwarm(books, announcements),
   }

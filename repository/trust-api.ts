@@ -3,13 +3,15 @@ import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi'
 import { fromHex, toHex } from '../protocol/bytes.ts'
 import { operationFromJson, type IdentityState } from '../protocol/identity.ts'
 import { limits } from '../protocol/limits.ts'
+import { parseNotice } from '../protocol/notice.ts'
 import { Problem } from '../protocol/problem.ts'
 import { bookSchema, vouchProofSchema, wire } from '../protocol/service.ts'
-import { envelopeToJson } from '../protocol/signed.ts'
+import { envelopeFromJson, envelopeToJson } from '../protocol/signed.ts'
 import { bookFromJson, bookToJson } from '../protocol/vouch.ts'
 import type { Books } from './books.ts'
 import type { Chains } from './chains.ts'
 import type { Identities } from './identities.ts'
+import type { Notices } from './notices.ts'
 import { byId, count, created, decimal, jsonBody, ok } from '../protocol/route.ts'
 
 const CHAINS_DEFAULT = 4
@@ -81,13 +83,32 @@ const chainsRoute = createRoute({
   ),
 })
 
+const notice = { notice: wire.envelope, delegation: wire.envelope.optional() }
+
+const putNoticeRoute = createRoute({
+  method: 'post',
+  path: '/v1/notices',
+  summary: 'Tell a voucher that whom it vouches for is distrusted',
+  request: { body: jsonBody(z.strictObject(notice)) },
+  responses: created('Who is told', z.object({ to: wire.id })),
+})
+
+const noticesRoute = createRoute({
+  method: 'get',
+  path: '/v1/notices/{id}',
+  summary: 'What a voucher was told',
+  request: { params: byId },
+  responses: ok('The notices, to be verified by the reader', z.object({ notices: z.array(z.object(notice)) })),
+})
+
 export interface TrustParts {
   readonly identities: Identities
   readonly books: Books
   readonly chains: Chains
+  readonly notices: Notices
 }
 
-export function addTrust(app: OpenAPIHono, { identities, books, chains }: TrustParts): void {
+export function addTrust(app: OpenAPIHono, { identities, books, chains, notices }: TrustParts): void {
   app.openapi(registerRoute, async (c) => {
     const envelopes = c.req.valid('json').operations.map(operationFromJson)
     const { state, changed } = await identities.put(envelopes)
@@ -115,6 +136,24 @@ export function addTrust(app: OpenAPIHono, { identities, books, chains }: TrustP
   app.openapi(chainsRoute, async (c) => {
     const { from, to, max = CHAINS_DEFAULT } = c.req.valid('query')
     return c.json(await chains.find({ from: fromHex(from), to: fromHex(to), max }), 200)
+  })
+  addNotices(app, notices)
+}
+
+function addNotices(app: OpenAPIHono, notices: Notices): void {
+  app.openapi(putNoticeRoute, async (c) => {
+    const { notice: json, delegation } = c.req.valid('json')
+    const envelope = envelopeFromJson(json)
+    const { changed } = await notices.put(envelope, delegation && envelopeFromJson(delegation))
+    return c.json({ to: toHex(parseNotice(envelope).to) }, changed ? 201 : 200)
+  })
+  app.openapi(noticesRoute, async (c) => {
+    const kept = await notices.list(fromHex(c.req.valid('param').id))
+    const json = kept.map((each) => ({
+      notice: envelopeToJson(each.notice),
+      ...(each.delegation && { delegation: envelopeToJson(each.delegation) }),
+    }))
+    return c.json({ notices: json }, 200)
   })
 }
 

@@ -26,10 +26,13 @@ const contentShape = z.looseObject({ infoHash: wire.id, name: z.string(), bytes:
 const sellerShape = z.object({ announcement: signed('announcement'), delegation: signed('delegation').optional() })
 const swarmShape = z.object({ sellers: z.array(sellerShape).max(limits.swarmSellers) })
 const foundShape = z.object({ infoHash: wire.id, name: z.string(), bytes: count, sellers: count, price: money })
+const noticeShape = z.object({ notice: signed('notice'), delegation: signed('delegation').optional() })
+const noticesShape = z.object({ notices: z.array(noticeShape).max(limits.noticesPerIdentity) })
 const searchShape = z.array(foundShape).max(limits.searchResults)
 
 export type Content = z.output<typeof contentShape>
 export type SwarmSeller = z.output<typeof sellerShape>
+export type SignedNotice = z.output<typeof noticeShape>
 export type Found = z.output<typeof foundShape>
 
 /** Every method throws the repository's own problem (`not-found`, …), or `peer-failed`. */
@@ -53,6 +56,10 @@ export interface RepositoryClient {
   /** @param reader whom the vouching chains should start from */
   swarm(infoHash: string, reader?: string): Promise<readonly SwarmSeller[]>
   search(query: string): Promise<readonly Found[]>
+  /** Tells a voucher of a distrust. */
+  putNotice(notice: Envelope, delegation?: Envelope): Promise<void>
+  /** What an id was told; to be verified by `parseNotice` and `requireNotifier`. */
+  notices(id: string): Promise<readonly SignedNotice[]>
 }
 
 export interface RepositoryClientOptions {
@@ -98,6 +105,12 @@ export function createRepositoryClient({ environment, url }: RepositoryClientOpt
       }),
     swarm: async (infoHash, reader) =>
       (await get(`/v1/contents/${infoHash}/swarm?${query({ for: reader })}`, swarmShape)).sellers,
+    putNotice: (notice, delegation) =>
+      send('POST', '/v1/notices', {
+        notice: envelopeToJson(notice),
+        ...(delegation && { delegation: envelopeToJson(delegation) }),
+      }),
+    notices: async (id) => (await get(`/v1/notices/${id}`, noticesShape)).notices,
     search: (text) => get(`/v1/search?${query({ query: text })}`, searchShape),
   }
 }

@@ -24,7 +24,7 @@ import { createSellerLanes, type SaleLane, type TabRule } from './seller-lanes.t
 import { createSerial } from '../serial.ts'
 import type { Share, Shares } from '../share/share.ts'
 import { acceptTick, takeLastTick, takeRequest, type LaneTerms, type PieceRequest, type Tab } from './tab.ts'
-import type { Trust } from '../trust/trust.ts'
+import type { CreditLine, Trust } from '../trust/trust.ts'
 import type { Usage } from '../usage.ts'
 
 export interface PieceReply {
@@ -61,7 +61,7 @@ export interface SellerParts {
 }
 
 const ANYONE = 'anyone'
-const NO_CREDIT = { credit: 0, sponsor: ANYONE, sponsorCredit: 0 }
+const NO_CREDIT: CreditLine = { credit: 0, vouches: [] }
 const OCTETS = { 'content-type': 'application/octet-stream' }
 
 export function createSeller(context: AgentContext, { shares, trust, usage }: SellerParts): Seller {
@@ -118,12 +118,12 @@ export function createSeller(context: AgentContext, { shares, trust, usage }: Se
   /** The piece is read first: a tick is never taken for what cannot be read. Then the tab is saved, then the bytes leave. */
   async function sell(share: Share, lane: SaleLane, request: PieceRequest): Promise<PieceReply> {
     const rule: TabRule = (tab, owed) => takeRequest(lane.terms, tab, request, owed)
-    const { sponsor } = request.line
-    const { refusal } = await lanes.check(lane, rule, sponsor)
+    const vouches = request.line.vouches.map(({ account }) => account)
+    const { refusal } = await lanes.check(lane, rule, vouches)
     if (refusal) return keepTick(lane, request, refusal)
     const lease = await read(share, request.index).catch((fault: unknown) => keepTick(lane, request, fault))
     try {
-      const { terms, tab } = await lanes.update(lane, rule, sponsor)
+      const { terms, tab } = await lanes.update(lane, rule, vouches)
       usage.served(terms.payer, lease.buffer.length)
       return paidReply(terms, tab, lease)
     } catch (error) {

@@ -1,6 +1,6 @@
 /**
  * The lanes on which an agent sells, kept in its store: per lane the terms (written once), the tab (once a piece) and
- * the proof of the segment it is in; per payer, and per sponsor, what is owed over all lanes; an index of the lanes still open.
+ * the proof of the segment it is in; per payer, and per vouch, what is owed over all lanes; an index of the lanes still open.
  * What is kept in memory is a copy: every write is conditional on the version it was computed from, so two requests
  * for one tick, on one instance or on two, cannot both win.
  */
@@ -31,13 +31,15 @@ export interface SellerLanes {
   add(terms: LaneTerms, documents: LaneDocuments): Promise<SaleLane>
   /**
    * Applies a rule to the latest tab and saves what comes out, again after another change came first.
-   * @param sponsor the account that the debt may come to count against
+   * @param accounts of vouches that the debt may come to count against
    * @throws Problem the rule's own, its `refusal` once the rest is saved, `conflict` after too many tries
    */
-  update(lane: SaleLane, rule: TabRule, sponsor?: string): Promise<SaleLane>
+  update(lane: SaleLane, rule: TabRule, accounts?: readonly string[]): Promise<SaleLane>
   /** What `update` would come to now; saves nothing. */
-  check(lane: SaleLane, rule: TabRule, sponsor?: string): Promise<Step>
+  check(lane: SaleLane, rule: TabRule, accounts?: readonly string[]): Promise<Step>
   proof(lane: string): Promise<SegmentProof | undefined>
+  /** Pieces owed now on an account (`Owed`). */
+  owed(account: string): Promise<number>
   /** Lanes not closed yet, the first to expire first. */
   open(): AsyncGenerator<SaleLane>
   /** Keeps a receipt of the ledger, by what it is for. */
@@ -162,25 +164,25 @@ export function createSellerLanes({ store, environment }: AgentContext): SellerL
   }
 
   /** Runs the rule on the copy in memory; a refusal counts only when that was the latest. */
-  async function evaluate(lane: SaleLane, rule: TabRule, sponsor?: string): Promise<Evaluation> {
+  async function evaluate(lane: SaleLane, rule: TabRule, accounts?: readonly string[]): Promise<Evaluation> {
     try {
-      return await apply(lane, rule, sponsor)
+      return await apply(lane, rule, accounts)
     } catch (error) {
       const latest = await reload(lane)
       if (latest.version === lane.version) throw error
-      return apply(latest, rule, sponsor)
+      return apply(latest, rule, accounts)
     }
   }
 
-  async function apply(lane: SaleLane, rule: TabRule, sponsor?: string): Promise<Evaluation> {
-    const owing = await owingOf(lane, sponsor)
+  async function apply(lane: SaleLane, rule: TabRule, accounts?: readonly string[]): Promise<Evaluation> {
+    const owing = await owingOf(lane, accounts)
     return { lane, owing, step: rule(lane.tab, (account) => owing.get(account)?.owed ?? 0) }
   }
 
-  async function update(lane: SaleLane, rule: TabRule, sponsor?: string): Promise<SaleLane> {
+  async function update(lane: SaleLane, rule: TabRule, accounts?: readonly string[]): Promise<SaleLane> {
     let current = cache.get(lane.terms.lane) ?? lane
     for (let attempt = 0; attempt < limits.writeAttempts; attempt++) {
-      const evaluation = await evaluate(current, rule, sponsor)
+      const evaluation = await evaluate(current, rule, accounts)
       const saved = await save(evaluation)
       if (saved && evaluation.step.refusal) throw evaluation.step.refusal
       if (saved) return saved
@@ -200,8 +202,8 @@ export function createSellerLanes({ store, environment }: AgentContext): SellerL
   }
 
   /** Only credit is owed: a prepaid lane has no need to know. */
-  async function owingOf({ terms: { mode, payer }, tab }: SaleLane, sponsor = payer): Promise<Owing> {
-    const accounts = mode === 'credit' ? new Set([payer, sponsor, tab.sponsor ?? payer]) : []
+  async function owingOf({ terms: { mode, payer }, tab }: SaleLane, vouches: readonly string[] = []): Promise<Owing> {
+    const accounts = mode === 'credit' ? new Set([payer, ...vouches, ...(tab.vouches ?? [])]) : []
     return new Map(await Promise.all(Array.from(accounts, owedBy)))
   }
 
@@ -232,12 +234,13 @@ export function createSellerLanes({ store, environment }: AgentContext): SellerL
     find,
     latest: load,
     add,
-    check: async (lane, rule, sponsor) => (await evaluate(cache.get(lane.terms.lane) ?? lane, rule, sponsor)).step,
+    check: async (lane, rule, accounts) => (await evaluate(cache.get(lane.terms.lane) ?? lane, rule, accounts)).step,
     update,
     proof: async (lane) => {
       const item = await store.get(laneKey(lane), PROOF)
       return item && decodeRecord<SegmentProof>(item)
     },
+    owed: async (account) => (await owedBy(account))[1].owed,
     open,
     keepReceipt: async (lane, what, receipt) => {
       const body = encodeRecord(envelopeToJson(receipt))

@@ -49,8 +49,8 @@ export interface Tab {
   readonly redeemed: number
   /** Why the ledger will not redeem the rest, ever. */
   readonly refused?: ProblemCode
-  /** Whom the debt counts against besides the payer, hex: since the first piece on credit. */
-  readonly sponsor?: string
+  /** The accounts of the vouches that the debt counts against besides the payer: since the first piece on credit. */
+  readonly vouches?: readonly string[]
   /** When a piece or a tick last came. */
   readonly atMs: number
 }
@@ -78,7 +78,7 @@ export interface PieceRequest {
   readonly line: CreditLine
 }
 
-/** Pieces owed now on an account, over all lanes. Accounts are ids in hex: of payers, and of those who vouch for them. */
+/** Pieces owed now on an account, over all lanes: an account for each payer (its id, hex), and for each vouch that some debt came through. */
 export type Owed = (account: string) => number
 
 export const newTab = (nowMs: number): Tab => ({
@@ -96,9 +96,8 @@ export const owedOn = (tab: Tab): number => tab.served - tab.unit
 /** How a step changes what is owed, by account. */
 export function debtChanges({ payer }: LaneTerms, before: Tab, after: Tab): ReadonlyMap<string, number> {
   const changes = new Map<string, number>()
-  const add = (tab: Tab, pieces: number): void => {
-    for (const account of new Set([payer, tab.sponsor ?? payer]))
-      changes.set(account, (changes.get(account) ?? 0) + pieces)
+  const add = ({ vouches = [] }: Tab, pieces: number): void => {
+    for (const account of [payer, ...vouches]) changes.set(account, (changes.get(account) ?? 0) + pieces)
   }
   add(before, -owedOn(before))
   add(after, owedOn(after))
@@ -130,17 +129,18 @@ function takePrepaid(terms: LaneTerms, tab: Tab, { index, tick, nowMs }: PieceRe
   return { ...step, tab: { ...step.tab, served: tick.unit, piece: index, repeats: 0 } }
 }
 
-/** The tick pays for pieces before; this one is owed, within the credit of the payer and of who vouches for it. */
+/** The tick pays for pieces before; this one is owed, within the credit of the payer and of each vouch on the way to it. */
 function takeOnCredit(terms: LaneTerms, tab: Tab, { index, tick, nowMs, line }: PieceRequest, owed: Owed): Step {
   if (!tick && tab.unit > 0) throw replayed(tab)
   const step = tick ? acceptTick(terms, tab, tick, nowMs) : { tab }
   if (owedOn(step.tab) > 0 && index === tab.piece) return { ...step, tab: sentAgain(step.tab) }
   if (step.tab.served >= terms.cap) return { ...step, refusal: new Problem('limit-reached', 'The lane is used up.') }
-  const { sponsor } = line
-  const served = { ...step.tab, served: step.tab.served + 1, piece: index, repeats: 0, sponsor, atMs: nowMs }
+  const vouches = line.vouches.map(({ account }) => account)
+  const served = { ...step.tab, served: step.tab.served + 1, piece: index, repeats: 0, vouches, atMs: nowMs }
   const changes = debtChanges(terms, tab, served)
   const fits = (account: string, most: number): boolean => owed(account) + (changes.get(account) ?? 0) <= most
-  if (fits(terms.payer, line.credit) && fits(sponsor, line.sponsorCredit)) return { ...step, tab: served }
+  const isWithin = fits(terms.payer, line.credit) && line.vouches.every(({ account, most }) => fits(account, most))
+  if (isWithin) return { ...step, tab: served }
   return {
     ...step,
     refusal: new Problem('credit-exceeded', `At most ${line.credit} pieces may be unpaid.`, { credit: line.credit }),

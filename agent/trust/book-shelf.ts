@@ -1,4 +1,4 @@
-/** The owner's vouch book and local distrusts in the agent's store. A book may be larger than an item, so its vouches are kept in parts. */
+/** The owner's vouch book in the agent's store. A book may be larger than an item, so its vouches are kept in parts. */
 import { concat } from '../../protocol/bytes.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
@@ -15,9 +15,6 @@ export interface BookShelf {
   isUnpublished(): Promise<boolean>
   /** Does nothing when another book has been put since. */
   markPublished(book: Book): Promise<void>
-  /** Ids in hex. */
-  distrusted(): Promise<readonly string[]>
-  putDistrusted(ids: readonly string[]): Promise<void>
 }
 
 interface HeadRecord {
@@ -30,7 +27,6 @@ interface HeadRecord {
 
 const PK = 'trust'
 const HEAD = 'head'
-const DISTRUSTED = 'distrusted'
 const PARTS = 'vouches/'
 
 export function createBookShelf(store: Store): BookShelf {
@@ -80,14 +76,6 @@ export function createBookShelf(store: Store): BookShelf {
       if (kept?.record.head.body !== envelopeToJson(head).body) return
       const body = encodeRecord({ ...kept.record, published: true })
       await store.write([{ pk: PK, sk: HEAD, expect: kept.version, body }])
-    },
-    async distrusted() {
-      const item = await store.get(PK, DISTRUSTED)
-      return item ? decodeRecord<string[]>(item) : []
-    },
-    async putDistrusted(ids) {
-      const body = encodeRecord([...new Set(ids)])
-      await store.write([{ pk: PK, sk: DISTRUSTED, expect: 'any', body }])
     },
   }
 }

@@ -2,15 +2,19 @@
  * Whom the owner trusts, and for how many unpaid pieces: by the owner's own vouch book, and through it by chains that the
  * repository finds and this agent checks. What the owner distrusts stays distrusted, whatever anyone vouches for.
  */
-import { equal, fromHex, toHex, type Bytes } from '../../protocol/bytes.ts'
+import { sha256 } from '#primitives'
+import { concat, equal, fromHex, toHex, type Bytes } from '../../protocol/bytes.ts'
 import { edgesOf, evidenceFromJson, type Evidence } from '../../protocol/chain.ts'
 import { replay } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem, unlessBug } from '../../protocol/problem.ts'
-import { evaluateOne, UNTRUSTED, type Verdict } from '../../protocol/trust.ts'
+import { allowanceOf, evaluateOne, UNTRUSTED, type Edge, type Verdict } from '../../protocol/trust.ts'
 import { checkBook, parseHead, renewBook, requireAuthor, type Book } from '../../protocol/vouch.ts'
 import { createBookShelf } from './book-shelf.ts'
 import type { AgentContext } from '../context.ts'
+import { createDistrusts, type Distrusting, type Distrusts } from './distrusts.ts'
+import { createPruner, type PruneReport, type PruneRequest } from './prune.ts'
+import { lookAround, type Surroundings } from './surroundings.ts'
 
 export interface TrustVerdict extends Pick<Verdict, 'trusted' | 'depth' | 'credit'> {
   readonly id: string
@@ -29,6 +33,11 @@ export interface Trust {
   /** Ids in hex. */
   distrusted(): Promise<readonly string[]>
   putDistrusted(ids: readonly string[]): Promise<void>
+  prune(id: string, request: PruneRequest): Promise<PruneReport>
+  /** For those who ask with each piece. */
+  readonly distrusts: Pick<Distrusts, 'current' | 'has' | 'onChange'>
+  /** The live vouches around the owner, and what the owner makes of them. */
+  around(): Promise<Surroundings & Distrusting>
   /** @param id hex */
   verdict(id: string): Promise<TrustVerdict>
   /** @param payer hex */
@@ -37,14 +46,12 @@ export interface Trust {
   maintain(): Promise<void>
 }
 
-/** What a payer may owe, and whose debt it is: all that come through one vouch of the owner's share its credit. */
+/** What a payer may owe, and whose debt it is: all that come through a vouch share what it allows. */
 export interface CreditLine {
   /** Pieces; 0 for who is not trusted. */
   readonly credit: number
-  /** Whom the owner vouches for, hex: the payer itself, or the first of the chain to it. */
-  readonly sponsor: string
-  /** Pieces that the sponsor and all behind it may owe together. */
-  readonly sponsorCredit: number
+  /** Those of the path to the payer, the owner's own first: pieces that may be owed through each, over all payers. */
+  readonly vouches: readonly { readonly account: string; readonly most: number }[]
 }
 
 interface Remembered {
@@ -52,14 +59,33 @@ interface Remembered {
   readonly untilMs: number
 }
 
+const NO_CREDIT: CreditLine = { credit: 0, vouches: [] }
+const ACCOUNT_BYTES = 16
+
+/** Under which name the debt that came through a vouch is kept: one for issuer and subject, whatever the vouch says. */
+export const vouchAccount = ({ issuer, subject }: Pick<Edge, 'issuer' | 'subject'>): string =>
+  toHex(sha256(concat(issuer, subject)).subarray(0, ACCOUNT_BYTES))
+
 export function createTrust(context: AgentContext): Trust {
-  const { environment, repository, signer, delegation } = context
+  const { environment, repository, signer, delegation, store } = context
   const { clock } = environment
-  const shelf = createBookShelf(context.store)
+  const shelf = createBookShelf(store)
+  const distrusts = createDistrusts(store)
   const owner = replay(context.operations, clock.now())
   const lines = new Map<string, Remembered>()
+  const pruner = createPruner(context, { distrusts, lookAround: surroundings })
   /** When the repository was last told of a book. */
   let publishedMs = 0
+  /** Until then the repository is not asked for chains: it did not answer. */
+  let awayUntilMs = 0
+  /** Of what the lines rest on. */
+  let epoch = 0
+  distrusts.onChange(forgetLines)
+
+  function forgetLines(): void {
+    epoch++
+    lines.clear()
+  }
 
   async function putBook(book: Book): Promise<void> {
     const head = checkBook(book)
@@ -73,7 +99,7 @@ export function createTrust(context: AgentContext): Trust {
       // The repository takes one book after the other: what it missed comes first, but holds up no change of mind.
       if (kept && (await shelf.isUnpublished())) await publish(kept).catch(unlessBug)
       await shelf.putBook(book)
-      lines.clear()
+      forgetLines()
     }
     await publish(book)
   }
@@ -84,57 +110,69 @@ export function createTrust(context: AgentContext): Trust {
     await shelf.markPublished(book)
   }
 
+  async function surroundings(): Promise<Surroundings> {
+    const book = await shelf.book()
+    return book ? lookAround(context, { owner, book }) : { edges: [], isWhole: true }
+  }
+
   async function evaluate(subject: Bytes): Promise<Verdict> {
-    const [book, distrusted] = [await shelf.book(), new Set(await shelf.distrusted())]
-    if (!book || distrusted.has(toHex(subject))) return UNTRUSTED
+    const [book, options] = [await shelf.book(), await distrusts.current()]
+    if (!book || options.distrusted.has(toHex(subject))) return UNTRUSTED
     const own = edgesOf({ identities: [owner], books: [book] }, clock.now())
-    const direct = evaluateOne(context.owner, subject, own, { distrusted })
+    const direct = evaluateOne(context.owner, subject, own, options)
     if (direct.credit > 0 || own.every(({ depth }) => depth === 0)) return direct
     const found = await chainsTo(subject)
     const identities = [owner, ...found.identities.filter(({ id }) => !equal(id, owner.id))]
     const edges = edgesOf({ ...found, identities, books: [book] }, clock.now())
-    return evaluateOne(context.owner, subject, edges, { distrusted })
+    return evaluateOne(context.owner, subject, edges, options)
   }
 
   /** A repository that is away, or talks nonsense, leaves the owner's own vouches. */
   async function chainsTo(subject: Bytes): Promise<Evidence> {
+    if (clock.now() < awayUntilMs) return { identities: [] }
     try {
       const chains = await repository.chains({ from: toHex(context.owner), to: toHex(subject) })
       return evidenceFromJson(chains, clock.now())
     } catch (error) {
-      if (error instanceof Problem) return { identities: [] }
-      throw error
+      if (!(error instanceof Problem)) throw error
+      if (error.code === 'peer-failed') awayUntilMs = clock.now() + limits.askAgainMs
+      return { identities: [] }
     }
   }
 
-  /** A seller asks with each piece: what was found is believed for a while. */
+  /** A seller asks with each piece: what was found is believed for a moment. */
   async function creditFor(payer: string): Promise<CreditLine> {
     const known = lines.get(payer)
     if (known && clock.now() < known.untilMs) return known.line
-    const line = lineOf(payer, await evaluate(fromHex(payer, 32)))
+    const before = epoch
+    const line = lineOf(await evaluate(fromHex(payer, 32)), await distrusts.current())
+    if (epoch !== before) return creditFor(payer)
+    lines.delete(payer)
     if (lines.size >= limits.verdictsCached) lines.delete(lines.keys().next().value as string)
     lines.set(payer, { line, untilMs: clock.now() + limits.verdictMs })
     return line
   }
 
   async function maintain(): Promise<void> {
+    await distrusts.reload()
+    await pruner.maintain()
     const book = await shelf.book()
     if (!book) return
     const { issued, expires } = parseHead(book.head)
     const now = clock.now()
     if (now - issued >= (expires - issued) / 2) {
       await putBook(renewBook(book, { issued: now, expires: now + limits.bookMs }, signer, delegation))
-    } else if (now - publishedMs >= limits.verdictMs && (await shelf.isUnpublished())) await publish(book)
+    } else if (now - publishedMs >= limits.askAgainMs && (await shelf.isUnpublished())) await publish(book)
   }
 
   return {
     book: () => shelf.book(),
     putBook,
-    distrusted: () => shelf.distrusted(),
-    async putDistrusted(ids) {
-      await shelf.putDistrusted(ids)
-      lines.clear()
-    },
+    distrusted: async () => [...(await distrusts.current()).distrusted],
+    putDistrusted: (ids) => distrusts.put(ids),
+    prune: (id, request) => pruner.prune(id, request),
+    distrusts,
+    around: async () => ({ ...(await surroundings()), ...(await distrusts.current()) }),
     async verdict(id) {
       const { trusted, depth, credit, chain } = await evaluate(fromHex(id, 32))
       const ids = chain.length > 0 ? [context.owner, ...chain.map(({ subject }) => subject)] : []
@@ -145,9 +183,10 @@ export function createTrust(context: AgentContext): Trust {
   }
 }
 
-function lineOf(payer: string, { credit, chain: [first] }: Verdict): CreditLine {
-  const own = limits.creditByHop[0]
-  return first
-    ? { credit, sponsor: toHex(first.subject), sponsorCredit: Math.min(first.credit, own) }
-    : { credit: 0, sponsor: payer, sponsorCredit: 0 }
-}
+const lineOf = ({ trusted, credit, chain }: Verdict, options: Distrusting): CreditLine =>
+  trusted
+    ? {
+        credit,
+        vouches: chain.map((edge, hop) => ({ account: vouchAccount(edge), most: allowanceOf(edge, hop, options) })),
+      }
+    : NO_CREDIT

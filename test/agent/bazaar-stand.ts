@@ -32,7 +32,7 @@ export function openStand(context: AgentContext, content: Content, options: Stan
   const sent = new Map<number, number>()
   const credit = options.credit ?? 0
   const trust: Pick<Trust, 'creditFor'> = {
-    creditFor: async (payer) => ({ credit, sponsor: payer, sponsorCredit: credit }),
+    creditFor: async (payer) => ({ credit, vouches: [{ account: `vouch for ${payer}`, most: credit }] }),
   }
   const parts = { shares: sharesOf(content, options, sent), trust: trust as Trust, usage: createUsage(context) }
   const seller = createSeller(context, parts)

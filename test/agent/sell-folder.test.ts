@@ -31,7 +31,7 @@ async function open() {
   await links.add('folder', { path: dir })
   const shares = createShares(context, links, market.share.pieceLength)
   const share = await shares.add({ path: 'film.bin', price: market.share.price })
-  const trust = { creditFor: async (payer: string) => ({ credit: 0, sponsor: payer, sponsorCredit: 0 }) }
+  const trust = { creditFor: async () => ({ credit: 0, vouches: [] }) }
   const seller = createSeller(context, { shares, trust: trust as never, usage: createUsage(context) })
   const lane = (await (await market.payer('payer')).declare(24)).lane('prepaid', 0, 6)
   const buy = (index: number, unit: number) =>

@@ -50,7 +50,7 @@ const tickAt = (unit: number): Tick => ({
 })
 const bare = ({ lane, unit, link }: Tick): Tick => ({ lane, unit, link })
 
-const lineOf = (credit: number) => ({ credit, sponsor: toHex(id), sponsorCredit: credit })
+const lineOf = (credit: number) => ({ credit, vouches: [{ account: 'vouch', most: credit }] })
 
 const pay = (tab: Tab, unit: number, index: number): Step =>
   takeRequest(prepaid, tab, { index, tick: tickAt(unit), nowMs: START_MS, line: lineOf(0) }, () => 0)

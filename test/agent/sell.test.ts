@@ -4,6 +4,7 @@ import { equal, toHex, utf8 } from '../../protocol/bytes.ts'
 import { commit } from '../../protocol/commitment.ts'
 import { limits } from '../../protocol/limits.ts'
 import { makeChain, tickToJson } from '../../protocol/payword.ts'
+import type { CreditLine } from '../../agent/trust/trust.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { envelopeToJson, objectId, signerFrom } from '../../protocol/signed.ts'
 import {
@@ -169,29 +170,29 @@ describe('a piece on credit', () => {
 
   it('is owed by whoever vouches as well: any number of keys behind one vouch share its credit', async () => {
     const market = await open()
-    const sponsor = '5'.repeat(64)
+    const vouches = [{ account: 'the one vouch', most: 3 }]
     const outcomes = []
     for (let i = 0; i < 6; i++) {
       const sybil = await market.payer(`sybil ${i}`)
-      market.sponsors.set(toHex(sybil.party.id), { credit: 2, sponsor, sponsorCredit: 3 })
+      market.lines.set(toHex(sybil.party.id), { credit: 2, vouches })
       const lane = (await sybil.declare(4)).lane('credit', 0, 1)
       outcomes.push(await market.ask(lane, 0, 0), await market.ask(lane, 1, 0))
     }
     expect(outcomes.filter((outcome) => outcome === 'served')).toHaveLength(3)
   })
 
-  it('moves with its payer to another sponsor, debt and all', async () => {
-    const { ask, declared, buyer, sponsors } = await open()
+  it('moves with its payer to another vouch, debt and all', async () => {
+    const { ask, declared, buyer, lines } = await open()
     const payer = toHex(buyer.party.id)
     const lane = declared.lane('credit', 0, 2)
-    const [one, other] = ['1'.repeat(64), '2'.repeat(64)]
-    sponsors.set(payer, { credit: 9, sponsor: one, sponsorCredit: 2 })
+    const [one, other] = ['one', 'other'].map((account) => ({ credit: 9, vouches: [{ account, most: 2 }] }))
+    lines.set(payer, one as CreditLine)
     expect(await ask(lane, 0, 0)).toBe('served')
     expect(await ask(lane, 1, 0)).toBe('served')
-    sponsors.set(payer, { credit: 9, sponsor: other, sponsorCredit: 2 })
+    lines.set(payer, other as CreditLine)
     expect(await ask(lane, 2, 0)).toBe('credit-exceeded')
     expect(await ask(lane, 2, 1)).toBe('served')
-    sponsors.set(payer, { credit: 9, sponsor: one, sponsorCredit: 2 })
+    lines.set(payer, one as CreditLine)
     expect(await ask(lane, 3, 3)).toBe('served')
     expect(await ask(declared.lane('credit', 2, 1), 4, 0)).toBe('served')
     expect(await ask(declared.lane('credit', 3, 1), 5, 0)).toBe('credit-exceeded')

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { sha256 } from '#primitives'
 import type { AgentContext } from '../../agent/context.ts'
-import { createTrust } from '../../agent/trust/trust.ts'
+import { createTrust, vouchAccount } from '../../agent/trust/trust.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
 import { chainsToJson, type ChainsJson } from '../../protocol/chain.ts'
@@ -26,6 +26,8 @@ type Person = ReturnType<typeof person>
 const owner = person('owner')
 const [friend, other, stranger] = [person('friend'), person('other'), person('stranger')]
 const agent = signerFrom(sha256(utf8('agent')))
+
+const account = (issuer: Person, subject: Person): string => vouchAccount({ issuer: issuer.id, subject: subject.id })
 
 const vouch = (subject: Person, depth: number, credit: number, more: Partial<Vouch> = {}): Vouch => ({
   subject: subject.id,
@@ -98,15 +100,27 @@ describe('credit', () => {
   it('comes from the owner’s own vouch, capped, without asking anybody', async () => {
     const { trust, asked } = open()
     await trust.putBook(bookOf(owner, [vouch(friend, 0, 5), vouch(other, 0, 1000)]))
-    expect(await trust.creditFor(friend.hex)).toEqual({ credit: 5, sponsor: friend.hex, sponsorCredit: 5 })
-    expect(await trust.creditFor(other.hex)).toEqual({ credit: 64, sponsor: other.hex, sponsorCredit: 64 })
+    expect(await trust.creditFor(friend.hex)).toEqual({
+      credit: 5,
+      vouches: [{ account: account(owner, friend), most: 5 }],
+    })
+    expect(await trust.creditFor(other.hex)).toEqual({
+      credit: 64,
+      vouches: [{ account: account(owner, other), most: 64 }],
+    })
     expect(asked).toEqual([])
   })
 
-  it('comes through a chain that the repository shows, charged to the first of it', async () => {
+  it('comes through a chain that the repository shows, charged to each vouch of it', async () => {
     const { trust } = open([{ by: friend, book: bookOf(friend, [vouch(stranger, 0, 7)]) }])
     await trust.putBook(bookOf(owner, [vouch(friend, 1, 20)]))
-    expect(await trust.creditFor(stranger.hex)).toEqual({ credit: 7, sponsor: friend.hex, sponsorCredit: 20 })
+    expect(await trust.creditFor(stranger.hex)).toEqual({
+      credit: 7,
+      vouches: [
+        { account: account(owner, friend), most: 20 },
+        { account: account(friend, stranger), most: 7 },
+      ],
+    })
     expect(await trust.verdict(stranger.hex)).toMatchObject({
       trusted: true,
       chain: [owner.hex, friend.hex, stranger.hex],
@@ -151,7 +165,7 @@ describe('credit', () => {
     expect(await trust.creditFor(other.hex)).toMatchObject({ credit: 0 })
   })
 
-  it('is remembered for a minute, and forgotten when the owner changes their mind', async () => {
+  it('is remembered for a moment, and forgotten when the owner changes their mind', async () => {
     const { trust, asked, clock } = open()
     const first = bookOf(owner, [vouch(friend, 1, 20)])
     await trust.putBook(first)
@@ -236,13 +250,13 @@ describe('the owner’s book', () => {
     const first = bookOf(owner, [vouch(friend, 1, 20)])
     await codeOf(trust.putBook(first))
     expect(await codeOf(trust.maintain())).toBe('done')
-    clock.advance(limits.verdictMs)
+    clock.advance(limits.askAgainMs)
     expect(await codeOf(trust.maintain())).toBe('peer-failed')
     repository.away = false
     const second = next(first, owner, [])
     await trust.putBook(second)
     expect(published).toEqual([first, second])
-    clock.advance(limits.verdictMs)
+    clock.advance(limits.askAgainMs)
     await trust.maintain()
     expect(published).toHaveLength(2)
   })
