@@ -6,16 +6,13 @@
 import { parseUrl } from './address.ts'
 import { authorityOf } from './authority.ts'
 import { equal, type Bytes } from './bytes.ts'
+import { LANE_MODES, type LaneMode } from './commitment.ts'
 import { requirePower } from './delegation.ts'
 import { decode, field, fields } from './encoding.ts'
 import type { IdentityState } from './identity.ts'
 import { limits } from './limits.ts'
 import { Problem } from './problem.ts'
 import { objectId, seal, verifyEnvelope, type Envelope, type Signer } from './signed.ts'
-
-export const MODES = ['credit', 'prepaid'] as const
-/** `credit`: the tick follows the piece. `prepaid`: it goes first. */
-export type Mode = (typeof MODES)[number]
 
 export interface AnnouncementTerms {
   /** The id of the owner whose agent announces, 32 bytes. */
@@ -27,7 +24,7 @@ export interface AnnouncementTerms {
   /** Milliseconds; at most `limits.announcementMs` after `issued`. */
   readonly expires: number
   /** At least one, but for a public content. */
-  readonly modes: readonly Mode[]
+  readonly modes: readonly LaneMode[]
   /** Credits a piece; without meaning for a public content. */
   readonly price: bigint
   /** Not for sale: anybody may fetch it. */
@@ -74,7 +71,7 @@ const shape = {
   expires: field.integer(),
   infoHash: field.bytes(32),
   issued: field.integer(),
-  modes: field.list(field.choice(...MODES), { max: MODES.length }),
+  modes: field.list(field.choice(...LANE_MODES), { max: LANE_MODES.length }),
   price: field.amount,
   public: field.integer({ max: 1 }),
   urls: field.list(field.text({ maxBytes: limits.urlBytes }), { max: limits.urlsPerAnnouncement }),

@@ -31,6 +31,33 @@ export function zeroHash(level: number): Bytes {
   return zeroHashes[level] as Bytes
 }
 
+/** How many levels lie above the leaves of a piece. @param whole the piece is all of its file, and its tree no wider than that */
+export const levelsOfPiece = (length: number, pieceLength: number, whole: boolean): number =>
+  whole ? Math.log2(widthOf(blocksOf(length))) : levelOf(pieceLength)
+
+/** The root of a piece from the hashes of its blocks. */
+export const rootOfPiece = (leaves: Uint8Array, levels: number): Bytes =>
+  foldInPlace(padded(leaves, 2 ** levels, 0), 2 ** levels)
+
+/** What leads from a leaf of a piece to its root: a sibling for each level, the lowest first. */
+export function pathOf(leaves: Uint8Array, levels: number, index: number): Bytes[] {
+  let nodes = padded(leaves, 2 ** levels, 0)
+  const path: Bytes[] = []
+  for (let level = 0; level < levels; level++) {
+    const sibling = ((index >> level) ^ 1) * HASH_BYTES
+    path.push(nodes.slice(sibling, sibling + HASH_BYTES))
+    nodes = layerAbove(nodes, level, level + 1)
+  }
+  return path
+}
+
+/** The root that a leaf and its path lead to. */
+export const rootOfPath = (leaf: Bytes, index: number, path: readonly Bytes[]): Bytes =>
+  path.reduce(
+    (hash, sibling, level) => sha256((index >> level) % 2 === 0 ? concat(hash, sibling) : concat(sibling, hash)),
+    leaf,
+  )
+
 /**
  * The root over `width` nodes (a power of two) in `hashes`, whose bytes are used up on the way: the nodes of each level
  * are written over those below.

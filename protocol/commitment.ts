@@ -10,8 +10,8 @@ import { segmentsOf } from './payword.ts'
 import { Problem } from './problem.ts'
 import { openEnvelope, seal, type Envelope, type Signed, type Signer } from './signed.ts'
 
-/** `credit`: the tick follows the verified piece; `prepaid`: it goes first. */
-export const LANE_MODES = ['credit', 'prepaid'] as const
+/** `credit`: the tick follows the verified piece; `prepaid`: it goes first; `sealed`: it follows the sealed piece, and the key follows it. */
+export const LANE_MODES = ['credit', 'prepaid', 'sealed'] as const
 export type LaneMode = (typeof LANE_MODES)[number]
 
 export interface CommitmentTerms {
@@ -35,13 +35,16 @@ export const commit = (terms: CommitmentTerms, signer: Signer): Envelope => seal
 /** @throws Problem `bad-signature`, `bad-encoding` */
 export const parseCommitment = (envelope: Envelope): Commitment => openEnvelope('commitment', envelope, shape)
 
-/** @throws Problem `bad-request` unless the lane is of this declaration and lies within its chain, its cap in its last segment */
+/** @throws Problem `bad-request` unless the lane is of this declaration and lies within its chain, its cap in its last segment, and within what a sealed one may have */
 export function checkLane(lane: CommitmentTerms, declaration: Declaration): void {
   if (!equal(lane.declaration, declaration.id)) refuse('The lane belongs to another declaration.')
   if (lane.first + lane.segments > segmentsOf(declaration)) refuse('The lane reaches beyond the declared chain.')
   const { segment } = declaration
   if (lane.cap > lane.segments * segment || lane.cap <= (lane.segments - 1) * segment) {
     refuse('The cap of a lane lies in its last segment.')
+  }
+  if (lane.mode === 'sealed' && lane.cap > limits.unitsPerSealedLane) {
+    refuse(`A sealed lane has at most ${limits.unitsPerSealedLane} units.`)
   }
 }
 

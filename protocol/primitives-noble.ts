@@ -1,4 +1,5 @@
 /** Hashes, signatures and text codecs wherever JavaScript runs: the same exports as `primitives-node.ts`, which is faster on Node. */
+import { ctr } from '@noble/ciphers/aes.js'
 import { Point, etc, getPublicKey, hashes, sign } from '@noble/ed25519'
 import { hmac } from '@noble/hashes/hmac.js'
 import { sha1 as nobleSha1 } from '@noble/hashes/legacy.js'
@@ -29,6 +30,13 @@ export interface Hasher {
 }
 export const sha256Hasher = (): Hasher => nobleSha256.create()
 export const sha1Hasher = (): Hasher => nobleSha1.create()
+
+/** AES-256 in counter mode (NIST SP 800-38A §6.5) from that block of 16 bytes on; it encrypts and decrypts alike. */
+export function aes256Ctr(key: Uint8Array, counter: number, bytes: Uint8Array): Uint8Array {
+  const block = new Uint8Array(16)
+  new DataView(block.buffer).setBigUint64(8, BigInt(counter))
+  return ctr(key, block).encrypt(bytes)
+}
 
 export const ed25519PublicKey = (secret: Uint8Array): Bytes => getPublicKey(secret)
 export const ed25519Sign = (message: Uint8Array, secret: Uint8Array): Bytes => sign(message, secret)

@@ -3,6 +3,7 @@
  * `primitives-noble.ts` has the same exports for the browser; package.json's `imports` chooses. No rule lives here.
  */
 import {
+  createCipheriv,
   createHash,
   createHmac,
   createPrivateKey,
@@ -47,6 +48,13 @@ export interface Hasher {
 }
 export const sha256Hasher = (): Hasher => createHash('sha256')
 export const sha1Hasher = (): Hasher => createHash('sha1')
+
+/** AES-256 in counter mode (NIST SP 800-38A §6.5) from that block of 16 bytes on; it encrypts and decrypts alike. */
+export function aes256Ctr(key: Uint8Array, counter: number, bytes: Uint8Array): Uint8Array {
+  const block = Buffer.alloc(16)
+  block.writeBigUInt64BE(BigInt(counter), 8)
+  return createCipheriv('aes-256-ctr', key, block).update(bytes)
+}
 
 const PKCS8_ED25519 = Buffer.from('302e020100300506032b657004220420', 'hex')
 const SPKI_ED25519 = Buffer.from('302a300506032b6570032100', 'hex')

@@ -7,19 +7,37 @@ import { field } from './encoding.ts'
 import { limits } from './limits.ts'
 import { PROOF_HASHES_MAX } from './payword.ts'
 import { Problem } from './problem.ts'
+import { CIPHERS, type Cipher } from './sealed.ts'
 import { openEnvelope, seal, type Envelope, type Signed, type Signer } from './signed.ts'
 
-/** Body {commitment, payee}: the payee takes up a lane, once. */
+/** What a payee promises of the pieces of a sealed lane. */
+export interface SealedTerms {
+  /** K(0) of the lane's keys, 32 bytes. */
+  readonly anchor: Bytes
+  /** Credits that a false label costs it: `leastBond` or more. */
+  readonly bond: bigint
+  readonly cipher: Cipher
+}
+
+/** The least that a payee puts up for a sealed lane, in credits. */
+export const leastBond = ({ cap }: { readonly cap: number }, unitPrice: bigint): bigint =>
+  BigInt(Math.min(cap, limits.bondUnits)) * unitPrice
+
+/** Body {commitment, payee, sealed?}: the payee takes up a lane, once. */
 export interface ClaimTerms {
   /** The lane's id, 32 bytes: the commitment's. */
   readonly commitment: Bytes
   /** The payee's id, 32 bytes. */
   readonly payee: Bytes
+  /** Of a sealed lane, and of no other. */
+  readonly sealed?: SealedTerms
 }
 export type Claim = Signed<ClaimTerms>
 
-/** Body {lane, link, payee, proof, unit}: the payee turns its latest tick into credits. */
+/** Body {key?, lane, link, payee, proof, unit}: the payee turns its latest tick into credits. */
 export interface RedemptionTerms {
+  /** Of a sealed lane, and of no other: the key of `unit`, 32 bytes. */
+  readonly key?: Bytes
   /** The lane's id, 32 bytes. */
   readonly lane: Bytes
   /** The link of `unit`, 32 bytes. */
@@ -68,7 +86,8 @@ export interface SignoffTerms {
 }
 export type Signoff = Signed<SignoffTerms>
 
-export const claim = (terms: ClaimTerms, signer: Signer): Envelope => seal('claim', { ...terms }, signer)
+export const claim = ({ sealed, ...terms }: ClaimTerms, signer: Signer): Envelope =>
+  seal('claim', { ...terms, ...(sealed && { sealed: { ...sealed } }) }, signer)
 export const redeem = (terms: RedemptionTerms, signer: Signer): Envelope => seal('redemption', { ...terms }, signer)
 export const release = (terms: ReleaseTerms, signer: Signer): Envelope => seal('release', { ...terms }, signer)
 export const transfer = (terms: TransferTerms, signer: Signer): Envelope => seal('transfer', { ...terms }, signer)
@@ -85,9 +104,14 @@ export function parseTransfer(envelope: Envelope): Transfer {
   return order
 }
 
-const claimShape = { commitment: field.bytes(32), payee: field.bytes(32) }
+const claimShape = {
+  commitment: field.bytes(32),
+  payee: field.bytes(32),
+  sealed: field.optional(field.dict({ anchor: field.bytes(32), bond: field.amount, cipher: field.choice(...CIPHERS) })),
+}
 
 const redemptionShape = {
+  key: field.optional(field.bytes(32)),
   lane: field.bytes(32),
   link: field.bytes(32),
   payee: field.bytes(32),

@@ -7,6 +7,7 @@
 import { z } from 'zod'
 import { decodeBase64, encodeBase64 } from '#primitives'
 import { fromHex, fromUtf8, toHex, utf8, type Bytes } from './bytes.ts'
+import { LANE_MODES, type LaneMode } from './commitment.ts'
 import { limits } from './limits.ts'
 import { Problem } from './problem.ts'
 
@@ -14,9 +15,8 @@ export const X402_VERSION = 2
 export const SCHEME = 'batch-settlement'
 export const NETWORK_PREFIX = 'payword:'
 export const ASSET = 'credit'
-export const MODES = ['credit', 'prepaid'] as const
-/** `credit`: the tick follows the verified piece; `prepaid`: it goes first. */
-export type Mode = (typeof MODES)[number]
+export const MODES = LANE_MODES
+export type Mode = LaneMode
 
 /** The names of the three headers. */
 export const PAYMENT_REQUIRED = 'payment-required'
@@ -108,6 +108,9 @@ export const paymentPayloadSchema = z.object({
 })
 export type PaymentPayload = z.infer<typeof paymentPayloadSchema>
 
+/** With a sealed piece: what is said of it, signed, and once the lane's last tick has come, the key of its unit. */
+const sealedSchema = z.object({ label: envelopeSchema, key: base64url.exactOptional() })
+
 const paymentResponseSchema = z.object({
   success: z.boolean(),
   errorReason: z.string().max(MAX_TEXT).exactOptional(),
@@ -116,6 +119,7 @@ const paymentResponseSchema = z.object({
   network,
   /** The payer's id in hex. */
   payer: hex(32).exactOptional(),
+  extensions: z.object({ sealed: sealedSchema.exactOptional() }).exactOptional(),
 })
 export type PaymentResponse = z.infer<typeof paymentResponseSchema>
 

@@ -3,7 +3,8 @@
  * again in the next round. An announcement is renewed long before its end, so that a repository that lost it is soon
  * whole again, and at once when what it says changes.
  */
-import { announce, MODES } from '../../protocol/announcement.ts'
+import { announce } from '../../protocol/announcement.ts'
+import { LANE_MODES } from '../../protocol/commitment.ts'
 import { fromHex } from '../../protocol/bytes.ts'
 import type { Clock } from '../../protocol/environment.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -43,7 +44,7 @@ export function createAnnouncer(context: AgentContext, records: ShareRecords, le
       infoHash: fromHex(head.infoHash),
       issued,
       expires,
-      modes: head.public ? [] : MODES,
+      modes: head.public ? [] : LANE_MODES,
       price: BigInt(head.price),
       public: head.public,
       urls: expires > issued ? [context.publicUrl] : [],

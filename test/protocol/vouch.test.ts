@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { announce, parseAnnouncement, type Mode } from '../../protocol/announcement.ts'
+import { announce, parseAnnouncement } from '../../protocol/announcement.ts'
+import type { LaneMode } from '../../protocol/commitment.ts'
 import { fromHex, toBase64url, toHex, type Bytes } from '../../protocol/bytes.ts'
 import { decode, encode } from '../../protocol/encoding.ts'
 import { applyOperation, rotate } from '../../protocol/identity.ts'
@@ -280,7 +281,7 @@ describe('the published vectors', () => {
 
   it('make the announcement', () => {
     const { body, id, signature, agent, infoHash, price, ...terms } = vectors.announcement
-    const modes = terms.modes as Mode[]
+    const modes = terms.modes as LaneMode[]
     const envelope = announce(
       { ...terms, modes, agent: fromHex(agent), infoHash: fromHex(infoHash), price: BigInt(price) },
       signer,

@@ -1,0 +1,137 @@
+/**
+ * Sealed pieces: a seller sends a piece encrypted, the buyer pays for it, and the key follows. The keys of a lane are a
+ * reverse hash chain: K(i-1) = SHA-256(K(i)), down to the anchor K(0) that the seller's claim names. So a key opens its
+ * own unit and those before it, and the ledger, which publishes the key of what it redeems, checks it by hashing.
+ *
+ * What travels is the hashes of the piece's blocks (16 KiB, as in BEP 52), packed, and after them the piece under
+ * AES-256-CTR, whose counter starts anew for each piece: a block can be decrypted alone. The encryption key is
+ * HMAC-SHA256(K(i), "raincheck/sealed/v1" NUL piece as uint64, big-endian).
+ */
+import { aes256Ctr, hmacSha256, sha256Into, sha256Repeated, sha256 } from '#primitives'
+import { BLOCK_BYTES, blocksOf, HASH_BYTES, levelsOfPiece, rootOfPiece } from './block-tree.ts'
+import { concat, equal, utf8, type Bytes } from './bytes.ts'
+import { limits } from './limits.ts'
+import { locatePiece, type Metainfo } from './metainfo.ts'
+
+export const CIPHERS = ['aes-256-ctr'] as const
+export type Cipher = (typeof CIPHERS)[number]
+
+/** A piece as its hash tree sees it. */
+export interface PieceShape {
+  /** Its index in the content. */
+  readonly piece: number
+  /** Bytes, above 0. */
+  readonly length: number
+  /** Levels above the blocks: the tree has 2^levels leaves. */
+  readonly levels: number
+}
+
+/** A key of a lane's chain, and the unit that it opens; the anchor opens unit 0, which is none. */
+export interface UnitKey {
+  readonly unit: number
+  /** 32 bytes. */
+  readonly key: Bytes
+}
+
+const PREFIX = utf8('raincheck/sealed/v1\0')
+const AES_BLOCK_BYTES = 16
+
+export function pieceShape(meta: Metainfo, piece: number): PieceShape {
+  const { length, whole } = locatePiece(meta, piece)
+  return { piece, length, levels: levelsOfPiece(length, meta.pieceLength, whole) }
+}
+
+/** Bytes on the wire. */
+export const sealedBytes = ({ length }: Pick<PieceShape, 'length'>): number => blocksOf(length) * HASH_BYTES + length
+
+/** @param last the key of the lane's last unit, 32 secret bytes, another for each lane */
+export const keyOf = (last: Bytes, cap: number, unit: number): Bytes => sha256Repeated(last, cap - unit)
+
+/** Whether `key` is that of `unit` on the chain of a key that is known. Hashes once a unit between the two. */
+export function isKeyOf(known: UnitKey, unit: number, key: Bytes): boolean {
+  const isUnit = Number.isSafeInteger(unit) && unit >= 1 && unit <= limits.unitsPerSealedLane
+  if (!isUnit || key.length !== HASH_BYTES) return false
+  const distance = unit - known.unit
+  return distance >= 0
+    ? equal(sha256Repeated(key, distance), known.key)
+    : equal(sha256Repeated(known.key, -distance), key)
+}
+
+/** Encrypts a block, and decrypts it. @param key of the unit */
+export const cryptBlock = (key: Bytes, piece: number, block: number, bytes: Uint8Array): Uint8Array =>
+  aes256Ctr(pieceKey(key, piece), (block * BLOCK_BYTES) / AES_BLOCK_BYTES, bytes)
+
+function pieceKey(key: Bytes, piece: number): Bytes {
+  const index = new Uint8Array(8)
+  new DataView(index.buffer).setBigUint64(0, BigInt(piece))
+  return hmacSha256(key, concat(PREFIX, index))
+}
+
+/** The two parts of what travels, as views. @param body of `sealedBytes` */
+export function partsOf(body: Uint8Array, { length }: Pick<PieceShape, 'length'>) {
+  const at = blocksOf(length) * HASH_BYTES
+  return { leaves: body.subarray(0, at), bytes: body.subarray(at, at + length) }
+}
+
+/** Roots of 32 bytes. */
+export interface Roots {
+  /** Of the piece: its hash in the torrent. */
+  readonly plainRoot: Bytes
+  /** Of the encrypted piece, in a tree of the same shape. */
+  readonly cipherRoot: Bytes
+}
+
+/** Encrypts a piece that lies in its place of the body, and puts the hashes before it. @param key of the unit */
+export function sealPiece(body: Uint8Array, shape: PieceShape, key: Bytes): Roots {
+  const { leaves, bytes } = partsOf(body, shape)
+  const secret = pieceKey(key, shape.piece)
+  const sealed = new Uint8Array(leaves.length)
+  for (const [block, plain] of blocksIn(bytes)) {
+    sha256Into(plain, leaves, block * HASH_BYTES)
+    plain.set(aes256Ctr(secret, (block * BLOCK_BYTES) / AES_BLOCK_BYTES, plain))
+    sha256Into(plain, sealed, block * HASH_BYTES)
+  }
+  return { plainRoot: rootOfPiece(leaves, shape.levels), cipherRoot: rootOfPiece(sealed, shape.levels) }
+}
+
+/** What a body claims to be and what it is, before it is paid for. */
+export function rootsOf(body: Uint8Array, shape: PieceShape): Roots {
+  const { leaves, bytes } = partsOf(body, shape)
+  return {
+    plainRoot: rootOfPiece(leaves, shape.levels),
+    cipherRoot: rootOfPiece(blockHashes(bytes), shape.levels),
+  }
+}
+
+/** The hashes of all blocks, packed. */
+export function blockHashes(bytes: Uint8Array): Bytes {
+  const hashes = new Uint8Array(blocksOf(bytes.length) * HASH_BYTES)
+  for (const [block, run] of blocksIn(bytes)) sha256Into(run, hashes, block * HASH_BYTES)
+  return hashes
+}
+
+/**
+ * Decrypts a piece where it lies in its body.
+ * @param key of the unit
+ * @returns undefined once it is the piece; else the first block that is not what its hash says, and all is as it was
+ */
+export function openPiece(body: Uint8Array, shape: PieceShape, key: Bytes): number | undefined {
+  const { leaves, bytes } = partsOf(body, shape)
+  const secret = pieceKey(key, shape.piece)
+  const crypt = (block: number, run: Uint8Array): void =>
+    run.set(aes256Ctr(secret, (block * BLOCK_BYTES) / AES_BLOCK_BYTES, run))
+  for (const [block, run] of blocksIn(bytes)) {
+    crypt(block, run)
+    if (equal(sha256(run), leaves.subarray(block * HASH_BYTES, (block + 1) * HASH_BYTES))) continue
+    for (const [before, done] of blocksIn(bytes)) if (before <= block) crypt(before, done)
+    return block
+  }
+  return undefined
+}
+
+/** Every block with its number; the last may be shorter. */
+function* blocksIn(bytes: Uint8Array): Generator<readonly [number, Uint8Array]> {
+  for (let block = 0; block * BLOCK_BYTES < bytes.length; block++) {
+    yield [block, bytes.subarray(block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES)]
+  }
+}
