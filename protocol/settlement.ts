@@ -8,7 +8,7 @@ import { limits } from './limits.ts'
 import { PROOF_HASHES_MAX } from './payword.ts'
 import { Problem } from './problem.ts'
 import { CIPHERS, type Cipher } from './sealed.ts'
-import { openEnvelope, seal, type Envelope, type Signed, type Signer } from './signed.ts'
+import { openEnvelope, readEnvelope, seal, type Envelope, type Signed, type Signer } from './signed.ts'
 
 /** What a payee promises of the pieces of a sealed lane. */
 export interface SealedTerms {
@@ -96,6 +96,8 @@ export const signOff = (terms: SignoffTerms, signer: Signer): Envelope => seal('
 /** @throws Problem `bad-signature`, `bad-encoding`; so do the others */
 export const parseClaim = (envelope: Envelope): Claim => openEnvelope('claim', envelope, claimShape)
 export const parseRedemption = (envelope: Envelope): Redemption => openEnvelope('redemption', envelope, redemptionShape)
+/** Of a redemption that was accepted: its signature was verified then. @throws Problem `bad-encoding` */
+export const readRedemption = (envelope: Envelope): Redemption => readEnvelope('redemption', envelope, redemptionShape)
 export const parseRelease = (envelope: Envelope): Release => openEnvelope('release', envelope, releaseShape)
 export const parseSignoff = (envelope: Envelope): Signoff => openEnvelope('signoff', envelope, signoffShape)
 export function parseTransfer(envelope: Envelope): Transfer {

@@ -83,6 +83,11 @@ export type Signed<T> = T & { readonly id: Bytes; readonly key: Bytes }
 /** The object in an envelope. @throws Problem `bad-signature`, `bad-encoding` unless the body has exactly this shape */
 export function openEnvelope<S extends Shape>(kind: Kind, envelope: Envelope, shape: S): Signed<Fields<S>> {
   verifyEnvelope(kind, envelope)
+  return readEnvelope(kind, envelope, shape)
+}
+
+/** The object in an envelope whose signature was verified before. @throws Problem `bad-encoding` */
+export function readEnvelope<S extends Shape>(kind: Kind, envelope: Envelope, shape: S): Signed<Fields<S>> {
   const object = fields(decode(envelope.body), shape)
   return { ...object, id: objectId(kind, envelope.body), key: envelope.key }
 }

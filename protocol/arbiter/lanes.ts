@@ -20,6 +20,7 @@ import {
   readKnown,
   reserves,
   write,
+  type Accepted,
   type Lane,
   type Movement,
   type Reserve,
@@ -186,16 +187,18 @@ export function redeem(envelope: Envelope): Step {
       await checkRedeemer(view, lane, redemption, nowMs)
       requireRedeemable(lane, redemption.unit, nowMs)
       verifyLink(lane.tickRoot, lane, lane, redemption.unit, redemption.link, redemption.proof)
-      const amount = BigInt(redemption.unit - lane.redeemed) * lane.unitPrice
-      write(view, lanes, keys.lane(redemption.lane), { ...lane, redeemed: redemption.unit })
-      return earn(lane, amount)
+      return earn(lane, BigInt(redemption.unit - lane.redeemed) * lane.unitPrice)
     },
-    async remember(view, { entry, moves, time }) {
-      const lane = await known(view)
-      const amount = moves.reduce((sum, { earned }) => sum + earned, 0n)
-      write(view, lanes, keys.lane(redemption.lane), { ...lane, last: { amount, entry, id: redemption.id, time } })
+    async remember(view, accepted) {
+      write(view, lanes, keys.lane(redemption.lane), redeemedLane(await known(view), redemption, accepted))
     },
   }
+}
+
+/** What a redemption makes of its lane. Of the lane, what no redemption changes is enough. */
+export function redeemedLane(lane: Lane, { id, unit }: Redemption, { entry, moves, time }: Accepted): Lane {
+  const amount = moves.reduce((sum, { earned }) => sum + earned, 0n)
+  return { ...lane, last: { amount, entry, id, time }, redeemed: unit }
 }
 
 const earn = ({ payee, payer }: Lane, amount: bigint): Movement[] => [
