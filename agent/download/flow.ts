@@ -119,7 +119,8 @@ function finish({ run, seller, lane }: Flow, piece: number, bytes: number): read
   run.picker.done(piece)
   run.usage?.fetched(seller.id, bytes)
   run.usage?.stored(bytes)
-  seller.pieces++
+  // Its first good piece makes room for more flows.
+  if (seller.pieces++ === 0) run.wake()
   seller.bytes += bytes
   seller.leaves = 0
   seller.refusals = 0

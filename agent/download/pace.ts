@@ -117,7 +117,7 @@ export const USUAL_PACE: DownloadPace = {
   leaveMs: 15_000,
   leaveMostMs: 600_000,
   fundsMs: 15_000,
-  lanesPerSeller: 2,
+  lanesPerSeller: 3,
   workers: 8,
   bufferBytes: 64 * 1024 * 1024,
   patienceMs: 10_000,

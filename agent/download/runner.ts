@@ -80,6 +80,8 @@ export interface Runner {
    * @throws Problem of the store or the storage
    */
   run(): Promise<string | undefined>
+  /** Ends all its lanes; from then on the report says what the sellers took. */
+  settle(): Promise<void>
 }
 
 export const downloadKey = (id: string): string => `download/${id}`
@@ -142,14 +144,20 @@ export async function openRunner(parts: RunnerParts, task: RunnerTask): Promise<
     }
   }
 
+  async function settle(): Promise<void> {
+    await wallet.finish(id, pace.patienceMs)
+    await run.purse.reload()
+  }
+
   return {
     report: () => reportOf(run),
     abort: () => run.sink.abort(),
     async run() {
       const file = await fetchWhole().finally(() => journal.close())
-      if (file !== undefined) await wallet.finish(id, pace.patienceMs)
+      if (file !== undefined) await settle()
       return file
     },
+    settle,
   }
 }
 

@@ -145,9 +145,10 @@ export function createSupervisor(parts: SupervisorParts): Supervisor {
   }
 
   async function fail(id: string, { code, message }: Problem): Promise<void> {
-    await wallet.finish(id, pace.patienceMs)
+    const runner = actives.get(id)?.runner
+    await finish(id, runner)
     await change(id, (record) => ({
-      ...settled(record, actives.get(id)?.runner),
+      ...settled(record, runner),
       state: 'failed',
       reason: code,
       detail: message,
@@ -176,8 +177,12 @@ export function createSupervisor(parts: SupervisorParts): Supervisor {
     actives.set(record.id, active)
   }
 
+  /** Where it could not even be opened, its lanes are ended all the same. */
+  const finish = (id: string, runner: Runner | undefined): Promise<void> =>
+    runner ? runner.settle() : wallet.finish(id, pace.patienceMs)
+
   async function settle(id: string, runner: Runner | undefined): Promise<void> {
-    await wallet.finish(id, pace.patienceMs)
+    await finish(id, runner)
     await change(id, (record) => without(settled(record, runner), 'untidy'))
     await forgetParts(id)
   }

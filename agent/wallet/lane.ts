@@ -35,7 +35,7 @@ export interface LaneRecord {
   readonly state: LaneState
   /** Pieces asked for; prepaid, each has taken a unit. */
   readonly asked: number
-  /** The highest unit whose tick may have left. */
+  /** The highest unit whose tick may have left; once closed, the highest that was redeemed. */
   readonly ticks: number
   /** The piece asked for last, while it is not verified. */
   readonly pending?: number

@@ -41,7 +41,9 @@ const SIGNOFF_ATTEMPTS = 2
 const FIRST_PAUSE_MS = 30_000
 const LONGEST_PAUSE_MS = 3_600_000
 
-export function createSettler(context: AgentContext): Settler {
+type IsDistrusted = (payee: string) => Promise<boolean>
+
+export function createSettler(context: AgentContext, isDistrusted: IsDistrusted): Settler {
   const { store, environment } = context
   const { clock } = environment
   const running = new Map<string, Promise<void>>()
@@ -84,8 +86,9 @@ export function createSettler(context: AgentContext): Settler {
     }
     const closeLane = async (lane: LaneRecord): Promise<void> => {
       const declaration = declarations[lane.declaration] as DeclarationRecord
-      const ended = await endLane(context, lane, declaration, released.has(lane.declaration))
-      if (ended) await journal.write([laneEntry(pk, { ...lane, state: 'closed' })])
+      const ending = { ...lane, isPaid: !(await isDistrusted(lane.payee)) }
+      const ticks = await endLane(context, ending, declaration, released.has(lane.declaration))
+      if (ticks !== undefined) await journal.write([laneEntry(pk, { ...lane, ticks, state: 'closed' })])
     }
     const open = { declarations: declarations.filter(isSettling), lanes: lanes.filter(isSettling) }
     await Promise.all(open.declarations.map(closeDeclaration))
@@ -142,36 +145,39 @@ async function releaseDeclaration(context: AgentContext, { id, expires }: Declar
   return refusal === undefined || refusal === 'closed' || (refusal === 'not-found' && isOver)
 }
 
+/** `isPaid` is false for a payee that is distrusted: it is sent no tick, and redeems what it has. */
+type Ending = LaneRecord & { readonly isPaid: boolean }
+
 /**
- * By the seller's hand, else by the ledger's word that it is over, else by our own once the time for disputes has passed.
+ * By the seller's hand, or by our own once the time for disputes has passed; the ledger says whether it has ended.
  * @param released the declaration is: a lane that is not claimed never will be
+ * @returns once it has, how many units were redeemed
  */
 async function endLane(
   context: AgentContext,
-  lane: LaneRecord,
+  lane: Ending,
   declaration: DeclarationRecord,
   released: boolean,
-): Promise<boolean> {
-  if (lane.asked === 0) return true
-  if (context.environment.clock.now() >= declaration.expires + declaration.disputeWindow) {
-    return releaseLane(context, lane, declaration)
-  }
-  if (await askSignoff(context, lane, declaration)) return true
+): Promise<number | undefined> {
+  if (lane.asked === 0) return 0
+  const isOver = context.environment.clock.now() >= declaration.expires + declaration.disputeWindow
+  await (isOver ? releaseLane(context, lane, declaration) : askSignoff(context, lane, declaration))
   try {
-    return (await context.ledger.lane(lane.id)).closed
+    const { closed, redeemed } = await context.ledger.lane(lane.id)
+    return closed ? redeemed : undefined
   } catch (error) {
-    return released && isProblem(error) && error.code === 'not-found'
+    return (released || isOver) && isProblem(error) && error.code === 'not-found' ? 0 : undefined
   }
 }
 
+/** A refusal says no more than the lane itself does. */
 async function releaseLane(
   { ledger, owner, signer }: AgentContext,
   lane: LaneRecord,
   { id }: DeclarationRecord,
-): Promise<boolean> {
+): Promise<void> {
   const terms = { by: owner, declaration: fromHex(id), lane: fromHex(lane.id) }
-  const refusal = await refusalOf(ledger.release(release(terms, signer)))
-  return refusal === undefined || refusal === 'closed' || refusal === 'not-found'
+  await refusalOf(ledger.release(release(terms, signer)))
 }
 
 const signoffShape = z.object({ lane: z.string(), redeemed: z.int().min(0) })
@@ -179,13 +185,15 @@ const signoffShape = z.object({ lane: z.string(), redeemed: z.int().min(0) })
 /** The last tick of a lane on credit, then the request to redeem and sign off. */
 async function askSignoff(
   { environment, signer }: AgentContext,
-  lane: LaneRecord,
+  lane: Ending,
   declaration: DeclarationRecord,
-): Promise<boolean> {
+): Promise<void> {
   const http = createHttpClient(environment, lane.url)
-  const signoff = envelopeToJson(signOff({ lane: fromHex(lane.id), unit: unitsArrived(lane) }, signer))
+  const signoff = envelopeToJson(
+    signOff({ lane: fromHex(lane.id), unit: lane.isPaid ? unitsArrived(lane) : 0 }, signer),
+  )
   try {
-    if (lane.mode === 'credit' && lane.ticks > 0) {
+    if (lane.isPaid && lane.mode === 'credit' && lane.ticks > 0) {
       const tick = tickOf(lane, chainOf(signer, declaration), true)
       await http.bytes({ method: 'POST', path: '/v1/ticks', json: { tick }, attempts: SIGNOFF_ATTEMPTS })
     }
@@ -193,10 +201,8 @@ async function askSignoff(
       { method: 'POST', path: '/v1/signoffs', json: { signoff }, attempts: SIGNOFF_ATTEMPTS },
       signoffShape,
     )
-    return true
   } catch (error) {
     if (!isProblem(error)) throw error
-    return false
   }
 }
 

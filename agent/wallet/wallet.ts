@@ -43,7 +43,9 @@ export interface Purse {
    * @throws Problem `funds-insufficient`, `delegation-exceeded`, `peer-failed` when the ledger cannot be reached
    */
   openLane(terms: LaneTerms): Promise<Lane>
-  /** What may have left in ticks. */
+  /** Takes up how the lanes ended meanwhile. */
+  reload(): Promise<void>
+  /** What may have left in ticks; of lanes that are closed, what the sellers took. */
   paid(): { readonly ticks: number; readonly credits: bigint }
 }
 
@@ -59,8 +61,12 @@ export interface Wallet {
   maintain(): Promise<void>
 }
 
-export function createWallet(context: AgentContext): Wallet {
-  const settler = createSettler(context)
+/** @param isDistrusted of payees, by id in hex: they are sent no more ticks */
+export function createWallet(
+  context: AgentContext,
+  isDistrusted: (payee: string) => Promise<boolean> = async () => false,
+): Wallet {
+  const settler = createSettler(context, isDistrusted)
   return {
     open: (download, journal) => openPurse(context, walletKey(download), journal),
     finish: (download, patienceMs) => settler.finish(download, patienceMs),
@@ -71,13 +77,18 @@ export function createWallet(context: AgentContext): Wallet {
 async function openPurse(context: AgentContext, pk: string, journal: Journal): Promise<Purse> {
   const { clock } = context.environment
   const chains = new Map<number, Chain>()
-  const items = await journal.load(pk)
-  const declarations = items
-    .filter(({ sk }) => sk.startsWith('declaration/'))
-    .map((item) => decodeRecord<DeclarationRecord>(item))
-  const records = items.filter(({ sk }) => sk.startsWith('lane/')).map((item) => decodeRecord<LaneRecord>(item))
-  const lanes = records.map((record) => laneOf(record))
+  const declarations: DeclarationRecord[] = []
+  const lanes: Lane[] = []
+  await reload()
   let turn: Promise<unknown> = Promise.resolve()
+
+  async function reload(): Promise<void> {
+    const items = await journal.load(pk)
+    const under = <T>(prefix: string): T[] =>
+      items.filter(({ sk }) => sk.startsWith(prefix)).map((item) => decodeRecord<T>(item))
+    declarations.splice(0, declarations.length, ...under<DeclarationRecord>('declaration/'))
+    lanes.splice(0, lanes.length, ...under<LaneRecord>('lane/').map(laneOf))
+  }
 
   function laneOf(record: LaneRecord): Lane {
     const declaration = declarations[record.declaration]
@@ -143,6 +154,7 @@ async function openPurse(context: AgentContext, pk: string, journal: Journal): P
       turn = opened.catch(() => undefined)
       return opened
     },
+    reload,
     paid: () => ({
       ticks: lanes.reduce((sum, lane) => sum + lane.ticks, 0),
       credits: lanes.reduce((sum, lane) => sum + BigInt(lane.ticks) * lane.price, 0n),

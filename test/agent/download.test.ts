@@ -192,4 +192,19 @@ describe('money', () => {
     expect(download.sellers.find(({ id }) => id === liar.id)).toMatchObject({ status: 'lied', ticks: 0 })
     expect(await liar.earned()).toBe(0n)
   })
+
+  it('asks a seller that has shown itself good for several pieces at a time', async () => {
+    const bazaar = await openBazaar(filmOf(24))
+    const stand = await bazaar.stand('anna', { public: true })
+    let [under, most] = [0, 0]
+    stand.spoil = async (_, answer) => {
+      most = Math.max(most, ++under)
+      await bazaar.scheduler.sleep(100)
+      under--
+      return answer()
+    }
+    const buyer = await bazaar.buyer({ pace: { lanesPerSeller: 3 } })
+    expect(await buyer.fetch()).toMatchObject({ state: 'done', paid: 0n })
+    expect(most).toBe(3)
+  })
 })
