@@ -14,6 +14,9 @@ import type { Envelope } from './signed.ts'
 import { delegate, register, rotate, transfer } from './arbiter/accounts.ts'
 import { accounts, keys, movementShape, readKnown, write, type Accepted, type Movement } from './arbiter/items.ts'
 import { claim, declare, redeem } from './arbiter/lanes.ts'
+import { buy, sell } from './arbiter/circulation.ts'
+import { decline, lock, mint, refund } from './arbiter/crossings.ts'
+import { setPeer, setPrice } from './arbiter/governance.ts'
 import { attest, setPolicy } from './arbiter/statements.ts'
 import { release } from './arbiter/releases.ts'
 import type { Command, CommandKind, Step } from './arbiter/step.ts'
@@ -33,7 +36,8 @@ export type Outcome =
 
 const steps: Readonly<Record<CommandKind, (command: Command) => Step>> = {
   policy: ({ data }) => setPolicy(data),
-  register: (command) => register(part(command, 0, 1)),
+  register: (command) =>
+    command.parts.length === 2 ? register(part(command, 0, 2), part(command, 1, 2)) : register(part(command, 0, 1)),
   rotate: (command) => rotate(part(command, 0, 1)),
   delegate: (command) => delegate(part(command, 0, 1)),
   declare: (command) => declare(part(command, 0, 1)),
@@ -41,6 +45,14 @@ const steps: Readonly<Record<CommandKind, (command: Command) => Step>> = {
   redeem: (command) => redeem(part(command, 0, 1)),
   release: (command) => release(part(command, 0, 1)),
   transfer: (command) => transfer(part(command, 0, 1)),
+  buy: (command) => buy(part(command, 0, 1)),
+  sell: (command) => sell(part(command, 0, 2), part(command, 1, 2)),
+  price: ({ parts }) => setPrice(parts),
+  peer: ({ parts }) => setPeer(parts),
+  lock: (command) => lock(part(command, 0, 1)),
+  mint: (command) => mint(part(command, 0, 1)),
+  decline: (command) => decline(part(command, 0, 1)),
+  refund: (command) => refund(part(command, 0, 1)),
   state: ({ data }) => attest(data),
 }
 

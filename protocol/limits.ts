@@ -44,6 +44,15 @@ export const limits = {
   recoveryWindowMs: 72 * HOUR,
   payeesPerDelegation: 32,
   delegationMs: 400 * DAY,
+  membershipMs: 400 * DAY,
+  /** A majority of them signs in one entry. */
+  federationKeys: 15,
+  peerPolicyBytes: 4 * KiB,
+  referenceBytes: 128,
+  /** How far ahead a lock expires. */
+  lockMs: 7 * DAY,
+  /** The checkpoint that comes with an entry of another ledger. */
+  carriedNoteBytes: 16 * KiB,
   /** How far a signed time may lie in the future. */
   clockSkewMs: 5 * MINUTE,
   /** How old a signed request may be; its nonce is remembered for as long. */

@@ -7,16 +7,23 @@ import { Problem } from '../problem.ts'
 import { parseTransfer } from '../settlement.ts'
 import type { Envelope } from '../signed.ts'
 import { readIdentity, requireOwner } from './authority.ts'
-import { requireHere } from './here.ts'
-import { accounts, grants, identities, keys, policies, read, readKnown, write } from './items.ts'
+import { admission } from './governance.ts'
+import { readPolicyOf, requireHere } from './here.ts'
+import { accounts, grants, identities, keys, read, readKnown, write } from './items.ts'
 import { move, once, type Step } from './step.ts'
 
-/** An identity's first operation opens its account, with what the policy gives. */
-export function register(envelope: Envelope): Step {
+/**
+ * An identity's first operation opens its account, with what the policy gives.
+ * @param certificate a membership, where the federation asks for one
+ */
+export function register(envelope: Envelope, certificate?: Envelope): Step {
   const operation = parseOperation(envelope)
   const id = operation.hash
+  const requireAdmission = admission(certificate)
   return once(id, async (view, nowMs) => {
-    const { faucet } = await readKnown(view, policies, keys.policy, 'policy')
+    const policy = await readPolicyOf(view)
+    requireAdmission(policy, id, nowMs)
+    const { faucet } = policy
     if (await view.get(keys.identity(id))) throw new Problem('conflict', 'The account exists.')
     write(view, identities, keys.identity(id), applyOperation(undefined, envelope, nowMs))
     write(view, accounts, keys.account(id), { available: 0n, issued: faucet })

@@ -35,6 +35,11 @@ const STATE = new Set([
   'lane',
   'segments',
   'accepted',
+  'price',
+  'peer',
+  'reference',
+  'lock',
+  'arrival',
 ])
 
 /** Whether the item is under the state root. */
@@ -62,6 +67,14 @@ export const keys = {
     pk: `segments/${toHex(declaration)}`,
     sk: String(first).padStart(SEGMENT_DIGITS, '0'),
   }),
+  price: { pk: 'price', sk: ONLY },
+  /** Another ledger that is trusted. */
+  peer: (ledger: Bytes): Key => ({ pk: 'peer', sk: toHex(ledger) }),
+  /** What an order of the issuer refers to, by its SHA-256. */
+  reference: (hash: Bytes): Key => only('reference', hash),
+  /** Credits sent to another ledger, by the lock's id; and what became of those sent here. */
+  lock: (id: Bytes): Key => only('lock', id),
+  arrival: (lock: Bytes): Key => only('arrival', lock),
   /** What an object, by its id, was answered with. */
   accepted: (id: Bytes): Key => only('accepted', id),
   /** A payer's declarations that still hold credits. Not state. */
@@ -93,14 +106,14 @@ export async function readKnown<T>(view: Pick<View, 'get'>, family: Family<T>, k
 
 export const write = <T>(view: View, family: Family<T>, key: Key, value: T): void => view.put(key, family.encode(value))
 
-const dictionary = <T extends { readonly [member: string]: Encodable | undefined }>(
+export const dictionary = <T extends { readonly [member: string]: Encodable | undefined }>(
   from: (value: Bencode) => T,
 ): Family<T> => ({
   encode: (value) => encode(value),
   decode: (body) => from(decode(body)),
 })
 
-const shaped =
+export const shaped =
   <S extends Shape>(shape: S) =>
   (value: Bencode): Fields<S> =>
     fields(value, shape)
@@ -122,8 +135,25 @@ const envelope = field.dict({ body: field.bytes(), key: id, signature: field.byt
 export const movementShape = { account: id, available: difference, earned: difference, frozen: difference }
 export type Movement = Fields<typeof movementShape>
 
-const policyShape = { faucet: field.amount, key: id, mergeDelay: field.integer(), unitPrice: field.amount }
-/** What a ledger announces in its first entry: credits for each new account, its key, its merge delay in milliseconds, the price of a unit. */
+const federationShape = {
+  /** Signs memberships, without which nobody opens an account here. */
+  authority: field.optional(id),
+  /** A majority of them decides: `arbiter/governance.ts`. */
+  keys: field.list(id, { min: 1, max: limits.federationKeys }),
+}
+const policyShape = {
+  faucet: field.amount,
+  federation: field.optional(field.dict(federationShape)),
+  /** Signs what is bought and sold for outside money; nothing is when absent. */
+  issuer: field.optional(id),
+  key: id,
+  mergeDelay: field.integer(),
+  unitPrice: field.amount,
+}
+/**
+ * What a ledger announces in its first entry: credits for each new account, who decides, its key, its merge delay in
+ * milliseconds, the price of a unit until it is changed.
+ */
 export type Policy = Fields<typeof policyShape>
 export const readPolicy = shaped(policyShape)
 export const policies = dictionary(readPolicy)
@@ -141,10 +171,24 @@ export type Attestation = Fields<typeof attestationShape>
 export const readAttestation = shaped(attestationShape)
 export const attestations = dictionary(readAttestation)
 
-const accountShape = { available: field.amount, issued: field.amount }
-/** `issued`: what the ledger's policy gave to it. */
+const accountShape = {
+  available: field.amount,
+  bought: field.optional(field.amount),
+  issued: field.amount,
+  received: field.optional(field.amount),
+  sent: field.optional(field.amount),
+  sold: field.optional(field.amount),
+}
+/**
+ * `issued`: what the ledger's policy gave to it. What its owner bought and sold for outside money, received from other
+ * ledgers and sent there; absent while nothing was.
+ */
 export type Account = Fields<typeof accountShape>
 export const accounts = dictionary(shaped(accountShape))
+
+/** What an account brought into circulation at this ledger, less what it took out; below 0 for who was given credits and sold them. */
+export const issuedBy = ({ bought = 0n, issued, received = 0n, sent = 0n, sold = 0n }: Account): bigint =>
+  issued + bought + received - sent - sold
 
 export const identities: Family<IdentityState> = { encode: encodeIdentity, decode: decodeIdentity }
 

@@ -13,6 +13,7 @@ import {
   heldBy,
   isFixed,
   isState,
+  issuedBy,
   lanes,
   readAttestation,
   reserves,
@@ -139,7 +140,10 @@ const SUMS = ['available', 'earned', 'frozen', 'issued'] as const
 
 function heldIn({ pk, body }: StateItem): Partial<Sums> {
   const family = familyOf({ pk })
-  if (family === 'account') return accounts.decode(body)
+  if (family === 'account') {
+    const account = accounts.decode(body)
+    return { available: account.available, issued: issuedBy(account) }
+  }
   if (family === 'declaration') return { frozen: unclaimedIn(reserves.decode(body)) }
   return family === 'lane' ? heldBy(lanes.decode(body)) : {}
 }

@@ -15,6 +15,14 @@ export type CommandKind =
   | 'redeem'
   | 'release'
   | 'transfer'
+  | 'buy'
+  | 'sell'
+  | 'price'
+  | 'peer'
+  | 'lock'
+  | 'mint'
+  | 'decline'
+  | 'refund'
   | 'state'
 
 /** What asks for an entry: the signed objects in the order of the kind, or what the ledger itself states. */
