@@ -254,6 +254,12 @@ export function createHost({ world, name, build }: HostOptions): Host {
     await bootUntilUp()
   }
 
+  world.onEnd(() => {
+    end()
+    items.close()
+    disk.wipe()
+  })
+
   return Object.assign(state, {
     name,
     url: `https://${name}`,

@@ -26,6 +26,7 @@ export interface Disk {
   /** Puts a file there, or replaces it, as another program would. */
   plant(name: string, bytes: Uint8Array): void
   uproot(name: string): void
+  wipe(): void
   /** Over the same disk, as each process opens its own. */
   open(random: Random): Storage
 }
@@ -48,6 +49,10 @@ export function createDisk(): Disk {
     unfinished,
     plant: (name, bytes) => void place(name, bytes),
     uproot: (name) => void files.delete(name),
+    wipe() {
+      files.clear()
+      unfinished.clear()
+    },
     open: (random) => ({
       writes: 'any-order',
       partBytes: PART_BYTES,

@@ -37,6 +37,7 @@ export async function runSeed(seed: string, onEvent?: (line: string) => void): P
     if (!isOver) world.fail('the story does not end')
   } finally {
     unwatch()
+    world.end()
   }
   return { seed, violations, trace: trace.hash(), steps: scheduler.steps, counts }
 }

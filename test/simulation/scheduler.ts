@@ -8,6 +8,8 @@ interface WakeUp {
   readonly atMs: number
   readonly order: number
   wake: (() => void) | undefined
+  /** Takes its listener off the signal. */
+  readonly forget: () => void
 }
 
 export interface Scheduler extends Clock {
@@ -17,6 +19,8 @@ export interface Scheduler extends Clock {
   run(done: () => boolean, untilMs: number): Promise<boolean>
   /** The time goes on by so much at once, as when a machine sleeps; what was due meanwhile comes next. */
   leap(ms: number): void
+  /** Nobody is woken any more, and nothing is held for those who sleep. */
+  end(): void
   /** Told after every wake-up, when all that it set going has come to rest. */
   onStep(listener: () => void): void
 }
@@ -32,15 +36,16 @@ export function createScheduler(startMs: number): Scheduler {
   function sleep(ms: number, signal?: AbortSignal): Promise<void> {
     if (signal?.aborted) return Promise.reject(signal.reason as Error)
     return new Promise((resolve, reject) => {
-      const wakeUp: WakeUp = { atMs: nowMs + Math.max(0, ms), order: order++, wake }
       const abort = () => {
         wakeUp.wake = undefined
         reject(signal?.reason as Error)
       }
-      function wake() {
-        signal?.removeEventListener('abort', abort)
+      const forget = () => signal?.removeEventListener('abort', abort)
+      const wake = () => {
+        forget()
         resolve()
       }
+      const wakeUp: WakeUp = { atMs: nowMs + Math.max(0, ms), order: order++, wake, forget }
       signal?.addEventListener('abort', abort, { once: true })
       queue.push(wakeUp)
     })
@@ -76,6 +81,7 @@ export function createScheduler(startMs: number): Scheduler {
     sleep,
     run,
     leap: (ms) => void (nowMs += ms),
+    end: () => queue.clear(),
     onStep: (listener) => void listeners.push(listener),
   }
 }
@@ -110,7 +116,12 @@ function createQueue() {
     return left + 1 < heap.length && before(at(left + 1), at(left)) ? left + 1 : left
   }
 
-  return { push, pop, first: () => heap[0] }
+  function clear(): void {
+    for (const { forget } of heap) forget()
+    heap.length = 0
+  }
+
+  return { push, pop, clear, first: () => heap[0] }
 }
 
 const before = (a: WakeUp, b: WakeUp): boolean => a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order)

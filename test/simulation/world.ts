@@ -16,6 +16,10 @@ export interface World {
   /** Counts what happened, so that an idle simulation shows. */
   count(what: Counted, more?: number): void
   readonly counts: Readonly<Record<Counted, number>>
+  /** Told when it is over. */
+  onEnd(listener: () => void): void
+  /** Lets go of all that it holds, so that many worlds fit into a process. */
+  end(): void
 }
 
 export const COUNTED = [
@@ -52,6 +56,7 @@ export function createWorld(seed: string, onEvent: (line: string) => void = () =
   const violations: string[] = []
   const counts = Object.fromEntries(COUNTED.map((what) => [what, 0])) as Record<Counted, number>
   const trace = createTrace(scheduler, onEvent)
+  const endings = [() => scheduler.end()]
 
   return {
     scheduler,
@@ -65,6 +70,8 @@ export function createWorld(seed: string, onEvent: (line: string) => void = () =
       if (violations.length < VIOLATIONS_KEPT && !violations.includes(what)) violations.push(what)
     },
     count: (what, more = 1) => void (counts[what] += more),
+    onEnd: (listener) => void endings.push(listener),
+    end: () => endings.forEach((listener) => listener()),
   }
 }
 
