@@ -1,5 +1,5 @@
 /** Hashes, signatures and text codecs wherever JavaScript runs: the same exports as `primitives-node.ts`, which is faster on Node. */
-import { ctr } from '@noble/ciphers/aes.js'
+import { ctr, gcm } from '@noble/ciphers/aes.js'
 import { Point, etc, getPublicKey, hashes, sign } from '@noble/ed25519'
 import { hmac } from '@noble/hashes/hmac.js'
 import { sha1 as nobleSha1 } from '@noble/hashes/legacy.js'
@@ -36,6 +36,24 @@ export function aes256Ctr(key: Uint8Array, counter: number, bytes: Uint8Array): 
   const block = new Uint8Array(16)
   new DataView(block.buffer).setBigUint64(8, BigInt(counter))
   return ctr(key, block).encrypt(bytes)
+}
+
+/** AES-256-GCM (NIST SP 800-38D) under a nonce of 12 bytes: the ciphertext, then its tag of 16. `extra` is vouched for too. */
+export const aes256GcmSeal = (key: Uint8Array, nonce: Uint8Array, bytes: Uint8Array, extra: Uint8Array): Bytes =>
+  new Uint8Array(gcm(key, nonce, extra).encrypt(bytes))
+
+/** @returns undefined unless it was sealed with all of these */
+export function aes256GcmOpen(
+  key: Uint8Array,
+  nonce: Uint8Array,
+  sealed: Uint8Array,
+  extra: Uint8Array,
+): Bytes | undefined {
+  try {
+    return new Uint8Array(gcm(key, nonce, extra).decrypt(sealed))
+  } catch {
+    return undefined
+  }
 }
 
 export const ed25519PublicKey = (secret: Uint8Array): Bytes => getPublicKey(secret)

@@ -4,6 +4,7 @@
  */
 import {
   createCipheriv,
+  createDecipheriv,
   createHash,
   createHmac,
   createPrivateKey,
@@ -54,6 +55,31 @@ export function aes256Ctr(key: Uint8Array, counter: number, bytes: Uint8Array): 
   const block = Buffer.alloc(16)
   block.writeBigUInt64BE(BigInt(counter), 8)
   return createCipheriv('aes-256-ctr', key, block).update(bytes)
+}
+
+const TAG_BYTES = 16
+
+/** AES-256-GCM (NIST SP 800-38D) under a nonce of 12 bytes: the ciphertext, then its tag of 16. `extra` is vouched for too. */
+export function aes256GcmSeal(key: Uint8Array, nonce: Uint8Array, bytes: Uint8Array, extra: Uint8Array): Bytes {
+  const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(extra)
+  return new Uint8Array(Buffer.concat([cipher.update(bytes), cipher.final(), cipher.getAuthTag()]))
+}
+
+/** @returns undefined unless it was sealed with all of these */
+export function aes256GcmOpen(
+  key: Uint8Array,
+  nonce: Uint8Array,
+  sealed: Uint8Array,
+  extra: Uint8Array,
+): Bytes | undefined {
+  if (sealed.length < TAG_BYTES) return undefined
+  const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES }).setAAD(extra)
+  decipher.setAuthTag(sealed.subarray(-TAG_BYTES))
+  try {
+    return new Uint8Array(Buffer.concat([decipher.update(sealed.subarray(0, -TAG_BYTES)), decipher.final()]))
+  } catch {
+    return undefined
+  }
 }
 
 const PKCS8_ED25519 = Buffer.from('302e020100300506032b657004220420', 'hex')

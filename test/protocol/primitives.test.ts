@@ -92,3 +92,20 @@ test('both decode any run of base64 letters alike, also one that nothing encodes
     }),
   )
 })
+
+test('both seal alike, and open nothing that was sealed otherwise', () => {
+  const nonce = fc.uint8Array({ minLength: 12, maxLength: 12 })
+  fc.assert(
+    fc.property(secret, nonce, bytes, bytes, fc.nat(), (key, once, text, extra, at) => {
+      agree(({ aes256GcmSeal }) => aes256GcmSeal(key, once, text, extra))
+      const sealed = node.aes256GcmSeal(key, once, text, extra)
+      const damaged = Uint8Array.from(sealed, (byte, i) => (i === at % sealed.length ? byte ^ 1 : byte))
+      for (const { aes256GcmOpen } of both) {
+        expect(aes256GcmOpen(key, once, sealed, extra)).toEqual(new Uint8Array(text))
+        expect(aes256GcmOpen(key, once, damaged, extra)).toBeUndefined()
+        expect(aes256GcmOpen(key, once, sealed, Uint8Array.of(...extra, 0))).toBeUndefined()
+        expect(aes256GcmOpen(key, once, sealed.subarray(0, 15), extra)).toBeUndefined()
+      }
+    }),
+  )
+})
