@@ -14,6 +14,7 @@ import { readDashboard } from './dashboard/dashboard-node.ts'
 import { openHome, readPassphrase } from './home.ts'
 import { openAgent } from './open.ts'
 import { pieceClientNode } from './download/piece-client-node.ts'
+import { providerHosts } from './storage/providers.ts'
 import { sendPieceNode } from './sell/piece-server-node.ts'
 
 /** A power cut may cost the last seconds, which the bytes in the storage then outlive; a sync for each piece costs more. */
@@ -27,7 +28,9 @@ await untilTerminated('agent', async (report) => {
   const pin = (url: URL) => pinAddress(url, { resolve: systemResolve, allowLoopback })
   const [ledgerUrl, repositoryUrl] = [required('LEDGER_URL'), required('REPOSITORY_URL')]
   const real = realEnvironment()
-  const environment = { ...real, transport: guardedTransport([ledgerUrl, repositoryUrl], pin, real.transport) }
+  const hosts = providerHosts(optional)
+  const chosen = [ledgerUrl, repositoryUrl, ...Object.values(hosts)]
+  const environment = { ...real, transport: guardedTransport(chosen, pin, real.transport) }
   const publicUrl = optional('AGENT_URL', `http://127.0.0.1:${port}`)
   const home = openHome(dir)
   // Nothing is made in a home without an owner.
@@ -47,6 +50,7 @@ await untilTerminated('agent', async (report) => {
     repositoryUrl,
     publicUrl,
     allowLoopback,
+    hosts,
     ...(passphraseFile === '' ? {} : { passphrase: await readPassphrase(passphraseFile) }),
     pieceClient: pieceClientNode(pin),
     sendPiece: sendPieceNode,

@@ -12,6 +12,8 @@ import { createAgent, type Agent, type AgentOptions } from './agent.ts'
 import type { AgentContext } from './context.ts'
 import type { Home } from './home.ts'
 import { createLedgerClient, type LedgerClient } from './clients/ledger-client.ts'
+import type { ProviderHosts } from './storage/providers.ts'
+import { createSecrets } from './storage/secrets.ts'
 import { createRepositoryClient, type RepositoryClient } from './clients/repository-client.ts'
 
 /** What an agent may freeze unless its owner says otherwise. */
@@ -32,6 +34,8 @@ export interface OpenAgentOptions extends AgentOptions {
   readonly publicUrl: string
   readonly allowLoopback: boolean
   readonly passphrase?: string
+  /** Default: the providers' own. */
+  readonly hosts?: ProviderHosts
 }
 
 export interface OpenedAgent extends Agent {
@@ -69,7 +73,9 @@ export async function openAgent(options: OpenAgentOptions): Promise<OpenedAgent>
     publicUrl,
     allowLoopback,
   }
-  return { ...createAgent(context, options), context }
+  const secrets = createSecrets(options.secret, environment.random)
+  const linkAccess = { secrets, ...(options.hosts && { hosts: options.hosts }) }
+  return { ...createAgent(context, { ...options, linkAccess }), context }
 }
 
 interface Wanted {

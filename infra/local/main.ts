@@ -4,6 +4,7 @@ import { enableCompileCache } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { formatBytes, formatCount, formatSeconds } from '../../agent/dashboard/figures.js'
+import { providerHosts } from '../../agent/storage/providers.ts'
 import { realEnvironment } from '../environment.ts'
 import { faultText, onTermination, startFailure } from '../service-process.ts'
 import type { Network, Stores } from './network.ts'
@@ -68,6 +69,7 @@ async function main(): Promise<number | undefined> {
     dir: chosen.data,
     port: chosen.port,
     stores: stores(),
+    hosts: providerHosts((name, otherwise) => process.env[name] || otherwise),
     ...(passphraseFile ? { passphrase: await readPassphrase(passphraseFile) } : {}),
     onFault: (error) => say(`fault: ${faultText(error)}`),
   })

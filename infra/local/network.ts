@@ -6,6 +6,7 @@ import { readDashboard } from '../../agent/dashboard/dashboard-node.ts'
 import { openHome, type Home } from '../../agent/home.ts'
 import { makeFolder } from '../../agent/make-folder.ts'
 import { openAgent, type OpenedAgent } from '../../agent/open.ts'
+import { PROVIDER_HOSTS, type ProviderHosts } from '../../agent/storage/providers.ts'
 import { pieceClientNode } from '../../agent/download/piece-client-node.ts'
 import { sendPieceNode } from '../../agent/sell/piece-server-node.ts'
 import { createLedger } from '../../ledger/ledger.ts'
@@ -37,6 +38,8 @@ export interface NetworkOptions {
   /** Of your key, where it is encrypted. */
   readonly passphrase?: string
   readonly onFault: (error: unknown) => void
+  /** Where the providers of storage answer; default: at home. */
+  readonly hosts?: ProviderHosts | undefined
 }
 
 export interface Stores {
@@ -145,7 +148,9 @@ interface ResidentOptions extends Omit<NetworkOptions, 'stores' | 'passphrase'> 
 
 async function openResident(options: ResidentOptions): Promise<Resident> {
   const { dir, port, ledgerUrl, repositoryUrl, passphrase, onFault, onStop } = options
-  const transport = guardedTransport([ledgerUrl, repositoryUrl], pin, options.environment.transport)
+  const hosts = options.hosts ?? PROVIDER_HOSTS
+  const chosen = [ledgerUrl, repositoryUrl, ...Object.values(hosts)]
+  const transport = guardedTransport(chosen, pin, options.environment.transport)
   const environment = { ...options.environment, transport }
   const url = `http://${HOST}:${port}`
   const files = join(dir, 'files')
@@ -166,6 +171,7 @@ async function openResident(options: ResidentOptions): Promise<Resident> {
     repositoryUrl,
     publicUrl: url,
     allowLoopback: true,
+    hosts,
     ...(passphrase === undefined ? {} : { passphrase }),
     pieceClient: pieceClientNode(pin),
     sendPiece: sendPieceNode,
