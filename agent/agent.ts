@@ -18,7 +18,7 @@ import { createUsage } from './usage.ts'
 import { createWallet } from './wallet/wallet.ts'
 
 const MAINTENANCE_MS = 5_000
-const OWNER_PATHS = ['shares', 'downloads', 'links', 'balance', 'redemptions', 'trust', 'usage', 'search']
+const OWNER_PATHS = ['shares', 'downloads', 'links', 'balance', 'redemptions', 'trust', 'notices', 'usage', 'search']
 
 export interface Agent {
   readonly app: OpenAPIHono
@@ -63,8 +63,16 @@ export function createAgent(
   const trust = createTrust(context)
   const usage = createUsage(context)
   const seller = createSeller(context, { shares, trust, usage })
-  const wallet = createWallet(context)
-  const downloads = createDownloads(context, { links, wallet, pieceClient, peers: createPeers(context), usage })
+  const { distrusts } = trust
+  const wallet = createWallet(context, async (payee) => (await distrusts.current()).distrusted.has(payee))
+  const downloads = createDownloads(context, {
+    links,
+    wallet,
+    pieceClient,
+    peers: createPeers(context),
+    usage,
+    distrusts,
+  })
   const guard = createOwnerGuard(context)
 
   const app = createService({

@@ -5,8 +5,7 @@ import { limits } from '../../protocol/limits.ts'
 import { formatMagnet } from '../../protocol/magnet.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { byInfoHash, jsonBody, jsonReply, ok } from '../../protocol/route.ts'
-import { bookSchema, problemReply, wire } from '../../protocol/service.ts'
-import { bookFromJson, bookToJson } from '../../protocol/vouch.ts'
+import { problemReply, wire } from '../../protocol/service.ts'
 import type { AgentContext } from '../context.ts'
 import type { Download, Downloads } from '../download/download.ts'
 import type { LinkInfo, Links } from '../storage/links.ts'
@@ -14,6 +13,7 @@ import type { Seller } from '../sell/sell.ts'
 import type { Share, Shares } from '../share/share.ts'
 import type { Trust } from '../trust/trust.ts'
 import type { Usage } from '../usage.ts'
+import { mountTrust } from './trust-api.ts'
 
 export interface OwnerParts {
   readonly context: AgentContext
@@ -97,12 +97,6 @@ const linkExtras = {
     .optional()
     .openapi({ description: 'What it takes to get in, such as `refreshToken`; kept sealed, never answered' }),
 }
-
-const trustSchema = z.object({ book: bookSchema.optional(), distrusted: z.array(wire.id) }).openapi('Trust')
-
-const verdictSchema = z
-  .object({ id: wire.id, trusted: z.boolean(), depth: z.int(), credit: z.int(), chain: z.array(wire.id) })
-  .openapi('Verdict')
 
 const foundSchema = z
   .object({ infoHash: wire.id, name: z.string(), bytes: z.int(), sellers: z.int(), price: wire.money })
@@ -208,27 +202,6 @@ const routes = {
     path: '/v1/redemptions',
     request: { body: jsonBody(z.strictObject({ all: z.boolean().optional() })) },
     responses: ok('The balance after it', balanceSchema),
-  }),
-  trust: createRoute({
-    method: 'get',
-    path: '/v1/trust',
-    responses: ok('The owner’s vouch book and local distrusts', trustSchema),
-  }),
-  putTrust: createRoute({
-    method: 'put',
-    path: '/v1/trust',
-    request: {
-      body: jsonBody(
-        z.strictObject({ book: bookSchema.optional(), distrusted: z.array(wire.id).max(10_000).optional() }),
-      ),
-    },
-    responses: ok('As it is now', trustSchema),
-  }),
-  verdict: createRoute({
-    method: 'get',
-    path: '/v1/trust/{id}',
-    request: { params: z.object({ id: wire.id }) },
-    responses: ok('Whether and how far the owner trusts an id', verdictSchema),
   }),
   usage: createRoute({
     method: 'get',
@@ -338,24 +311,6 @@ function mountMoney(app: OpenAPIHono, { context, seller }: OwnerParts): void {
   app.openapi(routes.redeem, async (c) => {
     await seller.redeem({ all: c.req.valid('json').all ?? false })
     return c.json(await balance(), 200)
-  })
-}
-
-function mountTrust(app: OpenAPIHono, trust: Trust): void {
-  async function current() {
-    const book = await trust.book()
-    return { ...(book ? { book: bookToJson(book) } : {}), distrusted: [...(await trust.distrusted())] }
-  }
-  app.openapi(routes.trust, async (c) => c.json(await current(), 200))
-  app.openapi(routes.putTrust, async (c) => {
-    const { book, distrusted } = c.req.valid('json')
-    if (book) await trust.putBook(bookFromJson(book))
-    if (distrusted) await trust.putDistrusted(distrusted)
-    return c.json(await current(), 200)
-  })
-  app.openapi(routes.verdict, async (c) => {
-    const verdict = await trust.verdict(c.req.valid('param').id)
-    return c.json({ ...verdict, chain: [...verdict.chain] }, 200)
   })
 }
 

@@ -13,6 +13,7 @@ import type { Peers } from './peers.ts'
 import type { PieceClient } from './piece-client.ts'
 import { without } from '../records.ts'
 import { createSerial } from '../serial.ts'
+import type { Distrusts } from '../trust/distrusts.ts'
 import type { Usage } from '../usage.ts'
 import type { Wallet } from '../wallet/wallet.ts'
 
@@ -86,6 +87,7 @@ export interface DownloadParts {
   readonly peers: Peers
   readonly pieceClient: PieceClient
   readonly usage?: Pick<Usage, 'fetched' | 'stored'>
+  readonly distrusts?: Pick<Distrusts, 'current' | 'has' | 'onChange'>
   readonly pace?: DownloadPace
   /** Told of faults that no caller is waiting for. */
   readonly onFault?: (error: unknown) => void

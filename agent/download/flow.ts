@@ -97,7 +97,8 @@ async function fetchAll(flow: Flow, first: number): Promise<void> {
     done = finish(flow, piece, bytes.length)
   }
   await run.journal.write(done)
-  if (lane?.mode === 'credit' && lane.ticks > 0 && !run.signal.aborted) await sendLastTick(flow, lane)
+  const mayPay = !run.signal.aborted && !run.isDistrusted(flow.seller.id)
+  if (lane?.mode === 'credit' && lane.ticks > 0 && mayPay) await sendLastTick(flow, lane)
 }
 
 /** What is owed on a lane at rest is missing from the credit of the others. If it does not arrive, the end of the download sends it again. */
@@ -131,6 +132,7 @@ function finish({ run, seller, lane }: Flow, piece: number, bytes: number): read
 async function obtain(flow: Flow, piece: number, into: Uint8Array, known: boolean): Promise<boolean> {
   const { run, seller } = flow
   for (let attempt = 1; ; attempt++) {
+    if (run.isDistrusted(seller.id)) return false
     const headers = paymentOf(flow, !known || attempt > 1)
     const failure = await transferPiece(run, seller, { piece, into, headers })
     if (!failure) return true

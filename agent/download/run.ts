@@ -44,6 +44,8 @@ export interface Run {
   waitingForLane: number
   /** Why no lane can be opened for now. */
   blocked: { readonly reason: string; readonly detail: string; readonly untilMs: number } | undefined
+  /** Whether the owner distrusts a seller: nothing is asked of it, and no tick sent, from that moment on. */
+  isDistrusted(id: string): boolean
   readonly signal: AbortSignal
   /** Resolves when the signal aborts. */
   readonly stopped: Promise<undefined>
@@ -55,8 +57,8 @@ export interface Run {
   wake(): void
 }
 
-/** `stalled`: no byte for too long. `given-up`: the piece is asked of a faster seller. `banned`: the seller lied meanwhile. */
-export type Cut = 'stalled' | 'given-up' | 'banned' | 'stopped'
+/** `stalled`: no byte for too long. `given-up`: the piece is asked of a faster seller. `banned`: the seller lied meanwhile. `pruned`: it is distrusted. */
+export type Cut = 'stalled' | 'given-up' | 'banned' | 'pruned' | 'stopped'
 
 export interface Transfer {
   readonly seller: SellerState

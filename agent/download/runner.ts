@@ -6,7 +6,7 @@ import { createBell, type Bell } from './bell.ts'
 import { runFlow } from './flow.ts'
 import { createJournal } from './journal.ts'
 import { createMeter, type DownloadPace } from './pace.ts'
-import { judge, nextJob, relieve, reservePending, servedByOthers } from './plan.ts'
+import { judge, nextJob, relieve, releasePending, reservePending, servedByOthers } from './plan.ts'
 import { openProgress, PROGRESS_PREFIX, type Progress } from './progress.ts'
 import type { Job, Run } from './run.ts'
 import { createSellers, SELLER_PREFIX, type SellerStatus } from './sellers.ts'
@@ -16,6 +16,7 @@ import type { Peers } from './peers.ts'
 import { createPicker } from './picker.ts'
 import type { PieceClient } from './piece-client.ts'
 import type { Storage } from '../storage/storage.ts'
+import type { Distrusts } from '../trust/distrusts.ts'
 import type { Usage } from '../usage.ts'
 import type { Wallet } from '../wallet/wallet.ts'
 
@@ -26,6 +27,7 @@ export interface RunnerParts {
   readonly pieceClient: PieceClient
   readonly pace: DownloadPace
   readonly usage?: Pick<Usage, 'fetched' | 'stored'>
+  readonly distrusts?: Pick<Distrusts, 'current' | 'has' | 'onChange'>
 }
 
 export interface RunnerTask {
@@ -56,7 +58,7 @@ export interface SellerReport {
   readonly bytes: number
   /** Units whose ticks may have left. */
   readonly ticks: number
-  readonly status: SellerStatus
+  readonly status: SellerStatus | 'distrusted'
   readonly detail?: string
 }
 
@@ -84,14 +86,18 @@ export interface Runner {
   settle(): Promise<void>
 }
 
+const DISTRUSTED = { status: 'distrusted', detail: 'You distrust its owner.' } as const
+
 export const downloadKey = (id: string): string => `download/${id}`
 
 export async function openRunner(parts: RunnerParts, task: RunnerTask): Promise<Runner> {
-  const { context, wallet, pace } = parts
+  const { context, wallet, pace, distrusts } = parts
   const { id, meta, signal } = task
   const { clock, random } = context.environment
   const pk = downloadKey(id)
   const journal = createJournal(context.store)
+  await distrusts?.current()
+  const isDistrusted = (seller: string): boolean => distrusts?.has(seller) ?? false
   const progress = openProgress(pk, meta, await journal.load(pk, PROGRESS_PREFIX))
   const bell = createBell()
   const failures: unknown[] = []
@@ -106,7 +112,7 @@ export async function openRunner(parts: RunnerParts, task: RunnerTask): Promise<
     purse: await wallet.open(id, journal),
     progress,
     sink: await openSink({ storage: task.storage, meta, pk, journal, folder: task.folder }),
-    sellers: createSellers({ clock, pace, pk, items: await journal.load(pk, SELLER_PREFIX) }),
+    sellers: createSellers({ clock, pace, pk, isDistrusted, items: await journal.load(pk, SELLER_PREFIX) }),
     picker: createPicker({ pieces: meta.pieces, isDone: (piece) => progress.isDone(piece), seed }),
     meter: createMeter(clock, pace.smoothingMs),
     transfers: new Set(),
@@ -115,6 +121,7 @@ export async function openRunner(parts: RunnerParts, task: RunnerTask): Promise<
     asking: new Set(),
     waitingForLane: 0,
     blocked: undefined,
+    isDistrusted,
     signal,
     stopped: new Promise((resolve) => signal.addEventListener('abort', () => resolve(undefined), { once: true })),
     servedByOthers: (seller) => servedByOthers(run, seller),
@@ -126,9 +133,14 @@ export async function openRunner(parts: RunnerParts, task: RunnerTask): Promise<
   }
 
   async function fetchWhole(): Promise<string | undefined> {
-    await dropMissing(run)
-    reservePending(run)
-    return complete()
+    const unwatch = distrusts?.onChange(() => dropDistrusted(run))
+    try {
+      await dropMissing(run)
+      reservePending(run)
+      return await complete()
+    } finally {
+      unwatch?.()
+    }
   }
 
   /** Commits as soon as all pieces are there; what the storage lost meanwhile is fetched again. */
@@ -228,6 +240,18 @@ function createFlows(run: Run): Flows {
   }
 }
 
+/** At once: what is on its way from a distrusted seller is cut, and nothing more is asked of it. */
+function dropDistrusted(run: Run): void {
+  for (const seller of run.sellers.all()) {
+    if (!run.isDistrusted(seller.id)) continue
+    run.picker.leave(seller.id)
+    seller.offer = undefined
+    for (const transfer of run.transfers) if (transfer.seller === seller) transfer.cut('pruned')
+  }
+  releasePending(run)
+  run.wake()
+}
+
 /** Pieces that count as done, but that the storage does not hold, are fetched again. @returns how many */
 async function dropMissing({ sink, progress, picker, journal, meta }: Run): Promise<number> {
   const lost = await sink.missing(donePieces(meta.pieces, progress))
@@ -242,7 +266,7 @@ function* donePieces(pieces: number, progress: Progress): Generator<number> {
   for (let piece = 0; piece < pieces; piece++) if (progress.isDone(piece)) yield piece
 }
 
-function reportOf({ progress, purse, sellers, meter }: Run): RunReport {
+function reportOf({ progress, purse, sellers, meter, isDistrusted }: Run): RunReport {
   const ticksOf = (id: string): number =>
     purse.lanes.reduce((sum, lane) => sum + (lane.payee === id ? lane.ticks : 0), 0)
   const { ticks, credits } = purse.paid()
@@ -258,8 +282,7 @@ function reportOf({ progress, purse, sellers, meter }: Run): RunReport {
       pieces,
       bytes,
       ticks: ticksOf(id),
-      status,
-      ...(detail !== undefined && { detail }),
+      ...(isDistrusted(id) ? DISTRUSTED : { status, ...(detail !== undefined && { detail }) }),
     })),
   }
 }
@@ -271,7 +294,9 @@ function waitingFor(run: Run): Waiting {
     const { reason, detail, untilMs } = run.blocked
     return { reason, detail, until: untilMs }
   }
-  const sellers = run.sellers.all().filter(({ peer, status }) => peer !== undefined && status !== 'lied')
+  const sellers = run.sellers
+    .all()
+    .filter(({ id, peer, status }) => peer !== undefined && status !== 'lied' && !run.isDistrusted(id))
   const prices = sellers.flatMap(({ status, offer }) => (status === 'dear' && offer ? [offer.price] : []))
   const cheapest = prices.reduce<bigint | undefined>(
     (least, price) => (least === undefined || price < least ? price : least),

@@ -72,11 +72,12 @@ export interface SellersOptions {
   readonly clock: Clock
   readonly pace: DownloadPace
   readonly pk: string
+  readonly isDistrusted: (id: string) => boolean
   /** Of `SELLER_PREFIX` under `pk`. */
   readonly items: readonly Item[]
 }
 
-export function createSellers({ clock, pace, pk, items }: SellersOptions): Sellers {
+export function createSellers({ clock, pace, pk, isDistrusted, items }: SellersOptions): Sellers {
   const states = new Map<string, SellerState>()
   for (const item of items) {
     const { id, ...known } = decodeRecord<SellerRecord>(item)
@@ -124,7 +125,8 @@ export function createSellers({ clock, pace, pk, items }: SellersOptions): Selle
       seller.leaves++
     },
     isUsable: (seller) => {
-      const { status, offer, untilMs } = seller
+      const { id, status, offer, untilMs } = seller
+      if (isDistrusted(id)) return false
       const isAnswering = (status === 'good' || status === 'slow') && untilMs <= clock.now()
       return offer !== undefined && isAnswering && (offer.public || mayBePaid(seller))
     },

@@ -37,9 +37,9 @@ async function findPeers(run: Run): Promise<void> {
 }
 
 function isWorthAsking(run: Run, seller: SellerState): boolean {
-  const { peer, status, untilMs, offer, offeredMs } = seller
+  const { id, peer, status, untilMs, offer, offeredMs } = seller
   const nowMs = run.context.environment.clock.now()
-  const isOut = status === 'lied' || !mayBePaid(seller)
+  const isOut = status === 'lied' || !mayBePaid(seller) || run.isDistrusted(id)
   if (!peer || run.asking.has(seller) || isOut || untilMs > nowMs) return false
   if (!offer || status === 'gone') return true
   const isOpenEnded = status === 'dear' || countPieces(offer.bitfield) < run.meta.pieces

@@ -38,6 +38,7 @@ const CUTS: Readonly<Record<Cut, string>> = {
   stalled: 'No byte came for too long.',
   'given-up': 'Another seller was faster.',
   banned: 'The seller lied.',
+  pruned: 'The seller is distrusted.',
   stopped: 'The download was stopped.',
 }
 /** Made once: an abort without a reason makes a new error, with its stack, for every piece. */

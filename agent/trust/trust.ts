@@ -14,6 +14,7 @@ import { createBookShelf } from './book-shelf.ts'
 import type { AgentContext } from '../context.ts'
 import { createDistrusts, type Distrusting, type Distrusts } from './distrusts.ts'
 import { createPruner, type PruneReport, type PruneRequest } from './prune.ts'
+import { readNotices, type ToldNotice } from './notices.ts'
 import { lookAround, type Surroundings } from './surroundings.ts'
 
 export interface TrustVerdict extends Pick<Verdict, 'trusted' | 'depth' | 'credit'> {
@@ -36,6 +37,8 @@ export interface Trust {
   prune(id: string, request: PruneRequest): Promise<PruneReport>
   /** For those who ask with each piece. */
   readonly distrusts: Pick<Distrusts, 'current' | 'has' | 'onChange'>
+  /** What the owner was told by those who believed its vouches. @throws Problem `peer-failed` when the repository does not answer */
+  notices(): Promise<readonly ToldNotice[]>
   /** The live vouches around the owner, and what the owner makes of them. */
   around(): Promise<Surroundings & Distrusting>
   /** @param id hex */
@@ -172,6 +175,7 @@ export function createTrust(context: AgentContext): Trust {
     putDistrusted: (ids) => distrusts.put(ids),
     prune: (id, request) => pruner.prune(id, request),
     distrusts,
+    notices: () => readNotices(context),
     around: async () => ({ ...(await surroundings()), ...(await distrusts.current()) }),
     async verdict(id) {
       const { trusted, depth, credit, chain } = await evaluate(fromHex(id, 32))

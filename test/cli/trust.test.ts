@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import * as shapes from './shapes.ts'
-import { openTown, raincheck } from './town.ts'
+import { eventually, openTown, raincheck } from './town.ts'
 
 const town = openTown()
 const { you, neighbour } = town
@@ -54,6 +54,45 @@ describe('trust', () => {
     expect(all.map(({ id }) => id).toSorted()).toEqual([STRANGER, neighbour.id()].toSorted())
     expect(all).toMatchObject([{ distrusted: true }, { distrusted: true }])
     expect(all.some((one) => 'vouch' in one)).toBe(false)
+  })
+
+  test('it stays through a vouch that comes later, until it is taken back', async () => {
+    expect(await ask('vouch', neighbour.id(), '--depth', '1')).toMatchObject(NOT_TRUSTED)
+    expect(await ask('undistrust', neighbour.id())).toMatchObject({ trusted: true })
+    expect(await ask('trust', STRANGER)).toMatchObject(NOT_TRUSTED)
+    expect(await ask('undistrust', STRANGER)).toMatchObject({ trusted: true })
+  })
+
+  test('a preview says whom it would lose and who vouched for it, and changes nothing', async () => {
+    const before = await you.ask('trust')
+    const seen = await you.ask('distrust', STRANGER, '--preview')
+    expect(seen).toMatchObject({
+      id: STRANGER,
+      trusted: true,
+      preview: true,
+      pruned: [STRANGER],
+      lost: [STRANGER],
+      vouchers: [{ id: neighbour.id(), halved: 1 }],
+      isWhole: true,
+    })
+    expect(await you.ask('trust')).toEqual(before)
+    const tree = await you.ask('distrust', neighbour.id(), '--tree', '--preview')
+    expect(tree).toMatchObject({ lost: [neighbour.id(), STRANGER], pruned: [neighbour.id(), STRANGER] })
+    expect((await you.raincheck('distrust', STRANGER, '--preview')).out).toContain('nothing is changed')
+  })
+
+  test('who vouched for it is believed half as much, and told', async () => {
+    const credit = (await ask('trust', neighbour.id())).credit
+    await you.ask('distrust', STRANGER)
+    expect(await ask('trust', neighbour.id())).toMatchObject({ credit: Math.floor(credit / 2) })
+    const told = await eventually(
+      () => neighbour.ask<unknown[]>('notices'),
+      (notices) => notices.length > 0,
+    )
+    expect(told).toMatchObject([{ by: you.id(), subject: STRANGER, times: 1 }])
+    expect((await neighbour.raincheck('notices')).out).toContain('believes you 0.5 as much')
+    await you.ask('undistrust', STRANGER)
+    expect(await ask('trust', neighbour.id())).toMatchObject({ credit })
   })
 })
 

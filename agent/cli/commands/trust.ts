@@ -19,6 +19,19 @@ interface TrustJson {
   book?: BookJson
   distrusted: string[]
 }
+interface PruneJson {
+  pruned: string[]
+  lost: string[]
+  weaker: { id: string; depth: number; credit: number }[]
+  vouchers: { id: string; halved: number }[]
+  isWhole: boolean
+}
+interface NoticeJson {
+  by: string
+  subject: string
+  times: number
+  issued: number
+}
 interface VerdictJson {
   id: string
   trusted: boolean
@@ -53,17 +66,29 @@ export const trustCommands: Commands = {
     },
   },
   distrust: {
+    usage: 'ID [--tree] [--preview]',
+    summary: 'Never trust an id, whoever vouches for it; take your own vouch back. --tree: nor anyone it brought in',
+    options: { tree: { type: 'boolean' }, preview: { type: 'boolean' } },
+    takes: [1, 1],
+    run: distrust,
+  },
+  undistrust: {
     usage: 'ID',
-    summary: 'Never trust an id, whoever vouches for it; take your own vouch back',
+    summary: 'Take a distrust back: the id is trusted as far as vouches lead to it',
     takes: [1, 1],
     async run(call) {
       const id = idOf(call)
       const agent = await call.agent()
-      const { distrusted, book } = await agent.ask<TrustJson>('GET', '/v1/trust')
-      await agent.ask('PUT', '/v1/trust', { distrusted: [...new Set([...distrusted, id])] })
-      const isVouched = book !== undefined && bookFromJson(book).vouches.some(isAbout(id, true))
-      return isVouched ? rewrite(call, id, (vouches) => vouches.filter(isAbout(id, false))) : verdict(agent, id)
+      const { distrusted } = await agent.ask<TrustJson>('GET', '/v1/trust')
+      await agent.ask('PUT', '/v1/trust', { distrusted: distrusted.filter((one) => one !== id) })
+      return verdict(agent, id)
     },
+  },
+  notices: {
+    usage: '',
+    summary: 'Who believes your vouches less, and for whom you vouched',
+    takes: [0, 0],
+    run: notices,
   },
   trust: {
     usage: '[ID]',
@@ -130,11 +155,15 @@ async function rewrite(
   id: string,
   change: (vouches: readonly Vouch[]) => readonly Vouch[],
 ): Promise<Answer> {
+  await publish(call, change)
+  return verdict(await call.agent(), id)
+}
+
+async function publish(call: Call, change: (vouches: readonly Vouch[]) => readonly Vouch[]): Promise<void> {
   const agent = await call.agent()
   const { book } = await agent.ask<TrustJson>('GET', '/v1/trust')
   const before = book && bookFromJson(book)
   await agent.ask('PUT', '/v1/trust', { book: bookToJson(await nextBook(call, before, change(before?.vouches ?? []))) })
-  return verdict(agent, id)
 }
 
 async function nextBook(call: Call, before: Book | undefined, vouches: readonly Vouch[]): Promise<Book> {
@@ -153,6 +182,57 @@ async function nextBook(call: Call, before: Book | undefined, vouches: readonly 
     vouches.filter((vouch) => vouch.expires > nowMs),
     await call.signer(),
   )
+}
+
+/** With --preview, what it would come to: nothing is changed. */
+async function distrust(call: Call): Promise<Answer> {
+  const id = idOf(call)
+  const agent = await call.agent()
+  const preview = call.flag('preview')
+  const request = { tree: call.flag('tree'), preview }
+  const prune = await agent.ask<PruneJson>('POST', `/v1/trust/${id}/distrust`, request)
+  if (!preview) await takeBack(call, new Set(prune.pruned))
+  const json = { ...(await askVerdict(agent, id)), preview, ...prune }
+  return { json, text: pruneText(json) }
+}
+
+/** Own vouches for those whom the owner distrusts. */
+async function takeBack(call: Call, pruned: ReadonlySet<string>): Promise<void> {
+  const { book } = await (await call.agent()).ask<TrustJson>('GET', '/v1/trust')
+  const isPruned = ({ subject }: Vouch): boolean => pruned.has(toHex(subject))
+  if (book === undefined || !bookFromJson(book).vouches.some(isPruned)) return
+  await publish(call, (vouches) => vouches.filter((vouch) => !isPruned(vouch)))
+}
+
+function pruneText({
+  id,
+  preview,
+  lost,
+  weaker,
+  vouchers,
+  isWhole,
+}: PruneJson & { id: string; preview: boolean }): string {
+  const would = preview ? 'would be ' : ''
+  const lines = [
+    `${id} ${preview ? 'would be distrusted (nothing is changed)' : 'is distrusted'}`,
+    `${lost.length} ${would}lost${lost.length === 0 ? '' : `:\n  ${lost.join('\n  ')}`}`,
+    ...weaker.map((one) => `${one.id} ${would}left with depth ${one.depth}, credit ${one.credit} pieces`),
+    ...vouchers.map(
+      ({ id: voucher, halved }) => `${voucher} vouched for it: ${would}believed ${1 / 2 ** halved} as much`,
+    ),
+    ...(isWhole ? [] : ['Not all books around you could be read: there may be more.']),
+  ]
+  return lines.join('\n')
+}
+
+async function notices(call: Call): Promise<Answer> {
+  const json = await (await call.agent()).ask<NoticeJson[]>('GET', '/v1/notices')
+  const rows = json.map(({ by, subject, times, issued }) => [
+    new Date(issued).toISOString(),
+    by,
+    `believes you ${1 / 2 ** times} as much, as you vouch for ${subject}`,
+  ])
+  return { json, text: table(rows) }
 }
 
 const askVerdict = (agent: OwnerClient, id: string): Promise<VerdictJson> =>
