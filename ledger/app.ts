@@ -2,7 +2,9 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import { createService } from '../protocol/service.ts'
 import type { Books } from './books.ts'
+import { addCirculation } from './circulation-api.ts'
 import { addCommands } from './commands.ts'
+import { addFederation } from './federation-api.ts'
 import { addFacilitator } from './facilitator.ts'
 import { addQuestions } from './questions.ts'
 import { addTiles } from './tiles.ts'
@@ -14,6 +16,8 @@ export function createApp(books: Books): OpenAPIHono {
     onFault: books.context.onFault,
   })
   addCommands(app, books)
+  addCirculation(app, books)
+  addFederation(app, books)
   addQuestions(app, books)
   addTiles(app, books)
   addFacilitator(app, books)

@@ -39,7 +39,7 @@ const arrivalShape = { ...answerShape, what: field.choice('mint', 'decline') }
 export const arrivals = dictionary(shaped(arrivalShape))
 
 export function lock(envelope: Envelope): Step {
-  const { amount, expires, from, id, key, ledger, recipient: _, target } = parseLock(envelope)
+  const { amount, expires, from, id, key, ledger, target } = parseLock(envelope)
   return once(id, async (view, nowMs) => {
     await requireHere(view, ledger, 'lock')
     await requireOwner(view, from, key)
