@@ -7,6 +7,7 @@ import type { Environment } from '../protocol/environment.ts'
 import { limits } from '../protocol/limits.ts'
 import { signerFrom, type Signer } from '../protocol/signed.ts'
 import type { Store } from '../protocol/store.ts'
+import type { WitnessPlace } from './witness-client.ts'
 
 export interface LedgerContext {
   readonly environment: Environment
@@ -19,6 +20,8 @@ export interface LedgerContext {
   /** The checkpoint key as C2SP signed-note publishes it. */
   readonly verifierKey: string
   readonly policy: Policy
+  /** Asked to cosign each checkpoint before it is published. */
+  readonly witnesses: readonly WitnessPlace[]
   readonly onFault: (error: unknown) => void
 }
 
@@ -29,13 +32,16 @@ export interface LedgerOptions {
   readonly secret: Bytes
   readonly origin: string
   /** For a new log; an old one keeps the policy of its first entry. */
-  readonly policy: Pick<Policy, 'faucet' | 'unitPrice'>
+  readonly policy: Omit<Policy, 'key' | 'mergeDelay'>
+  /** Asked to cosign each checkpoint; none unless given. */
+  readonly witnesses?: readonly WitnessPlace[]
   /** Told of faults of ours, and of what the loops in the background will try again. */
   readonly onFault?: (error: unknown) => void
 }
 
 /** @throws Problem `bad-encoding` for an origin that cannot name a key */
-export function createContext({ environment, store, secret, origin, policy, onFault }: LedgerOptions): LedgerContext {
+export function createContext(options: LedgerOptions): LedgerContext {
+  const { environment, store, secret, origin, policy, witnesses = [], onFault } = options
   const signer = signerFrom(secret)
   return {
     environment,
@@ -44,7 +50,8 @@ export function createContext({ environment, store, secret, origin, policy, onFa
     id: sha256(signer.key),
     origin,
     verifierKey: formatVerifierKey(noteKey(origin, signer.key)),
-    policy: { faucet: policy.faucet, key: signer.key, mergeDelay: limits.mergeDelayMs, unitPrice: policy.unitPrice },
+    policy: { ...policy, key: signer.key, mergeDelay: limits.mergeDelayMs },
+    witnesses,
     onFault: onFault ?? (() => {}),
   }
 }

@@ -8,6 +8,7 @@ import { createLoop } from './loop.ts'
 import { createNotary } from './notary.ts'
 import { sequence } from './sequencer.ts'
 import { createTurn } from './turn.ts'
+import { createWitnessing } from './witnessing.ts'
 
 export type { LedgerOptions } from './context.ts'
 
@@ -18,7 +19,7 @@ export interface Ledger {
   start(): Promise<void>
   /** Lets the work under way end. What waits is sequenced after the next start. */
   stop(): Promise<void>
-  /** Appends to the log all that waits. @returns how many entries */
+  /** Appends to the log all that waits, and has its checkpoint witnessed. @returns how many entries */
   sequence(): Promise<number>
   /** Puts an attestation of the whole log in it, unless nothing came since the last. */
   attest(): Promise<void>
@@ -27,6 +28,8 @@ export interface Ledger {
 /** How long an entry may wait when the wake-up for it was lost, with another process for example: well within the merge delay. */
 const SEQUENCER_PAUSE_MS = 1000
 const NOTARY_PAUSE_MS = 1000
+/** How long a checkpoint may wait that another process signed, and a witness to be asked again. */
+const WITNESSES_PAUSE_MS = 5000
 
 export function createLedger(options: LedgerOptions): Ledger {
   const context = createContext(options)
@@ -42,9 +45,13 @@ export function createLedger(options: LedgerOptions): Ledger {
   const sequencer = createLoop({
     clock,
     pauseMs: SEQUENCER_PAUSE_MS,
-    work: async () => void (await appendWaiting()),
+    work: async () => {
+      if ((await appendWaiting()) > 0) witnesser.wake()
+    },
     onFault,
   })
+  const witnessing = createWitnessing(context)
+  const witnesser = createLoop({ clock, pauseMs: WITNESSES_PAUSE_MS, work: () => witnessing.round(), onFault })
 
   return {
     app: createApp(books),
@@ -52,13 +59,16 @@ export function createLedger(options: LedgerOptions): Ledger {
       await books.policy()
       sequencer.start()
       follower.start()
+      if (context.witnesses.length > 0) witnesser.start()
     },
     async stop() {
-      await Promise.all([follower.stop(), sequencer.stop()])
+      await Promise.all([follower.stop(), sequencer.stop(), witnesser.stop()])
     },
     sequence: async () => {
       await books.policy()
-      return appendWaiting()
+      const appended = await appendWaiting()
+      await witnessing.round()
+      return appended
     },
     async attest() {
       await books.policy()

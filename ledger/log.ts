@@ -6,7 +6,14 @@ import { concat, toHex, type Bytes } from '../protocol/bytes.ts'
 import type { Key } from '../protocol/arbiter/view.ts'
 import { decode, encode, field, fields } from '../protocol/encoding.ts'
 import { limits } from '../protocol/limits.ts'
-import { HASH_BYTES, inclusionSpans, readSpans, type Frontier } from '../protocol/merkle.ts'
+import {
+  consistencySpans,
+  HASH_BYTES,
+  inclusionSpans,
+  readSpans,
+  type Frontier,
+  type Span,
+} from '../protocol/merkle.ts'
 import { Problem } from '../protocol/problem.ts'
 import type { Store } from '../protocol/store.ts'
 import { decodeBundle, hasTile, tileNodeReader, tileWidth, type Edge, type Tile } from '../protocol/tile.ts'
@@ -112,9 +119,16 @@ export async function readProven(store: Store, index: number): Promise<ProvenEnt
   const { size } = await readHead(store)
   if (index >= size) throw new Problem('not-found', `The log has ${size} entries.`)
   const [bytes] = await readEntries(store, index, size)
-  const proof = await readSpans(
-    inclusionSpans(index, size),
-    tileNodeReader(size, (tile) => readTile(store, tile)),
-  )
+  const proof = await readProof(store, inclusionSpans(index, size), size)
   return { bytes: bytes as Bytes, size, proof }
 }
+
+/** The proof that the tree of `size` leaves, or of fewer than the log has, goes on from that of `oldSize` (RFC 6962 §2.1.2). */
+export const readConsistency = (store: Store, oldSize: number, size: number): Promise<readonly Bytes[]> =>
+  readProof(store, consistencySpans(oldSize, size), size)
+
+const readProof = (store: Store, spans: readonly Span[], size: number): Promise<Bytes[]> =>
+  readSpans(
+    spans,
+    tileNodeReader(size, (tile) => readTile(store, tile)),
+  )

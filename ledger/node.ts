@@ -2,13 +2,17 @@
  * Entry point of the ledger on Node (`npm run ledger`). LEDGER_STORE names the store and LEDGER_KEY_FILE a file with the
  * 32-byte key in hex, made when it is not there; LEDGER_ORIGIN names the log. PORT, HOST, LEDGER_FAUCET and
  * LEDGER_UNIT_PRICE have defaults; the last two count for a new log only.
+ * LEDGER_WITNESSES names a file with the witnesses to ask.
  */
+import { readFile } from 'node:fs/promises'
 import { realEnvironment } from '../infra/environment.ts'
 import { listen } from '../infra/serve.ts'
 import { openServiceKey } from '../infra/service-key.ts'
 import { SettingError, settings, untilTerminated } from '../infra/service-process.ts'
 import { openStore } from '../infra/store/open.ts'
+import { parseLogPolicy } from '../protocol/log-policy.ts'
 import { createLedger } from './ledger.ts'
+import type { WitnessPlace } from './witness-client.ts'
 
 await untilTerminated('ledger', async (report) => {
   const set = settings(process.env)
@@ -20,7 +24,9 @@ await untilTerminated('ledger', async (report) => {
     createTable: set.optional('RAINCHECK_CREATE_TABLE', '') === '1',
   })
   const origin = set.required('LEDGER_ORIGIN')
-  const ledger = createLedger({ environment, store, secret, origin, policy: { faucet, unitPrice }, onFault: report })
+  const witnesses = await readWitnesses(set.optional('LEDGER_WITNESSES', ''))
+  const policy = { faucet, unitPrice }
+  const ledger = createLedger({ environment, store, secret, origin, policy, witnesses, onFault: report })
   await ledger.start()
   const [port, hostname] = [Number(set.optional('PORT', '8403')), set.optional('HOST', '127.0.0.1')]
   const server = await listen({ fetch: ledger.app.fetch, port, hostname })
@@ -33,6 +39,16 @@ await untilTerminated('ledger', async (report) => {
     },
   }
 })
+
+/** @param path of a file that names them, with their URLs (C2SP tlog-policy); none when empty */
+async function readWitnesses(path: string): Promise<WitnessPlace[]> {
+  if (path === '') return []
+  const { witnesses } = parseLogPolicy(await readFile(path, 'utf8'))
+  return witnesses.map(({ key, url }) => {
+    if (url === undefined) throw new SettingError(`${path} names no URL of the witness ${key.name}`)
+    return { key, url }
+  })
+}
 
 function credits(name: string, text: string): bigint {
   if (!/^[0-9]{1,18}$/.test(text)) throw new SettingError(`${name} is a whole number of credits`)

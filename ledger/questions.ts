@@ -1,6 +1,7 @@
 /** The endpoints that tell the state of the books. */
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi'
 import { fromHex, toBase64url, toHex } from '../protocol/bytes.ts'
+import { formatVerifierKey } from '../protocol/checkpoint.ts'
 import { LANE_MODES } from '../protocol/commitment.ts'
 import { parseDeclaration } from '../protocol/declaration.ts'
 import { entryHash } from '../protocol/entry.ts'
@@ -35,6 +36,9 @@ const ledgerRoute = createRoute({
       unitPrice: wire.money,
       faucet: wire.money,
       mergeDelayMs: count,
+      witnesses: z
+        .array(z.string())
+        .openapi({ description: 'Verifier keys of the witnesses that are asked to cosign each checkpoint' }),
     }),
   ),
 })
@@ -203,7 +207,7 @@ export function addQuestions(app: OpenAPIHono, books: Books): void {
 function addLedger(app: OpenAPIHono, { context, policy }: Books): void {
   app.openapi(ledgerRoute, async (c) => {
     const { faucet, mergeDelay, unitPrice } = await policy()
-    const { id, origin, signer, verifierKey } = context
+    const { id, origin, signer, verifierKey, witnesses } = context
     return c.json(
       {
         id: toHex(id),
@@ -214,6 +218,7 @@ function addLedger(app: OpenAPIHono, { context, policy }: Books): void {
         unitPrice: String(unitPrice),
         faucet: String(faucet),
         mergeDelayMs: mergeDelay,
+        witnesses: witnesses.map(({ key }) => formatVerifierKey(key)),
       },
       200,
     )

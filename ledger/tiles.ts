@@ -6,7 +6,8 @@ import { binary } from '../protocol/route.ts'
 import { problemReply } from '../protocol/service.ts'
 import { parseTilePath } from '../protocol/tile.ts'
 import type { Books } from './books.ts'
-import { readHead, readLogTile } from './log.ts'
+import { readLogTile } from './log.ts'
+import { readCheckpoint } from './witnessing.ts'
 
 const FOREVER = 'public, max-age=31536000, immutable'
 /** A checkpoint is old as soon as the next is signed. */
@@ -14,16 +15,15 @@ const REVALIDATE = 'no-cache'
 /** The log outgrows a partial tile, which stays true all the same. */
 const A_WHILE = 'public, max-age=3600'
 
-export function addTiles(app: OpenAPIHono, { context: { store }, policy }: Books): void {
+export function addTiles(app: OpenAPIHono, { context, policy }: Books): void {
   describe(app)
   app.get('/checkpoint', async (c) => {
     await policy()
-    const { note } = await readHead(store)
-    return c.text(note, 200, { 'cache-control': REVALIDATE })
+    return c.text(await readCheckpoint(context), 200, { 'cache-control': REVALIDATE })
   })
   app.get('/tile/*', async (c) => {
     const tile = parseTilePath(c.req.path.slice(1))
-    const bytes = await readLogTile(store, tile)
+    const bytes = await readLogTile(context.store, tile)
     const isFull = tile.width === limits.entriesPerTile
     return c.body(bytes, 200, {
       'content-type': 'application/octet-stream',
@@ -37,7 +37,8 @@ function describe(app: OpenAPIHono): void {
   app.openAPIRegistry.registerPath({
     method: 'get',
     path: '/checkpoint',
-    summary: 'The latest checkpoint, a signed note (C2SP tlog-checkpoint)',
+    summary:
+      'The latest checkpoint, a signed note, with what witnesses say of it (C2SP tlog-checkpoint, tlog-cosignature)',
     responses: {
       200: { description: 'The note', content: { 'text/plain': { schema: z.string() } } },
       default: problemReply,

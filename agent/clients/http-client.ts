@@ -4,8 +4,9 @@
  * the time it takes are limited here, and nothing but a `Problem` leaves.
  */
 import type { z } from '@hono/zod-openapi'
-import { concat, fromUtf8, type Bytes } from '../../protocol/bytes.ts'
+import { fromUtf8, type Bytes } from '../../protocol/bytes.ts'
 import type { Environment } from '../../protocol/environment.ts'
+import { exchange, type Reply } from '../../protocol/exchange.ts'
 import { limits } from '../../protocol/limits.ts'
 import { isProblemCode, Problem, PROBLEMS } from '../../protocol/problem.ts'
 import { wire } from '../../protocol/service.ts'
@@ -26,11 +27,6 @@ export interface HttpClient {
   /** @throws Problem the other side's own (4xx with a known code), else `peer-failed` */
   json<T>(call: Call, shape: z.ZodType<T>): Promise<T>
   bytes(call: Call): Promise<Bytes>
-}
-
-interface Reply {
-  readonly status: number
-  readonly body: Bytes
 }
 
 /** Parts of replies. */
@@ -67,7 +63,7 @@ export function createHttpClient(environment: Environment, url: string): HttpCli
 
   async function send(call: Call): Promise<Reply> {
     for (let attempt = 1; ; attempt++) {
-      const reply = await exchange(environment, url, call).catch(networkProblem)
+      const reply = await exchangeOnce(environment, url, call).catch(networkProblem)
       const settled = !(reply instanceof Error) && reply.status < 500
       if (settled || attempt >= (call.attempts ?? limits.callAttempts)) return orThrow(reply)
       await clock.sleep(pauseMs(attempt))
@@ -83,59 +79,17 @@ export function createHttpClient(environment: Environment, url: string): HttpCli
   return { json, bytes }
 }
 
-/** Made once: an abort without a reason makes a new error, with its stack, for every call. */
-const OVER = new Error('The call is over.')
-
 /** One try: request, reply and its body within the time limit. */
-async function exchange({ clock, transport }: Environment, url: string, call: Call): Promise<Reply> {
-  const abort = new AbortController()
+function exchangeOnce(environment: Environment, url: string, call: Call): Promise<Reply> {
   const timeoutMs = call.upload ? limits.uploadTimeoutMs : limits.callTimeoutMs
-  const late = clock.sleep(timeoutMs, abort.signal).then(() => {
-    throw new Problem('peer-failed', `${url} did not answer in time.`)
-  })
-  try {
-    return await Promise.race([reply(transport, requestFor(url, call, abort.signal), call), late])
-  } finally {
-    late.catch(() => undefined)
-    abort.abort(OVER)
-  }
+  const bounds = { timeoutMs, replyBytes: call.replyBytes ?? limits.replyBytes }
+  return exchange(environment, url + call.path, requestOf(call), bounds)
 }
 
-async function reply(transport: Environment['transport'], request: Request, call: Call): Promise<Reply> {
-  const response = await transport(request)
-  return { status: response.status, body: await readBody(response, call.replyBytes ?? limits.replyBytes) }
-}
-
-function requestFor(url: string, call: Call, signal: AbortSignal): Request {
-  const init = { method: call.method, signal, redirect: 'manual' } as const
-  if (call.upload)
-    return new Request(url + call.path, {
-      ...init,
-      body: call.upload.bytes,
-      headers: { 'content-type': call.upload.contentType },
-    })
-  if (call.json === undefined) return new Request(url + call.path, init)
-  return new Request(url + call.path, {
-    ...init,
-    body: JSON.stringify(call.json),
-    headers: { 'content-type': 'application/json' },
-  })
-}
-
-/** The whole body. @throws Problem `peer-failed` when it is larger than `maxBytes` */
-export async function readBody(response: Response, maxBytes: number): Promise<Bytes> {
-  if (!response.body) return new Uint8Array(0)
-  const reader: ReadableStreamDefaultReader<Uint8Array> = response.body.getReader()
-  const chunks: Uint8Array[] = []
-  for (let length = 0; ;) {
-    const { done, value } = await reader.read()
-    if (done) return concat(...chunks)
-    length += value.length
-    chunks.push(value)
-    if (length <= maxBytes) continue
-    await reader.cancel().catch(() => undefined)
-    throw new Problem('peer-failed', `The answer is larger than ${maxBytes} bytes.`)
-  }
+function requestOf({ method, upload, json }: Call): Pick<RequestInit, 'method' | 'body' | 'headers'> {
+  if (upload) return { method, body: upload.bytes, headers: { 'content-type': upload.contentType } }
+  if (json === undefined) return { method }
+  return { method, body: JSON.stringify(json), headers: { 'content-type': 'application/json' } }
 }
 
 /** What a refusal says: a code of ours where it is the caller's fault; a fault of theirs is never mistaken for one of ours. */

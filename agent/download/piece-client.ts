@@ -3,7 +3,7 @@ import { fromUtf8 } from '../../protocol/bytes.ts'
 import type { Transport } from '../../protocol/environment.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
-import { readBody } from '../clients/http-client.ts'
+import { readBody } from '../../protocol/exchange.ts'
 
 export interface PieceRequest {
   readonly url: string
