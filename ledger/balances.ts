@@ -1,6 +1,6 @@
 /**
  * What an account holds, from the items themselves: what it can spend, what its open declarations and lanes still
- * hold of it, what lanes to it have earned. Exact at one moment: the items are read until nothing changed between two
+ * hold of it, what lanes to it have earned, what it put up for sealed ones. Exact at one moment: the items are read until nothing changed between two
  * readings, so what is added up was there all at once.
  */
 import { fromHex, type Bytes } from '../protocol/bytes.ts'
@@ -14,7 +14,7 @@ import {
   reserves,
   unclaimedIn,
   type Family,
-  type Movement,
+  type Held,
 } from '../protocol/arbiter/items.ts'
 import type { Key } from '../protocol/arbiter/view.ts'
 import { readAll } from '../protocol/items.ts'
@@ -30,6 +30,7 @@ export interface Balance {
   readonly available: bigint
   readonly frozen: bigint
   readonly earned: bigint
+  readonly bonds: bigint
   /** Its declarations that are not settled yet. */
   readonly declarations: readonly Bytes[]
   /** The open lanes to it. */
@@ -79,12 +80,15 @@ async function addUp(reading: Reading, id: Bytes): Promise<Balance> {
   if (!account || !identity) throw new Problem('not-found', 'The account is not known here.')
   const declarations = await idsIn(reading, keys.declarations(id, id).pk)
   const incoming = await idsIn(reading, keys.lanes(id, id).pk)
+  const held: Held[] = []
+  for (const lane of incoming) held.push(await heldOn(reading, lane))
   return {
     id,
     keys: identity.keys,
     available: account.available,
     frozen: await sumOver(declarations, (declaration) => frozenIn(reading, declaration)),
-    earned: await sumOver(incoming, async (lane) => (await heldOn(reading, lane)).earned),
+    earned: held.reduce((sum, { earned }) => sum + earned, 0n),
+    bonds: held.reduce((sum, { bonds }) => sum + bonds, 0n),
     declarations,
     lanes: incoming,
   }
@@ -104,9 +108,9 @@ async function frozenIn(reading: Reading, declaration: Bytes): Promise<bigint> {
   return inLanes + (reserve ? unclaimedIn(reserve) : 0n)
 }
 
-async function heldOn(reading: Reading, id: Bytes): Promise<Pick<Movement, 'frozen' | 'earned'>> {
+async function heldOn(reading: Reading, id: Bytes): Promise<Held> {
   const lane = await reading.get(lanes, keys.lane(id))
-  return lane ? heldBy(lane) : { frozen: 0n, earned: 0n }
+  return lane ? heldBy(lane) : { frozen: 0n, earned: 0n, bonds: 0n }
 }
 
 async function sumOver<T>(values: readonly T[], amount: (value: T) => Promise<bigint>): Promise<bigint> {

@@ -73,8 +73,8 @@ async function begin(context: LedgerContext, accept: Accept): Promise<Policy> {
   return (await readPolicy(context)) ?? context.policy
 }
 
-export const sumOf = (accepted: Accepted, kind: 'available' | 'frozen' | 'earned'): bigint =>
-  accepted.moves.reduce((sum, movement) => sum + movement[kind], 0n)
+export const sumOf = (accepted: Accepted, kind: 'available' | 'bonds' | 'frozen' | 'earned'): bigint =>
+  accepted.moves.reduce((sum, movement) => sum + (movement[kind] ?? 0n), 0n)
 
 export const accountOf = (accepted: Accepted): Bytes => {
   const [first] = accepted.moves

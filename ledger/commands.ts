@@ -4,19 +4,24 @@ import { toHex } from '../protocol/bytes.ts'
 import { keys, readKnown, reserves } from '../protocol/arbiter/items.ts'
 import type { CommandKind } from '../protocol/arbiter/step.ts'
 import { decode, field, fields, type Fields, type Shape } from '../protocol/encoding.ts'
+import { limits } from '../protocol/limits.ts'
 import { jsonBody, jsonReply } from '../protocol/route.ts'
 import { problemReply, wire } from '../protocol/service.ts'
 import { envelopeFromJson, envelopeToJson, objectId, type Envelope } from '../protocol/signed.ts'
 import { viewOf } from './accept.ts'
 import { accountOf, sumOf, type Answer, type Books } from './books.ts'
 
-interface CommandRoute {
+export interface CommandRoute {
   readonly kind: CommandKind
   readonly path: string
   readonly summary: string
   readonly description: string
   /** Names of the signed objects in the request, in the order of the entry. */
   readonly parts: readonly string[]
+  /** One more, which may be missing. */
+  readonly optionalPart?: string
+  /** In place of `parts`: the name of a list, one object for each that signs. */
+  readonly signatures?: string
   /** What the reply says besides the receipt. */
   readonly reply: z.ZodRawShape
   readonly answer: (
@@ -29,8 +34,13 @@ const receipt = wire.envelope.openapi({
   description: 'The ledger’s word that the entry will be in its log within the merge delay',
 })
 
-function addCommand(app: OpenAPIHono, books: Books, { answer, kind, parts, reply, ...route }: CommandRoute): void {
-  const body = z.strictObject(Object.fromEntries(parts.map((name) => [name, wire.envelope])))
+export function addCommand(app: OpenAPIHono, books: Books, command: CommandRoute): void {
+  const { answer, kind, optionalPart, parts, reply, signatures, ...route } = command
+  const body = z.strictObject({
+    ...Object.fromEntries(parts.map((name) => [name, wire.envelope])),
+    ...(optionalPart && { [optionalPart]: wire.envelope.optional() }),
+    ...(signatures && { [signatures]: z.array(wire.envelope).min(1).max(limits.partsPerEntry) }),
+  })
   const accepted = z.object({ ...reply, receipt })
   const described = createRoute({
     ...route,
@@ -43,12 +53,19 @@ function addCommand(app: OpenAPIHono, books: Books, { answer, kind, parts, reply
     },
   })
   app.openapi(described, async (c) => {
-    const request = c.req.valid('json')
-    const objects = parts.map((name) => envelopeFromJson(request[name]))
+    const objects = objectsIn(c.req.valid('json'), command)
     const outcome = await books.submit({ kind, parts: objects })
     const told = await answer(outcome, ...objects)
     return c.json({ ...told, receipt: envelopeToJson(outcome.receipt) }, outcome.isRepeat ? 200 : 201)
   })
+}
+
+function objectsIn(
+  request: Readonly<Record<string, unknown>>,
+  { optionalPart, parts, signatures }: CommandRoute,
+): Envelope[] {
+  const names = [...parts, optionalPart, signatures].filter((name) => name !== undefined)
+  return names.flatMap((name) => request[name] ?? []).map((object) => envelopeFromJson(object))
 }
 
 export function addCommands(app: OpenAPIHono, books: Books): void {
@@ -63,8 +80,9 @@ const accountRoutes: readonly CommandRoute[] = [
     path: '/v1/accounts',
     summary: 'Open an account',
     description:
-      'Takes the first operation of an identity. A ledger with a faucet gives the account its first credits.',
+      'Takes the first operation of an identity. A ledger with a faucet gives the account its first credits. One of a federation may ask for its membership.',
     parts: ['identity'],
+    optionalPart: 'membership',
     reply: { id: wire.id },
     answer: ({ accepted }) => ({ id: toHex(accountOf(accepted)) }),
   },
@@ -138,13 +156,27 @@ const laneRoutes = ({ context: { store } }: Books): readonly CommandRoute[] => [
     path: '/v1/releases',
     summary: 'Close a lane, or take back what no lane has claimed',
     description:
-      'A lane: by the payee at any time, by the payer after its dispute window. `returned` to the payer, `swept` to the payee.',
+      'A lane: by the payee at any time, by the payer after its dispute window; a sealed one by the payee before that only with the payer’s `signoff`. `returned` to the payer, `swept` to the payee.',
     parts: ['release'],
+    optionalPart: 'signoff',
     reply: { returned: wire.money, swept: wire.money },
     answer: ({ accepted }) => ({
       returned: String(-sumOf(accepted, 'frozen')),
       swept: String(-sumOf(accepted, 'earned')),
     }),
+  },
+  {
+    kind: 'dispute',
+    path: '/v1/disputes',
+    summary: 'Show that a sealed piece is not what its label says',
+    description:
+      'By the payer, until the dispute window is over. The lane ends; the `bond`, the unit and what is not redeemed go to the payer. `no-fault` moves nothing.',
+    parts: ['label', 'dispute'],
+    reply: { lane: wire.id, bond: wire.money },
+    answer: ({ accepted }, label) => {
+      const { lane } = reread(label, { lane: field.bytes(32) })
+      return { lane: toHex(lane), bond: String(-sumOf(accepted, 'bonds')) }
+    },
   },
 ]
 

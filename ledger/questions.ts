@@ -13,6 +13,7 @@ import { networkOf } from '../protocol/x402.ts'
 import { viewOf } from './accept.ts'
 import { readBalance } from './balances.ts'
 import type { Books } from './books.ts'
+import { policySchema, readGovernment } from './federation-api.ts'
 import { readProven } from './log.ts'
 import { readStatement, type StatementRow } from './statement.ts'
 
@@ -33,7 +34,7 @@ const ledgerRoute = createRoute({
       key: wire.id.openapi({ description: 'ed25519 public key of checkpoints and receipts; the id is its SHA-256' }),
       vkey: z.string().openapi({ description: 'The key as C2SP signed-note writes it' }),
       network: z.string().openapi({ description: 'The network of x402 offers that this ledger settles' }),
-      unitPrice: wire.money,
+      ...policySchema,
       faucet: wire.money,
       mergeDelayMs: count,
       witnesses: z
@@ -56,6 +57,7 @@ const accountRoute = createRoute({
       available: wire.money,
       frozen: wire.money,
       earned: wire.money,
+      bonds: wire.money,
       declarations: z.array(wire.id).openapi({ description: 'Its declarations that are not settled' }),
       lanes: z.array(wire.id).openapi({ description: 'The open lanes to it' }),
     }),
@@ -88,6 +90,7 @@ const statementRoute = createRoute({
           available: wire.difference,
           frozen: wire.difference,
           earned: wire.difference,
+          bonds: wire.difference,
         }),
       ),
     }),
@@ -126,6 +129,11 @@ const laneRoute = createRoute({
       payer: wire.id,
       payee: wire.id,
       mode: z.enum(LANE_MODES),
+      claimer: wire.id.openapi({ description: 'The key that claimed it' }),
+      sealed: z
+        .object({ anchor: wire.id, bond: wire.money, key: wire.id })
+        .optional()
+        .openapi({ description: 'Of a sealed lane; `key` is that of the last unit redeemed' }),
       first: count,
       cap: count.openapi({ description: 'Units' }),
       redeemed: count.openapi({ description: 'Units' }),
@@ -159,7 +167,8 @@ export function addQuestions(app: OpenAPIHono, books: Books): void {
   addLedger(app, books)
   app.openapi(accountRoute, async (c) => {
     const balance = await readBalance(store, fromHex(c.req.valid('param').id))
-    const money = { available: `${balance.available}`, frozen: `${balance.frozen}`, earned: `${balance.earned}` }
+    const { available, frozen, earned, bonds } = balance
+    const money = { available: `${available}`, frozen: `${frozen}`, earned: `${earned}`, bonds: `${bonds}` }
     const { declarations, id, keys: signers, lanes: incoming } = balance
     return c.json(
       {
@@ -204,9 +213,11 @@ export function addQuestions(app: OpenAPIHono, books: Books): void {
   })
 }
 
-function addLedger(app: OpenAPIHono, { context, policy }: Books): void {
+function addLedger(app: OpenAPIHono, books: Books): void {
+  const { context } = books
   app.openapi(ledgerRoute, async (c) => {
-    const { faucet, mergeDelay, unitPrice } = await policy()
+    const policy = await books.policy()
+    const { faucet, mergeDelay } = policy
     const { id, origin, signer, verifierKey, witnesses } = context
     return c.json(
       {
@@ -215,7 +226,7 @@ function addLedger(app: OpenAPIHono, { context, policy }: Books): void {
         key: toHex(signer.key),
         vkey: verifierKey,
         network: networkOf(id),
-        unitPrice: String(unitPrice),
+        ...(await readGovernment(books, policy)),
         faucet: String(faucet),
         mergeDelayMs: mergeDelay,
         witnesses: witnesses.map(({ key }) => formatVerifierKey(key)),
@@ -225,7 +236,7 @@ function addLedger(app: OpenAPIHono, { context, policy }: Books): void {
   })
 }
 
-const rowToJson = ({ available, earned, entry, frozen, index: at, kind, time }: StatementRow) => ({
+const rowToJson = ({ available, bonds = 0n, earned, entry, frozen, index: at, kind, time }: StatementRow) => ({
   index: at,
   kind,
   time,
@@ -233,6 +244,13 @@ const rowToJson = ({ available, earned, entry, frozen, index: at, kind, time }: 
   available: String(available),
   frozen: String(frozen),
   earned: String(earned),
+  bonds: String(bonds),
+})
+
+const sealedToJson = ({ anchor, bond, key }: NonNullable<Lane['sealed']>) => ({
+  anchor: toHex(anchor),
+  bond: String(bond),
+  key: toHex(key),
 })
 
 const laneToJson = (id: string, lane: Lane) => ({
@@ -242,6 +260,8 @@ const laneToJson = (id: string, lane: Lane) => ({
   payer: toHex(lane.payer),
   payee: toHex(lane.payee),
   mode: lane.mode,
+  claimer: toHex(lane.claimer),
+  ...(lane.sealed && { sealed: sealedToJson(lane.sealed) }),
   first: lane.first,
   cap: lane.cap,
   redeemed: lane.redeemed,

@@ -2,9 +2,9 @@
  * The rules of the ledger: signed objects in, movements of credits out. Pure: the same view, command and time give the
  * same outcome, so whoever holds the log can replay every decision.
  *
- * On every account: `available` + `frozen` + `earned`, summed over all of them, is what the policy issued. `frozen` is
+ * On every account: `available` + `frozen` + `earned` + `bonds`, summed over all of them, is what was issued. `frozen` is
  * the price of what its open declarations have not claimed and its open lanes have not redeemed; `earned` the price of
- * what was redeemed on open lanes to it.
+ * what was redeemed on open lanes to it; `bonds` what it put up for open sealed lanes to it.
  */
 import { toHex, type Bytes } from './bytes.ts'
 import { field, fields } from './encoding.ts'
@@ -12,6 +12,7 @@ import { encodeEntry, entryHash, type Entry } from './entry.ts'
 import { Problem } from './problem.ts'
 import type { Envelope } from './signed.ts'
 import { delegate, register, rotate, transfer } from './arbiter/accounts.ts'
+import { dispute } from './arbiter/disputes.ts'
 import { accounts, keys, movementShape, readKnown, write, type Accepted, type Movement } from './arbiter/items.ts'
 import { claim, declare, redeem } from './arbiter/lanes.ts'
 import { buy, sell } from './arbiter/circulation.ts'
@@ -19,7 +20,7 @@ import { decline, lock, mint, refund } from './arbiter/crossings.ts'
 import { setPeer, setPrice } from './arbiter/governance.ts'
 import { attest, setPolicy } from './arbiter/statements.ts'
 import { release } from './arbiter/releases.ts'
-import type { Command, CommandKind, Step } from './arbiter/step.ts'
+import { move, type Command, type CommandKind, type Step } from './arbiter/step.ts'
 import type { View } from './arbiter/view.ts'
 
 /** A command whose objects are parsed and whose signatures are verified: what is left depends on the state. */
@@ -43,7 +44,9 @@ const steps: Readonly<Record<CommandKind, (command: Command) => Step>> = {
   declare: (command) => declare(part(command, 0, 1)),
   claim: (command) => claim(part(command, 0, 2), part(command, 1, 2)),
   redeem: (command) => redeem(part(command, 0, 1)),
-  release: (command) => release(part(command, 0, 1)),
+  release: (command) =>
+    command.parts.length === 2 ? release(part(command, 0, 2), part(command, 1, 2)) : release(part(command, 0, 1)),
+  dispute: (command) => dispute(part(command, 0, 2), part(command, 1, 2)),
   transfer: (command) => transfer(part(command, 0, 1)),
   buy: (command) => buy(part(command, 0, 1)),
   sell: (command) => sell(part(command, 0, 2), part(command, 1, 2)),
@@ -96,12 +99,13 @@ function merge(moves: readonly Movement[]): readonly Movement[] {
   return [...merged.values()]
 }
 
-const sum = (a: Movement, b: Movement): Movement => ({
-  account: a.account,
-  available: a.available + b.available,
-  earned: a.earned + b.earned,
-  frozen: a.frozen + b.frozen,
-})
+const sum = (a: Movement, b: Movement): Movement =>
+  move(a.account, {
+    available: a.available + b.available,
+    bonds: (a.bonds ?? 0n) + (b.bonds ?? 0n),
+    earned: a.earned + b.earned,
+    frozen: a.frozen + b.frozen,
+  })
 
 async function applyBalances(view: View, moves: readonly Movement[]): Promise<void> {
   for (const { account: id, available } of moves) {

@@ -1,6 +1,6 @@
 /**
  * Disputes: one block of a sealed piece that, under the key of its unit, is not what its label says. Body: {block, by,
- * cipher, cipherPath, key, label, leaf, leafPath}. Whoever holds the label, the anchor of the lane's keys and this can judge.
+ * cipher, cipherPath, label, leaf, leafPath, unitKey}. Whoever holds the label, the anchor of the lane's keys and this can judge.
  */
 import { sha256 } from '#primitives'
 import { BLOCK_BYTES, blocksOf, HASH_BYTES, pathOf, rootOfPath } from './block-tree.ts'
@@ -27,10 +27,10 @@ export interface Evidence {
 export interface DisputeTerms extends Evidence {
   /** The payer's id, 32 bytes. */
   readonly by: Bytes
-  /** Of the label's unit, 32 bytes. */
-  readonly key: Bytes
   /** The label's id, 32 bytes. */
   readonly label: Bytes
+  /** The key of the label's unit, 32 bytes. */
+  readonly unitKey: Bytes
 }
 export type Dispute = Signed<DisputeTerms>
 
@@ -52,10 +52,10 @@ const shape = {
   by: field.bytes(32),
   cipher: oneBlock,
   cipherPath: path,
-  key: field.bytes(32),
   label: field.bytes(32),
   leaf: field.bytes(HASH_BYTES),
   leafPath: path,
+  unitKey: field.bytes(32),
 }
 
 /** What shows that a block is wrong. @param body as it came, still encrypted */
@@ -75,9 +75,13 @@ export function evidenceOf(body: Uint8Array, shape: PieceShape, block: number): 
  * @param known a key of the lane's chain, or its anchor
  * @throws Problem `no-fault` when the evidence is not of this label, not under this key, or shows what was promised
  */
-export function requireFault(label: LabelTerms, known: UnitKey, { key, ...evidence }: Evidence & { key: Bytes }): void {
+export function requireFault(
+  label: LabelTerms,
+  known: UnitKey,
+  { unitKey, ...evidence }: Evidence & Pick<DisputeTerms, 'unitKey'>,
+): void {
   const { block, cipher, cipherPath, leaf, leafPath } = evidence
-  if (!isKeyOf(known, label.unit, key)) acquit('The key is not that of the unit.')
+  if (!isKeyOf(known, label.unit, unitKey)) acquit('The key is not that of the unit.')
   if (block >= blocksOf(label.length)) acquit('The piece has no such block.')
   if (cipher.length !== Math.min(BLOCK_BYTES, label.length - block * BLOCK_BYTES)) acquit('The block is not whole.')
   // The depth is fixed: with another, the node of a tree could pass for a block of 64 bytes.
@@ -85,7 +89,7 @@ export function requireFault(label: LabelTerms, known: UnitKey, { key, ...eviden
   if (!equal(rootOfPath(sha256(cipher), block, cipherPath), label.cipherRoot))
     acquit('The block is not what was sealed.')
   if (!equal(rootOfPath(leaf, block, leafPath), label.plainRoot)) acquit('The hash is not what was promised.')
-  if (equal(sha256(cryptBlock(key, label.piece, block, cipher)), leaf)) acquit('The block is what was promised.')
+  if (equal(sha256(cryptBlock(unitKey, label.piece, block, cipher)), leaf)) acquit('The block is what was promised.')
 }
 
 function acquit(detail: string): never {

@@ -34,10 +34,8 @@ export interface ClaimTerms {
 }
 export type Claim = Signed<ClaimTerms>
 
-/** Body {key?, lane, link, payee, proof, unit}: the payee turns its latest tick into credits. */
+/** Body {lane, link, payee, proof, unit, unitKey?}: the payee turns its latest tick into credits. */
 export interface RedemptionTerms {
-  /** Of a sealed lane, and of no other: the key of `unit`, 32 bytes. */
-  readonly key?: Bytes
   /** The lane's id, 32 bytes. */
   readonly lane: Bytes
   /** The link of `unit`, 32 bytes. */
@@ -48,6 +46,8 @@ export interface RedemptionTerms {
   readonly proof: readonly Bytes[]
   /** The last unit paid, from 1. */
   readonly unit: number
+  /** Of a sealed lane, and of no other: the key of `unit`, 32 bytes. */
+  readonly unitKey?: Bytes
 }
 export type Redemption = Signed<RedemptionTerms>
 
@@ -113,12 +113,12 @@ const claimShape = {
 }
 
 const redemptionShape = {
-  key: field.optional(field.bytes(32)),
   lane: field.bytes(32),
   link: field.bytes(32),
   payee: field.bytes(32),
   proof: field.list(field.bytes(32), { max: PROOF_HASHES_MAX }),
   unit: field.integer({ min: 1, max: limits.unitsPerDeclaration }),
+  unitKey: field.optional(field.bytes(32)),
 }
 
 const releaseShape = { by: field.bytes(32), declaration: field.bytes(32), lane: field.optional(field.bytes(32)) }

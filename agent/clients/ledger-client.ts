@@ -34,6 +34,8 @@ const accountShape = z.object({
   available: money,
   frozen: money,
   earned: money,
+  /** What it put up for sealed lanes to it. */
+  bonds: money,
   declarations: z.array(wire.id),
   lanes: z.array(wire.id),
 })
@@ -44,6 +46,10 @@ const laneShape = z.object({
   commitment: signed('commitment'),
   payer: wire.id,
   payee: wire.id,
+  /** The key that claimed it. */
+  claimer: wire.id,
+  /** Of a sealed lane: K(0), the bond, the key of the last unit redeemed. */
+  sealed: z.object({ anchor: wire.id, bond: money, key: wire.id }).optional(),
   first: count,
   cap: count,
   redeemed: count,
@@ -54,6 +60,7 @@ const laneShape = z.object({
 })
 const redemptionShape = z.object({ lane: wire.id, unit: count, amount: money, receipt })
 const releaseShape = z.object({ returned: money, swept: money, receipt })
+const disputeShape = z.object({ lane: wire.id, bond: money, receipt })
 const receiptShape = z.object({ receipt })
 const idReceiptShape = z.object({ id: wire.id, receipt })
 const entryShape = z.object({ index: count, entry: base64url, hash: wire.id, size: count, proof: z.array(wire.id) })
@@ -66,6 +73,7 @@ const statementRow = z.object({
   available: wire.difference,
   frozen: wire.difference,
   earned: wire.difference,
+  bonds: wire.difference,
 })
 const statementShape = z.object({ entries: z.array(statementRow) })
 
@@ -76,6 +84,7 @@ export type LedgerClaim = z.output<typeof claimShape>
 export type LedgerLane = z.output<typeof laneShape>
 export type LedgerRedemption = z.output<typeof redemptionShape>
 export type LedgerRelease = z.output<typeof releaseShape>
+export type LedgerDispute = z.output<typeof disputeShape>
 export type StatementRow = z.output<typeof statementRow>
 export type LedgerEntry = z.output<typeof entryShape>
 
@@ -95,7 +104,10 @@ export interface LedgerClient {
   claim(commitment: Envelope, claim: Envelope): Promise<LedgerClaim>
   lane(id: string): Promise<LedgerLane>
   redeem(redemption: Envelope): Promise<LedgerRedemption>
-  release(release: Envelope): Promise<LedgerRelease>
+  /** @param signoff the payer's, with which the payee releases a sealed lane early */
+  release(release: Envelope, signoff?: Envelope): Promise<LedgerRelease>
+  /** @returns the lane and its bond, which is the payer's now */
+  dispute(label: Envelope, dispute: Envelope): Promise<LedgerDispute>
   transfer(transfer: Envelope): Promise<{ receipt: Envelope }>
   /** The signed note (C2SP tlog-checkpoint), as served: whoever audits opens it with `vkey`. */
   checkpoint(): Promise<string>
@@ -157,7 +169,8 @@ export function createLedgerClient({ environment, url }: LedgerClientOptions): L
     claim: (commitment, claim) => post('/v1/claims', { commitment, claim }, claimShape),
     lane: (id) => get(`/v1/lanes/${id}`, laneShape),
     redeem: (redemption) => post('/v1/redemptions', { redemption }, redemptionShape),
-    release: (release) => post('/v1/releases', { release }, releaseShape),
+    release: (release, signoff) => post('/v1/releases', { release, ...(signoff && { signoff }) }, releaseShape),
+    dispute: (label, dispute) => post('/v1/disputes', { label, dispute }, disputeShape),
     transfer: (transfer) => post('/v1/transfers', { transfer }, receiptShape),
     checkpoint: async () => fromUtf8(await http.bytes({ method: 'GET', path: '/checkpoint' })),
     tile: (path) => http.bytes({ method: 'GET', path: `/${path}` }),

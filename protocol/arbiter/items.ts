@@ -131,8 +131,17 @@ const id = field.bytes(32)
 const time = field.integer()
 const envelope = field.dict({ body: field.bytes(), key: id, signature: field.bytes(64) })
 
-/** What an entry moves on one account, in credits. `available` can be spent, `frozen` is promised by it, `earned` to it. */
-export const movementShape = { account: id, available: difference, earned: difference, frozen: difference }
+/**
+ * What an entry moves on one account, in credits. `available` can be spent, `frozen` is promised by it, `earned` to it,
+ * `bonds` it stands to lose. An entry that moves no bond does not speak of any.
+ */
+export const movementShape = {
+  account: id,
+  available: difference,
+  bonds: field.optional(difference),
+  earned: difference,
+  frozen: difference,
+}
 export type Movement = Fields<typeof movementShape>
 
 const federationShape = {
@@ -160,6 +169,8 @@ export const policies = dictionary(readPolicy)
 
 const attestationShape = {
   available: field.amount,
+  /** Absent while there are none. */
+  bonds: field.optional(field.amount),
   earned: field.amount,
   frozen: field.amount,
   issued: field.amount,
@@ -245,6 +256,8 @@ const laneShape = {
   payee: id,
   payer: id,
   redeemed: field.integer(),
+  /** Of a sealed lane: the agent's key when a delegation put up the bond, K(0), credits, the key of what is redeemed. */
+  sealed: field.optional(field.dict({ agent: field.optional(id), anchor: id, bond: field.amount, key: id })),
   segment: field.integer(),
   tickRoot: id,
   unitPrice: field.amount,
@@ -257,10 +270,18 @@ export const lanes = dictionary(shaped(laneShape))
 /** What is frozen outside of its lanes. */
 export const unclaimedIn = ({ unclaimed, unitPrice }: Reserve): bigint => BigInt(unclaimed) * unitPrice
 
-/** What an open lane holds: frozen for the payer, earned for the payee. A closed one holds nothing. */
-export function heldBy({ cap, closed, redeemed, unitPrice }: Lane): Pick<Movement, 'frozen' | 'earned'> {
-  if (closed !== undefined) return { frozen: 0n, earned: 0n }
-  return { frozen: BigInt(cap - redeemed) * unitPrice, earned: BigInt(redeemed) * unitPrice }
+/** Credits that lie in a lane. */
+export interface Held {
+  readonly frozen: bigint
+  readonly earned: bigint
+  readonly bonds: bigint
+}
+
+/** What an open lane holds: frozen for the payer, earned for the payee, and the payee's bond. A closed one holds nothing. */
+export function heldBy({ cap, closed, redeemed, sealed, unitPrice }: Lane): Held {
+  if (closed !== undefined) return { frozen: 0n, earned: 0n, bonds: 0n }
+  const [frozen, earned] = [BigInt(cap - redeemed) * unitPrice, BigInt(redeemed) * unitPrice]
+  return { frozen, earned, bonds: sealed?.bond ?? 0n }
 }
 
 /** The id of a lane, under its first segment. */

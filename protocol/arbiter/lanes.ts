@@ -13,6 +13,7 @@ import { requireAgent, requireSide, requireSpender } from './authority.ts'
 import { requireHere } from './here.ts'
 import {
   grants,
+  heldBy,
   keys,
   laneIds,
   lanes,
@@ -25,6 +26,7 @@ import {
   type Movement,
   type Reserve,
 } from './items.ts'
+import { checkSealed, checkUnitKey, putUpBond } from './seals.ts'
 import { move, once, type Step } from './step.ts'
 import type { View } from './view.ts'
 
@@ -71,19 +73,23 @@ async function charge(view: View, declaration: Declaration, nowMs: number): Prom
 
 export function claim(commitmentEnvelope: Envelope, claimEnvelope: Envelope): Step {
   const commitment = parseCommitment(commitmentEnvelope)
-  const { commitment: claimed, key: claimer, payee } = parseClaim(claimEnvelope)
+  const order = parseClaim(claimEnvelope)
+  const { commitment: claimed, key: claimer, payee } = order
   if (!equal(claimed, commitment.id)) throw new Problem('bad-request', 'The claim is for another commitment.')
   if (!equal(payee, commitment.payee)) throw new Problem('not-payee', 'The commitment is to another payee.')
+  checkSealed(commitment, order)
   return once(commitment.id, async (view, nowMs) => {
     const { declaration, reserve } = await readPromised(view, commitment, nowMs)
     await requireAgent(view, payee, claimer, 'not-payee', nowMs)
     await requireRoom(view, { declaration, reserve }, commitment, nowMs)
     write(view, reserves, keys.declaration(declaration.id), withLane(reserve, commitment))
-    const lane = laneOf(declaration, reserve, commitment, commitmentEnvelope, claimer)
+    const sealed = await putUpBond(view, order, commitment, declaration, nowMs)
+    const lane = { ...laneOf(declaration, reserve, commitment, commitmentEnvelope, claimer), ...sealed }
     write(view, lanes, keys.lane(commitment.id), lane)
     write(view, laneIds, keys.segments(declaration.id, lane.first), { lane: commitment.id })
     write(view, marks, keys.lanes(payee, commitment.id), {})
-    return [move(declaration.payer), move(payee)]
+    const { bonds } = heldBy(lane)
+    return [move(declaration.payer), move(payee, { available: -bonds, bonds })]
   })
 }
 
@@ -187,6 +193,7 @@ export function redeem(envelope: Envelope): Step {
       await checkRedeemer(view, lane, redemption, nowMs)
       requireRedeemable(lane, redemption.unit, nowMs)
       verifyLink(lane.tickRoot, lane, lane, redemption.unit, redemption.link, redemption.proof)
+      checkUnitKey(lane, redemption)
       return earn(lane, BigInt(redemption.unit - lane.redeemed) * lane.unitPrice)
     },
     async remember(view, accepted) {
@@ -196,9 +203,11 @@ export function redeem(envelope: Envelope): Step {
 }
 
 /** What a redemption makes of its lane. Of the lane, what no redemption changes is enough. */
-export function redeemedLane(lane: Lane, { id, unit }: Redemption, { entry, moves, time }: Accepted): Lane {
+export function redeemedLane(lane: Lane, redemption: Redemption, { entry, moves, time }: Accepted): Lane {
+  const { id, unit, unitKey } = redemption
   const amount = moves.reduce((sum, { earned }) => sum + earned, 0n)
-  return { ...lane, last: { amount, entry, id, time }, redeemed: unit }
+  const sealed = lane.sealed && unitKey && { sealed: { ...lane.sealed, key: unitKey } }
+  return { ...lane, last: { amount, entry, id, time }, redeemed: unit, ...sealed }
 }
 
 const earn = ({ payee, payer }: Lane, amount: bigint): Movement[] => [

@@ -3,7 +3,7 @@ import { equal, type Bytes } from '../bytes.ts'
 import { parseDeclaration } from '../declaration.ts'
 import { giveBack } from '../delegation.ts'
 import { Problem } from '../problem.ts'
-import { parseRelease, type Release } from '../settlement.ts'
+import { parseRelease, parseSignoff, type Release, type Signoff } from '../settlement.ts'
 import type { Envelope } from '../signed.ts'
 import { requireAgent } from './authority.ts'
 import {
@@ -20,35 +20,61 @@ import {
   type Movement,
   type Reserve,
 } from './items.ts'
+import { disputableUntil, requireConsent } from './seals.ts'
 import { move, once, type Step } from './step.ts'
 import type { View } from './view.ts'
 
-export function release(envelope: Envelope): Step {
+/** @param consent the payer's sign-off, with which the payee releases a sealed lane early */
+export function release(envelope: Envelope, consent?: Envelope): Step {
   const order = parseRelease(envelope)
+  const signoff = consent && parseSignoff(consent)
   const { lane } = order
+  if (signoff && !(lane && equal(signoff.lane, lane))) {
+    throw new Problem('bad-request', 'The sign-off is of another lane.')
+  }
   return once(order.id, (view, nowMs) =>
-    lane ? releaseLane(view, order, lane, nowMs) : releaseUnclaimed(view, order, nowMs),
+    lane ? releaseLane(view, { order, id: lane, signoff }, nowMs) : releaseUnclaimed(view, order, nowMs),
   )
 }
 
-/** By the payee whenever it likes: it gives up what is not redeemed. By the payer once nobody can redeem or dispute any more. */
-async function releaseLane(view: View, order: Release, id: Bytes, nowMs: number): Promise<readonly Movement[]> {
+interface LaneRelease {
+  readonly order: Release
+  readonly id: Bytes
+  readonly signoff: Signoff | undefined
+}
+
+/**
+ * By the payee whenever it likes: it gives up what is not redeemed. By the payer once nobody can redeem or dispute any
+ * more; the payee of a sealed lane, too, waits for that, or for the payer's word.
+ */
+async function releaseLane(
+  view: View,
+  { order, id, signoff }: LaneRelease,
+  nowMs: number,
+): Promise<readonly Movement[]> {
   const lane = await readKnown(view, lanes, keys.lane(id), 'lane')
   if (!equal(lane.declaration, order.declaration))
     throw new Problem('bad-request', 'The lane belongs to another declaration.')
   await checkSide(view, lane, order, nowMs)
   if (lane.closed !== undefined) throw new Problem('closed', 'The lane is closed.')
-  checkDue(lane, order, nowMs)
-  write(view, lanes, keys.lane(id), { ...lane, closed: nowMs })
-  await view.delete(keys.lanes(lane.payee, id))
-  const reserve = await readKnown(view, reserves, keys.declaration(order.declaration), 'declaration')
-  await settle(view, order.declaration, lane.payer, { ...reserve, open: reserve.open - 1 })
-  const { earned, frozen } = heldBy(lane)
+  if (lane.sealed && signoff) await requireConsent(view, lane, signoff, nowMs)
+  else checkDue(lane, order, nowMs)
+  await closeLane(view, id, lane, nowMs)
+  const { bonds, earned, frozen } = heldBy(lane)
   await returnToAgent(view, lane.payer, lane.agent, frozen, nowMs)
+  await returnToAgent(view, lane.payee, lane.sealed?.agent, bonds, nowMs)
   return [
     move(lane.payer, { available: frozen, frozen: -frozen }),
-    move(lane.payee, { available: earned, earned: -earned }),
+    move(lane.payee, { available: earned + bonds, bonds: -bonds, earned: -earned }),
   ]
+}
+
+/** It holds nothing from then on, and its segments stay taken. */
+export async function closeLane(view: View, id: Bytes, lane: Lane, nowMs: number): Promise<void> {
+  write(view, lanes, keys.lane(id), { ...lane, closed: nowMs })
+  await view.delete(keys.lanes(lane.payee, id))
+  const reserve = await readKnown(view, reserves, keys.declaration(lane.declaration), 'declaration')
+  await settle(view, lane.declaration, lane.payer, { ...reserve, open: reserve.open - 1 })
 }
 
 async function checkSide(view: View, { payee, payer }: Lane, { by, key }: Release, nowMs: number): Promise<void> {
@@ -57,10 +83,12 @@ async function checkSide(view: View, { payee, payer }: Lane, { by, key }: Releas
   else throw new Problem('not-payee', 'Only the two sides of a lane release it.')
 }
 
-function checkDue({ disputeWindow, expires, payee }: Lane, { by }: Release, nowMs: number): void {
-  const dueMs = expires + disputeWindow
-  if (!equal(by, payee) && nowMs < dueMs) {
-    throw new Problem('not-expired', 'The payer releases a lane when its dispute window is over.', { dueMs })
+function checkDue(lane: Lane, { by }: Release, nowMs: number): void {
+  const isBound = lane.sealed !== undefined || !equal(by, lane.payee)
+  if (isBound && nowMs < disputableUntil(lane)) {
+    throw new Problem('not-expired', 'The lane is released when its dispute window is over.', {
+      dueMs: disputableUntil(lane),
+    })
   }
 }
 
@@ -86,7 +114,7 @@ async function settle(view: View, id: Bytes, payer: Bytes, reserve: Reserve): Pr
   if (reserve.closed !== undefined && reserve.open === 0) await view.delete(keys.declarations(payer, id))
 }
 
-async function returnToAgent(
+export async function returnToAgent(
   view: View,
   payer: Bytes,
   agent: Bytes | undefined,

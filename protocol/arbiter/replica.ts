@@ -27,8 +27,8 @@ export interface StateItem extends Key {
   readonly body: Bytes
 }
 
-/** Credits over all accounts; the first three make up the fourth. */
-export type Sums = Pick<Attestation, 'available' | 'frozen' | 'earned' | 'issued'>
+/** Credits over all accounts; the first four make up the fifth. */
+export type Sums = Readonly<Record<(typeof SUMS)[number], bigint>>
 
 export interface Replica {
   /** Entries applied. */
@@ -66,7 +66,8 @@ export function createReplica(): Replica {
     if (at < undoFrom || at > size())
       throw new Problem('conflict', `The state of the first ${at} entries is not at hand.`)
     const state = itemsAt(at)
-    return { ...sums(state), root: stateRoot(state), size: at }
+    const { bonds, ...rest } = sums(state)
+    return { ...rest, ...(bonds > 0n && { bonds }), root: stateRoot(state), size: at }
   }
 
   return {
@@ -128,7 +129,7 @@ export function stateRoot(items: Iterable<StateItem>): Bytes {
 
 /** Added up from the items alone, whatever the entries said that they move. */
 export function sums(items: Iterable<StateItem>): Sums {
-  const total = { available: 0n, earned: 0n, frozen: 0n, issued: 0n }
+  const total = { available: 0n, bonds: 0n, earned: 0n, frozen: 0n, issued: 0n }
   for (const item of items) {
     const held = heldIn(item)
     for (const sum of SUMS) total[sum] += held[sum] ?? 0n
@@ -136,7 +137,7 @@ export function sums(items: Iterable<StateItem>): Sums {
   return total
 }
 
-const SUMS = ['available', 'earned', 'frozen', 'issued'] as const
+const SUMS = ['available', 'bonds', 'earned', 'frozen', 'issued'] as const
 
 function heldIn({ pk, body }: StateItem): Partial<Sums> {
   const family = familyOf({ pk })

@@ -25,8 +25,8 @@ const keysIn = ({ federation, issuer, key }: Policy): readonly Bytes[] =>
 /** Root and sums can only be checked by a replay; here, that nothing is made or lost and that attestations go forward. */
 export function attest(data: Bencode | undefined): Step {
   const attestation = readAttestation(data ?? {})
-  const { available, earned, frozen, issued } = attestation
-  if (available + earned + frozen !== issued) throw new Problem('conflict', 'The sums are not what was issued.')
+  const { available, bonds = 0n, earned, frozen, issued } = attestation
+  if (available + bonds + earned + frozen !== issued) throw new Problem('conflict', 'The sums are not what was issued.')
   return stated(async (view) => {
     const last = await read(view, attestations, keys.attested)
     if (last && attestation.size <= last.size) throw new Problem('conflict', `The log is attested up to ${last.size}.`)

@@ -14,6 +14,7 @@ export type CommandKind =
   | 'claim'
   | 'redeem'
   | 'release'
+  | 'dispute'
   | 'transfer'
   | 'buy'
   | 'sell'
@@ -61,8 +62,9 @@ export const stated = (apply: Step['apply']): Step => ({
 const NOTHING = { available: 0n, earned: 0n, frozen: 0n }
 
 /** A movement of nothing still puts the entry on the account's statement. */
-export const move = (account: Bytes, change: Partial<Omit<Movement, 'account'>> = {}): Movement => ({
+export const move = (account: Bytes, { bonds = 0n, ...change }: Partial<Omit<Movement, 'account'>> = {}): Movement => ({
   account,
   ...NOTHING,
   ...change,
+  ...(bonds !== 0n && { bonds }),
 })
