@@ -14,6 +14,7 @@ import { viewOf } from './accept.ts'
 import { readBalance } from './balances.ts'
 import type { Books } from './books.ts'
 import { policySchema, readGovernment } from './federation-api.ts'
+import { policySchema, readGovernment } from './federation-api.ts'
 import { readProven } from './log.ts'
 import { readStatement, type StatementRow } from './statement.ts'
 
