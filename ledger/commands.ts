@@ -5,24 +5,19 @@ import { keys, readKnown, reserves } from '../protocol/arbiter/items.ts'
 import type { CommandKind } from '../protocol/arbiter/step.ts'
 import { decode, field, fields, type Fields, type Shape } from '../protocol/encoding.ts'
 import { limits } from '../protocol/limits.ts'
-import { limits } from '../protocol/limits.ts'
 import { jsonBody, jsonReply } from '../protocol/route.ts'
 import { problemReply, wire } from '../protocol/service.ts'
 import { envelopeFromJson, envelopeToJson, objectId, type Envelope } from '../protocol/signed.ts'
-import { viewOf } from './accept.ts'
+import { viewOf } from './state.ts'
 import { accountOf, sumOf, type Answer, type Books } from './books.ts'
 
-export export interface CommandRoute {
+export interface CommandRoute {
   readonly kind: CommandKind
   readonly path: string
   readonly summary: string
   readonly description: string
   /** Names of the signed objects in the request, in the order of the entry. */
   readonly parts: readonly string[]
-  /** One more, which may be missing. */
-  readonly optionalPart?: string
-  /** In place of `parts`: the name of a list, one object for each that signs. */
-  readonly signatures?: string
   /** One more, which may be missing. */
   readonly optionalPart?: string
   /** In place of `parts`: the name of a list, one object for each that signs. */
@@ -63,14 +58,6 @@ export function addCommand(app: OpenAPIHono, books: Books, command: CommandRoute
     const told = await answer(outcome, ...objects)
     return c.json({ ...told, receipt: envelopeToJson(outcome.receipt) }, outcome.isRepeat ? 200 : 201)
   })
-}
-
-function objectsIn(
-  request: Readonly<Record<string, unknown>>,
-  { optionalPart, parts, signatures }: CommandRoute,
-): Envelope[] {
-  const names = [...parts, optionalPart, signatures].filter((name) => name !== undefined)
-  return names.flatMap((name) => request[name] ?? []).map((object) => envelopeFromJson(object))
 }
 
 function objectsIn(
