@@ -8,9 +8,11 @@ import type { Envelope } from '../../protocol/signed.ts'
 import { auditStore } from './audit.ts'
 import { DAY_MS, openLedger, START_MS, type Answer, type TestLedger } from './kit.ts'
 import { delegation, gift, person, purchase, type Lane, type Person, type Purchase } from './people.ts'
+import { oneBit, sealGoods } from './sealed-goods.ts'
 import { watchedStore } from './store-watch.ts'
 
 const FAUCET = 500n
+const KINDS = ['available', 'bonds', 'frozen', 'earned'] as const
 const people = ['ann', 'ben', 'cem'].map(person) as [Person, Person, Person]
 const who = fc.constantFrom(...people)
 const stranger = person('stranger')
@@ -22,10 +24,22 @@ const downloads = people.map((payer, i) => {
 }) as [Purchase, Purchase, Purchase]
 const bought = fc.constantFrom(...downloads)
 
-/** Lanes to everyone, oneself too; the first two of a download overlap. */
-const lane = fc.constantFrom(
-  ...downloads.flatMap((download) =>
-    people.map((payee, i) => ({ of: download.lane(payee, { first: [0, 1, 3][i] as number }), payee })),
+/** Lanes to everyone, oneself too; the first two of a download overlap, and so do the sealed ones. */
+const plain = downloads.flatMap((download) =>
+  people.map((payee, i) => ({ of: download.lane(payee, { first: [0, 1, 3][i] as number }), payee })),
+)
+const sealed = downloads.flatMap((download, payer) =>
+  people.map((payee) => ({
+    of: download.lane(payee, { first: 5, mode: 'sealed' }),
+    payee,
+    payer: people[payer] as Person,
+  })),
+)
+const lane = fc.constantFrom(...plain, ...sealed)
+/** True labels and false ones of the first and the last unit. */
+const goods = sealed.flatMap(({ of, payee, payer }) =>
+  [1, 8].flatMap((unit) =>
+    [undefined, oneBit].map((spoil) => ({ payer, ...sealGoods(of, unit, payee.signer, spoil) })),
   ),
 )
 
@@ -54,13 +68,22 @@ const commands = {
   releases: fc.oneof(
     fc.record({ lane, by: somebody }).map(({ lane: { of, payee }, by }) => ({ release: of.release(by ?? payee) })),
     bought.map((download) => ({ release: download.release() })),
+    fc
+      .record({ lane: fc.constantFrom(...sealed), unit: fc.nat({ max: 8 }) })
+      .map(({ lane: { of, payee, payer }, unit }) => ({
+        release: of.release(payee),
+        signoff: of.consent(payer, unit),
+      })),
   ),
+  disputes: fc
+    .record({ about: fc.constantFrom(...goods), by: somebody })
+    .map(({ about, by }) => ({ label: about.label, dispute: about.accuse(by ?? about.payer) })),
   transfers: fc
     .record({ from: who, to: who, amount: fc.bigInt({ min: 1n, max: 600n }), nonce: fc.constantFrom('p', 'q', 'r') })
     .map(({ from, to, amount, nonce }) => ({ transfer: gift(from, to, amount, from.signer, nonce) })),
 }
 
-const weights = { delegations: 1, declarations: 3, claims: 6, redemptions: 8, releases: 2, transfers: 1 }
+const weights = { delegations: 1, declarations: 3, claims: 6, redemptions: 8, releases: 2, disputes: 2, transfers: 1 }
 const command: fc.Arbitrary<Command> = fc.oneof(
   ...Object.entries(commands).map(([path, objects]) => ({
     weight: weights[path as keyof typeof weights],
@@ -89,17 +112,17 @@ async function take(ledger: TestLedger, next: Step): Promise<Answer | undefined>
 
 async function checkBooks(ledger: TestLedger, state: readonly StateItem[]): Promise<void> {
   const total = sums(state)
-  expect(total.available + total.frozen + total.earned).toBe(total.issued)
+  expect(total.available + total.bonds + total.frozen + total.earned).toBe(total.issued)
   const told = await Promise.all(people.map(async ({ hex }) => (await ledger.get(`/v1/accounts/${hex}`)).body))
   const sumOf = (name: string) => told.reduce((sum, account) => sum + BigInt(String(account[name])), 0n)
   expect({
     available: sumOf('available'),
+    bonds: sumOf('bonds'),
     frozen: sumOf('frozen'),
     earned: sumOf('earned'),
     issued: total.issued,
   }).toEqual(total)
-  for (const account of told)
-    for (const name of ['available', 'frozen', 'earned']) expect(String(account[name])).not.toContain('-')
+  for (const account of told) for (const name of KINDS) expect(String(account[name])).not.toContain('-')
 }
 
 const redeemedOf = (state: readonly StateItem[]): ReadonlyMap<string, number> =>
@@ -110,7 +133,7 @@ async function checkStatements(ledger: TestLedger): Promise<void> {
   for (const { hex } of people) {
     const { entries } = (await ledger.get(`/v1/accounts/${hex}/entries?limit=1000`)).body
     const account = (await ledger.get(`/v1/accounts/${hex}`)).body
-    for (const name of ['available', 'frozen', 'earned']) {
+    for (const name of KINDS) {
       const sum = (entries as Record<string, string>[]).reduce((total, row) => total + BigInt(String(row[name])), 0n)
       expect(String(sum)).toBe(account[name])
     }

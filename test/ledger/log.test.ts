@@ -158,6 +158,7 @@ describe('a log of 300 entries', () => {
         available: '1000000',
         frozen: '0',
         earned: '0',
+        bonds: '0',
       },
     ])
     expect(await rows('?after=7&limit=1')).toHaveLength(1)

@@ -6,7 +6,8 @@ import { declare, type DeclarationTerms } from '../../protocol/declaration.ts'
 import { delegate, type DelegationTerms } from '../../protocol/delegation.ts'
 import { genesis } from '../../protocol/identity.ts'
 import { makeChain, segmentOf, type Chain } from '../../protocol/payword.ts'
-import { claim, redeem, release, transfer } from '../../protocol/settlement.ts'
+import { keyOf } from '../../protocol/sealed.ts'
+import { claim, leastBond, redeem, release, signOff, transfer, type SealedTerms } from '../../protocol/settlement.ts'
 import { objectId, signerFrom, type Envelope, type Signer } from '../../protocol/signed.ts'
 import { DAY_MS, LEDGER_ID, START_MS } from './kit.ts'
 
@@ -69,7 +70,11 @@ export interface Lane {
   readonly commitment: Envelope
   /** By the payee's own key, unless told. */
   readonly claim: Envelope
-  claimBy(payee: Person, signer?: Signer): Envelope
+  /** @param forged of the sealed part, where the lane is sealed */
+  claimBy(payee: Person, signer?: Signer, forged?: Partial<SealedTerms>): Envelope
+  /** Of a sealed lane. */
+  unitKey(unit: number): Bytes
+  consent(payer: Person, unit: number, signer?: Signer): Envelope
   redeem(unit: number, forged?: Partial<Parameters<typeof redeem>[0]>, signer?: Signer): Envelope
   release(by: Person, signer?: Signer): Envelope
 }
@@ -117,7 +122,11 @@ function laneOf(
   const whole: CommitmentTerms = { mode: 'credit', payee: payee.id, declaration, ...laneTerms, segments, first, cap }
   const commitment = commit(whole, signer)
   const id = objectId('commitment', commitment.body)
-  const claimBy = (by: Person, key = by.signer): Envelope => claim({ commitment: id, payee: by.id }, key)
+  const isSealed = whole.mode === 'sealed'
+  const unitKey = (unit: number): Bytes => keyOf(sha256(id), cap, Math.min(unit, cap))
+  const promised = { anchor: unitKey(0), bond: leastBond(whole, terms.unitPrice), cipher: 'aes-256-ctr' } as const
+  const claimBy = (by: Person, key = by.signer, forged: Partial<SealedTerms> = {}): Envelope =>
+    claim({ commitment: id, payee: by.id, ...(isSealed && { sealed: { ...promised, ...forged } }) }, key)
   return {
     terms: whole,
     id,
@@ -128,8 +137,11 @@ function laneOf(
     redeem: (unit, forged = {}, key = payee.signer) => {
       const within = Math.min(Math.max(unit, 1), segments * terms.segment)
       const proof = chain.proof(segmentOf(terms, first, within))
-      return redeem({ lane: id, link: chain.link(first, within), payee: payee.id, proof, unit, ...forged }, key)
+      const shown = { link: chain.link(first, within), proof, ...(isSealed && { unitKey: unitKey(within) }) }
+      return redeem({ lane: id, payee: payee.id, unit, ...shown, ...forged }, key)
     },
+    unitKey,
+    consent: (payer, unit, key = payer.signer) => signOff({ lane: id, unit }, key),
     release: (by, key = by.signer) => release({ by: by.id, declaration, lane: id }, key),
   }
 }

@@ -213,13 +213,13 @@ test('what moves is what the items then hold', async () => {
   const lane = download.lane(bob)
   await ledger.send('declare', download.declaration)
   await ledger.send('claim', lane.commitment, lane.claim)
-  expect(ledger.sums()).toEqual({ available: 1800n, frozen: 200n, earned: 0n, issued: 2000n })
+  expect(ledger.sums()).toEqual({ available: 1800n, bonds: 0n, frozen: 200n, earned: 0n, issued: 2000n })
   await ledger.send('redeem', lane.redeem(9))
-  expect(ledger.sums()).toEqual({ available: 1800n, frozen: 182n, earned: 18n, issued: 2000n })
+  expect(ledger.sums()).toEqual({ available: 1800n, bonds: 0n, frozen: 182n, earned: 18n, issued: 2000n })
   await ledger.send('release', download.release())
-  expect(ledger.sums()).toEqual({ available: 1968n, frozen: 14n, earned: 18n, issued: 2000n })
+  expect(ledger.sums()).toEqual({ available: 1968n, bonds: 0n, frozen: 14n, earned: 18n, issued: 2000n })
   await ledger.send('release', lane.release(bob))
-  expect(ledger.sums()).toEqual({ available: 2000n, frozen: 0n, earned: 0n, issued: 2000n })
+  expect(ledger.sums()).toEqual({ available: 2000n, bonds: 0n, frozen: 0n, earned: 0n, issued: 2000n })
 })
 
 test('someone who buys from themselves gains and loses nothing', async () => {

@@ -185,9 +185,9 @@ describe('lanes', () => {
     expect(() => check({ declaration: declaration.tickRoot })).toThrow(code('bad-request'))
   })
 
-  it('know no third mode', () => {
-    const sealed = seal('commitment', { ...terms, mode: 'sealed' }, signers['payer'] as Signer)
-    expect(() => parseCommitment(sealed)).toThrow(code('bad-encoding'))
+  it('know no fourth mode', () => {
+    const odd = seal('commitment', { ...terms, mode: 'barter' }, signers['payer'] as Signer)
+    expect(() => parseCommitment(odd)).toThrow(code('bad-encoding'))
   })
 })
 

@@ -177,7 +177,7 @@ describe('an offer', () => {
     ['a payee that is no id', { payTo: '0x02' }, 'payTo'],
     ['a network of another length', { network: 'payword:00' }, 'network'],
     ['no time', { maxTimeoutSeconds: 0 }, 'maxTimeoutSeconds'],
-    ['an unknown mode', { extra: { ...offer.extra, mode: 'sealed' } }, 'extra.mode'],
+    ['an unknown mode', { extra: { ...offer.extra, mode: 'barter' } }, 'extra.mode'],
     ['a segment beyond 64', { extra: { ...offer.extra, segmentMax: 65 } }, 'extra.segmentMax'],
     ['a unit of no bytes', { extra: { ...offer.extra, unitBytes: 0 } }, 'extra.unitBytes'],
     ['a ledger that is no web address', { extra: { ...offer.extra, ledger: 'file:///etc/passwd' } }, 'extra.ledger'],
