@@ -15,7 +15,7 @@ export interface Sink {
   missing(pieces: Iterable<number>): Promise<readonly number[]>
   /** Makes all files appear. @returns the name of the file or folder; the same again when repeated */
   commit(): Promise<string>
-  /** Leaves nothing unfinished behind. */
+  /** Leaves nothing behind, be it finished or not. */
   abort(): Promise<void>
 }
 
@@ -83,6 +83,19 @@ export async function openSink({ storage, meta, pk, journal, folder }: SinkOptio
     })
   }
 
+  /** A whole file may be there already: to commit it again tells under which name. What its owner changed since is theirs. */
+  async function removeFile(file: number): Promise<void> {
+    const write = await (writes.get(file) ?? beginning.get(file))
+    if (!write) return
+    const isWhole = write.size === 0 || covers(await heldOf(file), 0, write.size)
+    if (isWhole)
+      await storage
+        .commit(write)
+        .then((made) => storage.remove(made))
+        .catch(unlessGone)
+    await storage.abort(write)
+  }
+
   function forget(file: number): void {
     writes.delete(file)
     beginning.delete(file)
@@ -115,10 +128,7 @@ export async function openSink({ storage, meta, pk, journal, folder }: SinkOptio
       return folder ?? single ?? meta.name
     },
     async abort() {
-      await eachOf(meta.files.length, COMMITS_AT_ONCE, async (file) => {
-        const write = await (writes.get(file) ?? beginning.get(file))
-        if (write) await storage.abort(write)
-      })
+      await eachOf(meta.files.length, COMMITS_AT_ONCE, removeFile)
     },
   }
 }
@@ -137,6 +147,11 @@ function covers(held: readonly ByteRange[], offset: number, length: number): boo
   }
   const range = held[low - 1]
   return range !== undefined && offset + length <= range.offset + range.length
+}
+
+function unlessGone(error: unknown): void {
+  const isGone = error instanceof Problem && (error.code === 'not-found' || error.code === 'content-changed')
+  if (!isGone) throw error
 }
 
 const isNotFound = (error: unknown): boolean => error instanceof Problem && error.code === 'not-found'

@@ -1,16 +1,20 @@
 import { describe, expect, it } from 'vitest'
 import type { Storage } from '../../agent/storage/storage.ts'
+import { fromUtf8 } from '../../protocol/bytes.ts'
 import { Problem } from '../../protocol/problem.ts'
-import type { Store } from '../../protocol/store.ts'
+import type { Change, Store } from '../../protocol/store.ts'
 import { createFaultyStore, type FaultyStore } from '../faults/faulty-store.ts'
 import { FAUCET, openBazaar, type Bazaar, type Buyer } from './bazaar.ts'
-import { filmOf } from './bazaar-content.ts'
+import { bytesOf, contentOf, filmOf, PIECE_BYTES } from './bazaar-content.ts'
 
 async function half(bazaar: Bazaar, buyer: Buyer): Promise<string> {
   const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.content.infoHash }))
   await bazaar.until(async () => ((await buyer.downloads.get(id))?.piecesDone ?? 0) >= 20)
   return id
 }
+
+const isDone = ({ pk, body }: Change): boolean =>
+  pk === 'download' && body !== undefined && fromUtf8(body).includes('"state":"done"')
 
 /** A disk on which each `put` may fail. */
 const failing =
@@ -149,6 +153,36 @@ describe('the owner', () => {
     await bazaar.happen(buyer.wallet.maintain())
     expect(declaring).toBeGreaterThan(0)
     expect(await buyer.frozen()).toBe(0n)
+  })
+
+  it.each(['at once', 'in part'])('cancels a download whose files are there already, %s: none is left', async (how) => {
+    const folder = { 'a.bin': bytesOf(PIECE_BYTES), 'b.bin': bytesOf(10, 7), empty: bytesOf(0) }
+    const bazaar = await openBazaar(contentOf('album', folder, true))
+    await bazaar.stand('anna')
+    let committed = 0
+    let isAway = how === 'in part'
+    const unavailable = new Problem('storage-unavailable', 'The disk does not answer.')
+    const buyer = await bazaar.buyer({
+      wrapStore: (inner) => {
+        const store = createFaultyStore(inner)
+        store.setFaults((_, changes) => (changes.some(isDone) ? 'lost' : undefined))
+        return store
+      },
+      wrapStorage: (inner) => ({
+        ...inner,
+        commit: (write) =>
+          isAway && write.name.endsWith('b.bin')
+            ? Promise.reject(unavailable)
+            : inner.commit(write).finally(() => committed++),
+      }),
+    })
+    const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.content.infoHash }))
+    await bazaar.until(() => committed >= 2)
+    isAway = false
+    await bazaar.happen(buyer.downloads.cancel(id))
+    await bazaar.pass(60_000)
+    expect(await buyer.downloads.get(id)).toMatchObject({ state: 'cancelled' })
+    expect(bazaar.disk.files.size + bazaar.disk.unfinished.size).toBe(0)
   })
 
   it('cannot change what has ended, nor what never was', async () => {
