@@ -33,7 +33,7 @@ export interface PieceClient {
 export function pieceClientOver(transport: Transport): PieceClient {
   return {
     async get({ url, headers, into, onChunk, signal }) {
-      const aborted = rejection(signal)
+      const { aborted, forget } = rejection(signal)
       try {
         const request = new Request(url, { headers, signal, redirect: 'manual' })
         const response = await Promise.race([transport(request), aborted])
@@ -46,18 +46,21 @@ export function pieceClientOver(transport: Transport): PieceClient {
       } catch (error) {
         signal.throwIfAborted()
         throw error instanceof Problem ? error : new Problem('peer-failed', 'The transfer of the piece broke off.')
+      } finally {
+        forget()
       }
     },
   }
 }
 
 /** A transport may not know of signals, so whatever is awaited races with this. */
-function rejection(signal: AbortSignal): Promise<never> {
-  const { promise, reject } = Promise.withResolvers<never>()
-  promise.catch(() => undefined)
-  if (signal.aborted) reject(signal.reason)
-  else signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-  return promise
+function rejection(signal: AbortSignal): { readonly aborted: Promise<never>; readonly forget: () => void } {
+  const { promise: aborted, reject } = Promise.withResolvers<never>()
+  aborted.catch(() => undefined)
+  const abort = (): void => reject(signal.reason)
+  if (signal.aborted) abort()
+  else signal.addEventListener('abort', abort, { once: true })
+  return { aborted, forget: () => signal.removeEventListener('abort', abort) }
 }
 
 async function fill(
