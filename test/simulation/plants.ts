@@ -128,8 +128,8 @@ export const PLANTS: readonly Plant[] = [
   {
     name: 'lanes of sellers that are gone are forgotten',
     file: 'agent/wallet/settle.ts',
-    find: 'return (await context.ledger.lane(lane.id)).closed',
-    replace: 'return (await context.ledger.lane(lane.id)) !== undefined',
+    find: 'return closed ? redeemed : undefined',
+    replace: 'return closed === undefined ? closed : redeemed',
   },
   {
     name: 'what a declaration froze is forgotten when the ledger does not answer',
@@ -140,8 +140,8 @@ export const PLANTS: readonly Plant[] = [
   {
     name: 'credit of a chain is that of its last vouch',
     file: 'protocol/trust.ts',
-    find: 'credit: Math.min(before.credit, left, most)',
-    replace: 'credit: Math.min(left, most)',
+    find: 'credit: Math.min(before.credit, left, allowanceOf(edge, hop, options))',
+    replace: 'credit: Math.min(left, allowanceOf(edge, hop, options))',
   },
 ]
 

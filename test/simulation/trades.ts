@@ -2,6 +2,7 @@
  * What passes between buyers and sellers, watched on the wire: an honest seller hands out no more than it is paid or
  * trusts, an honest buyer pays for what it holds.
  */
+import { USUAL_PACE } from '../../agent/download/pace.ts'
 import { fromUtf8, toHex } from '../../protocol/bytes.ts'
 import { parseCommitment, type LaneMode } from '../../protocol/commitment.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -68,8 +69,8 @@ export interface TradesOptions {
 }
 
 const PIECE_PATH = /^\/v1\/pieces\/([0-9a-f]+)\/([0-9]+)$/
-/** One flow until a good piece came, one more afterwards. */
-const FLOWS_TO_A_LIAR = 2
+/** One flow until a good piece came; each of those at work afterwards may end in a lie. */
+const FLOWS_TO_A_LIAR = USUAL_PACE.lanesPerSeller
 
 export function watchTrades({ world, parties, contents, books, credit, isPublic }: TradesOptions): Trades {
   const { network } = world
