@@ -62,7 +62,15 @@ const redemptionShape = z.object({ lane: wire.id, unit: count, amount: money, re
 const releaseShape = z.object({ returned: money, swept: money, receipt })
 const disputeShape = z.object({ lane: wire.id, bond: money, receipt })
 const receiptShape = z.object({ receipt })
+const lockReceiptShape = z.object({ lock: wire.id, receipt })
 const idReceiptShape = z.object({ id: wire.id, receipt })
+const lockStateShape = z.object({
+  sent: z
+    .object({ amount: money, expires: wire.time, from: wire.id, target: wire.id, refunded: z.boolean() })
+    .optional(),
+  arrived: z.enum(['mint', 'decline']).optional(),
+})
+const operationsShape = z.object({ operations: z.array(z.object({ operation: signed('identity'), at: wire.time })) })
 const entryShape = z.object({ index: count, entry: base64url, hash: wire.id, size: count, proof: z.array(wire.id) })
 const statementRow = z.object({
   index: count,
@@ -86,6 +94,8 @@ export type LedgerRedemption = z.output<typeof redemptionShape>
 export type LedgerRelease = z.output<typeof releaseShape>
 export type LedgerDispute = z.output<typeof disputeShape>
 export type StatementRow = z.output<typeof statementRow>
+export type LedgerLock = z.output<typeof lockStateShape>
+export type LedgerOperations = z.output<typeof operationsShape>['operations']
 export type LedgerEntry = z.output<typeof entryShape>
 
 /** Every method throws the ledger's own problem (`lane-taken`, `funds-insufficient`, …), or `peer-failed`. */
@@ -109,6 +119,14 @@ export interface LedgerClient {
   /** @returns the lane and its bond, which is the payer's now */
   dispute(label: Envelope, dispute: Envelope): Promise<LedgerDispute>
   transfer(transfer: Envelope): Promise<{ receipt: Envelope }>
+  /** The identity's operations in force, with when the ledger took each, in milliseconds. */
+  operations(id: string): Promise<LedgerOperations>
+  /** Sends credits to another ledger (`crossing.ts`). */
+  lock(lock: Envelope): Promise<{ id: string; receipt: Envelope }>
+  lockState(id: string): Promise<LedgerLock>
+  mint(mint: Envelope): Promise<{ lock: string; receipt: Envelope }>
+  decline(lock: Envelope): Promise<{ lock: string; receipt: Envelope }>
+  refund(refund: Envelope): Promise<{ lock: string; receipt: Envelope }>
   /** The signed note (C2SP tlog-checkpoint), as served: whoever audits opens it with `vkey`. */
   checkpoint(): Promise<string>
   /** @param path as C2SP tlog-tiles names it, such as `tile/0/000` */
@@ -172,6 +190,12 @@ export function createLedgerClient({ environment, url }: LedgerClientOptions): L
     release: (release, signoff) => post('/v1/releases', { release, ...(signoff && { signoff }) }, releaseShape),
     dispute: (label, dispute) => post('/v1/disputes', { label, dispute }, disputeShape),
     transfer: (transfer) => post('/v1/transfers', { transfer }, receiptShape),
+    operations: async (id) => (await get(`/v1/accounts/${id}/operations`, operationsShape)).operations,
+    lock: (lock) => post('/v1/locks', { lock }, idReceiptShape),
+    lockState: (id) => get(`/v1/locks/${id}`, lockStateShape),
+    mint: (mint) => post('/v1/mints', { mint }, lockReceiptShape),
+    decline: (lock) => post('/v1/declines', { lock }, lockReceiptShape),
+    refund: (refund) => post('/v1/refunds', { refund }, lockReceiptShape),
     checkpoint: async () => fromUtf8(await http.bytes({ method: 'GET', path: '/checkpoint' })),
     tile: (path) => http.bytes({ method: 'GET', path: `/${path}` }),
     entry: (index) => get(`/v1/entries/${index}`, entryShape),

@@ -3,7 +3,7 @@ import { expect } from 'vitest'
 import { z } from 'zod'
 import { sha256 } from '#primitives'
 import { openSqlite } from '../../infra/store/sqlite.ts'
-import { createLedger, type Ledger } from '../../ledger/ledger.ts'
+import { createLedger, type Ledger, type LedgerOptions } from '../../ledger/ledger.ts'
 import { utf8, type Bytes } from '../../protocol/bytes.ts'
 import type { Clock, Environment, Random } from '../../protocol/environment.ts'
 import { envelopeToJson, signerFrom, type Envelope } from '../../protocol/signed.ts'
@@ -64,6 +64,9 @@ export interface TestLedgerOptions {
   readonly store?: Store
   readonly faucet?: bigint
   readonly secret?: Bytes
+  readonly origin?: string
+  /** Besides the faucet. */
+  readonly policy?: Partial<LedgerOptions['policy']>
 }
 
 export function openLedger({
@@ -71,14 +74,16 @@ export function openLedger({
   store = openSqlite(':memory:'),
   faucet = FAUCET,
   secret = SECRET,
+  origin = ORIGIN,
+  policy = {},
 }: TestLedgerOptions = {}): TestLedger {
   const faults: unknown[] = []
   const ledger = createLedger({
     environment: testEnvironment(clock),
     store,
     secret,
-    origin: ORIGIN,
-    policy: { faucet, unitPrice: 1n },
+    origin,
+    policy: { faucet, unitPrice: 1n, ...policy },
     onFault: (error) => faults.push(error),
   })
 

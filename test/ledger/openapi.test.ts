@@ -35,7 +35,9 @@ test('says that it is healthy, and who it is', async () => {
     vkey: expect.stringMatching(/^test\.example\/ledger\+[0-9a-f]{8}\+/),
     network: expect.stringMatching(/^payword:[0-9a-f]{32}$/),
     unitPrice: '1',
+    federation: { keys: [expect.stringMatching(/^[0-9a-f]{64}$/)], majority: 1 },
     faucet: '1000000',
     mergeDelayMs: 10_000,
+    witnesses: [],
   })
 })

@@ -1,0 +1,58 @@
+/** Takes an entry of one ledger's log to another ledger: the checkpoint as it is published, and the proof under it. */
+import { equal, type Bytes } from '../../protocol/bytes.ts'
+import { openNote, parseCheckpoint, parseVerifierKey } from '../../protocol/checkpoint.ts'
+import { mint, refund, type CarriedTerms } from '../../protocol/crossing.ts'
+import { entryHash } from '../../protocol/entry.ts'
+import { limits } from '../../protocol/limits.ts'
+import { inclusionSpans, readSpans } from '../../protocol/merkle.ts'
+import { Problem } from '../../protocol/problem.ts'
+import { parseReceipt } from '../../protocol/receipt.ts'
+import type { Envelope, Signer } from '../../protocol/signed.ts'
+import { decodeBundle, tileNodeReader, tilePath, tileWidth } from '../../protocol/tile.ts'
+import type { LedgerClient } from './ledger-client.ts'
+
+/** Bundles that are searched for an entry, the latest first. */
+const BUNDLES = 64
+
+/**
+ * @param receipt for the entry
+ * @throws Problem `not-found` while no published checkpoint covers it
+ */
+export async function proveEntry(ledger: LedgerClient, receipt: Envelope): Promise<CarriedTerms> {
+  const { entry: hash } = parseReceipt(receipt)
+  const { vkey } = await ledger.info()
+  const checkpoint = await ledger.checkpoint()
+  if (checkpoint === '') throw notYet()
+  const { size } = parseCheckpoint(openNote(checkpoint, [parseVerifierKey(vkey)]).text)
+  const { entry, index } = await findEntry(ledger, hash, size)
+  const proof = await readSpans(
+    inclusionSpans(index, size),
+    tileNodeReader(size, (tile) => ledger.tile(tilePath(tile))),
+  )
+  return { checkpoint, entry, index, proof }
+}
+
+async function findEntry(
+  ledger: LedgerClient,
+  hash: Bytes,
+  size: number,
+): Promise<Pick<CarriedTerms, 'entry' | 'index'>> {
+  const last = Math.ceil(size / limits.entriesPerTile) - 1
+  for (let bundle = last; bundle >= 0 && bundle > last - BUNDLES; bundle--) {
+    const width = tileWidth('entries', bundle, size)
+    const entries = decodeBundle(await ledger.tile(tilePath({ level: 'entries', index: bundle, width })), width)
+    const at = entries.findIndex((entry) => equal(entryHash(entry), hash))
+    if (at >= 0) return { entry: entries[at] as Bytes, index: bundle * limits.entriesPerTile + at }
+  }
+  throw notYet()
+}
+
+const notYet = (): Problem => new Problem('not-found', 'The entry is in no checkpoint yet: try again.')
+
+/** @param signer anyone */
+export const carryLock = async (from: LedgerClient, receipt: Envelope, to: LedgerClient, signer: Signer) =>
+  to.mint(mint(await proveEntry(from, receipt), signer))
+
+/** @param receipt for the decline @param signer anyone */
+export const carryBack = async (from: LedgerClient, receipt: Envelope, to: LedgerClient, signer: Signer) =>
+  to.refund(refund(await proveEntry(from, receipt), signer))
