@@ -55,6 +55,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
   receipt: 'receipt',
   announcement: 'announcement',
   book: 'book',
+  notice: 'notice',
 }
 
 test.each(Object.entries(KINDS))('%s is shown with its body, its id and a signature that verifies', (name, kind) => {

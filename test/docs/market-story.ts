@@ -155,6 +155,7 @@ async function trust({ sellerOwner, record, watch }: Fair): Promise<void> {
   await record('repository.book', get(`${cast.REPOSITORY_URL}/v1/books/${toHex(cast.payee.id)}`))
   const query = `from=${toHex(cast.payee.id)}&to=${toHex(cast.payer.id)}`
   await record('repository.chains', get(`${cast.REPOSITORY_URL}/v1/chains?${query}`))
+  await sellerOwner.ask('owner.preview', 'POST', `/v1/trust/${toHex(cast.payer.id)}/distrust`, { preview: true })
 }
 
 async function download({ buyer, buyerOwner, sellerOwner }: Fair, folder: string): Promise<void> {

@@ -1,6 +1,7 @@
 /** Examples that need no service: signed objects, the tick chain, torrents, encodings. */
 import { sha256 } from '#primitives'
 import { announce } from '../../protocol/announcement.ts'
+import { notify } from '../../protocol/notice.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { applyOperation, rotate } from '../../protocol/identity.ts'
 import { formatMagnet } from '../../protocol/magnet.ts'
@@ -88,6 +89,11 @@ export const book = writeBook(
 )
 const vouchIndex = book.vouches.findIndex(({ depth }) => depth === 0)
 
+export const notice = notify(
+  { by: payee.id, issued: START_MS, subject: payer.id, times: 1, to: cast.friend.id },
+  payee.agent,
+)
+
 const chainExamples: Examples = {
   'chain.shape': json({ seed: toHex(cast.SEED), ...cast.SHAPE, tickRoot: toHex(chain.root) }),
   'chain.links': json(
@@ -148,6 +154,7 @@ export const objectExamples: Examples = {
   ...signed('transfer', 'transfer', transfer),
   ...signed('signoff', 'signoff', signoff),
   ...signed('announcement', 'announcement', announcement),
+  ...signed('notice', 'notice', notice),
   ...chainExamples,
   ...torrentExamples,
   ...bookExamples,
