@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { foldName, nameFault, type FilePath } from '../../protocol/file-path.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
-import { codeOf, PARTIAL_FOLDER, type FolderFs, type Paths } from './folder-paths.ts'
+import { PARTIAL_FOLDER } from './names.ts'
+import { codeOf, type FolderFs, type Paths } from './folder-paths.ts'
 import type { FileEntry, FilePage } from './storage.ts'
 
 const PAGE = 4096

@@ -8,8 +8,9 @@ import { constants, readlinkSync, type BigIntStats } from 'node:fs'
 import * as nodeFs from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { sep } from 'node:path'
-import { checkPath, foldName, type FilePath } from '../../protocol/file-path.ts'
+import type { FilePath } from '../../protocol/file-path.ts'
 import { Problem } from '../../protocol/problem.ts'
+import { parsePath, PARTIAL_FOLDER } from './names.ts'
 
 export type FolderFs = Pick<
   typeof nodeFs,
@@ -20,9 +21,6 @@ export type FolderFs = Pick<
 }
 
 export const realFs: FolderFs = { ...nodeFs, readlinkSync }
-
-/** Unfinished writes; nobody else's business. */
-export const PARTIAL_FOLDER = '.raincheck-partial'
 
 export const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException | undefined)?.code
 
@@ -118,7 +116,7 @@ export function createPaths(root: string, fs: FolderFs): Paths {
   }
 
   return {
-    parse,
+    parse: parsePath,
     openFile,
     openExact: (path, flags) => openInside(path, flags | (constants.O_NOFOLLOW ?? 0)),
     inFolder,
@@ -154,15 +152,6 @@ async function orClose<T>(handle: FileHandle, check: () => Promise<T>): Promise<
     await handle.close()
     throw error
   }
-}
-
-function parse(name: string): FilePath {
-  const path = name.split('/')
-  checkPath(path, 'path-outside')
-  if (foldName(path[0] as string) === PARTIAL_FOLDER) {
-    throw new Problem('path-outside', `${JSON.stringify(PARTIAL_FOLDER)} holds unfinished files only.`)
-  }
-  return path
 }
 
 const anchorOf = (handle: FileHandle): string => `/proc/self/fd/${handle.fd}`

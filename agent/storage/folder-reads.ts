@@ -5,6 +5,7 @@ import type { FilePath } from '../../protocol/file-path.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Paths } from './folder-paths.ts'
 import type { Handles } from './handles.ts'
+import { bufferFor, outOfRange } from './ranges.ts'
 import type { ByteRange, FileRef, FileStat } from './storage.ts'
 
 export interface FolderReads {
@@ -49,12 +50,6 @@ async function closing<T>(handle: FileHandle, action: (handle: FileHandle) => Pr
   }
 }
 
-function bufferFor({ offset, length }: ByteRange, into: Uint8Array | undefined): Uint8Array {
-  const whole = Number.isSafeInteger(offset) && offset >= 0 && Number.isSafeInteger(length) && length >= 0
-  if (!whole || (into && into.length !== length)) outOfRange()
-  return into ?? new Uint8Array(length)
-}
-
 /** The version is compared after the bytes were read: whatever changed before or meanwhile is seen. */
 async function readExactly(
   handle: FileHandle,
@@ -76,8 +71,4 @@ async function readExactly(
 
 export function changed(): never {
   throw new Problem('content-changed', 'The file is no longer what it was when it was shared.')
-}
-
-function outOfRange(): never {
-  throw new Problem('range-invalid', 'The range does not fit the file.')
 }

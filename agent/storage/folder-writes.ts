@@ -17,6 +17,7 @@ import { createPartials } from './folder-partials.ts'
 import type { FolderFs, Paths } from './folder-paths.ts'
 import { createPublisher, gone, WRITE_ID } from './folder-publish.ts'
 import type { Handles } from './handles.ts'
+import { checkPart, merge } from './ranges.ts'
 import type { ByteRange, WriteRef } from './storage.ts'
 
 const JOURNAL_LINE = /^([0-9]+) ([0-9]+)$/
@@ -41,9 +42,7 @@ export function createFolderWrites(
   const partials = createPartials(root, fs, paths, handles, random)
 
   async function put(write: WriteRef, offset: number, part: Uint8Array): Promise<void> {
-    if (!Number.isSafeInteger(offset) || offset < 0 || offset + part.length > write.size) {
-      throw new Problem('range-invalid', `The file has ${write.size} bytes, the part ends beyond them.`)
-    }
+    checkPart(write.size, offset, part)
     await partials.useData(write, async (handle) => {
       await writeAll(handle, part, offset)
       await handle.datasync()
@@ -105,16 +104,4 @@ function parseJournal(text: string): ByteRange[] {
       const [, offset, length] = JOURNAL_LINE.exec(line) ?? []
       return offset === undefined ? [] : [{ offset: Number(offset), length: Number(length) }]
     })
-}
-
-/** Sorted, none touching another. */
-export function merge(ranges: readonly ByteRange[]): readonly ByteRange[] {
-  const merged: { offset: number; length: number }[] = []
-  for (const { offset, length } of ranges.toSorted((a, b) => a.offset - b.offset)) {
-    const last = merged.at(-1)
-    if (length === 0) continue
-    if (last && offset <= last.offset + last.length) last.length = Math.max(last.length, offset + length - last.offset)
-    else merged.push({ offset, length })
-  }
-  return merged
 }

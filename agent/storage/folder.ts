@@ -12,6 +12,7 @@ import { changed, createFolderReads, statOf, type FolderReads } from './folder-r
 import { createFolderWrites } from './folder-writes.ts'
 import { createHandles } from './handles.ts'
 import { freeName } from './names.ts'
+import { checkSize } from './ranges.ts'
 import type { FileRef, Storage } from './storage.ts'
 
 const PART_BYTES = 4 * 1024 * 1024
@@ -122,8 +123,7 @@ async function checkParents(path: FilePath, paths: Paths, fs: FolderFs): Promise
 }
 
 async function checkSpace(root: string, size: number, fs: FolderFs): Promise<void> {
-  if (!Number.isSafeInteger(size) || size < 0)
-    throw new Problem('bad-request', 'The size of a file is no whole number.')
+  checkSize(size)
   const { bavail, bsize } = await fs.statfs(root)
   if (bavail * bsize < size) {
     throw new Problem('storage-full', `The folder's disk has ${bavail * bsize} bytes left, the file needs ${size}.`)

@@ -1,6 +1,30 @@
-/** Names that are free: a taken one gets a number, as in every file manager. */
+/** Names of files in a storage, and those that are free: a taken one gets a number, as in every file manager. */
 import { utf8 } from '../../protocol/bytes.ts'
+import { checkPath, foldName, type FilePath } from '../../protocol/file-path.ts'
 import { limits } from '../../protocol/limits.ts'
+import { Problem } from '../../protocol/problem.ts'
+
+/** Unfinished writes; nobody else's business. */
+export const PARTIAL_FOLDER = '.raincheck-partial'
+
+/** @throws Problem `path-outside` */
+export function parsePath(name: string): FilePath {
+  const path = name.split('/')
+  checkPath(path, 'path-outside')
+  if (foldName(path[0] as string) === PARTIAL_FOLDER) {
+    throw new Problem('path-outside', `${JSON.stringify(PARTIAL_FOLDER)} holds unfinished files only.`)
+  }
+  return path
+}
+
+/** A path's own names from the first on: as it is, with " (2)" before the extension, and so on. */
+export function* numberedPaths(path: string, most: number): Generator<string> {
+  const slash = path.lastIndexOf('/') + 1
+  const name = path.slice(slash)
+  for (let number = 1; number <= most; number++) {
+    yield path.slice(0, slash) + numbered(name, number, name.lastIndexOf('.'))
+  }
+}
 
 /** "photo (2).jpg": the number goes in at `dot`, or at the end; the name is cut to stay within the limit. */
 export function numbered(name: string, number: number, dot: number): string {

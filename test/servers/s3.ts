@@ -178,12 +178,19 @@ async function send(method: string, reply: Reply, outgoing: ServerResponse, faul
   const most = fault?.kind === 'reset-reply' ? Math.min(size, fault.afterBytes) : size
   for (let at = 0; at < most; at += CHUNK) {
     const more = outgoing.write(body.read(at, Math.min(CHUNK, most - at)))
-    if (!more && !outgoing.destroyed)
-      await new Promise((resolve) => outgoing.once('drain', resolve).once('close', resolve))
+    if (!more && !outgoing.destroyed) await drained(outgoing)
   }
   if (fault?.kind === 'reset-reply') outgoing.socket?.destroy()
   else outgoing.end()
   return most
+}
+
+async function drained(outgoing: ServerResponse): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const go = (): void => resolve()
+  outgoing.on('drain', go).on('close', go)
+  await promise
+  outgoing.off('drain', go).off('close', go)
 }
 
 function spoil(reply: Reply, fault?: ServerFault): Reply {

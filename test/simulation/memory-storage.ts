@@ -1,5 +1,5 @@
 /** A storage in memory. What lies on its disk outlives the storage that put it there, as files outlive a process. */
-import { merge } from '../../agent/storage/folder-writes.ts'
+import { merge } from '../../agent/storage/ranges.ts'
 import { numbered } from '../../agent/storage/names.ts'
 import type { ByteRange, FileEntry, FileRef, FileStat, Storage, WriteRef } from '../../agent/storage/storage.ts'
 import { toHex, type Bytes } from '../../protocol/bytes.ts'
