@@ -10,9 +10,11 @@ const MAX_FUNCTION_LINES = 70
 
 const folderOf = (path: string): string => path.split('/')[0] ?? ''
 const isEntryPoint = (path: string): boolean =>
-  /^(?:ledger|ledger\/witness|repository|agent)\/node\.ts$|^agent\/cli\/main\.ts$|^infra\/local\/main\.ts$/.test(path)
+  /^(?:ledger|ledger\/witness|repository|agent)\/(?:node|lambda)\.ts$|^agent\/cli\/main\.ts$|^infra\/(?:local|aws)\/main\.ts$/.test(
+    path,
+  )
 /** What is on the real world's side: the entry points and what they build it from. */
-const isWorldly = (path: string): boolean => isEntryPoint(path) || /^infra\/[^/]+\.ts$/.test(path)
+const isWorldly = (path: string): boolean => isEntryPoint(path) || /^infra\/(?:aws\/)?[^/]+\.ts$/.test(path)
 /** A simulation that looked at the clock would not replay; its scheduler is what stands in for one. */
 const isTest = (path: string): boolean =>
   folderOf(path) === 'test' && !/^test\/simulation\/(?!(?:main|scheduler)\.ts$)/.test(path)
@@ -50,7 +52,7 @@ const PACKAGES: readonly (readonly [name: RegExp, where: RegExp])[] = [
   [/^node:(?:process|timers.*|perf_hooks|vm|worker_threads|cluster|child_process)$/, /^infra\/local\/main\.ts$/],
   [/^node:/, /^(?:agent|infra)\/|\/node\.ts$/],
 ]
-const VENDORS = /^agent\/storage\/|^infra\/store\/dynamodb[-.]|^infra\/aws\/|\/(?:node|lambda|worker)\.ts$/
+const VENDORS = /^agent\/storage\/|^infra\/store\/dynamodb[-.]|^infra\/(?:aws|lambda)\/|\/(?:node|lambda|worker)\.ts$/
 
 function mayUse(path: string, specifier: string): boolean {
   if (folderOf(path) === 'test') return true

@@ -1,0 +1,91 @@
+/**
+ * A hono app behind a Lambda function URL with response streaming (payload format 2.0). The request is built here, since
+ * what a stranger sends must get an answer of the app: also what `Request` itself refuses, such as a GET with a body.
+ */
+import { pipeline } from 'node:stream/promises'
+import type { Writable } from 'node:stream'
+import { Problem, problemOf } from '../../protocol/problem.ts'
+
+/** What the runtime adds to the global scope of a function. */
+export interface LambdaStreaming {
+  streamifyResponse<E>(handler: (event: E, stream: Writable, context: unknown) => Promise<void>): UrlHandler<E>
+  readonly HttpResponseStream: { from(stream: Writable, metadata: ResponseMetadata): Writable }
+}
+
+export type UrlHandler<E> = (event: E, stream: Writable, context: unknown) => Promise<void>
+
+export interface ResponseMetadata {
+  readonly statusCode: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly cookies: readonly string[]
+}
+
+export interface UrlEvent {
+  readonly rawPath: string
+  readonly rawQueryString: string
+  readonly headers: Readonly<Record<string, string | undefined>>
+  readonly requestContext: {
+    readonly domainName: string
+    readonly http: { readonly method: string; readonly sourceIp: string }
+  }
+  readonly body?: string
+  readonly isBase64Encoded: boolean
+}
+
+export type AppFetch = (request: Request, env?: object) => Response | Promise<Response>
+
+/** @param open the app, made when the first event comes: what fails then is answered, and tried again with the next */
+export function functionUrl(
+  open: (event: UrlEvent) => Promise<AppFetch>,
+  streaming: LambdaStreaming,
+): UrlHandler<UrlEvent> {
+  return streaming.streamifyResponse<UrlEvent>(async (event, stream) => {
+    const response = await answer(open, event)
+    const out = streaming.HttpResponseStream.from(stream, metadataOf(response))
+    // An empty body must still be ended: the runtime sends the head with the first write.
+    if (response.body) await pipeline(response.body, out)
+    else out.end('')
+  })
+}
+
+async function answer(open: (event: UrlEvent) => Promise<AppFetch>, event: UrlEvent): Promise<Response> {
+  try {
+    const app = await open(event)
+    return await app(requestOf(event), { event })
+  } catch (error) {
+    return refusal(problemOf(error))
+  }
+}
+
+/** The host is what Lambda saw, not what the client wrote. @throws Problem `bad-request` */
+export function requestOf({
+  rawPath,
+  rawQueryString,
+  headers,
+  requestContext,
+  body,
+  isBase64Encoded,
+}: UrlEvent): Request {
+  const query = rawQueryString === '' ? '' : `?${rawQueryString}`
+  const { method } = requestContext.http
+  const sent = body === undefined ? undefined : Buffer.from(body, isBase64Encoded ? 'base64' : 'utf8')
+  try {
+    return new Request(`https://${requestContext.domainName}${rawPath}${query}`, {
+      method,
+      headers: Object.entries(headers).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+      ...(sent && { body: sent }),
+    })
+  } catch (error) {
+    throw new Problem('bad-request', `This is no request: ${error instanceof Error ? error.message : 'its form'}.`)
+  }
+}
+
+function refusal(problem: Problem): Response {
+  const headers = { 'content-type': 'application/problem+json' }
+  return new Response(JSON.stringify(problem), { status: problem.status, headers })
+}
+
+function metadataOf({ status, headers }: Response): ResponseMetadata {
+  const fields = [...headers].filter(([name]) => name !== 'set-cookie')
+  return { statusCode: status, headers: Object.fromEntries(fields), cookies: headers.getSetCookie() }
+}

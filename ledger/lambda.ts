@@ -1,0 +1,55 @@
+/**
+ * Entry points of the ledger on Lambda: `url` behind its function URL, `chores` on a schedule, `setup` when the stack
+ * comes and goes. LEDGER_STORE names the table, LEDGER_KEY_PARAMETER the parameter with the key, LEDGER_ORIGIN the log;
+ * LEDGER_FAUCET and LEDGER_UNIT_PRICE count for a new log only.
+ */
+import { realEnvironment } from '../infra/environment.ts'
+import { customResource } from '../infra/lambda/custom-resource.ts'
+import { functionUrl, type LambdaStreaming } from '../infra/lambda/function-url.ts'
+import { once } from '../infra/lambda/once.ts'
+import { deleteParameterKey, openParameterKey } from '../infra/lambda/parameter-key.ts'
+import { faultText, settings } from '../infra/service-process.ts'
+import { openStore } from '../infra/store/open.ts'
+import { createLedger } from './ledger.ts'
+
+declare const awslambda: LambdaStreaming
+
+const environment = realEnvironment()
+const set = settings(process.env)
+const report = (error: unknown): void => console.error(faultText(error))
+
+const open = once(async () => {
+  const secret = await openParameterKey(set.required('LEDGER_KEY_PARAMETER'), environment.random)
+  return createLedger({
+    environment,
+    store: await openStore(set.required('LEDGER_STORE')),
+    secret,
+    origin: set.required('LEDGER_ORIGIN'),
+    policy: {
+      faucet: BigInt(set.optional('LEDGER_FAUCET', '0')),
+      unitPrice: BigInt(set.optional('LEDGER_UNIT_PRICE', '1')),
+    },
+    onFault: report,
+  })
+})
+
+/** What a request leaves waiting is sequenced by the next question about the log, or by the next chores. */
+export const url = functionUrl(async () => (await open()).app.fetch, awslambda)
+
+/** @param task each on a schedule of its own */
+export async function chores({ task }: { readonly task: 'sequence' | 'attest' }): Promise<void> {
+  const ledger = await open()
+  await (task === 'attest' ? ledger.attest() : ledger.sequence())
+}
+
+export const setup = customResource(
+  environment.transport,
+  {
+    async arrive() {
+      await open()
+      return {}
+    },
+    leave: () => deleteParameterKey(set.required('LEDGER_KEY_PARAMETER')),
+  },
+  report,
+)
