@@ -1,0 +1,355 @@
+/** Credits between two ledgers: minted once or refunded once, and never made. */
+import fc from 'fast-check'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { sha256 } from '#primitives'
+import { carryBack, carryLock, proveEntry } from '../../agent/clients/carry.ts'
+import { createLedgerClient, type LedgerClient } from '../../agent/clients/ledger-client.ts'
+import { listen } from '../../infra/serve.ts'
+import { realEnvironment } from '../../infra/environment.ts'
+import { toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
+import { addSignature, formatVerifierKey, noteKey } from '../../protocol/checkpoint.ts'
+import { cosign } from '../../protocol/cosignature.ts'
+import { lock, mint, refund, type CarriedTerms, type LockTerms } from '../../protocol/crossing.ts'
+import { trustPeer } from '../../protocol/federation.ts'
+import { limits } from '../../protocol/limits.ts'
+import { Problem } from '../../protocol/problem.ts'
+import { envelopeToJson, signerFrom, type Envelope, type Signer } from '../../protocol/signed.ts'
+import { auditStore } from './audit.ts'
+import {
+  DAY_MS,
+  expectAccepted,
+  FAUCET,
+  openLedger,
+  START_MS,
+  testClock,
+  testEnvironment,
+  type TestClock,
+  type TestLedger,
+} from './kit.ts'
+import { person } from './people.ts'
+
+const LIMIT = 500n
+const HOUR_MS = DAY_MS / 24
+const alice = person('alice')
+const bob = person('bob')
+const carrier = signerFrom(sha256(utf8('carrier')))
+const witness = { name: 'witness.example', signer: signerFrom(sha256(utf8('witness'))) }
+
+/** A ledger with its own key and name, and the typed client on it. */
+interface Side {
+  readonly ledger: TestLedger
+  readonly client: LedgerClient
+  readonly signer: Signer
+  readonly id: Bytes
+  readonly vkey: string
+}
+
+/** No call takes too long here. */
+const endless = (_: number, signal?: AbortSignal): Promise<void> =>
+  new Promise((_resolve, reject) => signal?.addEventListener('abort', () => reject(signal.reason as Error)))
+
+function side(name: string, clock: TestClock): Side {
+  const secret = sha256(utf8(name))
+  const signer = signerFrom(secret)
+  const origin = `${name}.example/log`
+  const ledger = openLedger({ clock, secret, origin })
+  const transport = async (request: Request) => ledger.app.fetch(request)
+  const client = createLedgerClient({
+    environment: { ...testEnvironment({ ...clock, sleep: endless }), transport },
+    url: `http://${name}.example`,
+  })
+  return { ledger, client, signer, id: sha256(signer.key), vkey: formatVerifierKey(noteKey(origin, signer.key)) }
+}
+
+async function trust(at: Side, peer: Side, { quorum = 'quorum none', seq = 1, max = LIMIT } = {}): Promise<void> {
+  const terms = { ledger: at.id, limit: max, policy: `log ${peer.vkey}\n${quorum}\n`, seq }
+  await expectAccepted(at.ledger.postJson('/v1/peers', { peer: [envelopeToJson(trustPeer(terms, at.signer))] }))
+}
+
+let clock: TestClock
+let here: Side
+let there: Side
+
+beforeEach(async () => {
+  clock = testClock()
+  here = side('here', clock)
+  there = side('there', clock)
+  for (const { client } of [here, there]) for (const { identity } of [alice, bob]) await client.register(identity)
+  await trust(here, there)
+  await trust(there, here)
+})
+
+let nonces = 0
+const lockTerms = (terms: Partial<LockTerms> = {}): LockTerms => ({
+  amount: 100n,
+  expires: clock.now() + HOUR_MS,
+  from: alice.id,
+  ledger: here.id,
+  nonce: sha256(utf8(`nonce ${nonces++}`)).slice(0, 16),
+  recipient: bob.id,
+  target: there.id,
+  ...terms,
+})
+
+/** Locks here, and has it in a checkpoint. */
+async function locked(terms: Partial<LockTerms> = {}): Promise<{ order: Envelope; id: string; receipt: Envelope }> {
+  const order = lock(lockTerms(terms), alice.signer)
+  const answer = await here.client.lock(order)
+  await here.ledger.sequence()
+  return { order, ...answer }
+}
+
+const available = async ({ client }: Side, { hex } = alice): Promise<bigint> => (await client.account(hex)).available
+const codeOf = (work: Promise<unknown>): Promise<string> =>
+  work.then(
+    () => 'accepted',
+    (error: unknown) => (error instanceof Problem ? error.code : String(error)),
+  )
+
+/** Everybody's credits at a ledger, by its own log. */
+async function total({ ledger }: Side): Promise<bigint> {
+  await ledger.attest()
+  const replica = await auditStore(ledger.store)
+  const { available: free, earned, frozen, issued } = replica.attestationAt(replica.size())
+  expect(free + earned + frozen).toBe(issued)
+  expect(ledger.faults).toEqual([])
+  return issued
+}
+
+describe('credits that are locked', () => {
+  test('leave one ledger and are minted at the other, once', async () => {
+    const { id, receipt } = await locked()
+    expect(await available(here)).toBe(FAUCET - 100n)
+    expect(await available(there, bob)).toBe(FAUCET)
+    await carryLock(here.client, receipt, there.client, carrier)
+    expect(await available(there, bob)).toBe(FAUCET + 100n)
+    await here.ledger.sequence()
+    const again = await carryLock(here.client, receipt, there.client, bob.signer)
+    expect(again.lock).toBe(id)
+    expect(await available(there, bob)).toBe(FAUCET + 100n)
+    expect(await here.client.lockState(id)).toMatchObject({ sent: { amount: 100n, refunded: false } })
+    expect(await there.client.lockState(id)).toEqual({ arrived: 'mint' })
+    expect((await total(here)) + (await total(there))).toBe(4n * FAUCET)
+  })
+
+  test('are minted once when many bring them at the same moment', async () => {
+    const { receipt } = await locked()
+    const carried = await proveEntry(here.client, receipt)
+    const signers = Array.from({ length: 8 }, (_, i) => signerFrom(sha256(utf8(`carrier ${i}`))))
+    await Promise.all(signers.map((signer) => there.client.mint(mint(carried, signer))))
+    expect(await available(there, bob)).toBe(FAUCET + 100n)
+  })
+
+  test('come back when the other ledger says that it did not mint them, once', async () => {
+    const { id, order, receipt } = await locked()
+    const carried = await proveEntry(here.client, receipt)
+    expect(await codeOf(there.client.decline(order))).toBe('not-expired')
+    clock.advance(HOUR_MS)
+    expect(await codeOf(there.client.mint(mint(carried, carrier)))).toBe('expired')
+    const declined = await there.client.decline(order)
+    expect(await codeOf(there.client.mint(mint(carried, carrier)))).toBe('closed')
+    await there.ledger.sequence()
+    await carryBack(there.client, declined.receipt, here.client, carrier)
+    await carryBack(there.client, declined.receipt, here.client, bob.signer)
+    expect(await available(here)).toBe(FAUCET)
+    expect(await here.client.lockState(id)).toMatchObject({ sent: { refunded: true } })
+    expect(await there.client.lockState(id)).toEqual({ arrived: 'decline' })
+    expect((await total(here)) + (await total(there))).toBe(4n * FAUCET)
+  })
+
+  test('do not come back once they were minted, however late it is asked', async () => {
+    const { order, receipt } = await locked()
+    await carryLock(here.client, receipt, there.client, carrier)
+    clock.advance(30 * DAY_MS)
+    expect(await codeOf(there.client.decline(order))).toBe('closed')
+    // The mint itself, or the lock, is no word of a decline.
+    await here.ledger.sequence()
+    expect(await codeOf(carryBack(here.client, receipt, here.client, carrier))).toBe('bad-request')
+    expect(await available(here)).toBe(FAUCET - 100n)
+  })
+
+  test('are the sender’s own, at this ledger, for a peer, in time, and there are as many', async () => {
+    const send = (terms: Partial<LockTerms>, signer = alice.signer) =>
+      codeOf(here.client.lock(lock(lockTerms(terms), signer)))
+    expect(await send({}, bob.signer)).toBe('unknown-key')
+    expect(await send({ ledger: there.id, target: here.id })).toBe('wrong-ledger')
+    expect(await send({ target: sha256(utf8('nowhere')) })).toBe('not-found')
+    expect(await send({ target: here.id })).toBe('not-found')
+    expect(await send({ expires: START_MS })).toBe('expired')
+    expect(await send({ expires: START_MS + limits.lockMs + DAY_MS })).toBe('bad-request')
+    expect(await send({ amount: FAUCET + 1n })).toBe('funds-insufficient')
+    expect(await send({ amount: 0n })).toBe('bad-encoding')
+    expect(await available(here)).toBe(FAUCET)
+  })
+})
+
+describe('a mint', () => {
+  const minted = (carried: CarriedTerms) => codeOf(there.client.mint(mint(carried, carrier)))
+
+  test('takes a proof that holds, of that ledger’s log', async () => {
+    const { receipt } = await locked()
+    await locked()
+    const carried = await proveEntry(here.client, receipt)
+    const [first] = carried.proof as [Bytes]
+    const other = await proveEntry(here.client, (await locked()).receipt)
+    expect(await minted({ ...carried, index: carried.index + 1 })).toBe('proof-invalid')
+    expect(await minted({ ...carried, proof: carried.proof.slice(1) })).toBe('proof-invalid')
+    expect(await minted({ ...carried, proof: [...carried.proof, first] })).toBe('proof-invalid')
+    expect(await minted({ ...carried, entry: other.entry })).toBe('proof-invalid')
+    expect(await minted({ ...carried, checkpoint: carried.checkpoint.replace('\n', '\n1') })).toBe('bad-signature')
+    expect(await minted({ ...carried, checkpoint: await there.client.checkpoint() })).toBe('bad-signature')
+    expect(await minted({ ...carried, checkpoint: '' })).toBe('bad-encoding')
+    expect(await available(there, bob)).toBe(FAUCET)
+    expect(await minted(carried)).toBe('accepted')
+  })
+
+  test('is of a lock that its sender signed, for this ledger, from a peer', async () => {
+    const third = side('third', clock)
+    await third.client.register(alice.identity)
+    await trust(third, there)
+    await trust(third, here)
+    const order = lock(lockTerms({ ledger: third.id }), alice.signer)
+    const { receipt } = await third.client.lock(order)
+    await third.ledger.sequence()
+    expect(await minted(await proveEntry(third.client, receipt))).toBe('not-found')
+    const elsewhere = await third.client.lock(lock(lockTerms({ ledger: third.id, target: here.id }), alice.signer))
+    await third.ledger.sequence()
+    expect(await minted(await proveEntry(third.client, elsewhere.receipt))).toBe('wrong-ledger')
+  })
+
+  test('is to an account that there is', async () => {
+    const { receipt } = await locked({ recipient: sha256(utf8('nobody')) })
+    expect(await codeOf(carryLock(here.client, receipt, there.client, carrier))).toBe('not-found')
+  })
+
+  test('asks for the witnesses of the peer’s policy', async () => {
+    const key = noteKey(witness.name, witness.signer.key, 'cosignature')
+    await trust(there, here, { quorum: `witness w ${formatVerifierKey(key)}\nquorum w`, seq: 2 })
+    const { receipt } = await locked()
+    const carried = await proveEntry(here.client, receipt)
+    expect(await minted(carried)).toBe('proof-invalid')
+    const text = carried.checkpoint.slice(0, carried.checkpoint.indexOf('\n\n') + 1)
+    const at = (timeMs: number): CarriedTerms => ({
+      ...carried,
+      checkpoint: addSignature(carried.checkpoint, cosign(text, Math.floor(timeMs / 1000), witness)),
+    })
+    expect(await minted(at(clock.now() - limits.cosignatureMs))).toBe('proof-invalid')
+    expect(await minted(at(clock.now()))).toBe('accepted')
+  })
+
+  test('brings no more than the peer is trusted with, beyond what went there', async () => {
+    const all = await locked({ amount: LIMIT })
+    await carryLock(here.client, all.receipt, there.client, carrier)
+    const more = await locked({ amount: 1n })
+    expect(await codeOf(carryLock(here.client, more.receipt, there.client, carrier))).toBe('limit-reached')
+    const back = lock(lockTerms({ amount: 1n, from: bob.id, ledger: there.id, target: here.id }), bob.signer)
+    await there.client.lock(back)
+    await here.ledger.sequence()
+    expect(await codeOf(carryLock(here.client, more.receipt, there.client, carrier))).toBe('accepted')
+  })
+})
+
+test('a refund takes a proof of the decline, of that very lock, by the ledger it was for', async () => {
+  const [one, two] = [await locked(), await locked()]
+  clock.advance(2 * HOUR_MS)
+  const declined = await there.client.decline(one.order)
+  await there.ledger.sequence()
+  const carried = await proveEntry(there.client, declined.receipt)
+  const refunded = (terms: CarriedTerms) => codeOf(here.client.refund(refund(terms, carrier)))
+  expect(await refunded({ ...carried, index: 0 })).toBe('proof-invalid')
+  expect(await refunded({ ...carried, checkpoint: await here.client.checkpoint() })).toBe('bad-signature')
+  expect(await refunded(await proveEntry(here.client, one.receipt))).toBe('bad-request')
+  expect(await refunded(carried)).toBe('accepted')
+  expect(await here.client.lockState(two.id)).toMatchObject({ sent: { refunded: false } })
+  expect(await available(here)).toBe(FAUCET - 100n)
+})
+
+const step = fc.oneof(
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('lock' as const), amount: fc.bigInt({ min: 1n, max: 300n }) }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constantFrom('mint' as const, 'decline' as const, 'refund' as const),
+      which: fc.nat({ max: 5 }),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('wait' as const), hours: fc.nat({ max: 2 }) }) },
+)
+
+test('both ledgers together never hold more than was issued, and all of it once nothing is under way', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 24 }), async (steps) => {
+      clock = testClock()
+      ;[here, there] = [side('here', clock), side('there', clock)]
+      for (const { client } of [here, there]) for (const { identity } of [alice, bob]) await client.register(identity)
+      await trust(here, there)
+      await trust(there, here, { max: 10_000n })
+      const sent: { order: Envelope; receipt: Envelope; amount: bigint; declined?: Envelope; end?: string }[] = []
+      for (const next of steps) {
+        const one = 'which' in next ? sent[next.which] : undefined
+        if (next.do === 'lock') sent.push({ ...(await locked({ amount: next.amount })), amount: next.amount })
+        else if (next.do === 'wait') clock.advance(next.hours * HOUR_MS)
+        else if (one && next.do === 'mint') {
+          if ((await codeOf(carryLock(here.client, one.receipt, there.client, carrier))) === 'accepted')
+            one.end = 'mint'
+        } else if (one && next.do === 'decline') {
+          const answer = await there.client.decline(one.order).catch(() => undefined)
+          if (answer) one.declined = answer.receipt
+          await there.ledger.sequence()
+        } else if (one?.declined) {
+          await carryBack(there.client, one.declined, here.client, carrier)
+          expect(one.end).not.toBe('mint')
+          one.end = 'refund'
+        }
+      }
+      const underWay = sent.filter(({ end }) => end === undefined).reduce((sum, { amount }) => sum + amount, 0n)
+      expect((await total(here)) + (await total(there)) + underWay).toBe(4n * FAUCET)
+    }),
+    { numRuns: 20 },
+  )
+})
+
+test('two ledgers on the network, as their owners meet them', async () => {
+  const servers = await Promise.all(
+    [here, there].map(({ ledger }) => listen({ fetch: ledger.app.fetch, port: 0, hostname: '127.0.0.1' })),
+  )
+  const environment = { ...realEnvironment(), clock: { ...clock, sleep: endless } }
+  const [a, b] = servers.map(({ port }) => createLedgerClient({ environment, url: `http://127.0.0.1:${port}` })) as [
+    LedgerClient,
+    LedgerClient,
+  ]
+  try {
+    const { receipt } = await a.lock(lock(lockTerms(), alice.signer))
+    await here.ledger.sequence()
+    await carryLock(a, receipt, b, carrier)
+    const order = lock(lockTerms({ amount: 7n }), alice.signer)
+    await a.lock(order)
+    clock.advance(HOUR_MS)
+    const declined = await b.decline(order)
+    await there.ledger.sequence()
+    await carryBack(b, declined.receipt, a, carrier)
+    expect([(await a.account(alice.hex)).available, (await b.account(bob.hex)).available]).toEqual([
+      FAUCET - 100n,
+      FAUCET + 100n,
+    ])
+  } finally {
+    await Promise.all(servers.map((server) => server.close()))
+  }
+})
+
+test('a statement names each of them, and adds up', async () => {
+  const { receipt } = await locked()
+  await carryLock(here.client, receipt, there.client, carrier)
+  await there.ledger.sequence()
+  const rows = async ({ client }: Side, { hex } = alice) =>
+    (await client.entries(hex)).entries.map(({ available: moved, kind }) => [kind, moved])
+  expect(await rows(here)).toEqual([
+    ['register', String(FAUCET)],
+    ['lock', '-100'],
+  ])
+  expect(await rows(there, bob)).toEqual([
+    ['register', String(FAUCET)],
+    ['mint', '100'],
+  ])
+  expect(toHex(here.id)).not.toBe(toHex(there.id))
+})
