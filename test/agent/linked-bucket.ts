@@ -13,10 +13,18 @@ import { random } from './linked-folder.ts'
 
 export const OWNER_KEY = { accessKeyId: 'AKIAOWNER', secretAccessKey: 'the owner’s secret' }
 
-/** Real time, but for pauses: those last a thousandth. */
-export const hastyClock: Clock = {
-  now: () => Date.now(),
-  sleep: (ms, signal) => setTimeout(ms / 1000, undefined, { ...(signal && { signal }) }),
+/** Real time, but for pauses: those last a thousandth, and it is later after them. */
+export function hastyClock(): Clock {
+  let aheadMs = 0
+  const now = (): number => Date.now() + aheadMs
+  return {
+    now,
+    async sleep(ms, signal) {
+      const untilMs = now() + ms
+      await setTimeout(ms / 1000, undefined, signal ? { signal } : {})
+      aheadMs += Math.max(0, untilMs - now())
+    },
+  }
 }
 
 export interface LinkedBucket extends CloudHarness {
@@ -27,7 +35,7 @@ export interface LinkedBucket extends CloudHarness {
 /** A driver's world over the server at `url`. */
 export function driverContext(secret: Readonly<Record<string, string>> = OWNER_KEY): DriverContext {
   return {
-    environment: { clock: hastyClock, random, transport: () => Promise.reject(new Error('unused')) },
+    environment: { clock: hastyClock(), random, transport: () => Promise.reject(new Error('unused')) },
     store: openSqlite(':memory:'),
     hosts: PROVIDER_HOSTS,
     secret: () => Promise.resolve(secret),
