@@ -69,7 +69,7 @@ export function createNotary({ environment, store }: LedgerContext, accept: Acce
 
   async function attestNews(): Promise<void> {
     if (news <= attested) return
-    const statement = attestations.encode(replica.attestationAt(replica.size()))
+    const statement = attestations.encode(await replica.attestationAt(replica.size()))
     await accept({ kind: 'state', parts: [], data: decode(statement) }).catch(unlessLate)
   }
 

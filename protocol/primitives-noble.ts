@@ -4,6 +4,7 @@ import { Point, etc, getPublicKey, hashes, sign } from '@noble/ed25519'
 import { hmac } from '@noble/hashes/hmac.js'
 import { sha1 as nobleSha1 } from '@noble/hashes/legacy.js'
 import { sha256 as nobleSha256, sha512 } from '@noble/hashes/sha2.js'
+import { shake256 as nobleShake256 } from '@noble/hashes/sha3.js'
 import { bytesToHex, concatBytes, hexToBytes } from '@noble/hashes/utils.js'
 
 type Bytes = Uint8Array<ArrayBuffer>
@@ -15,6 +16,9 @@ export const sha256 = (bytes: Uint8Array): Bytes => nobleSha256(bytes)
 export const sha256Into = (bytes: Uint8Array, out: Uint8Array, at: number): void => out.set(nobleSha256(bytes), at)
 export const sha1 = (bytes: Uint8Array): Bytes => nobleSha1(bytes)
 export const hmacSha256 = (key: Uint8Array, bytes: Uint8Array): Bytes => hmac(nobleSha256, key, bytes)
+
+/** SHAKE256 (FIPS 202 §6.2). */
+export const shake256 = (bytes: Uint8Array, length: number): Uint8Array => nobleShake256(bytes, { dkLen: length })
 
 /** SHA-256 applied `times` times to 32 bytes. */
 export function sha256Repeated(bytes: Uint8Array, times: number): Bytes {

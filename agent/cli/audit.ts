@@ -3,7 +3,7 @@
  * (and with it every signature, sum and state root), every hash of the tiles, and the root they add up to. Memory holds
  * the accounts, not the log.
  */
-import { createReplica, sums, type Replica } from '../../protocol/arbiter/replica.ts'
+import { createReplica, type Replica } from '../../protocol/arbiter/replica.ts'
 import { equal, fromHex, type Bytes } from '../../protocol/bytes.ts'
 import { openNote, parseCheckpoint, parseVerifierKey, type Checkpoint } from '../../protocol/checkpoint.ts'
 import { entryHash } from '../../protocol/entry.ts'
@@ -128,9 +128,9 @@ async function applyEntry(replica: Replica, entry: Bytes): Promise<string | unde
 }
 
 function sumsFault(replica: Replica): string | undefined {
-  const { available, frozen, earned, issued } = sums(replica.items())
-  if (available + frozen + earned === issued) return undefined
-  return `the accounts hold ${available + frozen + earned} credits, ${issued} were issued`
+  const { available, bonds, frozen, earned, issued } = replica.position().sums
+  const held = available + bonds + frozen + earned
+  return held === issued ? undefined : `the accounts hold ${held} credits, ${issued} were issued`
 }
 
 function reason(error: unknown): string {

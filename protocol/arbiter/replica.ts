@@ -1,10 +1,12 @@
 /**
  * The state that a log leads to, made by replaying it: what an auditor checks a ledger with, and what a ledger attests
  * its own log from. Each entry is decided anew; it must come out as the very bytes that the log holds.
+ *
+ * Where the items are is for whoever replays to say. The replica itself has the sum that the state root is made of, and
+ * the sums of credits, and so may stop after any entry and go on from there.
  */
-import { compare, concat, equal, utf8, type Bytes } from '../bytes.ts'
+import { equal, type Bytes } from '../bytes.ts'
 import { decodeEntry, type Entry } from '../entry.ts'
-import { leafHash, rootOf } from '../merkle.ts'
 import { Problem } from '../problem.ts'
 import { decide, isCommandKind, isStated, prepare } from '../arbiter.ts'
 import {
@@ -20,12 +22,8 @@ import {
   unclaimedIn,
   type Attestation,
 } from './items.ts'
-import { draft, keyText, type Draft, type Key, type Stored } from './view.ts'
-
-/** One item of the state. */
-export interface StateItem extends Key {
-  readonly body: Bytes
-}
+import { createStateSum, type StateItem } from './state-root.ts'
+import { draft, keyText, type Draft, type Key, type Stored, type Touched } from './view.ts'
 
 /** Credits over all accounts; the first four make up the fifth. */
 export type Sums = Readonly<Record<(typeof SUMS)[number], bigint>>
@@ -39,55 +37,119 @@ export interface Replica {
    */
   apply(entry: Bytes): Promise<Entry>
   /** What the first `size` entries lead to. @throws Problem `conflict` for a size before the last attested one, or to come */
-  attestationAt(size: number): Attestation
-  items(): readonly StateItem[]
+  attestationAt(size: number): Promise<Attestation>
+  /** What to go on from, with the items as they are. */
+  position(): Position
 }
 
-interface Kept extends Stored, StateItem {}
+/** After how many entries, and what they add up to. */
+export interface Position {
+  readonly size: number
+  /** Of the state items (state-root.ts), 2048 bytes. */
+  readonly sum: Bytes
+  readonly sums: Sums
+}
 
-/** What an entry replaced: to look back at the state before it. */
-type Undo = readonly (readonly [key: string, before: Kept | undefined])[]
+export interface Kept extends Stored, StateItem {}
 
-export function createReplica(): Replica {
-  const items = new Map<string, Kept>()
-  /** Of the entries from `undoFrom` on: an attestation is about the past, as its entry comes after those it attests. */
-  let undos: Undo[] = []
-  let undoFrom = 0
+/** The state items of a replica. */
+export interface ReplicaItems {
+  get(key: Key): Promise<Kept | undefined>
+  put(key: Key, item: Kept | undefined): void
+}
 
-  const size = (): number => undoFrom + undos.length
+/** What each size led to: an attestation is about the past, as its entry comes after those it attests. */
+export interface ReplicaPast {
+  at(size: number): Promise<Attestation | undefined>
+  keep(attestation: Attestation): void
+  /** Those of smaller sizes are not asked for any more. */
+  forget(before: number): void
+}
 
-  function itemsAt(at: number): readonly StateItem[] {
-    const past = new Map(items)
-    for (const undo of undos.slice(at - undoFrom).toReversed()) for (const [key, before] of undo) put(past, key, before)
-    return [...past.values()].filter(isState)
+export interface ReplicaParts {
+  readonly items: ReplicaItems
+  readonly past: ReplicaPast
+  /** The start of the log unless given. */
+  readonly from?: Position
+}
+
+export function createReplicaOn({ items, past, from }: ReplicaParts): Replica {
+  const sum = createStateSum(from?.sum)
+  let { size, sums: credits } = from ?? { size: 0, sums: NOTHING }
+  if (!from) past.keep(now())
+
+  function now(): Attestation {
+    const { bonds, ...rest } = credits
+    return { ...rest, ...(bonds > 0n && { bonds }), root: sum.root(), size }
   }
 
-  function attestationAt(at: number): Attestation {
-    if (at < undoFrom || at > size())
-      throw new Problem('conflict', `The state of the first ${at} entries is not at hand.`)
-    const state = itemsAt(at)
-    const { bonds, ...rest } = sums(state)
-    return { ...rest, ...(bonds > 0n && { bonds }), root: stateRoot(state), size: at }
+  async function attestationAt(at: number): Promise<Attestation> {
+    const found = at === size ? now() : await past.at(at)
+    if (!found) throw new Problem('conflict', `The state of the first ${at} entries is not at hand.`)
+    return found
+  }
+
+  async function requireNew(touched: readonly Touched<Kept>[]): Promise<void> {
+    for (const { key, before } of touched) {
+      if (!before && (await items.get(key))) throw new Error(`${key.pk} is put as new and is not`)
+    }
+  }
+
+  function take({ key, before, body }: Touched<Kept>, timeMs: number): void {
+    const after = body && { ...key, body, timeMs }
+    items.put(key, after)
+    if (before?.body === body) return
+    if (before) sum.remove(before)
+    if (after) sum.add(after)
+    credits = addTo(addTo(credits, before, -1n), after, 1n)
   }
 
   return {
-    size,
+    size: () => size,
     attestationAt,
-    items: () => itemsAt(size()),
+    position: () => ({ size, sum: sum.bytes(), sums: credits }),
     async apply(bytes) {
       const entry = decodeEntry(bytes)
-      const view = draft(async (key) => items.get(keyText(key)), isFixed)
+      const view = draft(async (key) => (isState(key) ? items.get(key) : undefined), isFixed)
       await replay(view, entry, bytes)
       const stated = entry.kind === 'state' ? readAttestation(entry.data ?? {}) : undefined
-      if (stated) checkAttestation(stated, attestationAt(stated.size))
-      undos.push(commit(items, view, entry.time))
-      if (stated) {
-        undos = undos.slice(stated.size - undoFrom)
-        undoFrom = stated.size
-      }
+      if (stated) checkAttestation(stated, await attestationAt(stated.size))
+      const touched = view.touched().filter(({ key }) => isState(key))
+      await requireNew(touched)
+      for (const one of touched) take(one, entry.time)
+      size++
+      past.keep(now())
+      if (stated) past.forget(stated.size)
       return entry
     },
   }
+}
+
+/** A replica in memory. */
+export interface MemoryReplica extends Replica {
+  items(): readonly StateItem[]
+}
+
+export function createReplica(): MemoryReplica {
+  const items = new Map<string, Kept>()
+  const past = new Map<number, Attestation>()
+  const replica = createReplicaOn({
+    items: {
+      get: async (key) => items.get(keyText(key)),
+      put(key, item) {
+        if (item) items.set(keyText(key), item)
+        else items.delete(keyText(key))
+      },
+    },
+    past: {
+      at: async (size) => past.get(size),
+      keep: (attestation) => void past.set(attestation.size, attestation),
+      forget(before) {
+        for (const size of past.keys()) if (size < before) past.delete(size)
+      },
+    },
+  })
+  return { ...replica, items: () => [...items.values()] }
 }
 
 /** @throws Problem `conflict` unless the rules, at the entry's time, make this entry of its objects */
@@ -107,44 +169,33 @@ function checkAttestation(stated: Attestation, found: Attestation): void {
     throw new Problem('conflict', 'The sums are not what the log leads to.')
 }
 
-function commit(items: Map<string, Kept>, view: Draft<Kept>, timeMs: number): Undo {
-  return view.touched().map(({ key, before, body }) => {
-    const text = keyText(key)
-    if (!before && items.has(text)) throw new Error(`${key.pk} is put as new and is not`)
-    put(items, text, body && { ...key, body, timeMs })
-    return [text, before]
-  })
-}
-
-function put(items: Map<string, Kept>, key: string, item: Kept | undefined): void {
-  if (item) items.set(key, item)
-  else items.delete(key)
-}
-
-/** RFC 6962 root over the state items as leaves `pk NUL sk NUL body`, in bytewise order. */
-export function stateRoot(items: Iterable<StateItem>): Bytes {
-  const leaves = Array.from(items, ({ pk, sk, body }) => concat(utf8(`${pk}\0${sk}\0`), body))
-  return rootOf(leaves.toSorted(compare).map(leafHash))
-}
-
 /** Added up from the items alone, whatever the entries said that they move. */
-export function sums(items: Iterable<StateItem>): Sums {
-  const total = { available: 0n, bonds: 0n, earned: 0n, frozen: 0n, issued: 0n }
-  for (const item of items) {
-    const held = heldIn(item)
-    for (const sum of SUMS) total[sum] += held[sum] ?? 0n
-  }
-  return total
-}
+export const sums = (items: Iterable<StateItem>): Sums =>
+  Array.from(items).reduce((total, item) => addTo(total, item, 1n), NOTHING)
 
 const SUMS = ['available', 'bonds', 'earned', 'frozen', 'issued'] as const
 
-function heldIn({ pk, body }: StateItem): Partial<Sums> {
+const NOTHING: Sums = { available: 0n, bonds: 0n, earned: 0n, frozen: 0n, issued: 0n }
+
+function addTo(total: Sums, item: StateItem | undefined, sign: bigint): Sums {
+  const held = item && heldIn(item)
+  if (!held) return total
+  return {
+    available: total.available + sign * (held.available ?? 0n),
+    bonds: total.bonds + sign * (held.bonds ?? 0n),
+    earned: total.earned + sign * (held.earned ?? 0n),
+    frozen: total.frozen + sign * (held.frozen ?? 0n),
+    issued: total.issued + sign * (held.issued ?? 0n),
+  }
+}
+
+/** Undefined for an item that holds no credits. */
+function heldIn({ pk, body }: StateItem): Partial<Sums> | undefined {
   const family = familyOf({ pk })
   if (family === 'account') {
     const account = accounts.decode(body)
     return { available: account.available, issued: issuedBy(account) }
   }
   if (family === 'declaration') return { frozen: unclaimedIn(reserves.decode(body)) }
-  return family === 'lane' ? heldBy(lanes.decode(body)) : {}
+  return family === 'lane' ? heldBy(lanes.decode(body)) : undefined
 }

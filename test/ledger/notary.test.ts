@@ -70,7 +70,7 @@ test('an attestation states the root and the sums of the entries before it', asy
   const [attested] = await attestationsIn(ledger)
   const replica = createReplica()
   for (const entry of (await entriesOf(ledger)).slice(0, attested?.size)) await replica.apply(entry)
-  expect(attested).toEqual(replica.attestationAt(3))
+  expect(attested).toEqual(await replica.attestationAt(3))
   expect(attested).toMatchObject({ size: 3, available: 2n * FAUCET, frozen: 0n, earned: 0n, issued: 2n * FAUCET })
 })
 

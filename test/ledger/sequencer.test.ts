@@ -4,7 +4,8 @@ import { describe, expect, test } from 'vitest'
 import { sha256 } from '#primitives'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { readHead } from '../../ledger/log.ts'
-import { stateRoot, type Replica } from '../../protocol/arbiter/replica.ts'
+import type { MemoryReplica } from '../../protocol/arbiter/replica.ts'
+import { stateRoot } from '../../protocol/arbiter/state-root.ts'
 import { toHex, utf8 } from '../../protocol/bytes.ts'
 import { genesis } from '../../protocol/identity.ts'
 import { parseReceipt } from '../../protocol/receipt.ts'
@@ -20,7 +21,7 @@ const alice = person('alice')
 const bob = person('bob')
 const stranger = (i: number) => genesis([signerFrom(sha256(utf8(`stranger ${i}`)))], START_MS)
 
-async function audit(store: Store): Promise<{ readonly replica: Replica; readonly hashes: readonly string[] }> {
+async function audit(store: Store): Promise<{ readonly replica: MemoryReplica; readonly hashes: readonly string[] }> {
   const hashes: string[] = []
   const replica = await auditStore(store, (hash) => hashes.push(hash))
   expect(new Set(hashes).size).toBe(hashes.length)

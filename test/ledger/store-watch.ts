@@ -1,6 +1,6 @@
 /** A store under a ledger that tells what it holds, and one that lets requests overtake each other. */
 import type fc from 'fast-check'
-import type { StateItem } from '../../protocol/arbiter/replica.ts'
+import type { StateItem } from '../../protocol/arbiter/state-root.ts'
 import { isState } from '../../protocol/arbiter/items.ts'
 import { keyText } from '../../protocol/arbiter/view.ts'
 import { unstamp } from '../../ledger/accept.ts'

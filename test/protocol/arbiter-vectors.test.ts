@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { createReplica, stateRoot } from '../../protocol/arbiter/replica.ts'
+import { createReplica } from '../../protocol/arbiter/replica.ts'
+import { stateRoot } from '../../protocol/arbiter/state-root.ts'
 import { fromHex, toHex } from '../../protocol/bytes.ts'
 import { openNote, parseCheckpoint, parseVerifierKey } from '../../protocol/checkpoint.ts'
 import { entryHash } from '../../protocol/entry.ts'
@@ -25,7 +26,7 @@ test('every entry replays to its leaf hash, state root and sums', async () => {
   for (const { kind, entry, leafHash, after } of vector.entries) {
     expect(toHex(entryHash(fromHex(entry)))).toBe(leafHash)
     expect((await replica.apply(fromHex(entry))).kind).toBe(kind)
-    const { available, earned, frozen, issued, root } = replica.attestationAt(replica.size())
+    const { available, earned, frozen, issued, root } = await replica.attestationAt(replica.size())
     expect({
       stateRoot: toHex(root),
       available: String(available),
