@@ -1,5 +1,6 @@
 /** The world of one agent: who it speaks for, what it may use. Entry points build it; every module of the agent is handed it. */
 import type { Bytes } from '../protocol/bytes.ts'
+import type { LaneMode } from '../protocol/commitment.ts'
 import type { Environment } from '../protocol/environment.ts'
 import type { Envelope, Signer } from '../protocol/signed.ts'
 import type { Store } from '../protocol/store.ts'
@@ -21,4 +22,6 @@ export interface AgentContext {
   readonly publicUrl: string
   /** The operator's word that agents at loopback addresses may be called. */
   readonly allowLoopback: boolean
+  /** How strangers and friends may pay it; in every way unless given. */
+  readonly modes?: readonly LaneMode[]
 }

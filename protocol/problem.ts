@@ -12,6 +12,7 @@ export const PROBLEMS = {
   'credit-exceeded': [402, 'More pieces are unpaid than trust allows'],
   'tick-invalid': [402, 'The tick does not hash to its chain'],
   'tick-replayed': [409, 'The tick was already spent'],
+  'bond-missing': [402, 'The seller cannot put up a bond now'],
   'key-invalid': [422, 'The key does not hash to its chain'],
   'no-fault': [422, 'The evidence shows no fault'],
   'delegation-exceeded': [403, 'The delegation does not allow this'],

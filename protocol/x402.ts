@@ -110,6 +110,7 @@ export type PaymentPayload = z.infer<typeof paymentPayloadSchema>
 
 /** With a sealed piece: what is said of it, signed, and once the lane's last tick has come, the key of its unit. */
 const sealedSchema = z.object({ label: envelopeSchema, key: base64url.exactOptional() })
+export type SealedPart = z.infer<typeof sealedSchema>
 
 const paymentResponseSchema = z.object({
   success: z.boolean(),

@@ -87,9 +87,9 @@ const tickSchema = z.strictObject({
 const tickRoute = createRoute({
   method: 'post',
   path: '/v1/ticks',
-  summary: 'The last tick of a lane whose pieces came on credit',
+  summary: 'The tick of a sealed piece, for its key, or the last of a lane on credit',
   request: { body: jsonBody(z.strictObject({ tick: tickSchema })) },
-  responses: ok('The tab after it', z.object({ lane: wire.id, unit: z.int() })),
+  responses: ok('The tab after it', z.object({ lane: wire.id, unit: z.int(), key: wire.base64url.optional() })),
 })
 
 const signoffRoute = createRoute({

@@ -4,11 +4,13 @@ import { parseCommitment, type Commitment } from '../../protocol/commitment.ts'
 import { parseDeclaration, type Declaration } from '../../protocol/declaration.ts'
 import { limits } from '../../protocol/limits.ts'
 import { tickFromJson } from '../../protocol/payword.ts'
-import { Problem } from '../../protocol/problem.ts'
-import { claim } from '../../protocol/settlement.ts'
-import { envelopeFromJson } from '../../protocol/signed.ts'
+import { Problem, type ProblemCode } from '../../protocol/problem.ts'
+import { claim, leastBond } from '../../protocol/settlement.ts'
+import { envelopeFromJson, type Envelope } from '../../protocol/signed.ts'
 import type { PaywordPayload } from '../../protocol/x402.ts'
 import type { AgentContext } from '../context.ts'
+import { unitKeyOf } from './keys.ts'
+import { modesOf } from './offer.ts'
 import { termsOf, type SaleLane, type SellerLanes } from './seller-lanes.ts'
 import type { Share } from '../share/share.ts'
 import { acceptTick, newTab, type LaneTerms } from './tab.ts'
@@ -38,14 +40,22 @@ export async function claimLane(
   const declaration = await declarationOf(context, payload, commitment)
   await checkDeclaration(context, declaration, share)
   const promised = termsOf(commitment, declaration)
+  if (!modesOf(context).includes(promised.mode)) refuse(`Pieces are not sold ${promised.mode}.`)
   if (promised.mode === 'credit') await requireCredit(trust, declaration)
-  else requireTick(promised, payload, context.environment.clock.now())
-  const order = claim({ commitment: commitment.id, payee: context.owner }, context.signer)
-  const claimed = await context.ledger.claim(envelope, order).catch(unknownDeclaration)
+  if (promised.mode === 'prepaid') requireTick(promised, payload, context.environment.clock.now())
+  const order = claimOf(context, promised)
+  const claimed = await context.ledger.claim(envelope, order).catch(refusedClaim(promised))
   // The ledger's copy names the key that really declared.
   const terms = termsOf(commitment, parseDeclaration(claimed.declaration))
   if (claimed.lane !== terms.lane) throw new Problem('peer-failed', 'The ledger claimed another lane.')
   return lanes.add(terms, { commitment: envelope, declaration: claimed.declaration, receipt: claimed.receipt })
+}
+
+function claimOf({ owner, signer }: AgentContext, terms: LaneTerms): Envelope {
+  const { id, cap, mode, price } = terms
+  const anchor = mode === 'sealed' && unitKeyOf(signer, terms, 0)
+  const sealed = anchor && { sealed: { anchor, bond: leastBond({ cap }, price), cipher: 'aes-256-ctr' as const } }
+  return claim({ commitment: id, payee: owner, ...sealed }, signer)
 }
 
 /** A lane that could not be used is not worth a claim; whether the payer really declared is for the ledger to say. */
@@ -70,11 +80,23 @@ async function declarationOf(
   return parseDeclaration(declaration)
 }
 
+const BOND_PROBLEMS: ReadonlySet<ProblemCode> = new Set(['funds-insufficient', 'delegation-exceeded'])
+
 /** To the payer, `not-found` would say that the piece is not here. */
 function unknownDeclaration(error: unknown): never {
   if (!(error instanceof Problem) || error.code !== 'not-found') throw error
   throw new Problem('payment-required', 'The ledger does not know the declaration.')
 }
+
+/** What a sealed lane lacks is, as far as its payer can tell, our bond: the same credits will do in another mode. */
+const refusedClaim =
+  ({ mode }: LaneTerms) =>
+  (error: unknown): never => {
+    const isBond = error instanceof Problem && BOND_PROBLEMS.has(error.code)
+    if (mode === 'sealed' && isBond)
+      throw new Problem('bond-missing', 'The bond of a sealed lane cannot be put up now.')
+    return unknownDeclaration(error)
+  }
 
 async function checkDeclaration(context: AgentContext, declaration: Declaration, share: Share): Promise<void> {
   const { id } = await context.ledger.info()

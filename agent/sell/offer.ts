@@ -5,7 +5,6 @@ import type { Problem } from '../../protocol/problem.ts'
 import {
   encodePaymentRequired,
   formatOffer,
-  MODES,
   networkOf,
   PAYMENT_REQUIRED,
   X402_VERSION,
@@ -31,24 +30,26 @@ export interface ShareOffer {
 /** For how long a price holds after it was read, at least. */
 const MAX_TIMEOUT_SECONDS = 60
 
-export async function shareOffer(shares: Shares, share: Share): Promise<ShareOffer> {
+export async function shareOffer(context: AgentContext, shares: Shares, share: Share): Promise<ShareOffer> {
   return {
     infoHash: share.infoHash,
     pieceLength: share.pieceLength,
     pieces: share.pieces,
     bitfield: toBase64url(await shares.bitfield(share)),
     price: share.price.toString(),
-    modes: share.public ? [] : [...MODES],
+    modes: share.public ? [] : modesOf(context),
     public: share.public,
   }
 }
 
 /** A client that knows nothing of trust takes the first offer: so the one that anybody can pay. */
-const OFFERED: readonly Mode[] = ['prepaid', 'credit']
+const OFFERED: readonly Mode[] = ['prepaid', 'credit', 'sealed']
+
+export const modesOf = ({ modes }: AgentContext): Mode[] => OFFERED.filter((mode) => !modes || modes.includes(mode))
 
 /** One offer a mode. Credit is always offered; how much of it a payer gets is a matter of trust. */
 export function pieceOffers(context: AgentContext, ledgerId: string, share: Share): Offer[] {
-  return OFFERED.map((mode) =>
+  return modesOf(context).map((mode) =>
     formatOffer({
       mode,
       content: fromHex(share.infoHash),

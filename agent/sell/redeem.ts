@@ -7,9 +7,10 @@ import { fromBase64url } from '../../protocol/bytes.ts'
 import { limits } from '../../protocol/limits.ts'
 import { segmentOf } from '../../protocol/payword.ts'
 import { Problem, type ProblemCode } from '../../protocol/problem.ts'
-import { redeem as sealRedemption, release as sealRelease } from '../../protocol/settlement.ts'
+import { parseSignoff, redeem as sealRedemption, release as sealRelease } from '../../protocol/settlement.ts'
 import type { Envelope } from '../../protocol/signed.ts'
 import type { AgentContext } from '../context.ts'
+import { unitKeyOf } from './keys.ts'
 import type { SaleLane, SellerLanes } from './seller-lanes.ts'
 import { unredeemed, type Step, type Tab } from './tab.ts'
 
@@ -42,6 +43,7 @@ const FINAL: ReadonlySet<ProblemCode> = new Set([
   'not-found',
   'tick-invalid',
   'tick-replayed',
+  'key-invalid',
   'bad-encoding',
   'bad-request',
 ])
@@ -57,7 +59,7 @@ export function createRedeemer(context: AgentContext, lanes: SellerLanes): Redee
     const { redemption, unit } = await redemptionOf(lane.terms.lane)
     const answer = await context.ledger.redeem(redemption).catch(finalRefusal)
     if (answer instanceof Problem) return [await markRefused(lane, unit, answer.code), 0n]
-    await lanes.keepReceipt(lane.terms.lane, 'redemption', answer.receipt)
+    await lanes.keep(lane.terms.lane, 'redemption', answer.receipt)
     return [await markRedeemed(lane, unit), answer.amount]
   }
 
@@ -72,7 +74,8 @@ export function createRedeemer(context: AgentContext, lanes: SellerLanes): Redee
         continue
       const proof = saved.proof.map((hash) => fromBase64url(hash))
       const { link, unit } = lane.tab
-      const body = { lane: lane.terms.id, link: fromBase64url(link), payee: context.owner, proof, unit }
+      const key = lane.terms.mode === 'sealed' && { unitKey: unitKeyOf(context.signer, lane.terms, unit) }
+      const body = { lane: lane.terms.id, link: fromBase64url(link), payee: context.owner, proof, unit, ...key }
       return { redemption: sealRedemption(body, context.signer), unit }
     }
     throw new Problem('conflict', 'Ticks come too fast to be redeemed; try again.')
@@ -98,16 +101,25 @@ export function createRedeemer(context: AgentContext, lanes: SellerLanes): Redee
     const closing = await lanes.update(lane, (tab) => beginClosing(tab, paid))
     if (closing.tab.state === 'closed') return closing
     const [redeemed] = await redeemLane(closing)
-    await release(redeemed)
+    const signoff = await lanes.kept(lane.terms.lane, 'signoff')
+    if (redeemed.tab.state === 'closed' || !mayLeave(redeemed, signoff)) return redeemed
+    await release(redeemed, signoff)
     tended.delete(lane.terms.lane)
     return lanes.update(redeemed, (tab) => ({ tab: { ...tab, state: 'closed' } }))
   }
 
-  async function release({ terms }: SaleLane): Promise<void> {
+  /** The payee of a sealed lane waits until the payer has read all that was redeemed, or may dispute nothing any more. */
+  function mayLeave({ terms, tab }: SaleLane, signoff: Envelope | undefined): boolean {
+    const isOver = clock.now() >= terms.expires + terms.disputeWindow
+    return terms.mode !== 'sealed' || isOver || (signoff !== undefined && parseSignoff(signoff).unit >= tab.redeemed)
+  }
+
+  async function release({ terms }: SaleLane, signoff: Envelope | undefined): Promise<void> {
     const body = { by: context.owner, declaration: terms.declaration, lane: terms.id }
     try {
-      const { receipt } = await context.ledger.release(sealRelease(body, context.signer))
-      await lanes.keepReceipt(terms.lane, 'release', receipt)
+      const consent = terms.mode === 'sealed' ? signoff : undefined
+      const { receipt } = await context.ledger.release(sealRelease(body, context.signer), consent)
+      await lanes.keep(terms.lane, 'release', receipt)
     } catch (error) {
       // The payer may have released the lane after its dispute window.
       if (!isProblem(error, 'closed') && !isProblem(error, 'not-found')) throw error
@@ -121,7 +133,7 @@ export function createRedeemer(context: AgentContext, lanes: SellerLanes): Redee
       const [after, earned] = await redeemLane(lane)
       redeemed += earned
       if (earned > 0n) count++
-      if (all && isIdle(after)) await signOff(after)
+      if (all && isIdle(after) && mayLeave(after, undefined)) await signOff(after)
     }
     return { redeemed, lanes: count }
   }

@@ -1,9 +1,10 @@
 /** Selling: a piece for a tick (or on credit), the ends of lanes, and turning ticks into credits. */
-import { equal, toHex } from '../../protocol/bytes.ts'
+import { equal, toBase64url, toHex } from '../../protocol/bytes.ts'
 import { limits } from '../../protocol/limits.ts'
-import { locatePiece } from '../../protocol/metainfo.ts'
+import { locatePiece, pieceHash } from '../../protocol/metainfo.ts'
 import { tickFromJson, type Tick, type TickJson } from '../../protocol/payword.ts'
 import { Problem } from '../../protocol/problem.ts'
+import { partsOf, pieceShape, sealedBytes } from '../../protocol/sealed.ts'
 import { parseSignoff } from '../../protocol/settlement.ts'
 import type { Envelope } from '../../protocol/signed.ts'
 import {
@@ -12,14 +13,17 @@ import {
   networkOf,
   PAYMENT_RESPONSE,
   transactionOf,
+  type SealedPart,
   type PaymentPayload,
   type PaywordPayload,
 } from '../../protocol/x402.ts'
 import { createBufferPool, type Lease } from './buffers.ts'
 import { claimLane } from './claim.ts'
 import type { AgentContext } from '../context.ts'
+import { unitKeyOf } from './keys.ts'
 import { pieceOffers, refusalWithOffer, shareOffer, type ShareOffer } from './offer.ts'
 import { createRedeemer, type Redeemed } from './redeem.ts'
+import { sealedPart, sealGoods, type Goods } from './goods.ts'
 import { createSellerLanes, type SaleLane, type TabRule } from './seller-lanes.ts'
 import { createSerial } from '../serial.ts'
 import type { Share, Shares } from '../share/share.ts'
@@ -35,6 +39,13 @@ export interface PieceReply {
   readonly done: () => void
 }
 
+export interface TickAnswer {
+  readonly lane: string
+  readonly unit: number
+  /** Of a sealed lane: the unit's, base64url. */
+  readonly key?: string
+}
+
 export interface Seller {
   /** @param infoHash v2 or v1. @throws Problem `not-found`, `content-changed` */
   offer(infoHash: string): Promise<ShareOffer>
@@ -45,8 +56,8 @@ export interface Seller {
    * @throws Problem any but those of status 402, which are replies with the offer in PAYMENT-REQUIRED
    */
   piece(infoHash: string, index: number, payment: string | undefined, url: string): Promise<PieceReply>
-  /** The last tick of a lane on credit. @throws Problem `not-found`, `closed`, `tick-invalid`, `tick-replayed`, `bad-request` */
-  tick(json: unknown): Promise<{ lane: string; unit: number }>
+  /** The last tick of a lane on credit, or that of a sealed piece. @throws Problem `not-found`, `closed`, `tick-invalid`, `tick-replayed`, `bad-request` */
+  tick(json: unknown): Promise<TickAnswer>
   /** The payer's word that a lane is done. @throws Problem `not-found`, `not-payer`, `conflict` (a tick is missing), `peer-failed` */
   signoff(envelope: Envelope): Promise<{ lane: string; redeemed: number }>
   redeem(options: { readonly all?: boolean }): Promise<Redeemed>
@@ -58,6 +69,12 @@ export interface SellerParts {
   readonly shares: Shares
   readonly trust: Trust
   readonly usage: Usage
+}
+
+interface Ready {
+  /** Of a sealed lane. */
+  readonly goods: Goods | undefined
+  readonly lease: Lease
 }
 
 const ANYONE = 'anyone'
@@ -119,33 +136,53 @@ export function createSeller(context: AgentContext, { shares, trust, usage }: Se
   async function sell(share: Share, lane: SaleLane, request: PieceRequest): Promise<PieceReply> {
     const rule: TabRule = (tab, owed) => takeRequest(lane.terms, tab, request, owed)
     const vouches = request.line.vouches.map(({ account }) => account)
-    const { refusal } = await lanes.check(lane, rule, vouches)
+    const { refusal, tab: next } = await lanes.check(lane, rule, vouches)
     if (refusal) return keepTick(lane, request, refusal)
-    const lease = await read(share, request.index).catch((fault: unknown) => keepTick(lane, request, fault))
+    const { goods, lease } = await ready(share, lane, request, next.served).catch((fault: unknown) =>
+      keepTick(lane, request, fault),
+    )
     try {
       const { terms, tab } = await lanes.update(lane, rule, vouches)
+      if (goods && goods.unit !== tab.served) throw new Problem('conflict', 'Another request came first; try again.')
       usage.served(terms.payer, lease.buffer.length)
-      return paidReply(terms, tab, lease)
+      return paidReply(terms, tab, lease, goods && sealedPart(context.signer, terms, tab, goods))
     } catch (error) {
       lease.release()
       throw error
     }
   }
 
-  /** On credit a tick pays for what was sent before, so it counts even when this piece is not sent. */
+  /** What is to be sent for a unit. */
+  async function ready(share: Share, { terms }: SaleLane, { index }: PieceRequest, unit: number): Promise<Ready> {
+    if (terms.mode !== 'sealed') return { goods: undefined, lease: await read(share, index) }
+    const shape = pieceShape(share.meta, index)
+    const seal = async (body: Uint8Array): Promise<Goods> => {
+      await shares.readPiece(share, index, partsOf(body, shape).bytes)
+      return sealGoods(context.signer, terms, { unit, shape, hash: pieceHash(share.meta, index) }, body)
+    }
+    const [lease, goods] = await fill(sealedBytes(shape), seal)
+    return { goods, lease }
+  }
+
+  /** On credit, and sealed, a tick pays for what was sent before, so it counts even when this piece is not sent. */
   async function keepTick({ terms }: SaleLane, { tick, nowMs }: PieceRequest, fault: unknown): Promise<never> {
     const lane = await lanes.find(terms.lane)
-    if (lane && tick && terms.mode === 'credit') {
+    if (lane && tick && terms.mode !== 'prepaid') {
       await lanes.update(lane, (tab) => acceptTick(terms, tab, tick, nowMs))
     }
     throw fault
   }
 
   async function read(share: Share, index: number): Promise<Lease> {
-    const lease = await pool.lease(locatePiece(share.meta, index).length)
+    const { length } = locatePiece(share.meta, index)
+    const [lease] = await fill(length, (buffer) => shares.readPiece(share, index, buffer))
+    return lease
+  }
+
+  async function fill<T>(bytes: number, into: (buffer: Uint8Array) => Promise<T>): Promise<readonly [Lease, T]> {
+    const lease = await pool.lease(bytes)
     try {
-      await shares.readPiece(share, index, lease.buffer)
-      return lease
+      return [lease, await into(lease.buffer)]
     } catch (error) {
       lease.release()
       throw error
@@ -158,12 +195,14 @@ export function createSeller(context: AgentContext, { shares, trust, usage }: Se
     return lane
   }
 
-  async function tick(json: unknown): Promise<{ lane: string; unit: number }> {
+  async function tick(json: unknown): Promise<TickAnswer> {
     const last = tickFromJson(json)
     const lane = await known(toHex(last.lane))
-    if (lane.terms.mode !== 'credit') throw new Problem('bad-request', 'On a prepaid lane, a tick asks for its piece.')
-    const { tab } = await lanes.update(lane, (tab) => takeLastTick(lane.terms, tab, last, clock.now()))
-    return { lane: lane.terms.lane, unit: tab.unit }
+    const { terms } = lane
+    if (terms.mode === 'prepaid') throw new Problem('bad-request', 'On a prepaid lane, a tick asks for its piece.')
+    const { tab } = await lanes.update(lane, (tab) => takeLastTick(terms, tab, last, clock.now()))
+    const key = terms.mode === 'sealed' && { key: toBase64url(unitKeyOf(context.signer, terms, tab.unit)) }
+    return { lane: terms.lane, unit: tab.unit, ...key }
   }
 
   async function signoff(envelope: Envelope): Promise<{ lane: string; redeemed: number }> {
@@ -172,12 +211,13 @@ export function createSeller(context: AgentContext, { shares, trust, usage }: Se
     if (!lane.terms.payerKeys.some((key) => equal(key, envelope.key))) {
       throw new Problem('not-payer', 'Only the payer may end a lane.')
     }
+    if (lane.terms.mode === 'sealed') await lanes.keep(lane.terms.lane, 'signoff', envelope)
     const { tab } = await redeemer.signOff(lane, unit)
     return { lane: lane.terms.lane, redeemed: tab.redeemed }
   }
 
   return {
-    offer: async (infoHash) => shareOffer(shares, await shared(infoHash)),
+    offer: async (infoHash) => shareOffer(context, shares, await shared(infoHash)),
     piece,
     tick,
     signoff,
@@ -187,12 +227,18 @@ export function createSeller(context: AgentContext, { shares, trust, usage }: Se
   }
 }
 
-function paidReply({ id, ledger, payer }: LaneTerms, { unit }: Tab, lease: Lease): PieceReply {
+function paidReply(
+  { id, ledger, payer }: LaneTerms,
+  { unit }: Tab,
+  lease: Lease,
+  sealed: SealedPart | undefined,
+): PieceReply {
   const response = encodePaymentResponse({
     success: true,
     transaction: transactionOf(id, unit),
     network: networkOf(ledger),
     payer,
+    ...(sealed && { extensions: { sealed } }),
   })
   return { status: 200, headers: { ...OCTETS, [PAYMENT_RESPONSE]: response }, body: lease.buffer, done: lease.release }
 }

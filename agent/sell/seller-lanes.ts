@@ -42,8 +42,10 @@ export interface SellerLanes {
   owed(account: string): Promise<number>
   /** Lanes not closed yet, the first to expire first. */
   open(): AsyncGenerator<SaleLane>
-  /** Keeps a receipt of the ledger, by what it is for. */
-  keepReceipt(lane: string, what: 'redemption' | 'release', receipt: Envelope): Promise<void>
+  /** Keeps a receipt of the ledger by what it is for, or the payer's sign-off. */
+  keep(lane: string, what: Kept, document: Envelope): Promise<void>
+  /** What was kept last. */
+  kept(lane: string, what: Kept): Promise<Envelope | undefined>
   /** Forgets lanes closed long ago. */
   sweep(nowMs: number): Promise<void>
 }
@@ -55,6 +57,8 @@ export interface LaneDocuments {
   /** The ledger's, for the claim. */
   readonly receipt: Envelope
 }
+
+export type Kept = 'redemption' | 'release' | 'signoff'
 
 /** May throw, to leave everything as it is. */
 export type TabRule = (tab: Tab, owed: Owed) => Step
@@ -107,6 +111,7 @@ export function termsOf(commitment: Commitment, declaration: Declaration): LaneT
     tickRoot: declaration.tickRoot,
     shape: { units: declaration.units, segment: declaration.segment },
     expires: declaration.expires,
+    disputeWindow: declaration.disputeWindow,
   }
 }
 
@@ -242,9 +247,13 @@ export function createSellerLanes({ store, environment }: AgentContext): SellerL
     },
     owed: async (account) => (await owedBy(account))[1].owed,
     open,
-    keepReceipt: async (lane, what, receipt) => {
-      const body = encodeRecord(envelopeToJson(receipt))
+    keep: async (lane, what, document) => {
+      const body = encodeRecord(envelopeToJson(document))
       await store.write([{ pk: laneKey(lane), sk: `receipt/${what}`, expect: 'any', body }])
+    },
+    kept: async (lane, what) => {
+      const item = await store.get(laneKey(lane), `receipt/${what}`)
+      return item && envelopeFromJson(decodeRecord<EnvelopeJson>(item))
     },
     sweep,
   }

@@ -31,6 +31,8 @@ export interface LaneTerms {
   readonly tickRoot: Bytes
   readonly shape: ChainShape
   readonly expires: number
+  /** Milliseconds after that in which the payer may dispute a sealed piece. */
+  readonly disputeWindow: number
 }
 
 /** Kept as JSON; small, as it is written once a piece. */
@@ -40,7 +42,7 @@ export interface Tab {
   readonly unit: number
   /** base64url; absent before the first tick. */
   readonly link?: string
-  /** Units sent; prepaid, always those paid. */
+  /** Units sent; prepaid, always those paid; sealed, one more at the most. */
   readonly served: number
   /** The piece sent last, and how often it was sent again. */
   readonly piece?: number
@@ -94,7 +96,9 @@ export const newTab = (nowMs: number): Tab => ({
 export const owedOn = (tab: Tab): number => tab.served - tab.unit
 
 /** How a step changes what is owed, by account. */
-export function debtChanges({ payer }: LaneTerms, before: Tab, after: Tab): ReadonlyMap<string, number> {
+export function debtChanges({ mode, payer }: LaneTerms, before: Tab, after: Tab): ReadonlyMap<string, number> {
+  // What is sealed is of no use until it is paid for: nobody owes it.
+  if (mode !== 'credit') return new Map()
   const changes = new Map<string, number>()
   const add = ({ vouches = [] }: Tab, pieces: number): void => {
     for (const account of [payer, ...vouches]) changes.set(account, (changes.get(account) ?? 0) + pieces)
@@ -115,7 +119,8 @@ export function takeRequest(terms: LaneTerms, tab: Tab, request: PieceRequest, o
   if (tab.state !== 'open') throw new Problem('closed', 'The lane is signed off.')
   if (request.nowMs >= terms.expires - limits.expiryMarginMs)
     throw new Problem('expired', 'The lane is about to expire.')
-  return terms.mode === 'prepaid' ? takePrepaid(terms, tab, request) : takeOnCredit(terms, tab, request, owed)
+  if (terms.mode === 'prepaid') return takePrepaid(terms, tab, request)
+  return terms.mode === 'sealed' ? takeSealed(terms, tab, request) : takeOnCredit(terms, tab, request, owed)
 }
 
 /** Each piece takes the next unit; the latest piece is sent again for the latest unit, after a lost reply. */
@@ -127,6 +132,21 @@ function takePrepaid(terms: LaneTerms, tab: Tab, { index, tick, nowMs }: PieceRe
     throw new Problem('tick-invalid', 'A prepaid tick pays one unit more.', { unit: tab.unit })
   const step = acceptTick(terms, tab, tick, nowMs)
   return { ...step, tab: { ...step.tab, served: tick.unit, piece: index, repeats: 0 } }
+}
+
+/**
+ * The next piece is sealed once the one before is paid for, and takes a unit for good: its key opens whatever was sealed
+ * under it. The latest is sent again, paid for or not.
+ */
+function takeSealed(terms: LaneTerms, tab: Tab, { index, tick, nowMs }: PieceRequest): Step {
+  if (!tick && tab.unit > 0) throw replayed(tab)
+  const step = tick ? acceptTick(terms, tab, tick, nowMs) : { tab }
+  if (step.tab.served > 0 && index === step.tab.piece) return { ...step, tab: sentAgain(step.tab) }
+  if (owedOn(step.tab) > 0) {
+    return { ...step, refusal: new Problem('payment-required', 'The sealed piece sent last is not paid.') }
+  }
+  if (step.tab.served >= terms.cap) return { ...step, refusal: new Problem('limit-reached', 'The lane is used up.') }
+  return { ...step, tab: { ...step.tab, served: step.tab.served + 1, piece: index, repeats: 0, atMs: nowMs } }
 }
 
 /** The tick pays for pieces before; this one is owed, within the credit of the payer and of each vouch on the way to it. */
@@ -147,7 +167,7 @@ function takeOnCredit(terms: LaneTerms, tab: Tab, { index, tick, nowMs, line }: 
   }
 }
 
-/** A tick without a request, at the end of a lane on credit. @throws Problem `closed`, `tick-invalid`, `tick-replayed` */
+/** A tick without a request: at the end of a lane on credit, or for a sealed piece. @throws Problem `closed`, `tick-invalid`, `tick-replayed` */
 export function takeLastTick(terms: LaneTerms, tab: Tab, tick: Tick, nowMs: number): Step {
   const step = acceptTick(terms, tab, tick, nowMs)
   if (step.tab !== tab && tab.state !== 'open') throw new Problem('closed', 'The lane is signed off.')
@@ -171,7 +191,7 @@ export function acceptTick(terms: LaneTerms, tab: Tab, tick: Tick, nowMs: number
     if (tab.link !== undefined && equal(fromBase64url(tab.link), tick.link)) return { tab }
     throw new Problem('tick-invalid', 'The tick is not the one taken before.')
   }
-  const most = terms.mode === 'credit' ? tab.served : terms.cap
+  const most = terms.mode === 'prepaid' ? terms.cap : tab.served
   if (tick.unit > Math.min(most, terms.cap)) throw new Problem('tick-invalid', 'The tick pays for more than it may.')
   const proof = checkChain(terms, tab, tick)
   return { tab: { ...tab, unit: tick.unit, link: toBase64url(tick.link), atMs: nowMs }, ...(proof && { proof }) }

@@ -69,6 +69,8 @@ export interface Market {
 export interface MarketOptions {
   /** Another market at the same ledger. */
   readonly beside?: Pick<Market, 'clock' | 'ledger'>
+  /** How it sells. */
+  readonly modes?: readonly Mode[]
   /** Names the seller. */
   readonly name?: string
   readonly pieces?: number
@@ -106,7 +108,7 @@ export async function openMarket(options: MarketOptions = {}): Promise<Market> {
       return lines.get(payer) ?? { credit: own, vouches: [] }
     },
   }
-  const context = contextOf(party, store, ledger, clock)
+  const context = { ...contextOf(party, store, ledger, clock), ...(options.modes && { modes: options.modes }) }
   const start = ({ client } = ledger) =>
     createSeller(
       { ...context, ledger: client },

@@ -61,7 +61,7 @@ describe('an honest sale over HTTP', () => {
     const { piece, post, declared, share, party, ledger } = market
     const offer = await piece(0)
     expect(offer.status).toBe(402)
-    expect(decodePaymentRequired(offer.headers.get('payment-required') ?? '').accepts).toHaveLength(2)
+    expect(decodePaymentRequired(offer.headers.get('payment-required') ?? '').accepts).toHaveLength(3)
     const lane = declared.lane('prepaid', 0, 2)
     for (let unit = 1; unit <= 8; unit++) {
       const { status, body, headers } = await piece(unit - 1, lane.payment(unit))

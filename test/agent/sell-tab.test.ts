@@ -38,6 +38,7 @@ const termsOf = (mode: LaneTerms['mode']): LaneTerms => ({
   tickRoot: chain.root,
   shape,
   expires: START_MS + 2 * limits.expiryMarginMs,
+  disputeWindow: limits.clockSkewMs,
 })
 const prepaid = termsOf('prepaid')
 const onCredit = termsOf('credit')

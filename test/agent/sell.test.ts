@@ -42,20 +42,20 @@ describe('an offer', () => {
       infoHash: share.infoHash,
       pieces: 24,
       price: '3',
-      modes: ['credit', 'prepaid'],
+      modes: ['prepaid', 'credit', 'sealed'],
       public: false,
     })
     await expect(seller.offer('0'.repeat(64))).rejects.toMatchObject({ code: 'not-found' })
   })
 
-  it('comes with a 402 that names price, payee, content and both modes', async () => {
+  it('comes with a 402 that names price, payee, content and every mode', async () => {
     const { seller, share, party, url, ledger } = await open()
     const reply = await seller.piece(share.infoHash, 3, undefined, url(3))
     expect(reply.status).toBe(402)
     const required = decodePaymentRequired(reply.headers[PAYMENT_REQUIRED] ?? '')
     expect(required.error).toBeUndefined()
     expect(required.resource.url).toBe(url(3))
-    expect(required.accepts.map(({ extra }) => extra.mode)).toEqual(['prepaid', 'credit'])
+    expect(required.accepts.map(({ extra }) => extra.mode)).toEqual(['prepaid', 'credit', 'sealed'])
     expect(required.accepts[0]).toMatchObject({
       amount: '3',
       payTo: toHex(party.id),
