@@ -1,30 +1,30 @@
 /**
- * Residual depth over a whole vouch graph, for millions of agents: compact arrays, a full evaluation by falling depth,
- * and changes that touch only what hung on them.
+ * Residual depth and credit over a whole vouch graph, for millions of agents: compact arrays, a full evaluation by falling
+ * depth, and changes that touch only what hung on them.
  *
  * `residual(subject) = max over live vouches of min(residual(issuer) - 1, depth)`. An agent is trusted at 0 or more and
  * its vouches count at 1 or more. The root stands at the depth it looks from, so no agent more than that many vouches
  * away is trusted. As every step costs one, no cycle gains anything.
  *
  * Each trusted agent but the root keeps a *witness*: an issuer whose vouch gives it its residual depth. When a vouch
- * goes, only the agents whose witnesses lead back to it are evaluated anew.
+ * goes, only the agents whose witnesses lead back to it are evaluated anew. Credit is not kept: it is found for the agent
+ * that is asked for, back along the vouches for it, of which those that lead nowhere are left out by residual depth.
  */
 import { limits } from './limits.ts'
 import { Problem } from './problem.ts'
-
-/** Agents are numbered from 0; vouch `i` is `issuers[i]` vouching for `subjects[i]` to `depths[i]`. */
-export interface VouchList {
-  readonly agents: number
-  readonly issuers: Uint32Array
-  readonly subjects: Uint32Array
-  readonly depths: Uint8Array
-}
-
-/** The vouches of agent `a` are `edges[offsets[a]]` to before `offsets[a + 1]`, each `other end << DEPTH_BITS | depth`. */
-interface Adjacency {
-  readonly offsets: Uint32Array
-  readonly edges: Int32Array
-}
+import {
+  add,
+  byIssuer,
+  bySubject,
+  DEPTH_BITS,
+  DEPTH_MASK,
+  forEachEdge,
+  mark,
+  MOST_CREDIT,
+  WITHDRAWN,
+  type Adjacency,
+  type VouchList,
+} from './vouch-lists.ts'
 
 export interface TrustGraph {
   readonly agents: number
@@ -41,10 +41,6 @@ export interface TrustGraph {
 /** Agents by residual depth: those whose own vouches are still to be offered on. */
 type Buckets = readonly number[][]
 
-const DEPTH_BITS = 3
-const DEPTH_MASK = 7
-/** In place of a vouch's depth. */
-const WITHDRAWN = 7
 const UNTRUSTED = -1
 /** Above every offer, so that none is ever taken. */
 const DISTRUSTED = 127
@@ -59,59 +55,15 @@ export function trustGraph(vouches: VouchList, root: number, depth: number = lim
   const { agents } = vouches
   if (agents > MOST_AGENTS || root >= agents) throw new RangeError(`no graph of ${agents} agents has the root ${root}`)
   if (depth > limits.vouchDepth) throw new RangeError(`a depth is at most ${limits.vouchDepth}`)
-  const given = byIssuer(vouches)
   return {
     agents,
     root,
     depth,
-    given,
-    received: byOtherEnd(given),
+    given: byIssuer(vouches),
+    received: bySubject(vouches),
     residual: new Int8Array(agents).fill(UNTRUSTED),
     witness: new Int32Array(agents).fill(NOBODY),
   }
-}
-
-function byIssuer({ agents, issuers, subjects, depths }: VouchList): Adjacency {
-  const offsets = offsetsOf(agents, issuers.length, (i) => issuers[i] as number)
-  const edges = new Int32Array(issuers.length)
-  const next = offsets.slice()
-  for (let i = 0; i < edges.length; i++) {
-    const [issuer, subject, depth] = [issuers[i] as number, subjects[i] as number, depths[i] as number]
-    if (issuer >= agents || subject >= agents || depth > limits.vouchDepth)
-      throw new RangeError(`vouch ${i} is invalid`)
-    edges[take(next, issuer)] = (subject << DEPTH_BITS) | depth
-  }
-  return { offsets, edges }
-}
-
-/** The same vouches, listed by their other end. */
-function byOtherEnd({ offsets, edges }: Adjacency): Adjacency {
-  const agents = offsets.length - 1
-  const turned = offsetsOf(agents, edges.length, (i) => (edges[i] as number) >> DEPTH_BITS)
-  const next = turned.slice()
-  const turnedEdges = new Int32Array(edges.length)
-  for (let agent = 0; agent < agents; agent++) {
-    const end = offsets[agent + 1] as number
-    for (let at = offsets[agent] as number; at < end; at++) {
-      const edge = edges[at] as number
-      turnedEdges[take(next, edge >> DEPTH_BITS)] = (agent << DEPTH_BITS) | (edge & DEPTH_MASK)
-    }
-  }
-  return { offsets: turned, edges: turnedEdges }
-}
-
-/** Where each agent's part of a list begins that is sorted by agent. */
-function offsetsOf(agents: number, count: number, agentOf: (i: number) => number): Uint32Array {
-  const offsets = new Uint32Array(agents + 1)
-  for (let i = 0; i < count; i++) take(offsets, agentOf(i) + 1)
-  for (let agent = 0; agent < agents; agent++) (offsets[agent + 1] as number) += offsets[agent] as number
-  return offsets
-}
-
-function take(counters: Uint32Array, at: number): number {
-  const value = counters[at] as number
-  counters[at] = value + 1
-  return value
 }
 
 /** Evaluates every agent; whom `distrust` named stays distrusted. */
@@ -132,6 +84,45 @@ export function residualOf(graph: TrustGraph, agent: number): number {
   return residual === DISTRUSTED ? UNTRUSTED : residual
 }
 
+/**
+ * Pieces that an agent may owe: by the best of its paths, of which each vouch holds no more than its credit and its hop
+ * allow (`trust.ts`). 0 when it is not trusted.
+ */
+export function creditOf(graph: TrustGraph, agent: number): number {
+  let best = 0
+  if (residualOf(graph, agent) === UNTRUSTED || agent === graph.root) return best
+  for (let hops = 1; hops <= graph.depth && (limits.creditByHop[hops - 1] ?? 0) > best; hops++) {
+    best = Math.max(best, creditAlong(graph, agent, hops, best))
+  }
+  return best
+}
+
+/**
+ * Of the best path of so many vouches, found from its end: a vouch that so many follow names that depth at least.
+ * @param known 0 when it is no more than this
+ */
+function creditAlong(graph: TrustGraph, agent: number, hops: number, known: number): number {
+  const { root, residual } = graph
+  let reached = new Map([[agent, Infinity]])
+  for (let following = 0; following < hops; following++) {
+    const most = limits.creditByHop[hops - following - 1] ?? 0
+    const isFirst = following === hops - 1
+    const issuers = new Map<number, number>()
+    for (const [subject, credit] of reached) {
+      forEachEdge(graph.received, subject, (edge, named) => {
+        const [issuer, depth] = [edge >> DEPTH_BITS, edge & DEPTH_MASK]
+        const left = residual[issuer] as number
+        const leads = isFirst ? issuer === root : issuer !== root && left > following && left !== DISTRUSTED
+        if (!leads || depth === WITHDRAWN || depth < following) return
+        const least = Math.min(credit, named, most)
+        if (least > (issuers.get(issuer) ?? known)) issuers.set(issuer, least)
+      })
+    }
+    reached = issuers
+  }
+  return reached.get(root) ?? 0
+}
+
 /** How many agents, the root aside, have each residual depth from 0 to one below the graph's. */
 export function countByDepth(graph: TrustGraph): number[] {
   const counts = Array.from({ length: graph.depth }, () => 0)
@@ -150,10 +141,26 @@ export function countByDepth(graph: TrustGraph): number[] {
 export const unvouch = (graph: TrustGraph, issuer: number, subject: number): number[] =>
   setDepth(graph, issuer, subject, WITHDRAWN)
 
-/** Gives a vouch that the graph was built with another depth, or gives it again. @returns, @throws as `unvouch` */
-export function revouch(graph: TrustGraph, issuer: number, subject: number, depth: number): number[] {
+/**
+ * Gives a vouch, or a vouch that is there another depth and credit.
+ * @returns the agents that are trusted no longer
+ * @throws RangeError for a depth beyond the limit, or agents that there are not
+ */
+export function vouch(
+  graph: TrustGraph,
+  issuer: number,
+  subject: number,
+  depth: number,
+  credit: number = MOST_CREDIT,
+): number[] {
   if (depth > limits.vouchDepth) throw new RangeError(`a depth is at most ${limits.vouchDepth}`)
-  return setDepth(graph, issuer, subject, depth)
+  if (issuer >= graph.agents || subject >= graph.agents) throw new RangeError('there is no such agent')
+  const most = Math.min(credit, MOST_CREDIT)
+  if (!mark(graph.given, issuer, subject, depth, most)) {
+    add(graph.given, issuer, subject, depth, most)
+    add(graph.received, subject, issuer, depth, most)
+  }
+  return setDepth(graph, issuer, subject, depth, most)
 }
 
 /** Overrides every path to an agent and through it. @returns the agents that are trusted no longer, itself among them */
@@ -172,8 +179,9 @@ export function undistrust(graph: TrustGraph, agent: number): void {
   reevaluate(graph, [agent])
 }
 
-function setDepth(graph: TrustGraph, issuer: number, subject: number, depth: number): number[] {
-  const found = mark(graph.given, issuer, subject, depth) && mark(graph.received, subject, issuer, depth)
+function setDepth(graph: TrustGraph, issuer: number, subject: number, depth: number, credit?: number): number[] {
+  const found =
+    mark(graph.given, issuer, subject, depth, credit) && mark(graph.received, subject, issuer, depth, credit)
   if (!found) throw new Problem('not-found', 'There is no such vouch in the graph.')
   const residual = residualOf(graph, subject)
   const offer = offerOf(graph, issuer, depth)
@@ -182,30 +190,17 @@ function setDepth(graph: TrustGraph, issuer: number, subject: number, depth: num
   return isLess ? reevaluate(graph, invalidate(graph, subject)) : []
 }
 
-/** Writes the depth of all of an agent's vouches with one other end. @returns whether there are any */
-function mark({ offsets, edges }: Adjacency, agent: number, other: number, depth: number): boolean {
-  let found = false
-  const end = offsets[agent + 1] as number
-  for (let at = offsets[agent] as number; at < end; at++) {
-    if ((edges[at] as number) >> DEPTH_BITS !== other) continue
-    edges[at] = (other << DEPTH_BITS) | depth
-    found = true
-  }
-  return found
-}
-
 /** Ends the trust of an agent and of all whose witnesses lead back to it. */
 function invalidate({ residual, witness, given }: TrustGraph, first: number): number[] {
   const dependants = [first]
   residual[first] = UNTRUSTED
   for (const issuer of dependants) {
-    const end = given.offsets[issuer + 1] as number
-    for (let at = given.offsets[issuer] as number; at < end; at++) {
-      const subject = (given.edges[at] as number) >> DEPTH_BITS
-      if (witness[subject] !== issuer || residual[subject] === DISTRUSTED || residual[subject] === UNTRUSTED) continue
+    forEachEdge(given, issuer, (edge) => {
+      const subject = edge >> DEPTH_BITS
+      if (witness[subject] !== issuer || residual[subject] === DISTRUSTED || residual[subject] === UNTRUSTED) return
       residual[subject] = UNTRUSTED
       dependants.push(subject)
-    }
+    })
   }
   return dependants
 }
@@ -223,13 +218,10 @@ function reevaluate(graph: TrustGraph, agents: readonly number[]): number[] {
 }
 
 function takeBestOffer(graph: TrustGraph, subject: number, buckets: Buckets): void {
-  const { offsets, edges } = graph.received
-  const end = offsets[subject + 1] as number
-  for (let at = offsets[subject] as number; at < end; at++) {
-    const edge = edges[at] as number
+  forEachEdge(graph.received, subject, (edge) => {
     const issuer = edge >> DEPTH_BITS
     raise(graph, subject, issuer, offerOf(graph, issuer, edge & DEPTH_MASK), undefined)
-  }
+  })
   const residual = residualOf(graph, subject)
   if (residual > 0) buckets[residual]?.push(subject)
 }
@@ -242,13 +234,10 @@ function offerOf(graph: TrustGraph, issuer: number, depth: number): number {
 }
 
 function offerAll(graph: TrustGraph, issuer: number, residual: number, buckets?: Buckets): void {
-  const { offsets, edges } = graph.given
-  const end = offsets[issuer + 1] as number
-  for (let at = offsets[issuer] as number; at < end; at++) {
-    const edge = edges[at] as number
+  forEachEdge(graph.given, issuer, (edge) => {
     const depth = edge & DEPTH_MASK
     if (depth !== WITHDRAWN) raise(graph, edge >> DEPTH_BITS, issuer, Math.min(residual - 1, depth), buckets)
-  }
+  })
 }
 
 function raise(graph: TrustGraph, subject: number, issuer: number, offer: number, buckets: Buckets | undefined): void {

@@ -5,7 +5,7 @@
 import { concat, fromUtf8 } from '../../protocol/bytes.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
-import type { VouchList } from '../../protocol/trust-graph.ts'
+import type { VouchList } from '../../protocol/vouch-lists.ts'
 import { createNameTable, grown, type NameTable } from './name-table.ts'
 
 export interface VouchCsv {

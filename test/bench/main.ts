@@ -5,8 +5,9 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Bench, Figure } from './figure.ts'
 import { memory, transfer } from './transfer.ts'
+import { trust } from './trust.ts'
 
-const BENCHES: Readonly<Record<string, Bench>> = { transfer, memory }
+const BENCHES: Readonly<Record<string, Bench>> = { transfer, memory, trust }
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

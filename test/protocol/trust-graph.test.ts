@@ -2,15 +2,19 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
   countByDepth,
+  creditOf,
   distrust,
   evaluate,
   residualOf,
-  revouch,
+  vouch,
   trustGraph,
   undistrust,
   unvouch,
   type TrustGraph,
 } from '../../protocol/trust-graph.ts'
+import { toHex, type Bytes } from '../../protocol/bytes.ts'
+import { evaluate as evaluateEdges, type Edge } from '../../protocol/trust.ts'
+import { drawing, madeGraph } from '../bench/made-graph.ts'
 import { coded } from '../problems.ts'
 
 type Vouch = readonly [issuer: number, subject: number, depth: number]
@@ -146,7 +150,7 @@ describe('prune', () => {
   test('a distrusted agent stays so when another vouches for it', () => {
     const graph = build(6, [...diamond, [2, 1, 4]])
     expect(inOrder(distrust(graph, 1))).toEqual([1, 5])
-    expect(revouch(graph, 2, 1, 4)).toEqual([])
+    expect(vouch(graph, 2, 1, 4)).toEqual([])
     expect(residualOf(graph, 1)).toBe(-1)
     evaluate(graph)
     expect(residualOf(graph, 1)).toBe(-1)
@@ -162,7 +166,7 @@ describe('prune', () => {
 describe('any sequence of changes', () => {
   const AGENTS = 12
   const agent = fc.nat(AGENTS - 1)
-  const vouch = fc.tuple(agent, agent, fc.nat(4))
+  const drawnVouch = fc.tuple(agent, agent, fc.nat(4))
   const change = fc.oneof(
     fc.record({ kind: fc.constantFrom('unvouch' as const, 'revouch' as const), at: fc.nat(), depth: fc.nat(4) }),
     fc.record({
@@ -175,7 +179,7 @@ describe('any sequence of changes', () => {
   test('leaves what a full evaluation finds, and reports whom it lost', () => {
     fc.assert(
       fc.property(
-        fc.array(vouch, { minLength: 1, maxLength: 60 }),
+        fc.array(drawnVouch, { minLength: 1, maxLength: 60 }),
         fc.array(change, { maxLength: 40 }),
         fc.nat(4),
         (drawn, changes, rootDepth) => {
@@ -192,7 +196,7 @@ describe('any sequence of changes', () => {
               lost = unvouch(graph, issuer, subject)
             } else if (kind === 'revouch') {
               live.set(key, [issuer, subject, depth])
-              lost = revouch(graph, issuer, subject, depth)
+              lost = vouch(graph, issuer, subject, depth)
             } else if (kind === 'distrust') {
               distrusted.add(at)
               lost = distrust(graph, at)
@@ -209,5 +213,59 @@ describe('any sequence of changes', () => {
       ),
       { numRuns: 500 },
     )
+  })
+})
+
+describe('ten thousand changes', () => {
+  const AGENTS = 40
+  const id = (agent: number): Bytes => new Uint8Array(32).fill(agent + 1)
+
+  /** The same rules, run over the edges of a small graph. */
+  function byRules(live: ReadonlyMap<string, Edge>, distrusted: ReadonlySet<number>): string[] {
+    const ids = new Set(Array.from(distrusted, (agent) => toHex(id(agent))))
+    const all = evaluateEdges(id(0), [...live.values()], { distrusted: ids })
+    return Array.from({ length: AGENTS }, (_, agent) => {
+      const { depth, credit } = all.get(toHex(id(agent))) ?? { depth: agent === 0 ? 4 : -1, credit: 0 }
+      return `${depth} ${credit}`
+    })
+  }
+
+  test.each([1, 2])('leave after each the depths and the credit that a full evaluation finds (seed %i)', (seed) => {
+    const draw = drawing(seed)
+    const some = (most: number): number => Math.floor(draw() * most)
+    const graph = trustGraph(madeGraph(AGENTS, 90, seed), 0)
+    evaluate(graph)
+    const { issuers, subjects, depths, credits } = madeGraph(AGENTS, 90, seed)
+    const live = new Map<string, Edge>()
+    const put = (issuer: number, subject: number, depth: number, credit: number): void =>
+      void live.set(`${issuer} ${subject}`, { issuer: id(issuer), subject: id(subject), depth, credit, expires: 1 })
+    issuers.forEach((issuer, i) => {
+      const [subject, depth, credit] = [subjects[i] as number, depths[i] as number, credits[i] as number]
+      vouch(graph, issuer, subject, depth, credit)
+      put(issuer, subject, depth, credit)
+    })
+    const distrusted = new Set<number>()
+    for (let change = 0; change < 10_000; change++) {
+      const [issuer, subject] = [some(AGENTS), some(AGENTS)]
+      const kind = some(10)
+      if (kind < 4) {
+        const [depth, credit] = [some(5), some(70)]
+        vouch(graph, issuer, subject, depth, credit)
+        put(issuer, subject, depth, credit)
+      } else if (kind < 8) {
+        const known = [...live.keys()][some(live.size)]
+        const [from, to] = (known ?? '').split(' ').map(Number) as [number, number]
+        if (known !== undefined) unvouch(graph, from, to)
+        if (known !== undefined) live.delete(known)
+      } else if (kind === 8 && subject !== 0) {
+        distrust(graph, subject)
+        distrusted.add(subject)
+      } else {
+        undistrust(graph, subject)
+        distrusted.delete(subject)
+      }
+      const found = residuals(graph).map((depth, agent) => `${depth} ${creditOf(graph, agent)}`)
+      expect(found, `after change ${change}`).toEqual(byRules(live, distrusted))
+    }
   })
 })
