@@ -63,7 +63,7 @@ type Driver<K extends StorageKind> = (settings: LinkSettings[K], context: Driver
 const drivers: { readonly [K in StorageKind]: Driver<K> } = {
   folder: async (settings, { environment }) => (await import('./folder.ts')).openFolder(settings.path, environment),
   s3: async (settings, context) => (await import('./s3.ts')).openS3(settings, context),
-  drive: () => Promise.reject(new Error('drive')),
+  drive: async (settings, context) => (await import('./drive.ts')).openDrive(settings, context),
   dropbox: () => Promise.reject(new Error('dropbox')),
 }
 

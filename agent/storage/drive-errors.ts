@@ -1,0 +1,60 @@
+/** What Drive's refusals mean (Drive API, "Resolve errors"; the reasons of Google's `usageLimits`). */
+import { Problem } from '../../protocol/problem.ts'
+import { fatal, parked, passing } from './faults.ts'
+import { retryAfterMs, type ProviderRefusal } from './provider-call.ts'
+
+const HOUR_MS = 60 * 60 * 1000
+const DAY_MS = 24 * HOUR_MS
+/** Midnight in California, where Google's days begin; an hour late in summer. */
+const RESET_MS = 8 * HOUR_MS
+/** So many in a row are no matter of seconds: Drive says the same when the day's upload is used up. */
+const RATES_IN_A_ROW = 12
+
+const CAPS = new Set(['dailyLimitExceeded', 'downloadQuotaExceeded', 'quotaExceeded', 'uploadQuotaExceeded'])
+const RATES = new Set(['rateLimitExceeded', 'userRateLimitExceeded', 'sharingRateLimitExceeded'])
+const FULL = new Set(['storageQuotaExceeded', 'teamDriveFileLimitExceeded', 'numChildrenInNonRootLimitExceeded'])
+const AWAY = new Set([408, 429, 500, 502, 503, 504])
+
+export interface DriveErrors {
+  problemIn(refusal: ProviderRefusal): Problem
+  /** Whatever was answered in full ends a row of rate limits. */
+  answered(): void
+}
+
+export function createDriveErrors(): DriveErrors {
+  let ratesInARow = 0
+
+  function rate(refusal: ProviderRefusal): Problem {
+    if (++ratesInARow < RATES_IN_A_ROW)
+      return passing('Drive asks for a pause.', retryAfterMs(refusal.headers, refusal.nowMs))
+    ratesInARow = 0
+    return parked('Drive answers nothing for now, as when a daily cap is reached.', refusal.nowMs + HOUR_MS)
+  }
+
+  return {
+    answered: () => void (ratesInARow = 0),
+    problemIn(refusal) {
+      const { status, nowMs } = refusal
+      const reason = reasonIn(refusal.body)
+      if (status === 401) return fatal('auth', 'Drive no longer lets the agent in: link it again.')
+      if (RATES.has(reason)) return rate(refusal)
+      if (CAPS.has(reason)) return parked('Drive’s daily cap is reached.', nextReset(nowMs))
+      if (FULL.has(reason)) return fatal('full', 'The Drive is full.')
+      if (reason === 'cannotDownloadAbusiveFile') return fatal('abuse', 'Drive takes the file for malware or spam.')
+      if (status === 403) return fatal('auth', 'Drive does not let the agent do this.')
+      if (status === 404 || status === 410) return new Problem('not-found', 'There is no such file in the Drive.')
+      if (status === 416) return new Problem('range-invalid', 'The range does not fit the file.')
+      if (AWAY.has(status) || status > 500) return passing('Drive is busy.', retryAfterMs(refusal.headers, nowMs))
+      return new Problem('storage-unavailable', `Drive refused the request (status ${status}).`)
+    },
+  }
+}
+
+export const nextReset = (nowMs: number): number => Math.floor((nowMs - RESET_MS) / DAY_MS + 1) * DAY_MS + RESET_MS
+
+/** `error.errors[0].reason`: a word, or nothing. */
+function reasonIn(body: unknown): string {
+  const { error } = (body ?? {}) as { error?: { errors?: { 0?: { reason?: unknown } } } }
+  const reason = error?.errors?.[0]?.reason
+  return typeof reason === 'string' ? reason : ''
+}

@@ -1,0 +1,173 @@
+/**
+ * Requests to a provider, as its SDK and our own calls send them: authorised, renewed once when the token has run out,
+ * limited in time, paced; what is refused becomes a Problem. Nothing of a request or a reply gets into an error.
+ */
+import type { Clock, Environment } from '../../protocol/environment.ts'
+import { Problem } from '../../protocol/problem.ts'
+import { passing } from './faults.ts'
+import type { Access } from './oauth.ts'
+import type { Pacer } from './pacer.ts'
+import { outOfRange } from './ranges.ts'
+import type { ByteRange } from './storage.ts'
+
+/** In the shape of `fetch`, as SDKs take it. */
+export type Send = (url: string | URL, init?: SendInit) => Promise<Response>
+
+export interface SendInit {
+  readonly method?: string | undefined
+  readonly headers?: HeadersInit | undefined
+  /** Sent again as it is when the token had run out. */
+  readonly body?: BodyInit | null | undefined
+  readonly signal?: AbortSignal | null | undefined
+}
+
+export interface ProviderCalls {
+  /** @throws Problem unless the status is good */
+  readonly send: Send
+  /** A request in its turn, tried again where that helps. */
+  readonly paced: <T>(action: (signal: AbortSignal) => Promise<T>, options?: PacedOptions) => Promise<T>
+}
+
+export interface PacedOptions {
+  readonly units?: number
+  readonly timeoutMs?: number
+}
+
+export interface ProviderCallsOptions {
+  readonly environment: Environment
+  /** For people, such as `Drive`. */
+  readonly name: string
+  readonly access: Access
+  readonly pacer: Pacer
+  /** Statuses that are answers too; 2xx always are. */
+  readonly alsoGood?: readonly number[]
+  readonly problemIn: (refusal: ProviderRefusal) => Problem
+  /** Told of every answer that is good. */
+  readonly onGood?: () => void
+}
+
+export interface ProviderRefusal {
+  readonly status: number
+  readonly headers: Headers
+  /** As JSON; undefined for what is none. */
+  readonly body: unknown
+  readonly nowMs: number
+}
+
+const TIMEOUT_MS = 15_000
+/** For bytes. */
+export const TRANSFER_MS = 120_000
+const REFUSAL_BYTES = 64 * 1024
+
+export function createProviderCalls(options: ProviderCallsOptions): ProviderCalls {
+  const { environment, name, access, pacer, problemIn, onGood, alsoGood = [] } = options
+  const { clock, transport } = environment
+
+  async function exchange(url: string | URL, init: SendInit, token: string): Promise<Response> {
+    const headers = new Headers(init.headers)
+    headers.set('authorization', `Bearer ${token}`)
+    const { method = 'GET', body = null, signal = null } = init
+    const request = new Request(url, { method, headers, body, signal, redirect: 'manual' })
+    return transport(request).catch((error: unknown) => {
+      if (error instanceof Problem) throw error
+      throw passing(`${name} could not be reached.`)
+    })
+  }
+
+  async function send(url: string | URL, init: SendInit = {}): Promise<Response> {
+    const token = await access.token()
+    let response = await exchange(url, init, token)
+    if (response.status === 401) {
+      await response.body?.cancel()
+      response = await exchange(url, init, await access.renew(token))
+    }
+    if (response.ok || alsoGood.includes(response.status)) {
+      onGood?.()
+      return response
+    }
+    const { status, headers } = response
+    throw problemIn({ status, headers, body: await jsonIn(response), nowMs: clock.now() })
+  }
+
+  return {
+    send,
+    paced: (action, { units = 1, timeoutMs = TIMEOUT_MS } = {}) =>
+      pacer.run(() => within(clock, name, timeoutMs, action).catch(rethrowProblem(name)), units),
+  }
+}
+
+/** SDKs wrap what their `fetch` throws. */
+function rethrowProblem(name: string): (error: unknown) => never {
+  return (error) => {
+    for (let cause = error; cause instanceof Error; cause = cause.cause) if (cause instanceof Problem) throw cause
+    throw passing(`${name} answered with what makes no sense.`)
+  }
+}
+
+async function jsonIn(response: Response): Promise<unknown> {
+  try {
+    return JSON.parse((await response.text()).slice(0, REFUSAL_BYTES))
+  } catch {
+    return undefined
+  }
+}
+
+/** Made once: an abort without a reason makes a new error, with its stack, for every call. */
+const OVER = new Error('The call is over.')
+
+/** @throws Problem `storage-unavailable` when it takes longer */
+export async function within<T>(
+  clock: Clock,
+  name: string,
+  timeoutMs: number,
+  action: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const abort = new AbortController()
+  const late = clock.sleep(timeoutMs, abort.signal).then(() => {
+    throw passing(`${name} did not answer in time.`)
+  })
+  try {
+    return await Promise.race([action(abort.signal), late])
+  } finally {
+    late.catch(() => undefined)
+    abort.abort(OVER)
+  }
+}
+
+/** Seconds, or a date (RFC 9110 §10.2.3). @returns 0 where nothing is said */
+export function retryAfterMs(headers: Headers, nowMs: number): number {
+  const text = headers.get('retry-after')
+  if (text === null) return 0
+  const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - nowMs
+  return Number.isFinite(ms) ? Math.max(0, ms) : 0
+}
+
+/** Demands the very range and reads it to its end. @throws Problem `range-invalid` beyond the end, `storage-unavailable` for anything else */
+export async function readRange(
+  name: string,
+  response: Response,
+  { offset, length }: ByteRange,
+  into: Uint8Array,
+): Promise<void> {
+  const [, first, last, total] = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(response.headers.get('content-range') ?? '') ?? []
+  const isExact = response.status === 206 && Number(first) === offset && Number(last) === offset + length - 1
+  if (!isExact) {
+    await response.body?.cancel()
+    if (Number(total) < offset + length) outOfRange()
+    throw passing(`${name} answered with another range than was asked for.`)
+  }
+  const filled = await fill(response, into).catch(() => -1)
+  if (filled !== length) throw passing(`${name} answered with another number of bytes than was asked for.`)
+}
+
+/** @returns how many bytes came; those beyond the buffer count and are not kept */
+async function fill(response: Response, into: Uint8Array): Promise<number> {
+  let at = 0
+  if (!response.body) return at
+  for await (const chunk of response.body as ReadableStream<Uint8Array> & AsyncIterable<Uint8Array>) {
+    if (at + chunk.length <= into.length) into.set(chunk, at)
+    at += chunk.length
+    if (at > into.length) break
+  }
+  return at
+}
