@@ -1,42 +1,75 @@
 /** How an owner takes an agent on: the ledger and the repository learn who the owner is, and what the agent may do. */
 import { fromHex, type Bytes } from '../protocol/bytes.ts'
+import { delegate } from '../protocol/delegation.ts'
 import { limits } from '../protocol/limits.ts'
-import { seal, type Envelope, type Signer } from '../protocol/signed.ts'
+import type { Envelope, Signer } from '../protocol/signed.ts'
 import type { LedgerClient } from './clients/ledger-client.ts'
 import type { RepositoryClient } from './clients/repository-client.ts'
 
-export interface Adoption {
+export interface Services {
+  readonly ledger: LedgerClient
+  readonly repository: RepositoryClient
+}
+
+export interface Adoption extends Services {
   readonly owner: { readonly id: Bytes; readonly operations: readonly Envelope[] }
   readonly signer: Signer
   /** The agent's public key. */
   readonly agent: Bytes
-  /** Credits the agent may freeze a UTC day, and in all. */
-  readonly caps: { readonly day: bigint; readonly total: bigint }
-  readonly ledger: LedgerClient
-  readonly repository: RepositoryClient
+  readonly caps: Caps
   readonly nowMs: number
 }
 
-/** @returns the delegation, registered with both; every step may be repeated */
-export async function adopt({ owner, signer, agent, caps, ledger, repository, nowMs }: Adoption): Promise<Envelope> {
-  const [first, ...rotations] = owner.operations as [Envelope, ...Envelope[]]
-  await ledger.register(first)
-  for (const rotation of rotations) await ledger.rotate(rotation)
-  await repository.putIdentity(owner.operations)
-  const delegation = seal(
-    'delegation',
+/** Credits the agent may freeze a UTC day, and in all. */
+export interface Caps {
+  readonly day: bigint
+  readonly total: bigint
+}
+
+/** Unless the owner says otherwise. */
+export const USUAL_CAPS: Caps = { day: 1_000_000n, total: 1_000_000_000n }
+
+/** @returns the delegation, which both know; every step may be repeated */
+export async function adopt({ ledger, repository, ...adoption }: Adoption): Promise<Envelope> {
+  const delegation = delegateTo({ ...adoption, owner: adoption.owner.id, ledgerId: (await ledger.info()).id })
+  await introduce({ operations: adoption.owner.operations, delegation }, { ledger, repository })
+  return delegation
+}
+
+export interface DelegationRequest extends Pick<Adoption, 'signer' | 'agent' | 'caps' | 'nowMs'> {
+  readonly owner: Bytes
+  /** Hex. */
+  readonly ledgerId: string
+}
+
+/** The owner's word that the agent may spend within the caps, and announce, as long as one can last. */
+export const delegateTo = ({ owner, signer, agent, ledgerId, caps, nowMs }: DelegationRequest): Envelope =>
+  delegate(
     {
+      ...caps,
       agent,
-      day: caps.day,
       expires: nowMs + limits.delegationMs,
       issued: nowMs,
-      ledger: fromHex((await ledger.info()).id),
+      ledger: fromHex(ledgerId),
       may: ['announce', 'spend'],
-      owner: owner.id,
-      total: caps.total,
+      owner,
     },
     signer,
   )
+
+export interface Introduction {
+  /** The owner's identity, from its first operation on. */
+  readonly operations: readonly Envelope[]
+  readonly delegation: Envelope
+}
+
+export async function introduce(
+  { operations, delegation }: Introduction,
+  { ledger, repository }: Services,
+): Promise<void> {
+  const [first, ...rotations] = operations as [Envelope, ...Envelope[]]
+  await ledger.register(first)
+  for (const rotation of rotations) await ledger.rotate(rotation)
+  await repository.putIdentity(operations)
   await ledger.delegate(delegation)
-  return delegation
 }

@@ -41,6 +41,8 @@ export interface AgentOptions {
   readonly linkAccess?: LinkAccess
   /** Of what is shared; chosen to suit the sizes unless given. */
   readonly pieceLength?: number
+  /** Starts a worker that calls `downloads.work`; without it, downloads run in this process. */
+  readonly wakeDownload?: (id: string) => Promise<void>
   /** The page at the agent's own address; none unless given. */
   readonly dashboard?: Dashboard
   /** Told of faults that no caller is waiting for. */
@@ -55,6 +57,7 @@ export function createAgent(
     linkAccess,
     links = createLinks(context, linkAccess),
     pieceLength,
+    wakeDownload,
     dashboard,
     onFault,
   }: AgentOptions,
@@ -72,6 +75,7 @@ export function createAgent(
     peers: createPeers(context),
     usage,
     distrusts,
+    ...(wakeDownload && { wake: wakeDownload }),
   })
   const guard = createOwnerGuard(context)
 

@@ -4,10 +4,11 @@ import { join } from 'node:path'
 import { equal, fromUtf8, toHex, type Bytes } from '../protocol/bytes.ts'
 import { parseDelegation } from '../protocol/delegation.ts'
 import type { Environment } from '../protocol/environment.ts'
+import { replay, speaksFor, type IdentityState } from '../protocol/identity.ts'
 import { Problem } from '../protocol/problem.ts'
 import { envelopeFromJson, envelopeToJson, signerFrom, type Envelope } from '../protocol/signed.ts'
 import type { Store } from '../protocol/store.ts'
-import { adopt } from './adopt.ts'
+import { adopt, USUAL_CAPS } from './adopt.ts'
 import { createAgent, type Agent, type AgentOptions } from './agent.ts'
 import type { AgentContext } from './context.ts'
 import type { Home } from './home.ts'
@@ -16,8 +17,6 @@ import type { ProviderHosts } from './storage/providers.ts'
 import { createSecrets } from './storage/secrets.ts'
 import { createRepositoryClient, type RepositoryClient } from './clients/repository-client.ts'
 
-/** What an agent may freeze unless its owner says otherwise. */
-const CAPS = { day: 1_000_000n, total: 1_000_000_000n }
 /** A delegation is renewed when less than this is left of it. */
 const RENEWAL_MS = 30 * 24 * 60 * 60 * 1000
 
@@ -52,10 +51,11 @@ export async function openAgent(options: OpenAgentOptions): Promise<OpenedAgent>
 
   async function delegate(): Promise<Envelope> {
     const nowMs = environment.clock.now()
-    const saved = await savedDelegation(dir, { agent: signer.key, owner: owner.id, nowMs })
+    const identity = replay(owner.operations, nowMs)
+    const saved = await savedDelegation(dir, { agent: signer.key, identity, nowMs })
     if (saved && (await isKnown(toHex(owner.id), ledger, repository))) return saved
     const ownerSigner = await home.signer(options.passphrase)
-    const adoption = { owner, signer: ownerSigner, agent: signer.key, caps: CAPS, ledger, repository, nowMs }
+    const adoption = { owner, signer: ownerSigner, agent: signer.key, caps: USUAL_CAPS, ledger, repository, nowMs }
     const delegation = await adopt(adoption)
     await saveDelegation(dir, delegation)
     return delegation
@@ -80,16 +80,18 @@ export async function openAgent(options: OpenAgentOptions): Promise<OpenedAgent>
 
 interface Wanted {
   readonly agent: Bytes
-  readonly owner: Bytes
+  readonly identity: IdentityState
   readonly nowMs: number
 }
 
-async function savedDelegation(dir: string, { agent, owner, nowMs }: Wanted): Promise<Envelope | undefined> {
+async function savedDelegation(dir: string, { agent, identity, nowMs }: Wanted): Promise<Envelope | undefined> {
   const saved = await readFile(join(dir, 'delegation.json')).catch(() => undefined)
   if (!saved) return undefined
   const envelope = envelopeFromJson(JSON.parse(fromUtf8(saved)))
   const delegation = parseDelegation(envelope)
-  const isOurs = equal(delegation.agent, agent) && equal(delegation.owner, owner)
+  // A key that was rotated out takes its delegations with it.
+  const isOurs =
+    equal(delegation.agent, agent) && equal(delegation.owner, identity.id) && speaksFor(identity, delegation.key)
   return isOurs && delegation.expires - nowMs > RENEWAL_MS ? envelope : undefined
 }
 

@@ -7,6 +7,7 @@ import { USUAL_PACE, type DownloadPace } from './pace.ts'
 import { createDownloadRecords, type DownloadChange, type DownloadRecord, type DownloadState } from './record.ts'
 import type { RunReport, SellerReport } from './runner.ts'
 import { resolveSource } from './source.ts'
+import { createCalls, createLeases, superviseElsewhere, workShift, type Rest } from './shift.ts'
 import { createSupervisor, settled } from './supervisor.ts'
 import type { Links } from '../storage/links.ts'
 import type { Peers } from './peers.ts'
@@ -75,6 +76,8 @@ export interface Downloads {
   cancel(id: string): Promise<Download>
   /** After a restart: goes on with what was under way. */
   resumeAll(): void
+  /** Works on one until it rests, has to wait, or the signal aborts: where a process lives for minutes only. */
+  work(id: string, signal: AbortSignal): Promise<Rest>
   /** Stops without changing any state. */
   stop(): Promise<void>
   /** Resolves when it is done, failed, cancelled or paused. @throws Problem `not-found` */
@@ -89,6 +92,8 @@ export interface DownloadParts {
   readonly usage?: Pick<Usage, 'fetched' | 'stored'>
   readonly distrusts?: Pick<Distrusts, 'current' | 'has' | 'onChange'>
   readonly pace?: DownloadPace
+  /** Starts a worker elsewhere, which calls `work`; without it, downloads run here. */
+  readonly wake?: (id: string) => Promise<void>
   /** Told of faults that no caller is waiting for. */
   readonly onFault?: (error: unknown) => void
 }
@@ -104,7 +109,9 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
   const records = createDownloadRecords(store)
   const oneAtATime = createSerial()
   const changes = createChanges()
-  const supervisor = createSupervisor({
+  const leases = createLeases(context)
+  const calls = createCalls(context)
+  const here = createSupervisor({
     ...parts,
     context,
     records,
@@ -112,6 +119,8 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
     onChange: () => changes.announce(),
     onFault,
   })
+  const { clock } = environment
+  const supervisor = parts.wake ? superviseElsewhere({ clock, leases, calls, wake: parts.wake }) : here
 
   const view = (record: DownloadRecord): Download => viewOf(record, supervisor.report(record.id))
 
@@ -120,7 +129,7 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
     const { name: link } = await links.open(request.link)
     return oneAtATime(toHex(meta.infoHash) + link, async () => {
       const record = (await underWay(meta, link)) ?? (await add(meta, bytes, link, request.maxPrice))
-      if (UNDER_WAY.has(record.state)) supervisor.launch(record.id, meta)
+      if (UNDER_WAY.has(record.state)) await supervisor.launch(record.id, meta)
       return view(record)
     })
   }
@@ -166,9 +175,9 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
       const report = await supervisor.halt(id)
       const halted = (latest: DownloadRecord): DownloadRecord =>
         allowed(latest.state) ? apply(settled(latest, report && { report: () => report })) : latest
-      const record = await records.update(id, halted).catch((error: unknown) => {
+      const record = await records.update(id, halted).catch(async (error: unknown) => {
         // It goes on as it was.
-        if (UNDER_WAY.has(before.state)) supervisor.launch(id)
+        if (UNDER_WAY.has(before.state)) await supervisor.launch(id)
         throw error
       })
       changes.announce()
@@ -191,7 +200,7 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
         (record) => ({ ...record, state: 'queued' }),
       )
     }
-    supervisor.launch(id)
+    await supervisor.launch(id)
     return view(await records.get(id))
   }
 
@@ -207,9 +216,17 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
 
   async function resumeUnfinished(): Promise<void> {
     for (const record of (await records.list()).toReversed()) {
-      if (UNDER_WAY.has(record.state)) supervisor.launch(record.id)
+      if (UNDER_WAY.has(record.state)) await supervisor.launch(record.id)
       else if (record.untidy) await supervisor.discard(record).catch(onFault)
     }
+  }
+
+  /** For whoever looks from another process. */
+  async function note(id: string, report: RunReport | undefined): Promise<void> {
+    if (!report) return
+    await records.update(id, (record) =>
+      UNDER_WAY.has(record.state) ? { ...record, report: { ...report, paid: String(report.paid) } } : record,
+    )
   }
 
   async function wait(id: string): Promise<Download> {
@@ -236,6 +253,7 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
     resume,
     cancel,
     resumeAll: () => void resumeUnfinished().catch(onFault),
+    work: (id, signal) => workShift({ clock, leases, calls, records, supervisor: here, note }, id, signal),
     stop: () => supervisor.stop(),
     wait,
   }

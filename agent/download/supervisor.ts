@@ -9,7 +9,7 @@ import type { Storage } from '../storage/storage.ts'
 
 export interface Supervisor {
   /** Starts it, when its turn comes, unless it is started. @param meta where it is at hand: parsing a large torrent takes a while */
-  launch(id: string, meta?: Metainfo): void
+  launch(id: string, meta?: Metainfo): Promise<void>
   /** @returns once it is at rest, how far it came, where it ran */
   halt(id: string): Promise<RunReport | undefined>
   /** Of one that runs. */
@@ -55,7 +55,7 @@ export function createSupervisor(parts: SupervisorParts): Supervisor {
   const actives = new Map<string, Active>()
   const takeTurn = createTurns(RUNNING_MOST)
 
-  function launch(id: string, meta?: Metainfo): void {
+  async function launch(id: string, meta?: Metainfo): Promise<void> {
     if (actives.has(id)) return
     const active: Active = { abort: new AbortController(), finished: Promise.resolve(), meta }
     actives.set(id, active)

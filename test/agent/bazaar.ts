@@ -4,7 +4,7 @@
  */
 import { sha256 } from '#primitives'
 import type { AgentContext } from '../../agent/context.ts'
-import { createDownloads, type Download, type Downloads } from '../../agent/download/download.ts'
+import { createDownloads, type Download, type DownloadParts, type Downloads } from '../../agent/download/download.ts'
 import { USUAL_PACE, type DownloadPace } from '../../agent/download/pace.ts'
 import { createLedgerClient, type LedgerAccount } from '../../agent/clients/ledger-client.ts'
 import type { Links } from '../../agent/storage/links.ts'
@@ -55,6 +55,7 @@ export interface BuyerOptions {
 export interface Buyer {
   readonly id: string
   readonly context: AgentContext
+  readonly parts: DownloadParts
   readonly downloads: Downloads
   readonly wallet: Wallet
   readonly faults: readonly unknown[]
@@ -203,18 +204,20 @@ export async function openBazaar(content: Content, seed = 'bazaar'): Promise<Baz
     const links: Pick<Links, 'open'> = { open: async () => ({ name: 'folder', storage }) }
     const wallet = createWallet(context)
     const faults: unknown[] = []
-    const downloads = createDownloads(context, {
+    const parts = {
       links: links as Links,
       wallet,
       peers: createPeers(context),
       pieceClient: pieceClientOver(transport),
       pace: { ...USUAL_PACE, ...options.pace },
-      onFault: (error) => void faults.push(error),
-    })
+      onFault: (error: unknown) => void faults.push(error),
+    }
+    const downloads = createDownloads(context, parts)
     const rest = (id: string) => happen(downloads.wait(id))
     last = {
       id: who.hex,
       context,
+      parts,
       downloads,
       wallet,
       faults,

@@ -1,0 +1,120 @@
+/**
+ * Whose an agent in the cloud is. It belongs to nobody until somebody shows the secret that its deployment told its owner
+ * alone; from then on the owner's signature counts, and the secret opens nothing any more.
+ */
+import { equal, toBase64url, utf8, type Bytes } from '../protocol/bytes.ts'
+import { parseDelegation } from '../protocol/delegation.ts'
+import type { Environment } from '../protocol/environment.ts'
+import { identityOf, parseOperation, replay, speaksFor } from '../protocol/identity.ts'
+import { Problem } from '../protocol/problem.ts'
+import { envelopeFromJson, envelopeToJson, signerFrom, type Envelope, type EnvelopeJson } from '../protocol/signed.ts'
+import type { Store } from '../protocol/store.ts'
+import { hmacSha256, sha256 } from '#primitives'
+import { introduce, type Services } from './adopt.ts'
+import { decodeRecord, encodeRecord } from './records.ts'
+
+export interface Owned {
+  readonly owner: Bytes
+  readonly operations: readonly Envelope[]
+  readonly delegation: Envelope
+  /** Where the agent is reached, without a trailing slash. */
+  readonly url: string
+}
+
+export interface ClaimRequest {
+  /** Not needed by the owner, who renews the delegation. */
+  readonly secret?: string | undefined
+  readonly operations: readonly Envelope[]
+  /** To this agent's key. */
+  readonly delegation: Envelope
+  readonly url: string
+}
+
+export interface Claims {
+  /** Undefined while the agent belongs to nobody. */
+  current(): Promise<Owned | undefined>
+  /**
+   * Makes it the owner's, or renews the owner's delegation. May be repeated.
+   * @throws Problem `forbidden` for a wrong secret, `conflict` when it is another's, `unknown-key`, `bad-signature`,
+   *   `stale-request` for a delegation older than the one that counts
+   */
+  claim(request: ClaimRequest): Promise<Owned>
+}
+
+export interface ClaimParts extends Services {
+  readonly environment: Environment
+  readonly store: Store
+  /** The agent's own 32-byte key. */
+  readonly secret: Bytes
+}
+
+interface ClaimRecord {
+  readonly operations: readonly EnvelopeJson[]
+  readonly delegation: EnvelopeJson
+  readonly url: string
+}
+
+const PK = 'claim'
+const SK = 'owner'
+const LABEL = 'raincheck/claim/v1'
+const SECRET_BYTES = 15
+
+/** What the deployment tells the owner: 20 characters of base64url, the same each time it is asked for. */
+export const claimSecret = (secret: Bytes): string =>
+  toBase64url(hmacSha256(secret, utf8(LABEL)).slice(0, SECRET_BYTES))
+
+export function createClaims({ environment, store, secret, ledger, repository }: ClaimParts): Claims {
+  const agent = signerFrom(secret).key
+
+  /** By its hash, so that how long it takes tells nothing about how much of it is right. */
+  function requireSecret(shown: string | undefined): void {
+    const isRight = shown !== undefined && equal(sha256(utf8(shown)), sha256(utf8(claimSecret(secret))))
+    if (!isRight) throw new Problem('forbidden', 'This is not the secret that the deployment gave out.')
+  }
+
+  function parse({ operations, delegation: envelope }: ClaimRequest): { owner: Bytes; issued: number } {
+    const [first] = operations
+    if (!first) throw new Problem('bad-request', 'An owner has an identity of one operation at least.')
+    const owner = identityOf(parseOperation(first))
+    const delegation = parseDelegation(envelope)
+    if (!equal(delegation.owner, owner) || !speaksFor(replay(operations, environment.clock.now()), delegation.key)) {
+      throw new Problem('unknown-key', 'The delegation is not signed by the owner.')
+    }
+    if (!equal(delegation.agent, agent)) throw new Problem('bad-request', 'The delegation is to another agent’s key.')
+    return { owner, issued: delegation.issued }
+  }
+
+  async function claim(request: ClaimRequest): Promise<Owned> {
+    const { owner, issued } = parse(request)
+    const item = await store.get(PK, SK)
+    const known = item && ownedOf(decodeRecord<ClaimRecord>(item))
+    if (known && !equal(known.owner, owner)) throw new Problem('conflict', 'This agent has an owner already.')
+    if (!known) requireSecret(request.secret)
+    else if (issued < parseDelegation(known.delegation).issued) {
+      throw new Problem('stale-request', 'A later delegation is in force.')
+    }
+    // Told first: a claimed agent is one that the ledger knows.
+    await introduce(request, { ledger, repository })
+    const body = encodeRecord({
+      operations: request.operations.map(envelopeToJson),
+      delegation: envelopeToJson(request.delegation),
+      url: request.url,
+    } satisfies ClaimRecord)
+    if (await store.write([{ pk: PK, sk: SK, expect: item?.version ?? 0, body }])) return { ...request, owner }
+    throw new Problem('conflict', 'Another claim came first.')
+  }
+
+  return {
+    claim,
+    async current() {
+      const item = await store.get(PK, SK)
+      return item && ownedOf(decodeRecord<ClaimRecord>(item))
+    },
+  }
+}
+
+function ownedOf({ operations, delegation, url }: ClaimRecord): Owned {
+  const parsed = operations.map((json) => envelopeFromJson(json))
+  const owner = identityOf(parseOperation(parsed[0] as Envelope))
+  return { owner, operations: parsed, delegation: envelopeFromJson(delegation), url }
+}

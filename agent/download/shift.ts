@@ -1,0 +1,170 @@
+/**
+ * Downloads where a process lives for minutes only, as a function does. Whoever takes the owner's requests runs nothing: it
+ * wakes a worker, which works in shifts. A lease in the store sees to it that a download has one worker, however often
+ * it is woken; a note in the store calls it to rest.
+ */
+import { toHex } from '../../protocol/bytes.ts'
+import type { Clock } from '../../protocol/environment.ts'
+import { Problem } from '../../protocol/problem.ts'
+import type { AgentContext } from '../context.ts'
+import { decodeRecord, encodeRecord } from '../records.ts'
+import type { DownloadRecords } from './record.ts'
+import type { RunReport } from './runner.ts'
+import type { Supervisor } from './supervisor.ts'
+
+/** How a shift ended. */
+export interface Rest {
+  /** It is done, failed, cancelled or paused, or another worker has it: nothing is left to do here. */
+  readonly isOver: boolean
+  /** When it is worth going on, in milliseconds; at once when missing. */
+  readonly untilMs?: number
+}
+
+export interface Leases {
+  /** @returns undefined while another holds it */
+  take(id: string): Promise<Lease | undefined>
+  isHeld(id: string): Promise<boolean>
+}
+
+export interface Lease {
+  /** @returns false when it was lost */
+  keep(): Promise<boolean>
+  leave(): Promise<void>
+}
+
+const LEASES = 'download-lease'
+const CALLS = 'download-call'
+/** A worker that was killed is missed after so long. */
+const LEASE_MS = 20_000
+const LOOK_MS = 2_000
+/** A shorter wait is not worth another start. */
+const WORTHWHILE_MS = 10_000
+
+interface LeaseRecord {
+  readonly holder: string
+  readonly untilMs: number
+}
+
+export function createLeases({ store, environment }: Pick<AgentContext, 'store' | 'environment'>): Leases {
+  const { clock, random } = environment
+
+  async function find(id: string) {
+    const item = await store.get(LEASES, id)
+    return item && { ...decodeRecord<LeaseRecord>(item), version: item.version }
+  }
+
+  return {
+    async isHeld(id) {
+      const lease = await find(id)
+      return lease !== undefined && lease.untilMs > clock.now()
+    },
+    async take(id) {
+      const holder = toHex(random.bytes(8))
+      const put = (expect: number): Promise<boolean> => {
+        const body = encodeRecord({ holder, untilMs: clock.now() + LEASE_MS } satisfies LeaseRecord)
+        return store.write([{ pk: LEASES, sk: id, expect, body }])
+      }
+      const held = await find(id)
+      if (held && held.untilMs > clock.now()) return undefined
+      if (!(await put(held?.version ?? 0))) return undefined
+      return {
+        async keep() {
+          const mine = await find(id)
+          return mine?.holder === holder && put(mine.version)
+        },
+        async leave() {
+          const mine = await find(id)
+          if (mine?.holder === holder) await store.write([{ pk: LEASES, sk: id, expect: mine.version }])
+        },
+      }
+    },
+  }
+}
+
+/** How a worker is called to rest, and how it is let go on. */
+export interface Calls {
+  rest(id: string): Promise<void>
+  goOn(id: string): Promise<void>
+  isToRest(id: string): Promise<boolean>
+}
+
+export const createCalls = ({ store }: Pick<AgentContext, 'store'>): Calls => ({
+  rest: async (id) => void (await store.write([{ pk: CALLS, sk: id, expect: 'any', body: encodeRecord({}) }])),
+  goOn: async (id) => void (await store.write([{ pk: CALLS, sk: id, expect: 'any' }])),
+  isToRest: async (id) => (await store.get(CALLS, id)) !== undefined,
+})
+
+export interface ElsewhereParts {
+  readonly clock: Clock
+  readonly leases: Leases
+  readonly calls: Calls
+  /** Starts a worker for the download; may come twice. */
+  readonly wake: (id: string) => Promise<void>
+}
+
+/** The supervisor of a process that runs no download itself. */
+export function superviseElsewhere({ clock, leases, calls, wake }: ElsewhereParts): Supervisor {
+  return {
+    async launch(id) {
+      await calls.goOn(id)
+      await wake(id)
+    },
+    /** Its record says how far it came. @throws Problem `conflict` when the worker does not rest */
+    async halt(id) {
+      await calls.rest(id)
+      for (let waitedMs = 0; await leases.isHeld(id); waitedMs += LOOK_MS) {
+        if (waitedMs > LEASE_MS) throw new Problem('conflict', 'The download is at work; try again.')
+        await clock.sleep(LOOK_MS)
+      }
+      return undefined
+    },
+    report: () => undefined,
+    /** What a cancelled download wrote is the worker's to take away. */
+    async discard({ id }) {
+      await wake(id)
+    },
+    stop: async () => {},
+  }
+}
+
+export interface ShiftParts {
+  readonly clock: Clock
+  readonly leases: Leases
+  readonly calls: Calls
+  readonly records: DownloadRecords
+  readonly supervisor: Supervisor
+  /** Keeps what the record should say of how far it came. */
+  readonly note: (id: string, report: RunReport | undefined) => Promise<void>
+}
+
+/** Works on a download until it rests, has to wait, is called, or the signal aborts. */
+export async function workShift(parts: ShiftParts, id: string, signal: AbortSignal): Promise<Rest> {
+  const lease = await parts.leases.take(id)
+  if (!lease) return { isOver: true }
+  try {
+    return await shift(parts, id, lease, signal)
+  } finally {
+    await lease.leave()
+  }
+}
+
+async function shift(parts: ShiftParts, id: string, lease: Lease, signal: AbortSignal): Promise<Rest> {
+  const { clock, calls, records, supervisor, note } = parts
+  const record = await records.get(id)
+  if (record.untidy) await supervisor.discard(record)
+  else if (isUnderWay(record.state) && !(await calls.isToRest(id))) await supervisor.launch(id)
+  for (;;) {
+    const { state, until, untidy } = await records.get(id)
+    if (!untidy && !isUnderWay(state)) return { isOver: true }
+    const isToRest = await calls.isToRest(id)
+    const waitsMs = state === 'waiting' && until !== undefined ? until - clock.now() : 0
+    if (isToRest || signal.aborted || waitsMs > WORTHWHILE_MS || !(await lease.keep())) {
+      await note(id, await supervisor.halt(id))
+      return { isOver: isToRest, ...(waitsMs > WORTHWHILE_MS && until !== undefined && { untilMs: until }) }
+    }
+    await note(id, supervisor.report(id))
+    await clock.sleep(LOOK_MS, signal).catch(() => undefined)
+  }
+}
+
+const isUnderWay = (state: string): boolean => state === 'queued' || state === 'running' || state === 'waiting'

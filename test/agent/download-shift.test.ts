@@ -1,0 +1,128 @@
+import { describe, expect, it } from 'vitest'
+import { createDownloads, type Downloads } from '../../agent/download/download.ts'
+import { FAUCET, openBazaar, type Bazaar, type Buyer } from './bazaar.ts'
+import { filmOf } from './bazaar-content.ts'
+
+const NEVER = new AbortController().signal
+
+interface Fleet {
+  readonly bazaar: Bazaar
+  readonly buyer: Buyer
+  readonly front: Downloads
+  readonly woken: string[]
+  /** A function that has just started. */
+  worker(): Downloads
+  /** Wakes workers until the download is over. @returns how many shifts it took */
+  workOff(id: string): Promise<number>
+}
+
+/** A front that runs nothing, and workers over the same store. */
+async function openFleet(pieces: number, price = 1n): Promise<Fleet> {
+  const bazaar = await openBazaar(filmOf(pieces))
+  const stand = await bazaar.stand('anna', { price })
+  stand.spoil = async (_, answer) => {
+    await bazaar.scheduler.sleep(500)
+    return answer()
+  }
+  const buyer = await bazaar.buyer()
+  const woken: string[] = []
+  const wake = async (id: string): Promise<void> => void woken.push(id)
+  const front = createDownloads(buyer.context, { ...buyer.parts, wake })
+  const worker = (): Downloads => createDownloads(buyer.context, buyer.parts)
+  async function workOff(id: string): Promise<number> {
+    for (let shifts = 1; ; shifts++) {
+      const { isOver } = await bazaar.happen(worker().work(id, NEVER))
+      if (isOver) return shifts
+    }
+  }
+  return { bazaar, buyer, front, woken, worker, workOff }
+}
+
+const start = ({ bazaar, front }: Fleet) => bazaar.happen(front.start({ source: bazaar.content.infoHash }))
+
+/** Works for so long, then its time is up. */
+async function shiftOf(fleet: Fleet, id: string, ms: number) {
+  const over = new AbortController()
+  void fleet.bazaar.scheduler.sleep(ms).then(() => over.abort())
+  return fleet.bazaar.happen(fleet.worker().work(id, over.signal))
+}
+
+describe('a download in shifts', () => {
+  it('begins when a worker is woken, goes on in the next shift, and pays each piece once', async () => {
+    const fleet = await openFleet(40, 3n)
+    const { id, state } = await start(fleet)
+    expect(state).toBe('queued')
+    expect(fleet.woken).toEqual([id])
+    expect(await shiftOf(fleet, id, 4_000)).toEqual({ isOver: false })
+    const half = await fleet.front.get(id)
+    expect(half?.piecesDone).toBeGreaterThan(0)
+    expect(half?.piecesDone).toBeLessThan(40)
+    await fleet.workOff(id)
+    expect(await fleet.front.get(id)).toMatchObject({ state: 'done', paid: 120n, ticks: 40, file: 'film.bin' })
+    expect(await fleet.buyer.available()).toBe(FAUCET - 120n)
+    expect(fleet.bazaar.disk.files.get('film.bin')?.bytes).toEqual(fleet.bazaar.content.files.get('film.bin'))
+  })
+
+  it('has one worker, however often it is woken', async () => {
+    const fleet = await openFleet(20)
+    const { id } = await start(fleet)
+    const first = fleet.worker().work(id, NEVER)
+    await fleet.bazaar.until(async () => ((await fleet.front.get(id))?.piecesDone ?? 0) > 0)
+    expect(await fleet.bazaar.happen(fleet.worker().work(id, NEVER))).toEqual({ isOver: true })
+    expect((await fleet.front.get(id))?.state).toBe('running')
+    await fleet.bazaar.happen(first)
+    expect(await fleet.front.get(id)).toMatchObject({ state: 'done', ticks: 20 })
+  })
+
+  it('is at rest once its owner is told that it is paused, and goes on when it is resumed', async () => {
+    const fleet = await openFleet(40)
+    const { id } = await start(fleet)
+    const working = fleet.worker().work(id, NEVER)
+    await fleet.bazaar.until(async () => ((await fleet.front.get(id))?.piecesDone ?? 0) > 0)
+    expect(await fleet.bazaar.happen(fleet.front.pause(id))).toMatchObject({ state: 'paused' })
+    expect(await fleet.bazaar.happen(working)).toEqual({ isOver: true })
+    const { piecesDone } = (await fleet.front.get(id)) ?? {}
+    await fleet.bazaar.pass(10_000)
+    expect(await fleet.front.get(id)).toMatchObject({ state: 'paused', piecesDone })
+    await fleet.bazaar.happen(fleet.front.resume(id))
+    expect(fleet.woken).toEqual([id, id])
+    await fleet.workOff(id)
+    expect(await fleet.front.get(id)).toMatchObject({ state: 'done', ticks: 40 })
+  })
+
+  it('leaves nothing behind when it is cancelled: a worker tidies up', async () => {
+    const fleet = await openFleet(40)
+    const { id } = await start(fleet)
+    await shiftOf(fleet, id, 4_000)
+    await fleet.bazaar.happen(fleet.front.cancel(id))
+    await fleet.workOff(id)
+    const { state, paid = 0n } = (await fleet.front.get(id)) ?? {}
+    expect(state).toBe('cancelled')
+    expect(paid).toBeGreaterThan(0n)
+    expect(await fleet.buyer.available()).toBe(FAUCET - paid)
+    expect(fleet.bazaar.disk.files.size + fleet.bazaar.disk.unfinished.size).toBe(0)
+  })
+
+  it('is taken up by another worker once one that was killed is missed', async () => {
+    const fleet = await openFleet(40)
+    const { id } = await start(fleet)
+    void fleet.worker().work(id, NEVER)
+    await fleet.bazaar.until(async () => ((await fleet.front.get(id))?.piecesDone ?? 0) > 3)
+    fleet.buyer.kill()
+    const buyer = await fleet.bazaar.buyer()
+    const next = createDownloads(buyer.context, buyer.parts)
+    expect(await fleet.bazaar.happen(next.work(id, NEVER))).toEqual({ isOver: true })
+    await fleet.bazaar.pass(30_000)
+    expect(await fleet.bazaar.happen(next.work(id, NEVER))).toEqual({ isOver: true })
+    expect(await next.get(id)).toMatchObject({ state: 'done', paid: 40n, ticks: 40 })
+  })
+
+  it('ends its shift when it has to wait, and says until when', async () => {
+    const fleet = await openFleet(8, FAUCET)
+    const { id } = await start(fleet)
+    const rest = await fleet.bazaar.happen(fleet.worker().work(id, NEVER))
+    expect(rest.isOver).toBe(false)
+    expect(rest.untilMs).toBeGreaterThan(fleet.bazaar.scheduler.now())
+    expect(await fleet.front.get(id)).toMatchObject({ state: 'waiting', reason: 'funds-insufficient' })
+  })
+})
