@@ -2,17 +2,21 @@
  * Commands in, receipts out. An accepted command is one conditional write: every item that the decision rests on with
  * its version as condition, and the entry among what waits to be sequenced. So there is no moment at which credits
  * have moved without their entry, and a command whose answer was lost finds its own traces when it comes again.
+ *
+ * A redemption by the key that claimed rests on its lane alone. It is the put of one slot, which holds the entry, after
+ * a pointer to it was put among what waits (pending.ts).
  */
-import { concat, type Bytes } from '../protocol/bytes.ts'
+import type { Bytes } from '../protocol/bytes.ts'
 import { decide, prepare, type Outcome, type Prepared } from '../protocol/arbiter.ts'
-import { isFixed, type Accepted } from '../protocol/arbiter/items.ts'
+import type { Accepted } from '../protocol/arbiter/items.ts'
 import type { Command } from '../protocol/arbiter/step.ts'
-import { draft, type Draft, type Key, type Stored } from '../protocol/arbiter/view.ts'
+import type { Draft } from '../protocol/arbiter/view.ts'
 import type { Environment } from '../protocol/environment.ts'
 import { limits } from '../protocol/limits.ts'
 import { Problem } from '../protocol/problem.ts'
-import type { Change, Item, Store } from '../protocol/store.ts'
-import { logKeys } from './log.ts'
+import type { Change, Store } from '../protocol/store.ts'
+import { commandChange, createPointing, MARK_BYTES } from './pending.ts'
+import { changeOf, isLane, redemptionSlot, slotAfter, viewOf, type Versioned } from './state.ts'
 import { createTurn } from './turn.ts'
 
 export interface Acceptance {
@@ -24,43 +28,24 @@ export interface Acceptance {
 /** @throws Problem of the rules, `conflict` when other changes keep coming first, `store-unavailable`: then it is safe to repeat */
 export type Accept = (command: Command) => Promise<Acceptance>
 
-/** An item with its version in the store. */
-export interface Versioned extends Stored {
-  readonly version: number
-}
-
-/** In the store, the time of the entry that touched an item last stands before its body, as a uint64. */
-const STAMP_BYTES = 8
-
-export function stamp(timeMs: number, body: Bytes): Bytes {
-  const bytes = concat(new Uint8Array(STAMP_BYTES), body)
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(timeMs))
-  return bytes
-}
-
-export const unstamp = ({ version, body }: Item): Versioned => ({
-  version,
-  timeMs: Number(new DataView(body.buffer, body.byteOffset).getBigUint64(0)),
-  body: body.slice(STAMP_BYTES),
-})
-
-export async function load(store: Store, { pk, sk }: Key): Promise<Versioned | undefined> {
-  const item = await store.get(pk, sk)
-  return item && unstamp(item)
-}
-
-/** To read with the arbiter's rules; what they change in it goes nowhere. */
-export const viewOf = (store: Store): Draft<Versioned> => draft((key) => load(store, key), isFixed)
-
 /** @param onAccepted told when an entry waits to be sequenced */
 export function createAccept({ clock, random }: Environment, store: Store, onAccepted: () => void): Accept {
   const inTurn = createTurn()
+  const point = createPointing(store, random)
+
+  async function write(decided: Decided & { readonly outcome: AcceptedOutcome }): Promise<boolean> {
+    const slot = settlementOf(decided)
+    if (!slot) return store.write(changesOf(decided))
+    const pointer = { ...slotAfter(slot.key, slot.before), mark: random.bytes(MARK_BYTES) }
+    await point(pointer)
+    return store.write([redemptionSlot(pointer, decided.outcome.bytes, slot.before.whole)])
+  }
 
   async function attempt(prepared: Prepared): Promise<Acceptance> {
     for (let tries = 0; tries < limits.writeAttempts; tries++) {
-      const { outcome, view, timeMs } = await decideInTime(store, prepared, clock.now())
+      const { outcome, ...decided } = await decideInTime(store, prepared, clock.now())
       if (outcome.kind === 'repeat') return { accepted: outcome.accepted, isRepeat: true }
-      if (await store.write(changesOf(view, outcome, timeMs))) {
+      if (await write({ ...decided, outcome })) {
         onAccepted()
         return { accepted: outcome.accepted, isRepeat: false }
       }
@@ -79,7 +64,10 @@ export function createAccept({ clock, random }: Environment, store: Store, onAcc
 /** Up to a time that doubles from 2 ms to 256 ms. */
 const pauseMs = (tries: number, random: Bytes): number => (2 ** Math.min(tries + 1, 8) * (random[0] as number)) / 255
 
+type AcceptedOutcome = Outcome & { readonly kind: 'accepted' }
+
 interface Decided {
+  readonly prepared: Prepared
   readonly outcome: Outcome
   readonly view: Draft<Versioned>
   readonly timeMs: number
@@ -95,19 +83,23 @@ async function decideInTime(store: Store, prepared: Prepared, nowMs: number): Pr
     const outcome = await decide(view, prepared, timeMs).catch((error: unknown) => {
       if (view.earliestMs() <= timeMs) throw error
     })
-    if (outcome && (outcome.kind === 'repeat' || view.earliestMs() <= timeMs)) return { outcome, view, timeMs }
+    if (outcome && (outcome.kind === 'repeat' || view.earliestMs() <= timeMs))
+      return { prepared, outcome, view, timeMs }
     timeMs = view.earliestMs()
   }
 }
 
-function changesOf(view: Draft<Versioned>, outcome: Outcome & { kind: 'accepted' }, timeMs: number): Change[] {
-  const pending = { ...logKeys.pending(timeMs, outcome.accepted.entry), expect: 0, body: outcome.bytes }
-  return [
-    pending,
-    ...view.touched().map(({ key, before, body }) => ({
-      ...key,
-      expect: before?.version ?? 0,
-      ...(body && { body: stamp(timeMs, body) }),
-    })),
-  ]
+/** The one item that a redemption touches, unless it touches others too: who may redeem had to be looked up then. */
+function settlementOf({ prepared, view }: Decided) {
+  const [only, ...others] = view.touched()
+  const whole = only?.before?.whole
+  if (prepared.command.kind !== 'redeem' || others.length > 0 || !only?.before || whole === undefined) return undefined
+  return { key: only.key, before: { ...only.before, whole } }
+}
+
+function changesOf({ outcome, timeMs, view }: Decided & { readonly outcome: AcceptedOutcome }): Change[] {
+  const touched = view.touched()
+  const lanes = touched.filter(({ key }) => isLane(key)).map(({ key, before }) => slotAfter(key, before))
+  const waiting = commandChange(timeMs, outcome.accepted.entry, { entry: outcome.bytes, lanes })
+  return [waiting, ...touched.map((item) => changeOf(item, timeMs))]
 }

@@ -21,7 +21,7 @@ import { readAll } from '../protocol/items.ts'
 import { limits } from '../protocol/limits.ts'
 import { Problem } from '../protocol/problem.ts'
 import type { Item, Store } from '../protocol/store.ts'
-import { load, unstamp } from './accept.ts'
+import { load, unstamp } from './state.ts'
 
 export interface Balance {
   readonly id: Bytes

@@ -6,8 +6,9 @@ import { decode } from '../protocol/encoding.ts'
 import { Problem } from '../protocol/problem.ts'
 import { issueReceipt } from '../protocol/receipt.ts'
 import type { Envelope } from '../protocol/signed.ts'
-import { load, type Accept } from './accept.ts'
+import type { Accept } from './accept.ts'
 import type { LedgerContext } from './context.ts'
+import { load } from './state.ts'
 
 export interface Answer {
   readonly accepted: Accepted

@@ -7,9 +7,9 @@ import { parseMint, parseRefund } from '../protocol/crossing.ts'
 import { byId, ok } from '../protocol/route.ts'
 import { wire } from '../protocol/service.ts'
 import { objectId, type Envelope, type Kind } from '../protocol/signed.ts'
-import { viewOf } from './accept.ts'
 import type { Books } from './books.ts'
 import { addCommand, type CommandRoute } from './commands.ts'
+import { viewOf } from './state.ts'
 
 const idOf =
   (kind: Kind): CommandRoute['answer'] =>

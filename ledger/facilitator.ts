@@ -29,7 +29,7 @@ import {
   type OfferTerms,
   type PaywordPayload,
 } from '../protocol/x402.ts'
-import { viewOf } from './accept.ts'
+import { viewOf } from './state.ts'
 import { sumOf, type Books } from './books.ts'
 
 const payload = payloadSchema.extend({ redemption: wire.envelope.exactOptional() })

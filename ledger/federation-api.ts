@@ -8,9 +8,9 @@ import { readAll } from '../protocol/items.ts'
 import { byId, count, ok } from '../protocol/route.ts'
 import { wire } from '../protocol/service.ts'
 import { envelopeToJson, objectId } from '../protocol/signed.ts'
-import { unstamp, viewOf } from './accept.ts'
 import type { Books } from './books.ts'
 import { addCommand, type CommandRoute } from './commands.ts'
+import { unstamp, viewOf } from './state.ts'
 
 const orders: readonly CommandRoute[] = [
   {

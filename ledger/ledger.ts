@@ -6,7 +6,7 @@ import { openBooks } from './books.ts'
 import { createContext, type LedgerOptions } from './context.ts'
 import { createLoop } from './loop.ts'
 import { createNotary } from './notary.ts'
-import { sequence } from './sequencer.ts'
+import { createSequencer } from './sequencer.ts'
 import { createTurn } from './turn.ts'
 import { createWitnessing } from './witnessing.ts'
 
@@ -35,18 +35,23 @@ export function createLedger(options: LedgerOptions): Ledger {
   const context = createContext(options)
   const { clock } = context.environment
   const inTurn = createTurn()
-  const appendWaiting = () => inTurn(() => sequence(context))
-  const accept = createAccept(context.environment, context.store, () => sequencer.wake())
+  const sequencer = createSequencer(context)
+  const appendWaiting = () => inTurn(sequencer.sequence)
+  const accept = createAccept(context.environment, context.store, () => sequencing.wake())
   const books = openBooks(context, accept, appendWaiting)
   const notary = createNotary(context, accept)
   const { onFault } = context
 
-  const follower = createLoop({ clock, pauseMs: NOTARY_PAUSE_MS, work: () => notary.follow(), onFault })
-  const sequencer = createLoop({
+  /** Where several processes run, the one that sequences attests. */
+  const follow = async () => {
+    if (!sequencer.isStandby()) await notary.follow()
+  }
+  const follower = createLoop({ clock, pauseMs: NOTARY_PAUSE_MS, work: follow, onFault })
+  const sequencing = createLoop({
     clock,
     pauseMs: SEQUENCER_PAUSE_MS,
     work: async () => {
-      if ((await appendWaiting()) > 0) witnesser.wake()
+      if ((await inTurn(sequencer.assist)) > 0) witnesser.wake()
     },
     onFault,
   })
@@ -57,12 +62,12 @@ export function createLedger(options: LedgerOptions): Ledger {
     app: createApp(books),
     async start() {
       await books.policy()
-      sequencer.start()
+      sequencing.start()
       follower.start()
       if (context.witnesses.length > 0) witnesser.start()
     },
     async stop() {
-      await Promise.all([follower.stop(), sequencer.stop(), witnesser.stop()])
+      await Promise.all([follower.stop(), sequencing.stop(), witnesser.stop()])
     },
     sequence: async () => {
       await books.policy()

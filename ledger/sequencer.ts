@@ -1,172 +1,169 @@
 /**
- * The only writer of the log. It takes what waits in order of time, and in one conditional write appends the entries,
- * the tiles of their hashes and their rows on the accounts' statements, moves the head to the new signed checkpoint
- * and takes the entries off the waiting list.
+ * The only writer of the log. There may be several at once, here and in other processes.
  *
- * - A crash before the write: nothing happened; the entries wait for the next run, here or in another process.
- * - A crash during the write, or an answer that is lost: the store did all of it or nothing. The next run reads the
- *   head and the waiting list anew and sees which.
- * - A crash after the write: all of it is done. Nothing is published before, so no checkpoint was ever seen whose
- *   tiles are missing, and none is ever taken back.
- * - Two sequencers at once: both build on the head they read, and the write of one makes the other's condition fail.
- *   The loser has changed nothing and starts again from the new head. As the entries leave the list in the very write
- *   that appends them, none is appended twice and none is lost.
+ * 1. *Finish*: what the head says was appended last, and still waits, is taken off the waiting list.
+ * 2. Read what waits (waiting.ts), and the items that the log is to grow by, as they are.
+ * 3. *Take over*, when any of these holds what the head does not know of: another sequencer put it there, and died or is
+ *    about to swap the head. The head is written again as it is, so that the other cannot.
+ * 4. *Put* the runs of entries and the tiles, each under the condition that it still is as it was read.
+ * 5. *Swap* the head for the new signed checkpoint, under the condition that nobody else wrote it. This appends, and
+ *    nothing else does.
+ * 6. Finish, and so on.
  *
- * Entries that rest on each other have rising times (see arbiter/view.ts). The list is read from the latest to the
- * earliest, so whatever was written while it was read, what an entry on it rests on is on it too, or in the log.
+ * A crash, or an answer that is lost:
+ * - before 5: what was put lies beyond the size of the head, where nobody reads it. The next sequencer takes over.
+ * - in 5: the head is swapped or not. The next run goes on from the head that it finds.
+ * - after 5: the next run finishes before it reads what waits. So what was appended never waits again, and nothing is
+ *   appended twice. What was not appended still waits, and nothing is lost.
+ *
+ * Two at once: of their puts to the same place, one fails, and starts again. To overwrite what the other has put, a
+ * sequencer must have read it; so it takes over first, and the swap of the other fails. A swap that succeeds is
+ * therefore of what its sequencer put.
  */
-import { formatCheckpoint, signNote } from '../protocol/checkpoint.ts'
-import { toHex, type Bytes } from '../protocol/bytes.ts'
-import { movementsOf } from '../protocol/arbiter.ts'
-import { decodeEntry, entryHash, type Entry } from '../protocol/entry.ts'
-import { readAll } from '../protocol/items.ts'
+import { toHex } from '../protocol/bytes.ts'
+import type { Key } from '../protocol/arbiter/view.ts'
+import { Problem } from '../protocol/problem.ts'
 import { limits } from '../protocol/limits.ts'
-import { append, frontierRoot } from '../protocol/merkle.ts'
-import type { Change, Item } from '../protocol/store.ts'
-import { encodeBundle, growTiles } from '../protocol/tile.ts'
+import type { Change } from '../protocol/store.ts'
 import type { LedgerContext } from './context.ts'
-import { bundleOf, encodeHead, logKeys, PENDING, readEdge, readHead, type Head } from './log.ts'
-import { encodeRows, statementKey, type StatementRow } from './statement.ts'
+import { growthOf, nextHead, takeBatch } from './growth.ts'
+import { encodeHead, logKeys, readHead, type Head } from './log.ts'
+import { dropPointers } from './pending.ts'
+import { bundleOf, readRuns, type PlacedRun } from './runs.ts'
+import { writeDirectory } from './statement.ts'
+import { createCollector, type Waiting } from './waiting.ts'
 
-/** Of one write: what the head, the tiles and the runs of entries may take. The rest is for entries and statements. */
-const OVERHEAD_CHANGES = 24
-/** DynamoDB takes 4 MB a transaction. */
-const BATCH_BYTES = 1024 * 1024
-/** What stands before each entry in a bundle. */
-const LENGTH_BYTES = 2
-
-/** An entry that waits, and its place in the log to be. */
-interface Placed {
-  readonly item: Item
-  readonly index: number
-  readonly hash: Bytes
-  readonly entry: Entry
+export interface Sequencer {
+  /**
+   * Appends all that waits.
+   * @returns how many entries this run appended
+   * @throws Problem `store-unavailable`: to be run again
+   */
+  readonly sequence: () => Promise<number>
+  /** As `sequence`, but leaves it to another process that is at it. */
+  readonly assist: () => Promise<number>
+  /** Whether another process is at it. */
+  readonly isStandby: () => boolean
 }
 
-/**
- * Appends all that waits.
- * @returns how many entries this run appended
- * @throws Problem `store-unavailable`: to be run again
- */
-export async function sequence(context: LedgerContext): Promise<number> {
-  let appended = 0
-  for (let beaten: Head | undefined; ;) {
-    const head = await readHead(context.store)
-    if (beaten && head.version <= beaten.version) throw new Error('the log holds what its head does not know of')
-    const reached = await appendAll(context, head, await readWaiting(context))
-    appended += reached.head.size - head.size
-    if (reached.isComplete) return appended
-    beaten = reached.head
+/** Another that has not moved the head for so long is not at it any more: well within the merge delay. */
+const STANDBY_MS = 1000
+/** How often it starts again after another came first. */
+const TRIES = 64
+
+/** An append that was beaten by another sequencer has none. */
+interface Outcome {
+  readonly appended: number
+  readonly isBeaten: boolean
+}
+
+export function createSequencer(context: LedgerContext): Sequencer {
+  const { environment, store } = context
+  const { clock } = environment
+  const collect = createCollector(context)
+  /** Versions of the head: the one this sequencer wrote last, the one up to which all is finished, one of another's. */
+  let own: number | undefined
+  let finished: number | undefined
+  let seen: number | undefined
+  let standbyMs: number | undefined
+
+  async function run(): Promise<Outcome> {
+    const head = await readHead(store)
+    await finish(head)
+    return appendAll(head, await collect())
   }
-}
 
-/** What waits, the earliest first. */
-const readWaiting = async ({ store }: LedgerContext): Promise<Item[]> =>
-  (await readAll(store, PENDING, (item) => item, { reverse: true })).toReversed()
-
-interface Reached {
-  readonly head: Head
-  /** False when another sequencer came first. */
-  readonly isComplete: boolean
-}
-
-async function appendAll(context: LedgerContext, from: Head, waiting: readonly Item[]): Promise<Reached> {
-  let head = from
-  for (let done = 0; done < waiting.length;) {
-    const batch = takeBatch(waiting.slice(done), head.size)
-    const next = nextHead(context, head, batch)
-    const changes = await changesOf(context, head, next, batch)
-    if (!(await context.store.write(changes))) return { head, isComplete: false }
-    done += batch.length
-    head = next
+  async function appendAll(from: Head, waiting: readonly Waiting[]): Promise<Outcome> {
+    let head = from
+    for (let done = 0; done < waiting.length;) {
+      const batch = takeBatch(waiting.slice(done))
+      const next = await append(head, batch)
+      if (!next) return { appended: done, isBeaten: true }
+      done += batch.length
+      head = next
+      await finish(head)
+    }
+    return { appended: waiting.length, isBeaten: false }
   }
-  return { head, isComplete: true }
-}
 
-/** As many entries, at least one, as one write holds. */
-function takeBatch(waiting: readonly Item[], size: number): Placed[] {
-  const batch: Placed[] = []
-  const accounts = new Set<string>()
-  let bytes = 0
-  for (const item of waiting) {
-    const entry = decodeEntry(item.body)
-    for (const { account } of movementsOf(entry)) accounts.add(toHex(account))
-    bytes += item.body.length
-    const changes = OVERHEAD_CHANGES + batch.length + 1 + accounts.size
-    if (batch.length > 0 && (changes > limits.changesPerWrite || bytes > BATCH_BYTES)) break
-    batch.push({ item, entry, index: size + batch.length, hash: entryHash(item.body) })
+  async function append(head: Head, batch: readonly Waiting[]): Promise<Head | undefined> {
+    const { changes, isClear } = await growthOf(store, head, batch)
+    const from = isClear ? head : await swap(head, head)
+    if (!from) return undefined
+    const areWritten = await Promise.all(changes.map((change) => store.write([change])))
+    return areWritten.every(Boolean) ? swap(from, nextHead(context, head, batch)) : undefined
   }
-  return batch
-}
 
-function nextHead({ origin, signer }: LedgerContext, head: Head, batch: readonly Placed[]): Head {
-  const grown = append(
-    head,
-    batch.map(({ hash }) => hash),
-  )
-  const text = formatCheckpoint({ origin, size: grown.size, rootHash: frontierRoot(grown) })
-  return { ...grown, version: head.version + 1, note: signNote(text, { name: origin, signer }) }
-}
-
-async function changesOf(
-  { store }: LedgerContext,
-  head: Head,
-  next: Head,
-  batch: readonly Placed[],
-): Promise<Change[]> {
-  const edge = await readEdge(store, head.size)
-  const { tiles } = growTiles(
-    edge,
-    head.size,
-    batch.map(({ hash }) => hash),
-  )
-  return [
-    { ...logKeys.head, expect: head.version, body: encodeHead(next) },
-    ...batch.map(({ item }) => ({ pk: item.pk, sk: item.sk, expect: item.version })),
-    ...runsOf(batch).map((run) => ({
-      ...logKeys.entries(run[0].index),
-      expect: 0,
-      body: encodeBundle(run.map(({ item }) => item.body)),
-    })),
-    ...tiles.map(({ tile, bytes }) => ({
-      ...logKeys.tile(tile.level, tile.index),
-      expect: 'any' as const,
-      body: bytes,
-    })),
-    ...statementChanges(batch),
-  ]
-}
-
-type Run<T> = [T, ...T[]]
-
-/** Entries that go into one item: of one bundle, and within the size of an item. */
-function runsOf(batch: readonly Placed[]): readonly Run<Placed>[] {
-  const runs: Run<Placed>[] = []
-  let bytes = 0
-  for (const placed of batch) {
-    const run = runs.at(-1)
-    const more = placed.item.body.length + LENGTH_BYTES
-    const fits = run && bytes + more <= limits.itemBytes && bundleOf(run[0].index) === bundleOf(placed.index)
-    bytes = fits ? bytes + more : more
-    if (fits) run.push(placed)
-    else runs.push([placed])
+  /** @returns the head under its new version; undefined when another came first */
+  async function swap({ version }: Head, to: Head): Promise<Head | undefined> {
+    if (!(await store.write([{ ...logKeys.head, expect: version, body: encodeHead(to) }]))) return undefined
+    own = version + 1
+    return { ...to, version: own }
   }
-  return runs
-}
 
-function statementChanges(batch: readonly Placed[]): Change[] {
-  const runs = new Map<string, Run<StatementRow>>()
-  for (const { entry, hash, index } of batch) {
-    for (const movement of movementsOf(entry)) {
-      const row = { ...movement, entry: hash, index, kind: entry.kind, time: entry.time }
-      const run = runs.get(toHex(movement.account))
-      if (run) run.push(row)
-      else runs.set(toHex(movement.account), [row])
+  async function finish(head: Head): Promise<void> {
+    if (finished === head.version) return
+    const runs = await readLast(head)
+    for (const run of runs) await takeOff(run)
+    for (let bundle = bundleOf(head.from); bundle < bundleOf(head.size); bundle++) {
+      await writeDirectory(store, bundle, head.size)
+    }
+    finished = head.version
+  }
+
+  async function readLast({ from, size }: Head): Promise<PlacedRun[]> {
+    const runs: PlacedRun[] = []
+    for (let at = from; at < size; at = (bundleOf(at) + 1) * limits.entriesPerTile) {
+      runs.push(...(await readRuns(store, bundleOf(at), size)))
+    }
+    return runs.filter(({ first }) => first >= from)
+  }
+
+  async function takeOff({ entries, taken }: PlacedRun): Promise<void> {
+    const followed = new Set(entries.map((place) => ('lane' in place ? `${toHex(place.lane)}/${place.seq}` : '')))
+    const [groups, commands] = partition(taken)
+    for (const key of groups) {
+      await dropPointers(store, key, ({ lane, seq }) => followed.has(`${toHex(lane)}/${seq}`))
+    }
+    for (let at = 0; at < commands.length; at += limits.changesPerWrite) {
+      await store.write(commands.slice(at, at + limits.changesPerWrite).map(removal))
     }
   }
-  return [...runs.values()].map((rows) => ({
-    ...statementKey(rows[0].account, rows[0].index),
-    expect: 0,
-    body: encodeRows(rows),
-  }))
+
+  const standBy = (): number => {
+    standbyMs = clock.now()
+    return 0
+  }
+
+  return {
+    async sequence() {
+      let appended = 0
+      for (let tries = 0; tries < TRIES; tries++) {
+        const outcome = await run()
+        appended += outcome.appended
+        if (!outcome.isBeaten) return appended
+      }
+      throw new Problem('store-unavailable', 'Other sequencers keep coming first.')
+    },
+    async assist() {
+      if (standbyMs !== undefined && Math.abs(clock.now() - standbyMs) < STANDBY_MS) return 0
+      const { version } = await readHead(store)
+      const isMoved = seen !== undefined && version !== own && version !== seen
+      seen = version
+      if (isMoved) return standBy()
+      standbyMs = undefined
+      const { appended, isBeaten } = await run()
+      return isBeaten ? standBy() : appended
+    },
+    isStandby: () => standbyMs !== undefined,
+  }
+}
+
+const removal = (key: Key): Change => ({ ...key, expect: 'any' })
+
+const isGroup = ({ pk }: Key): boolean => pk.startsWith('pointers/')
+
+/** Groups of pointers, which hold others too, and commands. */
+function partition(keys: readonly Key[]): readonly [groups: Key[], commands: Key[]] {
+  return [keys.filter(isGroup), keys.filter((key) => !isGroup(key))]
 }

@@ -1,31 +1,44 @@
-/** Each account's entries, written with the log itself: rows under the account, in runs as they were sequenced. */
+/**
+ * Each account's entries. Which entries are on an account is noted by eight bytes of its id, with the entries, and for
+ * each full bundle once more in a directory: a statement is looked up there, at about 5 kB for 256 entries.
+ */
 import { toHex, type Bytes } from '../protocol/bytes.ts'
-import { movementShape } from '../protocol/arbiter/items.ts'
-import type { Key } from '../protocol/arbiter/view.ts'
-import { decode, encode, field, fields, type Fields } from '../protocol/encoding.ts'
+import { movementsOf } from '../protocol/arbiter.ts'
+import type { Movement } from '../protocol/arbiter/items.ts'
+import { concat } from '../protocol/bytes.ts'
+import { decode, encode, field, fields } from '../protocol/encoding.ts'
+import { decodeEntry, entryHash } from '../protocol/entry.ts'
+import { itemsOf } from '../protocol/items.ts'
+import { limits } from '../protocol/limits.ts'
 import type { Store } from '../protocol/store.ts'
-import { sortable } from './log.ts'
+import { readEntry, readHead } from './log.ts'
+import { sortable } from './places.ts'
+import { bundleOf, readRuns } from './runs.ts'
 
-const rowShape = {
-  ...movementShape,
-  /** Leaf hash. */
-  entry: field.bytes(32),
-  index: field.integer(),
-  kind: field.text(),
-  time: field.integer(),
-}
 /** What the entry at `index` moved on the account. */
-export type StatementRow = Fields<typeof rowShape>
+export interface StatementRow extends Movement {
+  /** Leaf hash. */
+  readonly entry: Bytes
+  readonly index: number
+  readonly kind: string
+  readonly time: number
+}
 
-const runShape = { rows: field.list(field.dict(rowShape)) }
+const ACCOUNT_MARK_BYTES = 8
 
-/** Where a run of rows lies that begins with the entry at `first`. */
-export const statementKey = (account: Bytes, first: number): Key => ({
-  pk: `statement/${toHex(account)}`,
-  sk: sortable(first),
-})
+/** Who an entry is on: the first bytes of their ids. */
+export const accountMarks = (movements: readonly Movement[]): Bytes =>
+  concat(...movements.map(({ account }) => account.slice(0, ACCOUNT_MARK_BYTES)))
 
-export const encodeRows = (rows: readonly StatementRow[]): Bytes => encode({ rows })
+const DIRECTORY = 'directory'
+const directoryShape = { accounts: field.list(field.bytes()) }
+
+/** Of a full bundle. It follows from the bundle, so whoever writes it writes the same. */
+export async function writeDirectory(store: Store, bundle: number, size: number): Promise<void> {
+  const runs = await readRuns(store, bundle, size)
+  const body = encode({ accounts: runs.flatMap(({ accounts }) => accounts) })
+  await store.write([{ pk: DIRECTORY, sk: sortable(bundle), expect: 0, body }])
+}
 
 /** Rows from the entry at `from` on, the oldest first. */
 export async function readStatement(
@@ -34,9 +47,55 @@ export async function readStatement(
   from: number,
   limit: number,
 ): Promise<StatementRow[]> {
-  const { pk, sk } = statementKey(account, from)
-  const [running] = await store.list(pk, { after: sk, reverse: true, limit: 1 })
-  const later = await store.list(pk, { ...(running && { after: running.sk }), limit })
-  const rows = [...(running ? [running] : []), ...later].flatMap(({ body }) => fields(decode(body), runShape).rows)
-  return rows.filter(({ index }) => index >= from).slice(0, limit)
+  const { size } = await readHead(store)
+  const rows: StatementRow[] = []
+  for await (const index of indexesOf(store, account, from, size)) {
+    const row = await readRow(store, account, index)
+    if (row) rows.push(row)
+    if (rows.length === limit) break
+  }
+  return rows
+}
+
+/** Those that the account's mark stands with. */
+async function* indexesOf(store: Store, account: Bytes, from: number, size: number): AsyncGenerator<number> {
+  const mark = toHex(account.slice(0, ACCOUNT_MARK_BYTES))
+  for await (const { bundle, accounts } of accountsFrom(store, bundleOf(from), size)) {
+    for (const [i, marks] of accounts.entries()) {
+      const index = bundle * limits.entriesPerTile + i
+      if (index >= from && index < size && hasMark(marks, mark)) yield index
+    }
+  }
+}
+
+function hasMark(marks: Bytes, mark: string): boolean {
+  for (let at = 0; at < marks.length; at += ACCOUNT_MARK_BYTES) {
+    if (toHex(marks.subarray(at, at + ACCOUNT_MARK_BYTES)) === mark) return true
+  }
+  return false
+}
+
+interface BundleAccounts {
+  readonly bundle: number
+  readonly accounts: readonly Bytes[]
+}
+
+/** From directories, and at the end of the log from the runs. */
+async function* accountsFrom(store: Store, first: number, size: number): AsyncGenerator<BundleAccounts> {
+  let bundle = first
+  for await (const { sk, body } of itemsOf(store, DIRECTORY, first > 0 ? { after: sortable(first - 1) } : {})) {
+    if (Number(sk) !== bundle) break
+    yield { bundle: bundle++, ...fields(decode(body), directoryShape) }
+  }
+  for (; bundle * limits.entriesPerTile < size; bundle++) {
+    const runs = await readRuns(store, bundle, size)
+    yield { bundle, accounts: runs.flatMap(({ accounts }) => accounts) }
+  }
+}
+
+async function readRow(store: Store, account: Bytes, index: number): Promise<StatementRow | undefined> {
+  const bytes = await readEntry(store, index)
+  const { kind, time, ...entry } = decodeEntry(bytes)
+  const movement = movementsOf({ kind, time, ...entry }).find(({ account: id }) => toHex(id) === toHex(account))
+  return movement && { ...movement, entry: entryHash(bytes), index, kind, time }
 }

@@ -1,4 +1,5 @@
 /** A ledger in a test's hands: its app, a clock that the test moves, and people who sign. */
+import { setImmediate } from 'node:timers/promises'
 import { expect } from 'vitest'
 import { z } from 'zod'
 import { sha256 } from '#primitives'
@@ -21,12 +22,15 @@ export interface TestClock extends Clock {
   advance(ms: number): void
 }
 
-/** Stands still until moved; sleeping takes no time. */
+/** Stands still until moved; sleeping takes no time, but lets others go first. */
 export function testClock(startMs = START_MS): TestClock {
   let nowMs = startMs
   return {
     now: () => nowMs,
-    sleep: async (_, signal) => signal?.throwIfAborted(),
+    async sleep(_, signal) {
+      await setImmediate()
+      signal?.throwIfAborted()
+    },
     set: (ms) => void (nowMs = ms),
     advance: (ms) => void (nowMs += ms),
   }
@@ -37,9 +41,12 @@ export function testRandom(seed = 'random'): Random {
   return { bytes: (length) => sha256(utf8(`${seed} ${count++}`)).slice(0, length) }
 }
 
+let environments = 0
+
+/** Of a process of its own: what it draws at random, no other draws. */
 export function testEnvironment(clock: Clock): Environment {
   const transport = () => Promise.reject(new Error('the ledger calls nobody'))
-  return { clock, random: testRandom(), transport }
+  return { clock, random: testRandom(`random ${environments++}`), transport }
 }
 
 export interface Answer {

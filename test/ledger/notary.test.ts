@@ -5,7 +5,7 @@ import { createAccept } from '../../ledger/accept.ts'
 import { createContext, type LedgerContext } from '../../ledger/context.ts'
 import { readEntries, readHead } from '../../ledger/log.ts'
 import { createNotary } from '../../ledger/notary.ts'
-import { sequence } from '../../ledger/sequencer.ts'
+import { createSequencer } from '../../ledger/sequencer.ts'
 import { attestations, readAttestation, type Attestation } from '../../protocol/arbiter/items.ts'
 import { createReplica } from '../../protocol/arbiter/replica.ts'
 import { utf8, type Bytes } from '../../protocol/bytes.ts'
@@ -60,7 +60,7 @@ function notaryOf({ clock, store }: TestLedger) {
       context,
       createAccept(context.environment, store, () => {}),
     ),
-    sequence: () => sequence(context),
+    sequence: createSequencer(context).sequence,
   }
 }
 

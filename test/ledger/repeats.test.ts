@@ -103,10 +103,15 @@ describe('an earlier redemption that comes again after a later one', () => {
   })
 })
 
+/** Every write of every command: a redemption is pointed to first. */
+const moments = script.flatMap(({ path }, i) =>
+  path === '/v1/redemptions' ? [[i, 0] as const, [i, 1] as const] : [[i, 0] as const],
+)
+
 describe.each(WRITE_FAULTS)('a write that fails, %s,', (fault) => {
-  test.each(script.map((_, i) => i))(
-    'at command %i ends in the same state once the command is repeated',
-    async (at) => {
+  test.each(moments)(
+    'at command %i, write %i, ends in the same state once the command is repeated',
+    async (at, write) => {
       const expected = openLedger()
       for (const command of script) await expectAccepted(send(expected, command))
 
@@ -115,12 +120,13 @@ describe.each(WRITE_FAULTS)('a write that fails, %s,', (fault) => {
       await ledger.sequence()
       for (const [i, command] of script.entries()) {
         if (i === at) {
-          const doomed = store.writes()
-          store.setFaults((write) => (write === doomed ? fault : undefined))
+          const doomed = store.writes() + write
+          store.setFaults((one) => (one === doomed ? fault : undefined))
           expect(await send(ledger, command)).toMatchObject({ status: 503, body: { code: 'store-unavailable' } })
         }
         const { status } = await send(ledger, command)
-        expect(status).toBe(i === at && fault === 'unanswered' ? 200 : 201)
+        const isPointer = moments.some(([command, last]) => command === at && last > write)
+        expect(status).toBe(i === at && fault === 'unanswered' && !isPointer ? 200 : 201)
       }
       expect(await accounts(ledger)).toEqual(await accounts(expected))
       const replica = await replayed(ledger)

@@ -2,8 +2,8 @@
 import type fc from 'fast-check'
 import type { StateItem } from '../../protocol/arbiter/state-root.ts'
 import { isState } from '../../protocol/arbiter/items.ts'
-import { keyText } from '../../protocol/arbiter/view.ts'
-import { unstamp } from '../../ledger/accept.ts'
+import { keyText, type Key } from '../../protocol/arbiter/view.ts'
+import { isLane, load } from '../../ledger/state.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import type { Item, Store } from '../../protocol/store.ts'
 
@@ -29,9 +29,16 @@ export function watchedStore(store = openSqlite(':memory:')): WatchedStore {
     },
     close: () => store.close(),
     dump,
-    state: async () => (await dump()).filter(isState).map((item) => ({ ...item, body: unstamp(item).body })),
+    async state() {
+      const places = new Map([...keys.values()].filter(isState).map((key) => [keyText(logical(key)), logical(key)]))
+      const items = await Promise.all([...places.values()].map(async (key) => ({ key, item: await load(store, key) })))
+      return items.flatMap(({ key, item }) => (item ? [{ ...key, body: item.body }] : []))
+    },
   }
 }
+
+/** A lane lies in several slots. */
+const logical = ({ pk, sk }: Key): Key => (isLane({ pk }) ? { pk, sk: '-' } : { pk, sk })
 
 /** Each operation waits for its turn in a schedule that fast-check draws, shrinks and prints. */
 export const scheduledStore = (store: Store, scheduler: fc.Scheduler): Store => ({

@@ -60,15 +60,21 @@ export const PLANTS: readonly Plant[] = [
   {
     name: 'entries stay on the waiting list',
     file: 'ledger/sequencer.ts',
-    find: '    ...batch.map(({ item }) => ({ pk: item.pk, sk: item.sk, expect: item.version })),\n',
-    replace: '',
+    find: '    for (const run of runs) await takeOff(run)\n',
+    replace: '    void takeOff\n',
   },
   {
     name: 'entries leave the waiting list before they are in the log',
     file: 'ledger/sequencer.ts',
-    find: '    if (!(await context.store.write(changes))) return',
+    find: '    const areWritten = await',
     replace:
-      '    await context.store.write(changes.filter(({ pk }) => pk === PENDING))\n    if (!(await context.store.write(changes.filter(({ pk }) => pk !== PENDING)))) return',
+      "    for (const { key } of batch) await store.write([{ ...key, expect: 'any' }])\n    const areWritten = await",
+  },
+  {
+    name: 'a redemption is made without a pointer to it',
+    file: 'ledger/accept.ts',
+    find: '    await point(pointer)\n',
+    replace: '    void point\n',
   },
   {
     name: 'a command whose answer was lost is taken again',

@@ -1,0 +1,146 @@
+/**
+ * What waits to be sequenced: the entries of commands, each in the write that took effect, and pointers to redemptions,
+ * which lie in the slots of their lanes (state.ts).
+ *
+ * A pointer is written before its redemption, those of one moment together in one write: so it costs a fraction of a
+ * write, and there is no redemption that the sequencer would not find. It carries a mark that the redemption repeats: a
+ * pointer whose slot is taken by something else points to nothing, and a redemption is taken for no other pointer.
+ */
+import { concat, toHex, type Bytes } from '../protocol/bytes.ts'
+import type { Key } from '../protocol/arbiter/view.ts'
+import { decode, encode, field, fields, type Fields } from '../protocol/encoding.ts'
+import type { Random } from '../protocol/environment.ts'
+import { readAll } from '../protocol/items.ts'
+import type { Change, Item, Store } from '../protocol/store.ts'
+import { slotShape, sortable, type Slot } from './places.ts'
+
+/** To a redemption that is, or will be, or would have been in a slot. */
+export interface Pointer extends Slot {
+  /** 8 bytes. */
+  readonly mark: Bytes
+}
+
+export const MARK_BYTES = 8
+
+const commandShape = { entry: field.bytes(), lanes: field.list(field.dict(slotShape)) }
+/** An entry that waits, with the slots that it took itself: it comes after what lies in those before. */
+export type WaitingCommand = Fields<typeof commandShape>
+
+/** One partition, in order of time, which respects what rests on what. */
+const COMMANDS = 'pending'
+/** Several, as every settlement passes here: DynamoDB writes 1,000 units a second in one. */
+const PARTITIONS = ['0', '1', '2', '3'].map((partition) => `pointers/${partition}`)
+
+export const commandChange = (timeMs: number, hash: Bytes, waiting: WaitingCommand): Change => ({
+  pk: COMMANDS,
+  sk: `${sortable(timeMs)}/${toHex(hash)}`,
+  expect: 0,
+  body: encode(waiting),
+})
+
+/** A body and where it lies. */
+export interface Waits<T> {
+  readonly key: Key
+  readonly version: number
+  readonly value: T
+}
+
+const waits = <T>({ pk, sk, version, body }: Item, read: (body: Bytes) => T): Waits<T> => ({
+  key: { pk, sk },
+  version,
+  value: read(body),
+})
+
+/** The earliest first; read from the latest, so whatever was written while it was read, what one rests on is there too. */
+export async function readCommands(store: Store): Promise<Waits<WaitingCommand>[]> {
+  return (await readAll(store, COMMANDS, (item) => waits(item, decodeCommand), { reverse: true })).toReversed()
+}
+
+const decodeCommand = (body: Bytes): WaitingCommand => fields(decode(body), commandShape)
+
+export async function readPointers(store: Store): Promise<Waits<Pointer[]>[]> {
+  const groups = await Promise.all(PARTITIONS.map((pk) => readAll(store, pk, (item) => waits(item, decodePointers))))
+  return groups.flat()
+}
+
+/** Takes pointers off a group: they were followed, or point to nothing. */
+export async function dropPointers(
+  store: Store,
+  { pk, sk }: Key,
+  isDone: (pointer: Pointer) => boolean,
+): Promise<void> {
+  for (;;) {
+    const item = await store.get(pk, sk)
+    if (!item) return
+    const pointers = decodePointers(item.body)
+    const rest = pointers.filter((pointer) => !isDone(pointer))
+    if (rest.length === pointers.length) return
+    const body = rest.length > 0 && { body: encodePointers(rest) }
+    if (await store.write([{ pk, sk, expect: item.version, ...body }])) return
+  }
+}
+
+/** In bytes: the lane, the slot as a uint32, the mark. */
+const POINTER_BYTES = 32 + 4 + MARK_BYTES
+
+const encodePointers = (pointers: readonly Pointer[]): Bytes =>
+  concat(
+    ...pointers.flatMap(({ lane, mark, seq }) => {
+      const number = new Uint8Array(4)
+      new DataView(number.buffer).setUint32(0, seq)
+      return [lane, number, mark]
+    }),
+  )
+
+function decodePointers(bytes: Bytes): Pointer[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset)
+  return Array.from({ length: bytes.length / POINTER_BYTES }, (_, i) => {
+    const at = i * POINTER_BYTES
+    return {
+      lane: bytes.slice(at, at + 32),
+      seq: view.getUint32(at + 32),
+      mark: bytes.slice(at + 36, at + POINTER_BYTES),
+    }
+  })
+}
+
+/** As many as one write takes on. */
+const GROUP_MAX = 1024
+
+interface Group {
+  readonly pointers: Pointer[]
+  readonly written: Promise<void>
+}
+
+/**
+ * Writes pointers down: those that come while a write is under way go into the next together.
+ * @throws Problem `store-unavailable`: it may be there or not, and points to nothing
+ */
+export function createPointing(store: Store, random: Random): (pointer: Pointer) => Promise<void> {
+  let groups = 0
+  let last = Promise.resolve()
+  let open: Group | undefined
+
+  async function put(pointers: readonly Pointer[]): Promise<void> {
+    const pk = PARTITIONS[groups++ % PARTITIONS.length] as string
+    const body = encodePointers(pointers)
+    let isPut = false
+    while (!isPut) isPut = await store.write([{ pk, sk: toHex(random.bytes(MARK_BYTES)), expect: 0, body }])
+  }
+
+  function begin(): Group {
+    const pointers: Pointer[] = []
+    const written = last.then(() => {
+      if (open?.pointers === pointers) open = undefined
+      return put(pointers)
+    })
+    last = written.catch(() => {})
+    return { pointers, written }
+  }
+
+  return (pointer) => {
+    if (!open || open.pointers.length === GROUP_MAX) open = begin()
+    open.pointers.push(pointer)
+    return open.written
+  }
+}
