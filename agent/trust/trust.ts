@@ -148,7 +148,7 @@ export function createTrust(context: AgentContext): Trust {
     const known = lines.get(payer)
     if (known && clock.now() < known.untilMs) return known.line
     const before = epoch
-    const line = lineOf(await evaluate(fromHex(payer, 32)), await distrusts.current())
+    const line = creditLineOf(await evaluate(fromHex(payer, 32)), await distrusts.current())
     if (epoch !== before) return creditFor(payer)
     lines.delete(payer)
     if (lines.size >= limits.verdictsCached) lines.delete(lines.keys().next().value as string)
@@ -187,7 +187,8 @@ export function createTrust(context: AgentContext): Trust {
   }
 }
 
-const lineOf = ({ trusted, credit, chain }: Verdict, options: Distrusting): CreditLine =>
+/** What a verdict lets a payer owe. */
+export const creditLineOf = ({ trusted, credit, chain }: Verdict, options: Distrusting): CreditLine =>
   trusted
     ? {
         credit,

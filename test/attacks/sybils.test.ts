@@ -89,15 +89,45 @@ describe('many behind one vouch', () => {
     expect(new Set(codes)).toEqual(new Set(['ok', 'credit-exceeded']))
     expect((await world.state()).served).toEqual({ anna: 5 * PIECE_BYTES })
   })
+
+  test('that stands deep in a chain owe no more than it allows, though the seller’s own vouch allows more', async () => {
+    const world = await openWorld()
+    const anna = await moveIn(world, 'anna')
+    const share = await anna.share('film.bin', filmOf(24))
+    const [sponsor, middle] = [await world.person('sponsor'), await world.person('middle')]
+    const puppets = await Promise.all(Array.from({ length: 8 }, (_, i) => world.person(`puppet ${i}`)))
+    await anna.vouch([sponsor], 20, 3)
+    await publishBook(world, sponsor, [middle], 4)
+    await publishBook(world, middle, puppets)
+    const take = async (who: Person, pieces: number): Promise<number> => {
+      const lane = (await declared(world, who, share, { segment: 24 })).laneTo(anna.person, { mode: 'credit' })
+      let taken = 0
+      for (let piece = 0; piece < pieces; piece++) {
+        if ((await anna.piece(share, piece, lane.pay(0))).code === 'ok') taken++
+      }
+      return taken
+    }
+    let puppetsTook = 0
+    for (const puppet of puppets) puppetsTook += await take(puppet, 2)
+    expect(puppetsTook).toBe(4)
+    expect(await take(middle, 3)).toBe(0)
+    expect(await take(sponsor, 24)).toBe(16)
+    expect((await world.state()).served).toEqual({ anna: 20 * PIECE_BYTES })
+  })
 })
 
-/** The sponsor vouches for all of its puppets with all that a vouch may say. */
-async function publishBook({ clock, library }: World, sponsor: Person, subjects: readonly Person[]): Promise<void> {
+/** The sponsor vouches for all of its puppets with all that a vouch may say, unless it is given less credit. */
+async function publishBook(
+  { clock, library }: World,
+  sponsor: Person,
+  subjects: readonly Person[],
+  credit = 1000,
+): Promise<void> {
   const nowMs = clock.now()
   const vouches = subjects.map(({ id }) => ({
     subject: id,
     depth: 4,
-    credit: 1000,
+    credit,
     scope: '',
     notBefore: nowMs,
     expires: nowMs + DAY_MS,
