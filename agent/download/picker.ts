@@ -24,7 +24,7 @@ export interface Picker {
   reopen(piece: number): void
   isOpen(piece: number): boolean
   has(seller: string, piece: number): boolean
-  /** Whether `pick` would find a piece. */
+  /** Whether `pick` would find a piece now. */
   serves(seller: string): boolean
 }
 
@@ -32,6 +32,8 @@ export interface PickerOptions {
   readonly pieces: number
   readonly isDone: (piece: number) => boolean
   readonly seed: number
+  /** Pieces go in order, and only those that this allows: for storages that take them so. Neighbours become allowed together. */
+  readonly mayTake?: ((piece: number) => boolean) | undefined
 }
 
 const NOTHING = new Uint8Array(0)
@@ -45,9 +47,9 @@ interface Seller {
   cursor: number
 }
 
-export function createPicker({ pieces, isDone, seed }: PickerOptions): Picker {
+export function createPicker({ pieces, isDone, seed, mayTake }: PickerOptions): Picker {
   const states = new Uint8Array(pieces)
-  const shuffled = shuffle(pieces, seed)
+  const shuffled = mayTake ? Uint32Array.from({ length: pieces }, (_, i) => i) : shuffle(pieces, seed)
   const sellers = new Map<string, Seller>()
   let order = shuffled
   let places = placesOf(order)
@@ -62,7 +64,7 @@ export function createPicker({ pieces, isDone, seed }: PickerOptions): Picker {
   function sort(): void {
     if (ordered) return
     const bitfields = Array.from(sellers.values(), (seller) => seller.bitfield)
-    order = rarestFirst(shuffled, bitfields)
+    order = mayTake ? shuffled : rarestFirst(shuffled, bitfields)
     places = placesOf(order)
     for (const seller of sellers.values()) seller.cursor = 0
     ordered = true
@@ -75,7 +77,8 @@ export function createPicker({ pieces, isDone, seed }: PickerOptions): Picker {
     if (!seller) return undefined
     for (; seller.cursor < pieces; seller.cursor++) {
       const piece = order[seller.cursor] as number
-      if (states[piece] === OPEN && hasPiece(seller.bitfield, piece)) return piece
+      if (states[piece] === OPEN && hasPiece(seller.bitfield, piece))
+        return !mayTake || mayTake(piece) ? piece : undefined
     }
     return undefined
   }

@@ -1,6 +1,7 @@
 /** Runs one download from what is stored to the committed file: sellers are followed, flows are kept going, the end is settled. */
 import { toHex, type Bytes } from '../../protocol/bytes.ts'
 import type { Metainfo } from '../../protocol/metainfo.ts'
+import { sealedBytes } from '../../protocol/sealed.ts'
 import type { AgentContext } from '../context.ts'
 import { createBell, type Bell } from './bell.ts'
 import { runFlow } from './flow.ts'
@@ -102,6 +103,9 @@ export async function openRunner(parts: RunnerParts, task: RunnerTask): Promise<
   const bell = createBell()
   const failures: unknown[] = []
   const seed = new DataView(random.bytes(4).buffer).getUint32(0)
+  const { storage, folder } = task
+  const { store } = context
+  const sink = await openSink({ storage, meta, pk, journal, store, folder, onRoom: () => bell.ring() })
   const run: Run = {
     ...parts,
     usage: parts.usage,
@@ -111,9 +115,14 @@ export async function openRunner(parts: RunnerParts, task: RunnerTask): Promise<
     journal,
     purse: await wallet.open(id, journal),
     progress,
-    sink: await openSink({ storage: task.storage, meta, pk, journal, folder: task.folder }),
+    sink,
     sellers: createSellers({ clock, pace, pk, isDistrusted, items: await journal.load(pk, SELLER_PREFIX) }),
-    picker: createPicker({ pieces: meta.pieces, isDone: (piece) => progress.isDone(piece), seed }),
+    picker: createPicker({
+      pieces: meta.pieces,
+      isDone: (piece) => progress.isDone(piece),
+      seed,
+      mayTake: sink.mayFetch,
+    }),
     meter: createMeter(clock, pace.smoothingMs),
     transfers: new Set(),
     busy: new Set(),
@@ -217,7 +226,7 @@ function createFlows(run: Run): Flows {
   const buffers: Bytes[] = []
 
   async function flow(job: Job): Promise<void> {
-    const buffer = buffers.pop() ?? new Uint8Array(Math.min(run.meta.pieceLength, longest))
+    const buffer = buffers.pop() ?? new Uint8Array(sealedBytes({ length: Math.min(run.meta.pieceLength, longest) }))
     if (job.seller.workers++ === 0) job.seller.meter.start()
     await runFlow(run, job, buffer).catch((error: unknown) => run.fail(error))
     if (--job.seller.workers === 0) job.seller.meter.stop()

@@ -1,8 +1,13 @@
-/** Where a download's pieces go: one write a file of the torrent, begun with its first piece, all committed at the end. */
+/**
+ * Where a download's pieces go: one write a file of the torrent, begun with its first piece, all committed at the end. A
+ * storage that takes whole parts, or takes them in order, gets them so (`parts.ts`): pieces are then fetched in a window.
+ */
 import { filePath, locatePiece, type MetaFile, type Metainfo } from '../../protocol/metainfo.ts'
 import { Problem } from '../../protocol/problem.ts'
-import type { Item } from '../../protocol/store.ts'
+import type { Item, Store } from '../../protocol/store.ts'
 import type { Entry, Journal } from './journal.ts'
+import { covers, createParts, unitBytes, type Parts } from './parts.ts'
+import { createSpool } from './spool.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
 import type { ByteRange, Storage, WriteRef } from '../storage/storage.ts'
 
@@ -11,8 +16,10 @@ export interface Sink {
   prepare(piece: number): Promise<readonly Entry[]>
   /** Durable once it resolves. */
   put(piece: number, bytes: Uint8Array): Promise<void>
-  /** Of these pieces, those that the storage does not hold. */
+  /** Of these pieces, those that neither the storage nor the spool holds. */
   missing(pieces: Iterable<number>): Promise<readonly number[]>
+  /** Whether the piece may be fetched now. Missing where any may. */
+  readonly mayFetch?: (piece: number) => boolean
   /** Makes all files appear. @returns the name of the file or folder; the same again when repeated */
   commit(): Promise<string>
   /** Leaves nothing behind, be it finished or not. */
@@ -22,18 +29,29 @@ export interface Sink {
 export interface SinkOptions {
   readonly storage: Storage
   readonly meta: Metainfo
-  /** Where the sink's items lie in the journal. */
+  /** Where the sink's items lie in the journal and in the store. */
   readonly pk: string
   readonly journal: Journal
+  readonly store: Store
   /** The folder that the files of a torrent of many go to. */
   readonly folder: string | undefined
+  /** More pieces may be fetched than before. */
+  readonly onRoom: () => void
 }
 
 const WRITE = 'write/'
 const COMMITS_AT_ONCE = 8
+/** Units that may be on their way at once, each with a buffer. */
+const WINDOW_UNITS = 6
 
-export async function openSink({ storage, meta, pk, journal, folder }: SinkOptions): Promise<Sink> {
+export async function openSink({ storage, meta, pk, journal, store, folder, onRoom }: SinkOptions): Promise<Sink> {
   const writes = writesIn(await journal.load(pk, WRITE))
+  const takesAny = storage.writes === 'any-order' && !storage.wholeParts
+  const spool = createSpool(store, pk, (piece) => locatePiece(meta, piece).length)
+  const spooled = new Map<number, Uint8Array>()
+  if (!takesAny) for await (const { piece, bytes } of spool.load()) spooled.set(piece, bytes)
+  const parts = new Map<number, Promise<Parts>>()
+  const stored = createFrontier(meta.pieces)
   /** Files whose write is known to be durable: a piece of them was put. */
   const durable = new Set(writes.keys())
   const beginning = new Map<number, Promise<WriteRef>>()
@@ -46,7 +64,7 @@ export async function openSink({ storage, meta, pk, journal, folder }: SinkOptio
     const known = writes.get(file)
     if (known) return Promise.resolve(known)
     const { length } = meta.files[file] as MetaFile
-    const begun = beginning.get(file) ?? storage.begin(nameOf(meta.files[file] as MetaFile), length)
+    const begun = beginning.get(file) ?? storage.begin(nameOf(meta.files[file] as MetaFile), length, meta.pieceLength)
     beginning.set(file, begun)
     return begun.then(
       (write) => {
@@ -96,31 +114,75 @@ export async function openSink({ storage, meta, pk, journal, folder }: SinkOptio
     await storage.abort(write)
   }
 
+  function partsOf(file: number): Promise<Parts> {
+    const known = parts.get(file) ?? openParts(file)
+    parts.set(file, known)
+    known.catch(() => parts.delete(file))
+    return known
+  }
+
+  /** What the spool has kept of the file goes on where it was. */
+  async function openParts(file: number): Promise<Parts> {
+    const held = await heldOf(file)
+    const write = await begin(file)
+    const { pieceLength } = meta
+    const opened = createParts({ storage, write, pieceLength, spool, held, onStored })
+    for (const [piece, bytes] of spooled) {
+      const at = locatePiece(meta, piece)
+      if (at.file !== file) continue
+      spooled.delete(piece)
+      if (covers(held, at.offset, at.length)) await spool.drop([piece])
+      else opened.restore(piece, at.offset, bytes)
+    }
+    return opened
+  }
+
+  function onStored(pieces: Iterable<number>): void {
+    for (const piece of pieces) stored.add(piece)
+    onRoom()
+  }
+
+  /** A whole unit is always within it, however large the parts of the file that is being written. */
+  function mayFetch(piece: number): boolean {
+    const { next } = stored
+    const write = next < meta.pieces ? writes.get(locatePiece(meta, next).file) : undefined
+    const unit = unitBytes(write?.partBytes ?? storage.partBytes, meta.pieceLength)
+    return piece < next - (next % (unit / meta.pieceLength)) + (WINDOW_UNITS * unit) / meta.pieceLength
+  }
+
+  async function putPiece(piece: number, bytes: Uint8Array): Promise<void> {
+    const { file, offset } = locatePiece(meta, piece)
+    durable.add(file)
+    if (takesAny) return storage.put(await begin(file), offset, bytes)
+    return (await partsOf(file)).put(piece, offset, bytes)
+  }
+
   function forget(file: number): void {
+    parts.delete(file)
     writes.delete(file)
     beginning.delete(file)
     durable.delete(file)
   }
 
   return {
+    ...(!takesAny && { mayFetch }),
     async prepare(piece) {
       const { file } = locatePiece(meta, piece)
       const write = await begin(file)
       return durable.has(file) ? [] : [entryOf(file, write)]
     },
-    async put(piece, bytes) {
-      const { file, offset } = locatePiece(meta, piece)
-      durable.add(file)
-      await storage.put(await begin(file), offset, bytes)
-    },
+    put: putPiece,
     async missing(pieces) {
       const lost: number[] = []
       let checked: { file: number; held: readonly ByteRange[] } | undefined
       for (const piece of pieces) {
         const { file, offset, length } = locatePiece(meta, piece)
         if (checked?.file !== file) checked = { file, held: await heldOf(file) }
-        if (!covers(checked.held, offset, length)) lost.push(piece)
+        if (covers(checked.held, offset, length)) stored.add(piece)
+        else if (!spooled.has(piece)) lost.push(piece)
       }
+      const waiting = new Set(Array.from(spooled.keys(), (piece) => locatePiece(meta, piece).file))
+      for (const file of waiting) await (await partsOf(file)).flush()
       return lost
     },
     async commit() {
@@ -136,17 +198,20 @@ export async function openSink({ storage, meta, pk, journal, folder }: SinkOptio
 const writesIn = (items: readonly Item[]): Map<number, WriteRef> =>
   new Map(items.map((item) => [Number(item.sk.slice(WRITE.length)), decodeRecord<WriteRef>(item)]))
 
-/** @param held in order and merged: the bytes lie in the last range that begins at or before them, or are not all there */
-function covers(held: readonly ByteRange[], offset: number, length: number): boolean {
-  let low = 0
-  let high = held.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if ((held[middle] as ByteRange).offset <= offset) low = middle + 1
-    else high = middle
+/** Pieces in order, as far as all of them are stored. */
+function createFrontier(pieces: number) {
+  const stored = new Uint8Array(pieces)
+  let next = 0
+  return {
+    /** The first that is not stored. */
+    get next() {
+      return next
+    },
+    add(piece: number) {
+      stored[piece] = 1
+      while (next < pieces && stored[next] === 1) next++
+    },
   }
-  const range = held[low - 1]
-  return range !== undefined && offset + length <= range.offset + range.length
 }
 
 function unlessGone(error: unknown): void {

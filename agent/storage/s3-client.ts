@@ -10,9 +10,9 @@ export interface S3Bucket {
   readonly client: S3Client
   readonly bucket: string
   /** The key of a file of the storage, by its path in it. */
-  key(path: string): string
+  readonly key: (path: string) => string
   /** @throws Problem; 404 is `not-found`, 412 `content-changed`, 416 `range-invalid` */
-  call<T>(action: () => Promise<T>): Promise<T>
+  readonly call: <T>(action: () => Promise<T>) => Promise<T>
   close(): void
 }
 
