@@ -1,9 +1,10 @@
 /** How an owner takes an agent on: the ledger and the repository learn who the owner is, and what the agent may do. */
 import { fromHex, type Bytes } from '../protocol/bytes.ts'
-import { delegate } from '../protocol/delegation.ts'
+import { delegate, type Power } from '../protocol/delegation.ts'
 import { limits } from '../protocol/limits.ts'
 import type { Envelope, Signer } from '../protocol/signed.ts'
 import type { LedgerClient } from './clients/ledger-client.ts'
+import { publishIdentity } from './key-change.ts'
 import type { RepositoryClient } from './clients/repository-client.ts'
 
 export interface Services {
@@ -40,10 +41,20 @@ export interface DelegationRequest extends Pick<Adoption, 'signer' | 'agent' | '
   readonly owner: Bytes
   /** Hex. */
   readonly ledgerId: string
+  /** To spend and to announce, unless given. */
+  readonly may?: readonly Power[]
 }
 
 /** The owner's word that the agent may spend within the caps, and announce, as long as one can last. */
-export const delegateTo = ({ owner, signer, agent, ledgerId, caps, nowMs }: DelegationRequest): Envelope =>
+export const delegateTo = ({
+  owner,
+  signer,
+  agent,
+  ledgerId,
+  caps,
+  nowMs,
+  may = ['announce', 'spend'],
+}: DelegationRequest): Envelope =>
   delegate(
     {
       ...caps,
@@ -51,7 +62,7 @@ export const delegateTo = ({ owner, signer, agent, ledgerId, caps, nowMs }: Dele
       expires: nowMs + limits.delegationMs,
       issued: nowMs,
       ledger: fromHex(ledgerId),
-      may: ['announce', 'spend'],
+      may,
       owner,
     },
     signer,
@@ -67,9 +78,6 @@ export async function introduce(
   { operations, delegation }: Introduction,
   { ledger, repository }: Services,
 ): Promise<void> {
-  const [first, ...rotations] = operations as [Envelope, ...Envelope[]]
-  await ledger.register(first)
-  for (const rotation of rotations) await ledger.rotate(rotation)
-  await repository.putIdentity(operations)
+  await publishIdentity(operations, { ledger, repository })
   await ledger.delegate(delegation)
 }

@@ -1,10 +1,11 @@
 /**
- * The owner's home (`RAINCHECK_HOME`): their key, their identity operations, and which agent, ledger and repository they
- * use. The key is hex in `key` (mode 0600), or age-encrypted under a passphrase in `key.age`.
+ * The owner's home (`RAINCHECK_HOME`): their everyday key, their identity operations, and which agent, ledger and
+ * repository they use. The key is in `key` (mode 0600), or age-encrypted under a passphrase in `key.age`. The recovery
+ * key that stands above it is in `recovery` or `recovery.age` until its owner takes it away from this machine.
  */
-import { readFile, rename, writeFile } from 'node:fs/promises'
+import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fromHex, fromUtf8, toHex, type Bytes } from '../protocol/bytes.ts'
+import { fromUtf8, type Bytes } from '../protocol/bytes.ts'
 import type { Environment } from '../protocol/environment.ts'
 import { genesis } from '../protocol/identity.ts'
 import { Problem } from '../protocol/problem.ts'
@@ -17,6 +18,7 @@ import {
   type Signer,
 } from '../protocol/signed.ts'
 import { makeFolder } from './make-folder.ts'
+import { readKeyFile, readOptional, sealKey } from './secret-file.ts'
 
 export interface Settings {
   /** URLs without a trailing slash. */
@@ -30,33 +32,59 @@ export interface Owner {
   readonly operations: readonly Envelope[]
 }
 
+/** A file for a recovery key. */
+export interface RecoveryFile {
+  readonly path: string
+  /** It is age-encrypted under this; in the clear without. */
+  readonly passphrase?: string
+}
+
 export interface Home {
   /**
-   * Makes a key and an identity; the same again when there is one already.
-   * @throws Problem `conflict` when a passphrase is given for a key that has none
+   * Makes a key, a recovery key above it, and an identity; the same again when there is one already.
+   * @param recovery where the recovery key goes; in the home unless given, under the key's passphrase
+   * @throws Problem `conflict` when a passphrase is given for a key that has none, or the recovery file is there
    */
-  init(environment: Environment, passphrase?: string): Promise<Owner>
+  init(environment: Environment, passphrase?: string, recovery?: RecoveryFile): Promise<Owner>
   /** @throws Problem `not-found` before `init` */
   owner(): Promise<Owner>
   /** @throws Problem `not-found` before `init`, `forbidden` when the key is encrypted and the passphrase is missing or wrong */
   signer(passphrase?: string): Promise<Signer>
   settings(): Promise<Settings>
   saveSettings(settings: Settings): Promise<void>
+  /** A new recovery key, in a file that was not there. @throws Problem `conflict` */
+  makeRecovery(environment: Environment, file: RecoveryFile): Promise<Signer>
+  /** The everyday key to come: the same until the change is taken. Under the passphrase where one is given. */
+  nextSigner(environment: Environment, passphrase?: string): Promise<Signer>
+  /** The whole identity of a change of keys that is under way: it was saved, and not everybody may know. */
+  change(): Promise<readonly Envelope[] | undefined>
+  saveChange(operations: readonly Envelope[]): Promise<void>
+  /** The change becomes the identity, and the key to come the key. */
+  takeChange(): Promise<void>
+  dropChange(): Promise<void>
 }
 
 export function openHome(dir: string): Home {
   const path = (name: string) => join(dir, name)
+  const save = (name: string, content: string | Uint8Array) => saveAt(path(name), content)
 
-  async function save(name: string, content: string | Uint8Array): Promise<void> {
+  async function saveAt(place: string, content: string | Uint8Array): Promise<void> {
     await makeFolder(dir, 0o700)
-    await writeFile(path(`${name}.tmp`), content, { mode: 0o600, flush: true })
-    await rename(path(`${name}.tmp`), path(name))
+    await writeFile(`${place}.tmp`, content, { mode: 0o600, flush: true })
+    await rename(`${place}.tmp`, place)
   }
 
+  async function identityIn(name: string): Promise<readonly Envelope[] | undefined> {
+    const saved = await readJson<{ operations?: readonly unknown[] }>(name)
+    return saved && (saved.operations ?? []).map((operation) => envelopeFromJson(operation))
+  }
+
+  const saveIdentity = (name: string, operations: readonly Envelope[]): Promise<void> =>
+    save(name, JSON.stringify({ operations: operations.map(envelopeToJson) }, null, 2))
+
   async function owner(): Promise<Owner> {
-    const saved = await readJson<{ operations?: readonly unknown[] }>('identity.json')
-    if (!saved) throw new Problem('not-found', `No identity in ${dir}: run \`raincheck init\` first.`)
-    const operations = (saved.operations ?? []).map((operation) => envelopeFromJson(operation))
+    const operations = await identityIn('identity.json')
+    if (!operations) throw new Problem('not-found', `No identity in ${dir}: run \`raincheck init\` first.`)
     const first = operations[0]
     if (!first) throw new Problem('not-found', `${path('identity.json')} holds no identity.`)
     return { id: objectId('identity', first.body), operations }
@@ -71,41 +99,75 @@ export function openHome(dir: string): Home {
     }
   }
 
-  async function secret(passphrase?: string): Promise<Bytes | undefined> {
-    const plain = await readOptional(path('key'))
-    if (plain) return keyFrom(plain, path('key'))
-    const encrypted = await readOptional(path('key.age'))
-    return encrypted && keyFrom(await decrypt(encrypted, passphrase), path('key.age'))
-  }
+  /** Of `name`, or encrypted of `name`.age. */
+  const secret = async (name: string, passphrase?: string): Promise<Bytes | undefined> =>
+    (await readKeyFile(path(name), passphrase)) ?? readKeyFile(path(`${name}.age`), passphrase)
 
-  async function makeKey({ random }: Environment, passphrase?: string): Promise<Bytes> {
+  async function makeKey({ random }: Environment, name: string, passphrase?: string): Promise<Bytes> {
     const key = random.bytes(32)
-    if (passphrase === undefined) await save('key', `${toHex(key)}\n`)
-    else await save('key.age', await encrypt(toHex(key), passphrase))
+    await save(passphrase === undefined ? name : `${name}.age`, await sealKey(key, passphrase))
     return key
   }
 
+  const known = async (environment: Environment, name: string, passphrase?: string): Promise<Signer> =>
+    signerFrom((await secret(name, passphrase)) ?? (await makeKey(environment, name, passphrase)))
+
   return {
     owner,
-    async init(environment, passphrase) {
+    makeRecovery,
+    async init(environment, passphrase, recovery) {
       if (passphrase !== undefined && (await readOptional(path('key'))))
         throw new Problem('conflict', `The key in ${path('key')} is there already, without a passphrase.`)
       if (!(await readOptional(path('identity.json')))) {
-        const key = (await secret(passphrase)) ?? (await makeKey(environment, passphrase))
-        const operation = genesis([signerFrom(key)], environment.clock.now())
-        await save('identity.json', JSON.stringify({ operations: [envelopeToJson(operation)] }, null, 2))
+        const everyday = await known(environment, 'key', passphrase)
+        const above = await (recovery
+          ? makeRecovery(environment, recovery)
+          : known(environment, 'recovery', passphrase))
+        await saveIdentity('identity.json', [genesis([above, everyday], environment.clock.now())])
       }
       return owner()
     },
     async signer(passphrase) {
-      const key = await secret(passphrase)
+      const key = await secret('key', passphrase)
       if (!key) throw new Problem('not-found', `No key in ${dir}: run \`raincheck init\`, or bring it back.`)
       return signerFrom(key)
     },
     settings: async () => (await readJson<Settings>('settings.json')) ?? {},
     saveSettings: (settings) => save('settings.json', `${JSON.stringify(settings, null, 2)}\n`),
+    nextSigner: (environment, passphrase) => known(environment, 'next-key', passphrase),
+    change: () => identityIn('next-identity.json'),
+    saveChange: (operations) => saveIdentity('next-identity.json', operations),
+    async takeChange() {
+      for (const [next, now, other] of KEY_FILES) {
+        if (!(await readOptional(path(next)))) continue
+        await rename(path(next), path(now))
+        await rm(path(other), { force: true })
+      }
+      await rename(path('next-identity.json'), path('identity.json'))
+    },
+    async dropChange() {
+      for (const name of ['next-identity.json', 'next-key', 'next-key.age']) await rm(path(name), { force: true })
+    },
   }
 }
+
+/** Never over what is there: it may be another recovery key. */
+async function makeRecovery({ random }: Environment, file: RecoveryFile): Promise<Signer> {
+  const key = random.bytes(32)
+  await writeFile(file.path, await sealKey(key, file.passphrase), { mode: 0o400, flush: true, flag: 'wx' }).catch(
+    (error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+      throw new Problem('conflict', `${file.path} is there already: choose another place for the recovery key.`)
+    },
+  )
+  return signerFrom(key)
+}
+
+/** The key that comes, the key that it becomes, and where that may have been instead. */
+const KEY_FILES = [
+  ['next-key', 'key', 'key.age'],
+  ['next-key.age', 'key.age', 'key'],
+] as const
 
 /**
  * The first line of a passphrase's file.
@@ -117,41 +179,4 @@ export async function readPassphrase(path: string): Promise<string> {
   const [line] = fromUtf8(content).split(/\r?\n/, 1)
   if (!line) throw new Problem('bad-request', `There is no passphrase in ${path}.`)
   return line
-}
-
-function keyFrom(saved: Uint8Array, path: string): Bytes {
-  try {
-    return fromHex(fromUtf8(saved).trim(), 32)
-  } catch {
-    throw new Problem('bad-encoding', `${path} does not hold a key: 64 hex digits.`)
-  }
-}
-
-async function readOptional(path: string): Promise<Uint8Array | undefined> {
-  try {
-    return await readFile(path)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw error
-  }
-}
-
-/** Loaded when it is needed: that takes longer than most commands. */
-const age = () => import('age-encryption')
-
-async function encrypt(text: string, passphrase: string): Promise<Uint8Array> {
-  const { Encrypter } = await age()
-  const encrypter = new Encrypter()
-  encrypter.setPassphrase(passphrase)
-  return encrypter.encrypt(text)
-}
-
-async function decrypt(encrypted: Uint8Array, passphrase?: string): Promise<Uint8Array> {
-  if (passphrase === undefined) throw new Problem('forbidden', 'The key is encrypted: name its passphrase’s file.')
-  const { Decrypter } = await age()
-  const decrypter = new Decrypter()
-  decrypter.addPassphrase(passphrase)
-  return decrypter.decrypt(encrypted).catch(() => {
-    throw new Problem('forbidden', 'The passphrase does not open the key.')
-  })
 }

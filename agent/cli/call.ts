@@ -78,8 +78,8 @@ export function callFor(args: readonly string[], values: Values, io: CliIo): Cal
       const url = given === undefined ? await setting('ledger') : checkUrl(given, 'LEDGERURL')
       return (await import('../clients/ledger-client.ts')).createLedgerClient({ environment, url })
     },
-    async repository() {
-      const url = await setting('repository')
+    async repository(given) {
+      const url = given === undefined ? await setting('repository') : checkUrl(given, '--repository')
       return (await import('../clients/repository-client.ts')).createRepositoryClient({ environment, url })
     },
   }

@@ -5,6 +5,7 @@ import { callFor, type CliIo, type Values } from './call.ts'
 import { UsageError, type Answer, type Command, type Commands } from './command.ts'
 import { doctorCommands } from './commands/doctor.ts'
 import { downloadCommands } from './commands/downloads.ts'
+import { keyCommands } from './commands/keys.ts'
 import { moneyCommands } from './commands/money.ts'
 import { ownerCommands } from './commands/owner.ts'
 import { serviceCommands } from './commands/services.ts'
@@ -20,7 +21,7 @@ const COMMON_OPTIONS = {
 } as const satisfies ParseArgsOptionsConfig
 
 const CHAPTERS: Chapters = {
-  'Your key': ownerCommands,
+  'Your key': { ...ownerCommands, ...keyCommands },
   'Your storage': linkCommands,
   'What you share': shareCommands,
   'What you fetch': downloadCommands,

@@ -52,7 +52,7 @@ export interface Call {
   agentUrl(): Promise<string>
   agent(): Promise<OwnerClient>
   ledger(url?: string): Promise<LedgerClient>
-  repository(): Promise<RepositoryClient>
+  repository(url?: string): Promise<RepositoryClient>
 }
 
 /** The call's words are off: exit code 2. */

@@ -110,7 +110,7 @@ const codeOf = (work: Promise<unknown>): Promise<string> =>
 async function total({ ledger }: Side): Promise<bigint> {
   await ledger.attest()
   const replica = await auditStore(ledger.store)
-  const { available: free, earned, frozen, issued } = replica.attestationAt(replica.size())
+  const { available: free, earned, frozen, issued } = await replica.attestationAt(replica.size())
   expect(free + earned + frozen).toBe(issued)
   expect(ledger.faults).toEqual([])
   return issued

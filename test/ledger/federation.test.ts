@@ -282,7 +282,7 @@ describe('credits for outside money', () => {
         expect(sum).toBe(circulating)
         await ledger.attest()
         const replica = await auditStore(ledger.store)
-        expect(replica.attestationAt(replica.size())).toMatchObject({ available: sum, issued: sum })
+        expect(await replica.attestationAt(replica.size())).toMatchObject({ available: sum, issued: sum })
         expect(ledger.faults).toEqual([])
       }),
       { numRuns: 30 },

@@ -1,18 +1,29 @@
 import { toHex } from '../../../protocol/bytes.ts'
+import { unlessBug } from '../../../protocol/problem.ts'
+import { recoveryFile } from './keys.ts'
 import type { Answer, Call, Commands } from '../command.ts'
 
 export const ownerCommands: Commands = {
   init: {
-    usage: '[--passphrase-file F]',
-    summary: 'Make your key and identity (the same again when you have one); with F, the key is encrypted (age)',
+    usage: '[--passphrase-file F] [--recovery-file R [--recovery-passphrase-file G]]',
+    summary:
+      'Make your key, a recovery key above it and your identity (the same again when you have one); with F, keys are encrypted (age)',
+    options: { 'recovery-file': { type: 'string' }, 'recovery-passphrase-file': { type: 'string' } },
     takes: [0, 0],
     async run(call) {
-      await call.home.init(call.environment, await call.passphrase())
-      return whoami(call)
+      const file = await recoveryFile(call)
+      const isNew = !(await call.home.owner().catch(unlessBug))
+      await call.home.init(call.environment, await call.passphrase(), file)
+      const { json, text } = await whoami(call)
+      return { json, text: isNew ? `${text}\n${adviceOn(file?.path ?? call.homeDir)}` : text }
     },
   },
   whoami: { usage: '', summary: 'Show your id and public key', takes: [0, 0], run: whoami },
 }
+
+/** @param place where the recovery key is */
+const adviceOn = (place: string): string =>
+  `Your recovery key is in ${place}: keep it away from this machine. It is all that helps when your key is stolen.`
 
 async function whoami(call: Call): Promise<Answer> {
   const [owner, signer] = [await call.owner(), await call.signer()]

@@ -1,0 +1,174 @@
+/** What an owner does when their key, or the machine that has it, is stolen. */
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { cp } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { createLedgerClient } from '../../agent/clients/ledger-client.ts'
+import { createRepositoryClient } from '../../agent/clients/repository-client.ts'
+import { realEnvironment } from '../../infra/environment.ts'
+import { fromHex, toHex } from '../../protocol/bytes.ts'
+import { parseDelegation } from '../../protocol/delegation.ts'
+import { parseOperation } from '../../protocol/identity.ts'
+import { signerFrom } from '../../protocol/signed.ts'
+import { scratch } from '../local/scratch.ts'
+import * as shapes from './shapes.ts'
+import { openTown, raincheck, type Said } from './town.ts'
+
+const town = openTown()
+const folder = scratch()
+const environment = realEnvironment()
+
+interface Changed {
+  readonly id: string
+  readonly key: string
+  readonly keys: readonly string[]
+}
+
+const keysAtLedger = async (id: string): Promise<readonly string[]> =>
+  (await createLedgerClient({ environment, url: town.network().ledgerUrl }).account(id)).keys
+const keysAtRepository = async (id: string): Promise<readonly string[]> => {
+  const repository = createRepositoryClient({ environment, url: town.network().repositoryUrl })
+  return (await repository.identity(id)).state.keys.map(toHex)
+}
+const keyIn = (home: string, name: string): string =>
+  toHex(signerFrom(fromHex(readFileSync(join(home, name), 'utf8').trim())).key)
+
+/** Ends with 0, and what it printed. */
+function done<T>(said: Said): T {
+  expect(said).toMatchObject({ code: 0 })
+  return said.json<T>()
+}
+
+/** All that lies in a home but its recovery key. */
+async function steal(home: string): Promise<string> {
+  const stolen = folder()
+  for (const name of ['key', 'identity.json', 'settings.json']) await cp(join(home, name), join(stolen, name))
+  return stolen
+}
+
+describe('init', () => {
+  test('puts a recovery key above the everyday key', async () => {
+    const home = join(folder(), 'home')
+    const { key } = shapes.owner.parse((await raincheck(home, ['init', '--json'])).json())
+    expect(statSync(join(home, 'recovery')).mode & 0o777).toBe(0o600)
+    const [operation] = (JSON.parse(readFileSync(join(home, 'identity.json'), 'utf8')) as { operations: unknown[] })
+      .operations
+    const { body, key: signer, signature } = operation as Record<'body' | 'key' | 'signature', string>
+    const envelope = {
+      body: Buffer.from(body, 'base64url'),
+      key: Buffer.from(signer, 'base64url'),
+      signature: Buffer.from(signature, 'base64url'),
+    }
+    expect(parseOperation(bytesIn(envelope)).keys.map(toHex)).toEqual([keyIn(home, 'recovery'), key])
+  })
+
+  test('writes it where it is told, under a passphrase, and over nothing', async () => {
+    const [home, elsewhere] = [join(folder(), 'home'), folder()]
+    writeFileSync(join(elsewhere, 'passphrase'), 'correct horse battery staple\n')
+    const words = ['--recovery-file', join(elsewhere, 'R'), '--recovery-passphrase-file', join(elsewhere, 'passphrase')]
+    const said = await raincheck(home, ['init', ...words])
+    expect(said).toMatchObject({ code: 0, out: expect.stringContaining(join(elsewhere, 'R')) })
+    expect(existsSync(join(home, 'recovery'))).toBe(false)
+    expect(readFileSync(join(elsewhere, 'R'), 'latin1')).toMatch(/^age-encryption\.org\/v1\n/)
+    const again = await raincheck(join(folder(), 'other'), ['init', '--recovery-file', join(elsewhere, 'R')])
+    expect(again).toMatchObject({ code: 1, err: expect.stringContaining('is there already') })
+  })
+})
+
+/** As plain bytes. */
+const bytesIn = (envelope: Record<'body' | 'key' | 'signature', Uint8Array>) => ({
+  body: Uint8Array.from(envelope.body),
+  key: Uint8Array.from(envelope.key),
+  signature: Uint8Array.from(envelope.signature),
+})
+
+describe('a thief with the everyday key', () => {
+  test('is put out by the recovery key on another machine, at the ledger and the repository alike', async () => {
+    const { id, home } = { id: town.neighbour.id(), home: town.neighbour.home }
+    const thief = await steal(home)
+    const safe = folder()
+    await cp(join(home, 'recovery'), join(safe, 'recovery'))
+    const robbed = done<Changed>(await raincheck(thief, ['rotate', '--json']))
+    expect(robbed.id).toBe(id)
+    expect(await raincheck(home, ['rotate'])).toMatchObject({
+      code: 5,
+      err: expect.stringContaining('raincheck recover'),
+    })
+    const { ledgerUrl, repositoryUrl } = town.network()
+    const words = ['--recovery-file', join(safe, 'recovery'), '--id', id, '--ledger', ledgerUrl]
+    const rescued = done<Changed>(
+      await raincheck(join(safe, 'home'), ['recover', ...words, '--repository', repositoryUrl, '--json']),
+    )
+    expect(rescued.keys).toEqual([keyIn(safe, 'recovery'), rescued.key])
+    expect(rescued.key).not.toBe(robbed.key)
+    expect(await keysAtLedger(id)).toEqual(rescued.keys)
+    expect(await keysAtRepository(id)).toEqual(rescued.keys)
+    expect((await raincheck(thief, ['rotate'])).code).toBe(5)
+    const agent = 'ab'.repeat(31)
+    expect((await raincheck(thief, ['delegate', `${agent}cd`, '--json'])).code).not.toBe(0)
+    const whoami = shapes.owner.parse((await raincheck(join(safe, 'home'), ['whoami', '--json'])).json())
+    expect(whoami).toEqual({ id, key: rescued.key })
+  })
+})
+
+describe('an owner', () => {
+  test('replaces the key, and the agent goes on under a new delegation once it is started again', async () => {
+    const before = parseDelegation(town.network().you.agent.context.delegation)
+    const changed = await town.you.ask<Changed>('rotate')
+    expect(changed.keys).toEqual([keyIn(town.you.home, 'recovery'), changed.key])
+    expect(keyIn(town.you.home, 'key')).toBe(changed.key)
+    await town.stop()
+    await town.start()
+    const now = parseDelegation(town.network().you.agent.context.delegation)
+    expect([toHex(now.key), toHex(now.agent)]).toEqual([changed.key, toHex(before.agent)])
+    expect((await town.you.raincheck('balance')).code).toBe(0)
+  })
+
+  test('makes another recovery key, which is then the one that counts', async () => {
+    const place = join(folder(), 'new-recovery')
+    const changed = await town.you.ask<Changed>('recovery-key', '--recovery-file', place)
+    const [above] = changed.keys
+    expect(above).toBe(toHex(signerFrom(fromHex(readFileSync(place, 'utf8').trim())).key))
+    expect(await keysAtLedger(town.you.id())).toEqual(changed.keys)
+    const old = await town.you.raincheck('recover', '--recovery-file', join(town.you.home, 'recovery'))
+    // Within the window the key that stood above may still override what a lower one did.
+    expect(old.code).toBe(0)
+  })
+
+  test('takes up a change that was interrupted, and makes no second one', async () => {
+    const home = folder()
+    await raincheck(home, ['init'])
+    const [ledger, repository] = ['http://127.0.0.1:9', town.network().repositoryUrl]
+    writeFileSync(join(home, 'settings.json'), JSON.stringify({ ledger, repository }))
+    expect((await raincheck(home, ['rotate'])).code).toBe(1)
+    rmSync(join(home, 'settings.json'))
+    const changed = done<Changed>(await raincheck(home, ['rotate', '--json']))
+    expect(existsSync(join(home, 'next-identity.json'))).toBe(false)
+    expect(keyIn(home, 'key')).toBe(changed.key)
+  })
+
+  test('lets an agent elsewhere act, and no longer', async () => {
+    const { key } = signerFrom(environment.random.bytes(32))
+    const out = join(folder(), 'delegation.json')
+    const words = [toHex(key), '--day', '5', '--total', '50', '--out', out]
+    expect(await town.you.ask('delegate', ...words)).toMatchObject({ agent: toHex(key), day: '5', total: '50' })
+    expect(existsSync(out)).toBe(true)
+    expect((await town.you.raincheck('delegate', toHex(key), '--none')).code).toBe(0)
+    expect((await town.you.raincheck('delegate', 'xyz')).code).toBe(2)
+  })
+})
+
+test('a recovery key of somebody else, or a wrong file, recovers nothing', async () => {
+  const home = folder()
+  writeFileSync(join(home, 'R'), `${'11'.repeat(32)}\n`)
+  const words = ['recover', '--recovery-file', join(home, 'R'), '--id', town.you.id()]
+  const urls = ['--ledger', town.network().ledgerUrl, '--repository', town.network().repositoryUrl]
+  expect(await raincheck(home, [...words, ...urls])).toMatchObject({ code: 5 })
+  expect(
+    await raincheck(home, ['recover', '--recovery-file', join(home, 'none'), ...words.slice(3), ...urls]),
+  ).toMatchObject({
+    code: 3,
+  })
+  expect((await raincheck(home, ['recover'])).code).toBe(2)
+  expect(existsSync(join(home, 'identity.json'))).toBe(false)
+})
