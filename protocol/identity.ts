@@ -4,7 +4,7 @@
  * priority than an operation's signer may replace that operation and what followed: who stole a host's key is put out
  * by the recovery key above it, and never the other way.
  *
- * An operation's body: {created, keys} for the first, {created, id, keys, prev, seq} for the others.
+ * An operation's body: {created, keys, seq} for the first, {compromisedSince?, created, id, keys, prev, seq} for the others.
  */
 import { equal, type Bytes } from './bytes.ts'
 import { decode, encode, field, fields } from './encoding.ts'
@@ -32,6 +32,11 @@ export interface Operation {
   readonly seq: number
   readonly id?: Bytes
   readonly prev?: Bytes
+  /**
+   * The number of the first vouch book that keys of before did not rightly sign. Those below go on counting, whatever became of
+   * the key; without it, none of theirs counts any more.
+   */
+  readonly compromisedSince?: number
   readonly envelope: Envelope
 }
 
@@ -58,16 +63,20 @@ export interface IdentityState {
 export const genesis = (signers: readonly [Signer, ...Signer[]], createdMs: number): Envelope =>
   seal('identity', { created: createdMs, keys: signers.map(({ key }) => key), seq: 0 }, signers[0])
 
-/** An operation that follows the one numbered `after`: the last, or an earlier one to override what followed it. */
+/**
+ * An operation that follows the one numbered `after`: the last, or an earlier one to override what followed it.
+ * @param compromisedSince of the vouch books that keys of before signed, the first that does not count
+ */
 export function rotate(
   state: IdentityState,
   keys: readonly Bytes[],
   createdMs: number,
   signer: Signer,
   after = state.seq,
+  compromisedSince?: number,
 ): Envelope {
   const prev = state.operations[after]?.hash
-  return seal('identity', { created: createdMs, id: state.id, keys, prev, seq: after + 1 }, signer)
+  return seal('identity', { compromisedSince, created: createdMs, id: state.id, keys, prev, seq: after + 1 }, signer)
 }
 
 /** The id of the identity that an operation belongs to; for the first operation its own hash. */
@@ -116,6 +125,18 @@ export function replay(operations: readonly Envelope[], atMs: number, known?: Id
 /** Whether an envelope's key is one of the identity's now. */
 export const speaksFor = (state: IdentityState, key: Bytes): boolean => rank(state.keys, key) >= 0
 
+/**
+ * Whether a key may have signed the vouch book of that number: one of the identity's now, or one of before, as far as the
+ * operations since say that its books count. The number decides, no date.
+ */
+export function wroteFor(state: IdentityState, key: Bytes, book: number): boolean {
+  if (speaksFor(state, key)) return true
+  const last = state.operations.findLastIndex(({ keys }) => rank(keys, key) >= 0)
+  if (last < 0) return false
+  const since = state.operations.slice(last + 1).flatMap(({ compromisedSince = [] }) => compromisedSince)
+  return since.length > 0 && book < Math.min(...since)
+}
+
 /** Canonical bencode {operations: [{at, body, key, signature}]}, to be stored. */
 export const encodeIdentity = (state: IdentityState): Bytes =>
   encode({ operations: state.operations.map(({ envelope, atMs }) => ({ ...envelope, at: atMs })) })
@@ -134,6 +155,7 @@ const storedShape = {
 }
 
 const bodyShape = {
+  compromisedSince: field.optional(field.integer()),
   created: field.integer(),
   id: field.optional(field.bytes(32)),
   keys: field.list(field.bytes(32), { min: 1, max: limits.keysPerIdentity }),
@@ -147,6 +169,8 @@ function readOperation(envelope: Envelope): Operation {
   if (linked !== (body.seq === 0 ? 0 : 2)) {
     throw new Problem('bad-encoding', 'All operations but the first have "id" and "prev".')
   }
+  if (body.seq === 0 && body.compromisedSince !== undefined)
+    throw new Problem('bad-encoding', 'There are no keys before the first operation.')
   body.keys.forEach((key, i) => {
     checkKey(key)
     if (rank(body.keys, key) !== i) throw new Problem('bad-encoding', 'A key is listed twice.')

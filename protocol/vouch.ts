@@ -7,14 +7,15 @@
  * subject}; a leaf is its canonical bencode. Vouches stand in the order of subject, then scope, so that two neighbours
  * show that one between them is absent.
  *
- * The owner's keys write a book, and so does an agent's key that may `book`. Any other delegated key only renews: new
+ * The owner's keys write a book, and go on counting for it after they were rotated out, up to the number that the rotation
+ * names (`wroteFor`). So does an agent's key that may `book`. Any other delegated key only renews: new
  * times for the very vouches of the last head that the owner signed, which is shown beside as `base`.
  */
 import { authorityOf } from './authority.ts'
 import { compare, equal, fromBase64url, toBase64url, utf8, type Bytes } from './bytes.ts'
 import { requirePower } from './delegation.ts'
 import { decode, encode, field, fields } from './encoding.ts'
-import { speaksFor, type IdentityState } from './identity.ts'
+import { wroteFor, type IdentityState } from './identity.ts'
 import { limits } from './limits.ts'
 import { inclusionProof, leafHash, levelsOf, rootOf, verifyInclusion, type Levels } from './merkle.ts'
 import { Problem } from './problem.ts'
@@ -135,7 +136,7 @@ export function checkBook(book: Book): BookHead {
 export function requireAuthor({ head, delegation, base }: SignedHead, issuer: IdentityState, nowMs: number): void {
   const parsed = readHead(head)
   if (!equal(parsed.issuer, issuer.id)) throw new Problem('unknown-key', 'The book is of another identity.')
-  const delegated = authorityOf(issuer, parsed.key, delegation)
+  const delegated = authorityOf(issuer, parsed.key, delegation, (key) => wroteFor(issuer, key, parsed.seq))
   if (!delegated) return
   if (delegated.may.includes('book')) return requirePower(delegated, 'book', nowMs)
   if (nowMs >= delegated.expires) throw new Problem('delegation-exceeded', 'The delegation has expired.')
@@ -151,7 +152,7 @@ export function requireAuthor({ head, delegation, base }: SignedHead, issuer: Id
 /** Whether two heads prove that their issuer shows different books under one number: an agent's renewal that crossed its owner's change does not. */
 export function isEquivocation(a: Envelope, b: Envelope, issuer: IdentityState): boolean {
   const [one, other] = [parseHead(a), parseHead(b)]
-  const areOwners = [one, other].every((head) => equal(head.issuer, issuer.id) && speaksFor(issuer, head.key))
+  const areOwners = [one, other].every((head) => equal(head.issuer, issuer.id) && wroteFor(issuer, head.key, head.seq))
   return areOwners && one.seq === other.seq && !equal(one.root, other.root)
 }
 
@@ -191,7 +192,10 @@ export const encodeVouches = (vouches: readonly Vouch[]): Bytes => encode(vouche
 /** @throws Problem `bad-encoding`, `too-large` */
 export function decodeVouches(bytes: Uint8Array): readonly Vouch[] {
   if (bytes.length > limits.bookBytes) throw new Problem('too-large', `A book has at most ${limits.bookBytes} bytes.`)
-  return fields({ vouches: decode(bytes) }, { vouches: field.list(vouchField, { max: limits.vouchesPerBook }) }).vouches
+  const vouches = decode(bytes)
+  if (Array.isArray(vouches) && vouches.length > limits.vouchesPerBook)
+    throw new Problem('too-large', `A book has at most ${limits.vouchesPerBook} vouches.`)
+  return fields({ vouches }, { vouches: field.list(vouchField) }).vouches
 }
 
 const vouchShape = {

@@ -66,10 +66,10 @@ export async function readBook(store: Store, issuer: Bytes): Promise<Book | unde
   throw new Problem('store-unavailable', `The book of ${toHex(issuer)} changes too often: try again.`)
 }
 
-/** The first proof is enough. */
+/** The last proof is kept: it says of which number no vouch counts. */
 export async function keepEquivocation(store: Store, issuer: Bytes, [first, second]: Equivocation): Promise<void> {
   const body = encode({ first: { ...first }, second: { ...second } })
-  await store.write([{ pk: bookKey(issuer), sk: PROOF, expect: 0, body }])
+  await store.write([{ pk: bookKey(issuer), sk: PROOF, expect: 'any', body }])
 }
 
 export async function readEquivocation(store: Store, issuer: Bytes): Promise<Equivocation | undefined> {

@@ -93,7 +93,14 @@ export function createBooks({ store, environment }: RepositoryContext, identitie
     if (!issuer || !book) return undefined
     const nowMs = environment.clock.now()
     if (!maySign(book, issuer, nowMs)) return undefined
-    return { issuer, book, edges: liveEdges(readHead(book.head), book.vouches, nowMs) }
+    const head = readHead(book.head)
+    return { issuer, book, edges: (await isTwoFaced(id, head)) ? [] : liveEdges(head, book.vouches, nowMs) }
+  }
+
+  /** None of an issuer's vouches counts under a number that it used for two books. */
+  async function isTwoFaced(id: Bytes, { seq }: BookHead): Promise<boolean> {
+    const proof = await readEquivocation(store, id)
+    return proof !== undefined && readHead(proof[0]).seq === seq
   }
 
   return {

@@ -78,7 +78,7 @@ describe('a book', () => {
     const many = Array.from({ length: limits.vouchesPerBook }, (_, i) => vouchFor(numbered(9, i)))
     expect(checkBook(bookFromJson(bookToJson(bookOf(ann, many))))).toMatchObject({ count: limits.vouchesPerBook })
     const bytes = encodeVouches([...many, vouchFor(bob.id)])
-    expect(() => decodeVouches(bytes)).toThrow(coded('bad-encoding'))
+    expect(() => decodeVouches(bytes)).toThrow(coded('too-large'))
     expect(() => decodeVouches(new Uint8Array(limits.bookBytes + 1))).toThrow(coded('too-large'))
   })
 
@@ -152,6 +152,19 @@ describe('who may write a book', () => {
   it('is not a key that was rotated out', () => {
     const state = applyOperation(ann.state, rotate(ann.state, [bob.owner.key], NOW, ann.owner), NOW)
     expect(() => requireAuthor(three, state, NOW)).toThrow(coded('unknown-key'))
+  })
+
+  it('is a key that was rotated out, for books below the number since which it counts as stolen', () => {
+    const rotation = rotate(ann.state, [bob.owner.key], NOW, ann.owner, 0, 1)
+    const state = applyOperation(ann.state, rotation, NOW)
+    requireAuthor(three, state, NOW)
+    requireAuthor(byAgent(['book']), state, NOW)
+    const stolen = bookOf(ann, [vouchFor(bob.id)], { seq: 1, prev: parseHead(three.head).id })
+    expect(() => requireAuthor(stolen, state, NOW)).toThrow(coded('unknown-key'))
+    const late = renewBook(three, renewal, ann.agent, delegationOf(ann, ['announce']))
+    expect(() => requireAuthor(late, state, NOW)).toThrow(coded('unknown-key'))
+    const worse = rotate(state, [numbered(5, 1)], NOW, bob.owner, 1, 0)
+    expect(() => requireAuthor(three, applyOperation(state, worse, NOW), NOW)).toThrow(coded('unknown-key'))
   })
 })
 

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { toHex } from '../../protocol/bytes.ts'
-import { edgesOf } from '../../protocol/chain.ts'
+import { edgesOf, evidenceFromJson, type ChainsJson } from '../../protocol/chain.ts'
+import { applyOperation, rotate } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
-import { envelopeFromJson } from '../../protocol/signed.ts'
+import { envelopeFromJson, envelopeToJson, signerFrom, type Envelope } from '../../protocol/signed.ts'
 import {
   bookFromJson,
   bookToJson,
@@ -174,6 +175,70 @@ describe('a book', () => {
     expect(await repository.ask('PUT', path, { book: huge })).toMatchObject(refusal(413, 'too-large'))
     const tooMany = { ...bookToJson(first), vouches: 'A'.repeat(11_184_812) }
     expect((await repository.ask('PUT', path, { book: tooMany })).status).toBeLessThan(500)
+  })
+
+  it('of a million vouches is refused as it comes, and others are served meanwhile', async () => {
+    const { repository, newest } = await opened()
+    await repository.putBook(ann, first)
+    const before = process.memoryUsage.rss()
+    let sent = 0
+    const body = new ReadableStream<Uint8Array>({
+      async pull(controller) {
+        if (sent === 0) controller.enqueue(new TextEncoder().encode('{"book":{"vouches":"'))
+        // A vouch takes about 250 characters.
+        if (sent++ < 1_000_000 / 4096) controller.enqueue(new Uint8Array(250 * 4096).fill(65))
+        else controller.close()
+        expect(await repository.get(`/v1/identities/${toHex(bob.id)}`)).toMatchObject({ status: 200 })
+      },
+    })
+    const request = new Request(`https://repository.example/v1/books/${toHex(ann.id)}`, {
+      method: 'PUT',
+      body,
+      headers: { 'content-type': 'application/json' },
+      duplex: 'half',
+    } as RequestInit)
+    expect((await repository.app.fetch(request)).status).toBe(413)
+    expect(sent).toBeLessThan(20)
+    expect(process.memoryUsage.rss() - before).toBeLessThan(200 * 2 ** 20)
+    expect(await newest()).toEqual(first)
+  })
+
+  it('goes on counting when its issuer’s keys change; what a stolen key signed since does not', async () => {
+    const { repository } = await opened()
+    const trusted = async (): Promise<boolean> => {
+      const { json } = await repository.get(`/v1/chains?from=${toHex(ann.id)}&to=${toHex(bob.id)}`)
+      const evidence = evidenceFromJson(json as unknown as ChainsJson, NOW)
+      return edgesOf(evidence, NOW).length === 1
+    }
+    await repository.putBook(ann, first)
+    const [key, thirdKey] = [signerFrom(numbered(6, 1)), signerFrom(numbered(6, 2))]
+    const post = (operation: Envelope) =>
+      repository.ask('POST', '/v1/identities', { operations: [envelopeToJson(operation)] })
+    const rotation = rotate(ann.state, [key.key], NOW, ann.owner, 0, 1)
+    expect(await post(rotation)).toMatchObject({ status: 201 })
+    expect(await trusted()).toBe(true)
+    // The key of before writes no more.
+    expect(await repository.putBook(ann, next(first, [vouchFor(cid.id)]))).toMatchObject(refusal(401, 'unknown-key'))
+    const second = bookOf({ ...ann, owner: key }, [vouchFor(bob.id)], { seq: 1, prev: parseHead(first.head).id })
+    expect(await repository.putBook(ann, second)).toMatchObject({ status: 201 })
+    const state = applyOperation(ann.state, rotation, NOW)
+    await post(rotate(state, [thirdKey.key], NOW, key, 1, 1))
+    expect(await trusted()).toBe(false)
+    const third = bookOf({ ...ann, owner: thirdKey }, [vouchFor(bob.id)], { seq: 2, prev: parseHead(second.head).id })
+    expect(await repository.putBook(ann, third)).toMatchObject({ status: 201 })
+    expect(await trusted()).toBe(true)
+  })
+
+  it('under a number that was used twice vouches for nobody, until the next one', async () => {
+    const { repository } = await opened()
+    const chains = async () =>
+      (await repository.get(`/v1/chains?from=${toHex(ann.id)}&to=${toHex(bob.id)}`)).json['chains']
+    await repository.putBook(ann, first)
+    expect(await chains()).toHaveLength(1)
+    await repository.putBook(ann, bookOf(ann, [vouchFor(cid.id)]))
+    expect(await chains()).toEqual([])
+    await repository.putBook(ann, next(first, [vouchFor(bob.id)]))
+    expect(await chains()).toHaveLength(1)
   })
 
   it('has one successor of many that come at once', async () => {
