@@ -229,7 +229,7 @@ export function mountOwnerApi(app: OpenAPIHono, parts: OwnerParts): void {
   mountDownloads(app, parts.downloads)
   mountLinks(app, parts.links)
   mountMoney(app, parts)
-  mountTrust(app, parts.trust)
+  mountTrust(app, parts)
   app.openapi(routes.usage, async (c) => {
     const since = Number(c.req.valid('query').since ?? 0)
     return c.json({ since, ...(await parts.usage.since(since)) }, 200)

@@ -3,7 +3,16 @@ import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi'
 import { jsonBody, ok } from '../../protocol/route.ts'
 import { bookSchema, wire } from '../../protocol/service.ts'
 import { bookFromJson, bookToJson } from '../../protocol/vouch.ts'
+import type { AgentContext } from '../context.ts'
+import type { Seller } from '../sell/sell.ts'
+import { trustTree } from '../trust/tree.ts'
 import type { Trust } from '../trust/trust.ts'
+
+export interface TrustApiParts {
+  readonly context: AgentContext
+  readonly trust: Trust
+  readonly seller: Pick<Seller, 'owed'>
+}
 
 const trustSchema = z.object({ book: bookSchema.optional(), distrusted: z.array(wire.id) }).openapi('Trust')
 
@@ -23,6 +32,24 @@ const pruneSchema = z
 
 const noticeSchema = z.object({ by: wire.id, subject: wire.id, times: z.int(), issued: wire.time }).openapi('Notice')
 
+const treeSchema = z
+  .object({
+    isWhole: z.boolean().openapi({ description: 'False when not all books around could be read, or there are more' }),
+    distrusted: z.array(wire.id),
+    nodes: z.array(
+      z.object({
+        id: wire.id,
+        by: wire.id,
+        hop: z.int(),
+        depth: z.int(),
+        credit: z.int(),
+        left: z.int(),
+        vouch: z.object({ depth: z.int(), credit: z.int(), expires: wire.time }),
+      }),
+    ),
+  })
+  .openapi('TrustTree')
+
 const routes = {
   trust: createRoute({
     method: 'get',
@@ -38,6 +65,11 @@ const routes = {
       ),
     },
     responses: ok('As it is now', trustSchema),
+  }),
+  tree: createRoute({
+    method: 'get',
+    path: '/v1/trust/tree',
+    responses: ok('Whom the owner trusts, each after the one it hangs on', treeSchema),
   }),
   verdict: createRoute({
     method: 'get',
@@ -61,7 +93,7 @@ const routes = {
   }),
 }
 
-export function mountTrust(app: OpenAPIHono, trust: Trust): void {
+export function mountTrust(app: OpenAPIHono, { context, trust, seller }: TrustApiParts): void {
   async function current() {
     const book = await trust.book()
     return { ...(book ? { book: bookToJson(book) } : {}), distrusted: [...(await trust.distrusted())] }
@@ -72,6 +104,12 @@ export function mountTrust(app: OpenAPIHono, trust: Trust): void {
     if (book) await trust.putBook(bookFromJson(book))
     if (distrusted) await trust.putDistrusted(distrusted)
     return c.json(await current(), 200)
+  })
+  // Before the route of an id, which would take it.
+  app.openapi(routes.tree, async (c) => {
+    const around = await trust.around()
+    const { nodes, isWhole } = await trustTree(context.owner, around, (account) => seller.owed(account))
+    return c.json({ isWhole, distrusted: [...around.distrusted], nodes: [...nodes] }, 200)
   })
   app.openapi(routes.verdict, async (c) => {
     const verdict = await trust.verdict(c.req.valid('param').id)

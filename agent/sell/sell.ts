@@ -63,6 +63,8 @@ export interface Seller {
   redeem(options: { readonly all?: boolean }): Promise<Redeemed>
   maintain(): Promise<void>
   outstanding(): Promise<bigint>
+  /** Pieces owed now on an account: of a payer, or of a vouch that debts came through. */
+  owed(account: string): Promise<number>
 }
 
 export interface SellerParts {
@@ -224,6 +226,7 @@ export function createSeller(context: AgentContext, { shares, trust, usage }: Se
     redeem: (options) => redeemer.redeem(options),
     maintain: () => redeemer.maintain(),
     outstanding: () => redeemer.outstanding(),
+    owed: (account) => lanes.owed(account),
   }
 }
 

@@ -28,7 +28,7 @@ describe('trust', () => {
     const all = z.array(shapes.verdict).parse(await you.ask('trust'))
     expect(all).toMatchObject([{ ...verdict, distrusted: false, vouch: { depth: 1, credit: 5 } }])
     expect((await you.raincheck('trust')).out).toMatch(
-      /^[0-9a-f]{64} {2}trusted, depth 1, credit 5 pieces {2}vouched for until 20\d\d-.*\n$/,
+      /^[0-9a-f]{64} \(you\)\n└─ [0-9a-f]{64} {2}depth 1, credit 5 of 5 left, until 20\d\d-.*\n$/,
     )
   })
 
@@ -36,6 +36,12 @@ describe('trust', () => {
     await neighbour.ask('vouch', STRANGER, '--credit', '3')
     const chain = [you.id(), neighbour.id(), STRANGER]
     expect(await ask('chain', STRANGER)).toEqual({ id: STRANGER, trusted: true, depth: 0, credit: 3, chain })
+    const tree = z.array(shapes.verdict).parse(await you.ask('trust'))
+    expect(tree).toMatchObject([
+      { id: neighbour.id(), by: you.id(), hop: 1 },
+      { id: STRANGER, by: neighbour.id(), hop: 2, depth: 0, credit: 3, left: 3, chain },
+    ])
+    expect((await you.raincheck('trust')).out).toMatch(/\n└─ [0-9a-f]{64} .*\n {3}└─ f{64} {2}depth 0, credit 3 of 3/)
   })
 
   test('a vouch can be said anew, and taken back', async () => {

@@ -32,6 +32,20 @@ interface NoticeJson {
   times: number
   issued: number
 }
+interface NodeJson {
+  id: string
+  by: string
+  hop: number
+  depth: number
+  credit: number
+  left: number
+  vouch: { depth: number; credit: number; expires: number }
+}
+interface TreeJson {
+  isWhole: boolean
+  distrusted: string[]
+  nodes: NodeJson[]
+}
 interface VerdictJson {
   id: string
   trusted: boolean
@@ -40,6 +54,7 @@ interface VerdictJson {
   chain: string[]
 }
 
+const UNTRUSTED = { trusted: false, depth: -1, credit: 0, chain: [] }
 const SALT_BYTES = 16
 const DEFAULT_CREDIT = 16
 const DEFAULT_EXPIRES = '30d'
@@ -92,7 +107,7 @@ export const trustCommands: Commands = {
   },
   trust: {
     usage: '[ID]',
-    summary: 'Whether you trust an id; without one: whom you vouch for and distrust',
+    summary: 'Whether you trust an id; without one: the tree of all you trust, and whom you distrust',
     takes: [0, 1],
     run: async (call) => (call.args.length === 0 ? overview(call) : verdict(await call.agent(), idOf(call))),
   },
@@ -247,27 +262,50 @@ async function verdict(agent: OwnerClient, id: string): Promise<Answer> {
 const verdictText = ({ trusted, depth, credit }: VerdictJson): string =>
   trusted ? `trusted, depth ${depth}, credit ${credit} pieces` : 'not trusted'
 
-/** A verdict for everyone whom the owner vouches for or distrusts, and what the owner says of them. */
+/** Everyone whom the owner trusts, as a tree, then whom it distrusts. */
 async function overview(call: Call): Promise<Answer> {
   const agent = await call.agent()
-  const { book, distrusted } = await agent.ask<TrustJson>('GET', '/v1/trust')
-  const vouches = new Map((book ? bookFromJson(book).vouches : []).map((vouch) => [toHex(vouch.subject), vouch]))
-  const json = []
-  for (const id of new Set([...vouches.keys(), ...distrusted])) {
-    const vouch = vouches.get(id)
-    json.push({
-      ...(await askVerdict(agent, id)),
-      distrusted: distrusted.includes(id),
-      ...(vouch && { vouch: { depth: vouch.depth, credit: vouch.credit, expires: vouch.expires } }),
-    })
-  }
-  const rows = json.map((one) => [
-    one.id,
-    one.distrusted ? 'distrusted' : verdictText(one),
-    one.vouch ? `vouched for until ${new Date(one.vouch.expires).toISOString()}` : '',
-  ])
-  return { json, text: table(rows) }
+  const [{ nodes, distrusted, isWhole }, { id }] = [
+    await agent.ask<TreeJson>('GET', '/v1/trust/tree'),
+    await call.owner(),
+  ]
+  const owner = toHex(id)
+  const chains = new Map([[owner, [owner]]])
+  for (const node of nodes) chains.set(node.id, [...(chains.get(node.by) ?? []), node.id])
+  const trusted = nodes.map(({ by, vouch, ...node }) => ({
+    ...node,
+    trusted: true,
+    by,
+    chain: chains.get(node.id) ?? [],
+    distrusted: false,
+    expires: vouch.expires,
+    ...(by === owner && { vouch }),
+  }))
+  const others = distrusted.map((one) => ({ id: one, ...UNTRUSTED, distrusted: true }))
+  return { json: [...trusted, ...others], text: treeText(owner, nodes, distrusted, isWhole) }
 }
+
+function treeText(owner: string, nodes: readonly NodeJson[], distrusted: readonly string[], isWhole: boolean): string {
+  const under = Map.groupBy(nodes, ({ by }) => by)
+  const draw = (by: string, indent: string): string[] =>
+    (under.get(by) ?? []).flatMap((node, i, siblings) => {
+      const isLast = i === siblings.length - 1
+      return [
+        `${indent}${isLast ? '└─ ' : '├─ '}${nodeText(node)}`,
+        ...draw(node.id, indent + (isLast ? '   ' : '│  ')),
+      ]
+    })
+  const lines = [
+    `${owner} (you)`,
+    ...draw(owner, ''),
+    ...distrusted.map((id) => `${id}  distrusted`),
+    ...(isWhole ? [] : ['Not all books around you could be read, or there are more ids.']),
+  ]
+  return lines.join('\n')
+}
+
+const nodeText = ({ id, depth, credit, left, vouch }: NodeJson): string =>
+  `${id}  depth ${depth}, credit ${left} of ${credit} left, until ${new Date(vouch.expires).toISOString()}`
 
 async function graphOf(call: Call): Promise<Answer> {
   const root = call.text('root')
