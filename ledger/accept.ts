@@ -31,7 +31,7 @@ export type Accept = (command: Command) => Promise<Acceptance>
 /** @param onAccepted told when an entry waits to be sequenced */
 export function createAccept({ clock, random }: Environment, store: Store, onAccepted: () => void): Accept {
   const inTurn = createTurn()
-  const point = createPointing(store, random)
+  const point = createPointing(store, { clock, random })
 
   async function write(decided: Decided & { readonly outcome: AcceptedOutcome }): Promise<boolean> {
     const slot = settlementOf(decided)

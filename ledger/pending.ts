@@ -9,7 +9,7 @@
 import { concat, toHex, type Bytes } from '../protocol/bytes.ts'
 import type { Key } from '../protocol/arbiter/view.ts'
 import { decode, encode, field, fields, type Fields } from '../protocol/encoding.ts'
-import type { Random } from '../protocol/environment.ts'
+import type { Environment } from '../protocol/environment.ts'
 import { readAll } from '../protocol/items.ts'
 import type { Change, Item, Store } from '../protocol/store.ts'
 import { slotShape, sortable, type Slot } from './places.ts'
@@ -104,7 +104,8 @@ function decodePointers(bytes: Bytes): Pointer[] {
   })
 }
 
-/** As many as one write takes on. */
+/** How long a group waits for others, and how many it takes. */
+const GATHER_MS = 4
 const GROUP_MAX = 1024
 
 interface Group {
@@ -116,7 +117,10 @@ interface Group {
  * Writes pointers down: those that come while a write is under way go into the next together.
  * @throws Problem `store-unavailable`: it may be there or not, and points to nothing
  */
-export function createPointing(store: Store, random: Random): (pointer: Pointer) => Promise<void> {
+export function createPointing(
+  store: Store,
+  { clock, random }: Pick<Environment, 'clock' | 'random'>,
+): (pointer: Pointer) => Promise<void> {
   let groups = 0
   let last = Promise.resolve()
   let open: Group | undefined
@@ -130,7 +134,8 @@ export function createPointing(store: Store, random: Random): (pointer: Pointer)
 
   function begin(): Group {
     const pointers: Pointer[] = []
-    const written = last.then(() => {
+    const written = last.then(async () => {
+      await clock.sleep(GATHER_MS)
       if (open?.pointers === pointers) open = undefined
       return put(pointers)
     })

@@ -3,16 +3,19 @@
  * mark of the write.
  *
  * A write that was done and whose answer was lost is asked for again, and must not be told then that its condition
- * fails because of itself. One put under a condition is a single request, a write unit for each KiB; it finds its own
- * mark. All else is a transaction, twice as dear, which DynamoDB itself knows again by its token.
+ * fails because of itself. One put or delete under a condition is a single request, a write unit for each KiB: a put
+ * finds its own mark; a delete that finds nothing any more does not know, and says so. All else is a transaction, twice
+ * as dear, which DynamoDB itself knows again by its token.
  */
 import {
   ConditionalCheckFailedException,
+  DeleteItemCommand,
   GetItemCommand,
   PutItemCommand,
   QueryCommand,
   TransactWriteItemsCommand,
   type AttributeValue,
+  type Delete,
   type DynamoDBClient,
   type Put,
   type QueryCommandInput,
@@ -135,6 +138,19 @@ function prepareWrites({ table, random }: DynamodbOptions, client: DynamoDBClien
     })
   }
 
+  async function deleteOne(target: Delete): Promise<boolean> {
+    const command = new DeleteItemCommand({ ...target, ReturnValuesOnConditionCheckFailure: 'ALL_OLD' })
+    return ask(async (wasLost) => {
+      try {
+        await client.send(command)
+        return true
+      } catch (error) {
+        if (!(error instanceof ConditionalCheckFailedException)) throw error
+        return isOurs(error, undefined, wasLost)
+      }
+    })
+  }
+
   async function transact(changes: readonly Change[]): Promise<boolean> {
     const TransactItems = changes.map((change) => actionOf(table, change))
     let ClientRequestToken = ''
@@ -153,18 +169,26 @@ function prepareWrites({ table, random }: DynamodbOptions, client: DynamoDBClien
 
   return async (changes: readonly Change[]): Promise<boolean> => {
     const [change] = changes
-    const put = changes.length === 1 && change && putOf(table, change)
-    return put ? putOne(put) : transact(changes)
+    if (!change || changes.length > 1) return transact(changes)
+    const put = putOf(table, change)
+    if (put) return putOne(put)
+    const target = deleteOf(table, change)
+    return target ? deleteOne(target) : transact(changes)
   }
 }
 
 /**
  * Whether the item that stands against a write is what that very write put there.
+ * @param mark undefined for a delete, which leaves none
  * @throws Problem `store-unavailable` when it was another, but may have come after ours
  */
-function isOurs({ Item: row, $metadata }: ConditionalCheckFailedException, mark: Bytes, wasLost: boolean): boolean {
+function isOurs(
+  { Item: row, $metadata }: ConditionalCheckFailedException,
+  mark: Bytes | undefined,
+  wasLost: boolean,
+): boolean {
   const found = row?.['w']?.B
-  if (found && equal(found, mark)) return true
+  if (found && mark && equal(found, mark)) return true
   if (wasLost || ($metadata.attempts ?? 1) > 1) throw new Problem('store-unavailable', 'The store lost an answer.')
   return false
 }
@@ -172,9 +196,11 @@ function isOurs({ Item: row, $metadata }: ConditionalCheckFailedException, mark:
 function actionOf(table: string, change: Change): TransactWriteItem {
   const put = putOf(table, change)
   if (put) return { Put: put }
-  const { pk, sk, expect, body } = change
+  const conditional = deleteOf(table, change)
+  if (conditional) return { Delete: conditional }
+  const { pk, sk, body } = change
   const target = { TableName: table, Key: keyOf(pk, sk) }
-  if (!body) return { Delete: { ...target, ...(expect !== 'any' && conditionOf(expect)) } }
+  if (!body) return { Delete: target }
   const values = { ':b': { B: body }, ':one': { N: '1' } }
   return { Update: { ...target, UpdateExpression: 'SET b = :b ADD v :one', ExpressionAttributeValues: values } }
 }
@@ -184,6 +210,12 @@ function putOf(table: string, { pk, sk, expect, body }: Change) {
   if (!body || expect === 'any') return undefined
   const row = { ...keyOf(pk, sk), v: { N: String(expect + 1) }, b: { B: body } }
   return { TableName: table, Item: row, ...conditionOf(expect) } satisfies Put
+}
+
+/** A delete that says its version: undefined for a change that puts or has no condition. */
+function deleteOf(table: string, { pk, sk, expect, body }: Change) {
+  if (body || expect === 'any') return undefined
+  return { TableName: table, Key: keyOf(pk, sk), ...conditionOf(expect) } satisfies Delete
 }
 
 const conditionOf = (expect: number) =>
