@@ -1,10 +1,13 @@
 /** Malformed, huge and hostile requests: a problem with a code, never a fault of ours, and nothing changed. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { sha256 } from '#primitives'
 import { utf8, toBase64url, type Bytes } from '../../protocol/bytes.ts'
+import { lock, mint, refund } from '../../protocol/crossing.ts'
 import { encode } from '../../protocol/encoding.ts'
+import { buy, sell } from '../../protocol/issuance.ts'
 import { limits } from '../../protocol/limits.ts'
-import { envelopeToJson, type EnvelopeJson, type Kind } from '../../protocol/signed.ts'
+import { envelopeToJson, signerFrom, type EnvelopeJson, type Kind } from '../../protocol/signed.ts'
 import type { Item } from '../../protocol/store.ts'
 import { expectAccepted, LEDGER_ID, openLedger, START_MS, type TestLedger } from './kit.ts'
 import { delegation, gift, person, purchase } from './people.ts'
@@ -13,7 +16,20 @@ import { watchedStore, type WatchedStore } from './store-watch.ts'
 const alice = person('alice')
 const bob = person('bob')
 const download = purchase(alice)
-const lane = download.lane(bob)
+const bargain = download.lane(bob)
+
+const issuer = signerFrom(sha256(utf8('issuer')))
+const orderTerms = { account: alice.id, amount: 7n, ledger: LEDGER_ID, reference: 'payment' }
+const lockTerms = {
+  amount: 7n,
+  expires: START_MS + 9,
+  from: alice.id,
+  ledger: LEDGER_ID,
+  nonce: new Uint8Array(16),
+  recipient: bob.id,
+  target: bob.id,
+}
+const carried = { checkpoint: '', entry: new Uint8Array(0), index: 0, proof: [] }
 
 /** Each endpoint that takes signed objects, with a request that would be accepted. */
 const endpoints: Readonly<Record<string, Readonly<Record<string, EnvelopeJson>>>> = {
@@ -25,11 +41,20 @@ const endpoints: Readonly<Record<string, Readonly<Record<string, EnvelopeJson>>>
     commitment: envelopeToJson(download.lane(bob, { first: 2 }).commitment),
     claim: envelopeToJson(download.lane(bob, { first: 2 }).claim),
   },
-  '/v1/redemptions': { redemption: envelopeToJson(lane.redeem(3)) },
+  '/v1/redemptions': { redemption: envelopeToJson(bargain.redeem(3)) },
   '/v1/releases': { release: envelopeToJson(download.release()) },
   '/v1/transfers': { transfer: envelopeToJson(gift(alice, bob, 5n)) },
+  '/v1/purchases': { buy: envelopeToJson(buy(orderTerms, issuer)) },
+  '/v1/sales': {
+    sell: envelopeToJson(sell({ ...orderTerms, expires: START_MS + 9 }, alice.signer)),
+    issuer: envelopeToJson(sell({ ...orderTerms, expires: START_MS + 9 }, issuer)),
+  },
+  '/v1/locks': { lock: envelopeToJson(lock(lockTerms, alice.signer)) },
+  '/v1/declines': { lock: envelopeToJson(lock({ ...lockTerms, target: LEDGER_ID }, alice.signer)) },
+  '/v1/mints': { mint: envelopeToJson(mint(carried, alice.signer)) },
+  '/v1/refunds': { refund: envelopeToJson(refund(carried, alice.signer)) },
 }
-const paths = [...Object.keys(endpoints), '/verify', '/settle']
+const paths = [...Object.keys(endpoints), '/v1/prices', '/verify', '/settle']
 
 interface Opened {
   readonly ledger: TestLedger
@@ -40,10 +65,10 @@ interface Opened {
 
 async function open(): Promise<Opened> {
   const store = watchedStore()
-  const ledger = openLedger({ store })
+  const ledger = openLedger({ store, policy: { issuer: issuer.key } })
   for (const { identity } of [alice, bob]) await expectAccepted(ledger.post('/v1/accounts', { identity }))
   await expectAccepted(ledger.post('/v1/declarations', { declaration: download.declaration }))
-  await expectAccepted(ledger.post('/v1/claims', { commitment: lane.commitment, claim: lane.claim }))
+  await expectAccepted(ledger.post('/v1/claims', { commitment: bargain.commitment, claim: bargain.claim }))
   await ledger.sequence()
   return { ledger, store, before: await store.dump() }
 }
@@ -183,7 +208,7 @@ describe.each(AMOUNTS)('an amount written %s', (written) => {
     },
   )
 
-  test('as a transfer or a cap is refused', async () => {
+  test('as a transfer, a cap, a purchase, a lock, a price or a limit is refused', async () => {
     const order = { amount: 77, from: alice.id, ledger: LEDGER_ID, nonce: new Uint8Array(16), to: bob.id }
     await expectRefused('/v1/transfers', json({ transfer: rewritten('transfer', order, written) }), 400)
     const caps = {
@@ -196,8 +221,19 @@ describe.each(AMOUNTS)('an amount written %s', (written) => {
       total: 5,
     }
     await expectRefused('/v1/delegations', json({ delegation: rewritten('delegation', caps, written) }), 400)
-    const committed = rewritten('commitment', { ...lane.terms, cap: 77 }, written)
-    await expectRefused('/v1/claims', json({ commitment: committed, claim: envelopeToJson(lane.claim) }), 400)
+    const committed = rewritten('commitment', { ...bargain.terms, cap: 77 }, written)
+    const purchased = rewritten('buy', { ...orderTerms, amount: 77 }, written)
+    await expectRefused('/v1/purchases', json({ buy: purchased }), 400)
+    const sold = rewritten('sell', { ...orderTerms, amount: 77, expires: START_MS + 9 }, written)
+    await expectRefused('/v1/sales', json({ sell: sold, issuer: sold }), 400)
+    const sent = rewritten('lock', { ...lockTerms, amount: 77 }, written)
+    await expectRefused('/v1/locks', json({ lock: sent }), 400)
+    await expectRefused('/v1/declines', json({ lock: sent }), 400)
+    const price = { effective: START_MS + 9, ledger: LEDGER_ID, seq: 1, unitPrice: 77 }
+    await expectRefused('/v1/prices', json({ price: [rewritten('price', price, written)] }), 400)
+    const peer = { ledger: LEDGER_ID, limit: 77, policy: 'quorum none\n', seq: 1 }
+    await expectRefused('/v1/peers', json({ peer: [rewritten('peer', peer, written)] }), 400)
+    await expectRefused('/v1/claims', json({ commitment: committed, claim: envelopeToJson(bargain.claim) }), 400)
   })
 })
 
@@ -234,7 +270,7 @@ describe('GET', () => {
 
   test.each([
     '/v1/ledger',
-    `/v1/lanes/${lane.hex}`,
+    `/v1/lanes/${bargain.hex}`,
     '/v1/entries/0',
     '/checkpoint',
     '/tile/0/000',

@@ -32,7 +32,7 @@ interface Robbed {
   readonly ledger: TestLedger
   readonly before: IdentityState
   /** Accepts an operation. */
-  rotate(operation: Envelope): ReturnType<TestLedger['post']>
+  readonly rotate: (operation: Envelope) => ReturnType<TestLedger['post']>
 }
 
 /** The thief has the everyday key, and puts its own in place of all keys. */
