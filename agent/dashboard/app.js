@@ -1,14 +1,14 @@
 /** The dashboard: what the agent is, and, once the owner's key is shown, what it does and what it can be told. */
 import { createAgentClient, readProfile } from './agent-client.js'
 import { openKey } from './signed-requests.js'
-import { formatBytes, formatCount, formatSeconds } from './figures.js'
+import { formatBytes, formatCount, formatSeconds, formatWhen } from './figures.js'
 import { detail, element, find, row, terms } from './view.js'
 
 /**
  * @typedef {import('./agent-client.js').AgentClient} AgentClient
  * @typedef {import('./agent-client.js').Profile} Profile
- * @typedef {{ id: string, state: string, reason?: string, detail?: string, name: string, bytes: number, done: number,
- *   paid: string, file?: string, bytesPerSecond?: number, secondsLeft?: number }} Download
+ * @typedef {{ id: string, state: string, reason?: string, detail?: string, until?: number, name: string, bytes: number,
+ *   done: number, paid: string, file?: string, bytesPerSecond?: number, secondsLeft?: number }} Download
  * @typedef {{ infoHash: string, name: string, bytes: number, pieces: number, price: string, public: boolean,
  *   withdrawn?: string }} Share
  * @typedef {{ infoHash: string, name: string, bytes: number, sellers: number, price: string }} Found
@@ -16,6 +16,8 @@ import { detail, element, find, row, terms } from './view.js'
  */
 
 const REFRESH_MS = 1000
+/** What comes sooner is not worth a word. */
+const SOON_MS = 60_000
 
 /** @type {Readonly<Record<string, readonly string[]>>} */
 const ACTIONS = {
@@ -126,7 +128,20 @@ function show(selector, rows) {
 }
 
 /** @param {Download} download */
-function downloadRow({ id, state, reason, detail: why, name, bytes, done, paid, file, bytesPerSecond, secondsLeft }) {
+function downloadRow({
+  id,
+  state,
+  reason,
+  detail: why,
+  until,
+  name,
+  bytes,
+  done,
+  paid,
+  file,
+  bytesPerSecond,
+  secondsLeft,
+}) {
   const buttons = (ACTIONS[state] ?? []).map((action) =>
     button(action, () => ask('POST', `/v1/downloads/${id}/${action}`)),
   )
@@ -144,7 +159,8 @@ function downloadRow({ id, state, reason, detail: why, name, bytes, done, paid, 
     value: bytes === 0 && state === 'done' ? 1 : done,
     ariaLabel: name,
   })
-  return row(name, buttons, bar, facts, ...(reason ? [detail(why ?? reason)] : []))
+  const again = until && until - Date.now() > SOON_MS ? `goes on at ${formatWhen(until, Date.now())}` : ''
+  return row(name, buttons, bar, facts, ...(reason ? [detail(why ?? reason, again)] : []))
 }
 
 /** @param {Share} share */

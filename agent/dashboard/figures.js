@@ -27,3 +27,15 @@ export function formatSeconds(seconds) {
  * @param {string} noun
  */
 export const formatCount = (count, noun) => `${count} ${noun}${count === 1 ? '' : 's'}`
+
+/**
+ * The hour of a time to come, with its day where that is another: "14:00", "3 May, 00:10".
+ * @param {number} ms since 1970
+ * @param {number} nowMs
+ */
+export function formatWhen(ms, nowMs) {
+  const [when, now] = [new Date(ms), new Date(nowMs)]
+  const hour = when.toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })
+  if (when.toDateString() === now.toDateString()) return hour
+  return `${when.toLocaleDateString('en-GB', { day: 'numeric', month: 'short' })}, ${hour}`
+}

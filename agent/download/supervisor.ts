@@ -3,6 +3,7 @@ import { parseTorrent, type Metainfo } from '../../protocol/metainfo.ts'
 import { Problem, problemOf, unlessBug, type ProblemCode } from '../../protocol/problem.ts'
 import type { DownloadChange, DownloadRecord, DownloadRecords } from './record.ts'
 import { openRunner, type Runner, type RunnerParts, type RunReport, type Waiting } from './runner.ts'
+import { faultOf } from '../storage/faults.ts'
 import type { Links } from '../storage/links.ts'
 import { without } from '../records.ts'
 import type { Storage } from '../storage/storage.ts'
@@ -43,6 +44,7 @@ const PASSING: ReadonlySet<ProblemCode> = new Set([
   'limit-reached',
   'peer-failed',
   'storage-full',
+  'storage-parked',
   'storage-unavailable',
   'store-unavailable',
 ])
@@ -59,21 +61,41 @@ export function createSupervisor(parts: SupervisorParts): Supervisor {
     if (actives.has(id)) return
     const active: Active = { abort: new AbortController(), finished: Promise.resolve(), meta }
     actives.set(id, active)
-    active.finished = takeTurn(active.abort.signal, () => supervise(id, active))
+    active.finished = keepUp(id, active)
       .catch(parts.onFault)
       .finally(() => actives.delete(id))
   }
 
-  async function supervise(id: string, active: Active): Promise<void> {
+  /** Who waits for a storage's allowance leaves the turn to others. */
+  async function keepUp(id: string, active: Active): Promise<void> {
+    const { signal } = active.abort
+    for (let until: number | undefined = 0; until !== undefined && !signal.aborted;) {
+      if (until > 0) await clock.sleep(Math.max(0, until - clock.now()), signal).catch(() => undefined)
+      until = undefined
+      await takeTurn(signal, async () => {
+        until = await supervise(id, active)
+      })
+    }
+  }
+
+  /** @returns when to go on, where the storage's allowance is used up */
+  async function supervise(id: string, active: Active): Promise<number | undefined> {
     const { signal } = active.abort
     for (let attempt = 1; !signal.aborted; attempt++) {
       const problem = await runOnce(id, active)
-      if (!problem || signal.aborted) return
-      if (!mayPass(problem, attempt, active.runner)) return fail(id, problem)
+      if (!problem || signal.aborted) return undefined
+      if (!mayPass(problem, attempt, active.runner)) {
+        await fail(id, problem)
+        return undefined
+      }
       const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (attempt - 1))
-      await note(id, active, { reason: problem.code, detail: problem.message, until: clock.now() + pauseMs })
+      const parkedMs = parkedUntil(problem)
+      const until = Math.max(clock.now() + pauseMs, parkedMs ?? 0)
+      await note(id, active, { reason: problem.code, detail: problem.message, until })
+      if (parkedMs !== undefined) return until
       await clock.sleep(pauseMs, signal).catch(() => undefined)
     }
+    return undefined
   }
 
   /** @returns what stopped it, when neither its end nor the signal did */
@@ -205,11 +227,18 @@ export function settled(record: DownloadRecord, runner: Pick<Runner, 'report'> |
   return report ? { ...rest, report: { ...report, paid: String(report.paid) } } : rest
 }
 
+/** When the storage's allowance is there again. */
+function parkedUntil(problem: Problem): number | undefined {
+  const fault = faultOf(problem)
+  return fault?.kind === 'park' ? fault.untilMs : undefined
+}
+
 /** What is full before anything was paid for is no matter of waiting. */
-function mayPass({ code }: Problem, attempt: number, runner: Runner | undefined): boolean {
+function mayPass(problem: Problem, attempt: number, runner: Runner | undefined): boolean {
+  const { code } = problem
   if (code === 'conflict') return attempt < CONFLICTS_MOST
   if (code === 'storage-full') return (runner?.report().ticks ?? 0) > 0
-  return PASSING.has(code)
+  return PASSING.has(code) && faultOf(problem)?.kind !== 'fatal'
 }
 
 type TakeTurn = (signal: AbortSignal, work: () => Promise<void>) => Promise<void>

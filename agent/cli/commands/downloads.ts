@@ -1,6 +1,6 @@
 import { toBase64url } from '../../../protocol/bytes.ts'
 import { Problem } from '../../../protocol/problem.ts'
-import { formatBytes, formatCount, formatSeconds } from '../../dashboard/figures.js'
+import { formatBytes, formatCount, formatWhen, formatSeconds } from '../../dashboard/figures.js'
 import type { Answer, Call, Command, Commands } from '../command.ts'
 import { EXIT, exitCodeOf } from '../exit-code.ts'
 import { table } from '../table.ts'
@@ -35,6 +35,8 @@ export const UNDER_WAY: ReadonlySet<string> = new Set(['queued', 'running', 'wai
 const OWNERS_TURN: ReadonlySet<number> = new Set([EXIT.funds, EXIT.trust])
 /** Looks in a row that find it so, before `get --wait` believes it. */
 const PATIENCE = 8
+/** What comes sooner is not worth a word. */
+const SOON_MS = 60_000
 
 export const downloadCommands: Commands = {
   search: {
@@ -60,7 +62,7 @@ export const downloadCommands: Commands = {
     takes: [0, 0],
     async run(call) {
       const downloads = await (await call.agent()).ask<DownloadJson[]>('GET', '/v1/downloads')
-      return { json: downloads, text: listText(downloads) }
+      return { json: downloads, text: listText(downloads, call.environment.clock.now()) }
     },
   },
   pause: change('pause', 'Stop a download for now'),
@@ -76,7 +78,7 @@ function change(action: string, summary: string): Command {
     async run(call) {
       const path = `/v1/downloads/${encodeURIComponent(call.args[0] as string)}/${action}`
       const download = await (await call.agent()).ask<DownloadJson>('POST', path)
-      return { json: download, text: listText([download]) }
+      return { json: download, text: listText([download], call.environment.clock.now()) }
     },
   }
 }
@@ -89,7 +91,9 @@ async function get(call: Call): Promise<Answer> {
     ...(link === undefined ? {} : { link }),
     ...(maxPrice === undefined ? {} : { maxPrice }),
   })
-  return call.flag('wait') ? waitFor(call, download) : { json: download, text: listText([download]) }
+  return call.flag('wait')
+    ? waitFor(call, download)
+    : { json: download, text: listText([download], call.environment.clock.now()) }
 }
 
 async function sourceOf(call: Call, given: string): Promise<string> {
@@ -112,7 +116,7 @@ async function waitFor(call: Call, started: DownloadJson): Promise<Answer> {
   }
   call.progress('')
   const exitCode = download.state === 'done' ? EXIT.done : exitCodeOf(download.reason)
-  return { json: download, text: listText([download]), exitCode }
+  return { json: download, text: listText([download], call.environment.clock.now()), exitCode }
 }
 
 const isStuck = ({ state, reason }: DownloadJson): boolean =>
@@ -127,14 +131,18 @@ function progressText(download: DownloadJson): string {
     .join('  ')
 }
 
-function listText(downloads: readonly DownloadJson[]): string {
+function listText(downloads: readonly DownloadJson[], nowMs: number): string {
   const rows = downloads.map((one) => [one.id, one.state, doneText(one), paceText(one), one.paid, one.file ?? one.name])
   const [header, ...lines] = table(rows, ['id', 'state', 'done', 'pace', 'paid', 'name']).split('\n')
-  return [header, ...lines.flatMap((line, i) => [line, ...reasonLines(downloads[i])])].join('\n')
+  return [header, ...lines.flatMap((line, i) => [line, ...reasonLines(downloads[i], nowMs)])].join('\n')
 }
 
-const reasonLines = (download: DownloadJson | undefined): string[] =>
-  download?.reason === undefined ? [] : [`  ${download.reason}${download.detail ? `: ${download.detail}` : ''}`]
+function reasonLines(download: DownloadJson | undefined, nowMs: number): string[] {
+  if (download?.reason === undefined) return []
+  const { reason, detail, until } = download
+  const again = until !== undefined && until - nowMs > SOON_MS ? ` Goes on at ${formatWhen(until, nowMs)}.` : ''
+  return [`  ${reason}${detail ? `: ${detail}` : ''}${again}`]
+}
 
 const stateText = ({ state, reason, detail }: DownloadJson): string =>
   state === 'running' ? '' : state + (reason === undefined ? '' : ` (${detail ?? reason})`)
