@@ -64,7 +64,7 @@ const drivers: { readonly [K in StorageKind]: Driver<K> } = {
   folder: async (settings, { environment }) => (await import('./folder.ts')).openFolder(settings.path, environment),
   s3: async (settings, context) => (await import('./s3.ts')).openS3(settings, context),
   drive: async (settings, context) => (await import('./drive.ts')).openDrive(settings, context),
-  dropbox: () => Promise.reject(new Error('dropbox')),
+  dropbox: async (settings, context) => (await import('./dropbox.ts')).openDropbox(settings, context),
 }
 
 /** @throws Problem `not-found` when there is no such place, `storage-unavailable`, `storage-denied` */

@@ -1,0 +1,174 @@
+/**
+ * Dropbox's API v2 as the driver uses it: the SDK, whose hosts are fixed, with ours put in by the `fetch` that it is given;
+ * raw HTTP for ranges, which the SDK would gather in a buffer of its own.
+ */
+import { Dropbox, type files } from 'dropbox'
+import { passing } from './faults.ts'
+import { readRange, TRANSFER_MS, type ProviderCalls } from './provider-call.ts'
+import type { ProviderHosts } from './providers.ts'
+import type { ByteRange, Quota } from './storage.ts'
+
+export interface DropboxFile {
+  /** As it is spelt, from the app folder on, with a slash before it. */
+  readonly path: string
+  /** Another with each change of the content. */
+  readonly rev: string
+  readonly size: number
+  /** SHA-256 over those of blocks of 4 MiB, hex. */
+  readonly contentHash: string
+  readonly modifiedMs: number
+}
+
+export interface DropboxPage {
+  readonly files: readonly DropboxFile[]
+  readonly cursor?: string
+}
+
+/** Paths have a slash before them; the app folder itself is the empty one. */
+export interface DropboxApi {
+  /** @returns `folder` for one @throws Problem `not-found` */
+  get(path: string): Promise<DropboxFile | 'folder'>
+  /** Everything below. @throws Problem `not-found`, also for a file */
+  list(path: string): Promise<DropboxPage>
+  listOn(cursor: string): Promise<DropboxPage>
+  /** Exactly the range, of whatever the path leads to. @returns its revision */
+  download(path: string, range: ByteRange, into: Uint8Array): Promise<string>
+  /** A whole small file. @param mode `add`: `conflict` where the name is taken */
+  upload(path: string, bytes: Uint8Array, contentHash: string, mode: 'add' | 'overwrite'): Promise<DropboxFile>
+  startSession(): Promise<string>
+  append(session: string, part: SessionPart): Promise<void>
+  /** @throws Problem `conflict` where the name is taken: the session goes on */
+  finish(session: string, size: number, path: string): Promise<DropboxFile>
+  /** @param rev removes that one alone; `conflict` for another. @throws Problem `not-found` */
+  remove(path: string, rev?: string): Promise<void>
+  /** Good for any account, for as long as Dropbox says: hours. */
+  copyReference(path: string): Promise<string>
+  /** @throws Problem `conflict` where the name is taken */
+  saveReference(reference: string, path: string): Promise<DropboxFile>
+  quota(): Promise<Quota>
+}
+
+export interface SessionPart {
+  readonly offset: number
+  readonly bytes: Uint8Array
+  readonly contentHash: string
+  /** No bytes come after it. */
+  readonly isLast: boolean
+}
+
+const PAGE = 1000
+
+export function createDropboxApi(hosts: ProviderHosts, { send, paced }: ProviderCalls): DropboxApi {
+  const sdk = new Dropbox({ fetch: (url: string, init: RequestInit) => send(replaceHost(url, hosts), init) })
+
+  async function list(
+    action: (signal: AbortSignal) => Promise<{ result: files.ListFolderResult }>,
+  ): Promise<DropboxPage> {
+    const { entries, cursor, has_more: more } = (await paced(action)).result
+    const found = entries.flatMap((entry) => (entry['.tag'] === 'file' ? [fileFrom(entry)] : []))
+    return { files: found, ...(more && { cursor }) }
+  }
+
+  return {
+    async get(path) {
+      const { result } = await paced((signal) => sdk.filesGetMetadata({ path }, { signal }))
+      return result['.tag'] === 'file' ? fileFrom(result) : 'folder'
+    },
+    list: (path) => list((signal) => sdk.filesListFolder({ path, recursive: true, limit: PAGE }, { signal })),
+    listOn: (cursor) => list((signal) => sdk.filesListFolderContinue({ cursor }, { signal })),
+    download: (path, range, into) =>
+      paced(
+        async (signal) => {
+          const headers = { 'dropbox-api-arg': headerJson({ path }), range: rangeHeader(range) }
+          const response = await send(`${hosts.dropboxContent}/2/files/download`, { method: 'POST', headers, signal })
+          const rev = revIn(response.headers)
+          await readRange('Dropbox', response, range, into)
+          return rev
+        },
+        { timeoutMs: TRANSFER_MS },
+      ),
+    async upload(path, bytes, contentHash, mode) {
+      const arg = {
+        path,
+        contents: bytes,
+        content_hash: contentHash,
+        mode: { '.tag': mode },
+        mute: true,
+        strict_conflict: true,
+      }
+      return fileFrom((await paced((signal) => sdk.filesUpload(arg, { signal }), { timeoutMs: TRANSFER_MS })).result)
+    },
+    async startSession() {
+      const arg = { session_type: { '.tag': 'concurrent' } } as const
+      return (await paced((signal) => sdk.filesUploadSessionStart(arg, { signal }))).result.session_id
+    },
+    async append(session, { offset, bytes, contentHash, isLast }) {
+      const cursor = { session_id: session, offset }
+      const arg = { cursor, contents: bytes, content_hash: contentHash, close: isLast }
+      await paced((signal) => sdk.filesUploadSessionAppendV2(arg, { signal }), { timeoutMs: TRANSFER_MS })
+    },
+    async finish(session, size, path) {
+      const commit = { path, mode: { '.tag': 'add' }, autorename: false, mute: true, strict_conflict: true } as const
+      const arg = { cursor: { session_id: session, offset: size }, commit }
+      return fileFrom(
+        (await paced((signal) => sdk.filesUploadSessionFinish(arg, { signal }), { timeoutMs: TRANSFER_MS })).result,
+      )
+    },
+    async remove(path, rev) {
+      await paced((signal) => sdk.filesDeleteV2({ path, ...(rev !== undefined && { parent_rev: rev }) }, { signal }))
+    },
+    copyReference: async (path) =>
+      (await paced((signal) => sdk.filesCopyReferenceGet({ path }, { signal }))).result.copy_reference,
+    async saveReference(reference, path) {
+      const arg = { copy_reference: reference, path }
+      const { metadata } = (
+        await paced((signal) => sdk.filesCopyReferenceSave(arg, { signal }), { timeoutMs: TRANSFER_MS })
+      ).result
+      return metadata['.tag'] === 'file' ? fileFrom(metadata) : malformed()
+    },
+    async quota() {
+      const { used, allocation } = (await paced((signal) => sdk.usersGetSpaceUsage({ signal }))).result
+      const total = 'allocated' in allocation ? allocation.allocated : undefined
+      return { used, ...(total !== undefined && { total }) }
+    },
+  }
+}
+
+function replaceHost(url: string, { dropboxApi, dropboxContent }: ProviderHosts): string {
+  const { hostname, pathname } = new URL(url)
+  if (hostname === 'api.dropboxapi.com') return dropboxApi + pathname
+  if (hostname === 'content.dropboxapi.com') return dropboxContent + pathname
+  throw passing('The SDK of Dropbox asked for a host that it has no business with.')
+}
+
+function fileFrom({
+  path_display: path,
+  rev,
+  size,
+  content_hash: hash,
+  server_modified: modified,
+}: files.FileMetadata): DropboxFile {
+  if (path === undefined || hash === undefined) return malformed()
+  return { path, rev, size, contentHash: hash, modifiedMs: Date.parse(modified) || 0 }
+}
+
+/** Which revision the bytes are of. */
+function revIn(headers: Headers): string {
+  try {
+    const { rev } = JSON.parse(headers.get('dropbox-api-result') ?? '') as { rev?: unknown }
+    if (typeof rev === 'string') return rev
+  } catch {
+    // Told below.
+  }
+  return malformed()
+}
+
+const rangeHeader = ({ offset, length }: ByteRange): string => `bytes=${offset}-${offset + length - 1}`
+
+/** JSON that a header can carry (API v2, "Content-upload and content-download endpoints"). */
+const headerJson = (value: unknown): string =>
+  JSON.stringify(value).replaceAll(/[\u007f-\uffff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
+
+function malformed(): never {
+  throw passing('Dropbox answered with what makes no sense.')
+}

@@ -1,0 +1,95 @@
+/** How a finished file of a Dropbox gets its name: whole, at once, and never one that is taken. */
+import { Problem } from '../../protocol/problem.ts'
+import type { DropboxApi, DropboxFile } from './dropbox-api.ts'
+import { isTagged } from './dropbox-errors.ts'
+import { hashOfBlocks } from './dropbox-hash.ts'
+import type { DropboxPaths } from './dropbox-paths.ts'
+import { fatal } from './faults.ts'
+import { numberedPaths } from './names.ts'
+import type { WriteRef } from './storage.ts'
+
+export interface WholeWrite {
+  readonly write: WriteRef
+  readonly contentHash: string
+  /** Missing for an empty file. */
+  readonly session: string | undefined
+  /** The name that an earlier try has asked for. */
+  readonly target: string | undefined
+}
+
+export interface DropboxPublisher {
+  /** Whether an earlier try has given it its name. */
+  isThere(whole: WholeWrite): Promise<boolean>
+  /**
+   * @param intend keeps the name that is about to be asked for
+   * @returns `lost` when Dropbox has no such session, or not all of it
+   */
+  publish(whole: WholeWrite, intend: (name: string) => Promise<void>): Promise<DropboxFile | 'lost'>
+}
+
+const MOST_NUMBERS = 10_000
+
+export function createDropboxPublisher(api: DropboxApi, paths: DropboxPaths): DropboxPublisher {
+  async function bearer(name: string): Promise<DropboxFile | 'folder' | undefined> {
+    return api.get(paths.pathOf(name)).catch((error: unknown) => {
+      if (error instanceof Problem && error.code === 'not-found') return undefined
+      throw error
+    })
+  }
+
+  /** The file of an earlier try whose reply was lost. */
+  async function earlier(
+    { write, contentHash }: WholeWrite,
+    name: string | undefined,
+  ): Promise<DropboxFile | undefined> {
+    const found = name === undefined ? undefined : await bearer(name)
+    if (!found || found === 'folder') return undefined
+    return found.size === write.size && found.contentHash === contentHash ? found : undefined
+  }
+
+  const ask = ({ write, session }: WholeWrite, name: string): Promise<DropboxFile> =>
+    session === undefined
+      ? api.upload(paths.pathOf(name), new Uint8Array(0), hashOfBlocks(new Uint8Array(0)), 'add')
+      : api.finish(session, write.size, paths.pathOf(name))
+
+  /** @returns undefined when the name is taken */
+  async function give(whole: WholeWrite, name: string): Promise<DropboxFile | 'lost' | undefined> {
+    try {
+      return await ask(whole, name)
+    } catch (error) {
+      const isLost = isTagged(
+        error,
+        'lookup_failed',
+        'concurrent_session_missing_data',
+        'concurrent_session_not_closed',
+      )
+      if (isLost) return (await earlier(whole, name)) ?? 'lost'
+      if (!isTagged(error, 'conflict')) throw error
+      // An empty file has no session that would tell whether the reply was lost.
+      return whole.session === undefined ? earlier(whole, name) : undefined
+    }
+  }
+
+  return {
+    isThere: async (whole) => (await earlier(whole, whole.target)) !== undefined,
+    async publish(whole, intend) {
+      const known = await earlier(whole, whole.target)
+      if (known) return known
+      for (const name of numberedPaths(whole.write.name, MOST_NUMBERS)) {
+        if (await bearer(name)) continue
+        await intend(name)
+        const given = await give(whole, name)
+        if (given === 'lost') return given
+        if (given) return check(given, whole, api)
+      }
+      throw new Problem('conflict', `${MOST_NUMBERS} files bear the name ${JSON.stringify(whole.write.name)}.`)
+    },
+  }
+}
+
+/** What was put is what is there, or it is taken away again. */
+async function check(file: DropboxFile, { write, contentHash }: WholeWrite, api: DropboxApi): Promise<DropboxFile> {
+  if (file.size === write.size && file.contentHash === contentHash) return file
+  await api.remove(file.path, file.rev)
+  throw fatal('corrupt', 'Dropbox has other bytes than were put.')
+}
