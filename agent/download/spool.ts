@@ -18,11 +18,11 @@ const SPOOL = 'spool/'
 const CHUNK_BYTES = 256 * 1024
 const DIGITS = { piece: 8, chunk: 3 }
 
+const keyOf = (piece: number, chunk: number): string =>
+  `${SPOOL}${String(piece).padStart(DIGITS.piece, '0')}/${String(chunk).padStart(DIGITS.chunk, '0')}`
+
 /** @param lengthOf a piece has so many bytes */
 export function createSpool(store: Store, pk: string, lengthOf: (piece: number) => number): Spool {
-  const keyOf = (piece: number, chunk: number): string =>
-    `${SPOOL}${String(piece).padStart(DIGITS.piece, '0')}/${String(chunk).padStart(DIGITS.chunk, '0')}`
-
   function* puts(piece: number, bytes?: Uint8Array): Generator<Put> {
     for (let at = 0, chunk = 0; at < lengthOf(piece); at += CHUNK_BYTES, chunk++) {
       const key = { pk, sk: keyOf(piece, chunk) }

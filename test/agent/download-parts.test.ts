@@ -72,7 +72,7 @@ async function dieAt(at: number, after: boolean, content: Content, kind: Kind): 
   await bazaar.until(async () => state.isDead || (started !== undefined && (await isDone(started))))
   if (!state.isDead) return false
   const second = await bazaar.buyer({ wrapStorage })
-  second.downloads.resumeAll()
+  void second.downloads.resumeAll()
   await bazaar.pass(1)
   const [known] = await second.downloads.list()
   const { id } = known ?? (await bazaar.happen(second.downloads.start({ source: content.infoHash })))
@@ -121,7 +121,7 @@ describe.each(KINDS)('a storage that takes %s', (_, kind) => {
       for (let deaths = 0; deaths < 8; deaths++) {
         await bazaar.pass(chance.integer(1, 120))
         buyer = await bazaar.buyer({ wrapStorage })
-        buyer.downloads.resumeAll()
+        void buyer.downloads.resumeAll()
       }
       expect(await buyer.rest(id)).toMatchObject({ state: 'done', ticks: 60, paid: 60n })
       expect((await Promise.all(stands.map((stand) => stand.earned()))).reduce((sum, n) => sum + n, 0n)).toBe(60n)

@@ -23,7 +23,7 @@ const ENTITIES: Readonly<Record<string, string>> = {
 const CHARS: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
 
 export const escapeXml = (text: string): string =>
-  text.replace(/[&<>"'\u0000-\u001f]/g, (char) => ENTITIES[char] ?? `&#x${char.charCodeAt(0).toString(16)};`)
+  text.replace(/[&<>"'\p{Cc}]/gu, (char) => ENTITIES[char] ?? `&#x${char.charCodeAt(0).toString(16)};`)
 
 const unescapeXml = (text: string): string =>
   text.replace(/&(?:(amp|lt|gt|quot|apos)|#x([0-9a-fA-F]+)|#(\d+));/g, (_, name: string, hex: string, dec: string) =>
