@@ -115,7 +115,7 @@ export function createAgent(
     }
     return {
       start() {
-        downloads.resumeAll()
+        void downloads.resumeAll()
         running = loop()
       },
       async stop() {

@@ -26,6 +26,7 @@ export const PROBLEMS = {
   'lane-taken': [409, 'The lane is already claimed'],
   closed: [409, 'Already closed'],
   conflict: [409, 'Another change came first'],
+  unclaimed: [409, 'The agent has no owner yet'],
   'not-expired': [409, 'Too early'],
   expired: [410, 'Too late'],
   'too-large': [413, 'Larger than the limit'],

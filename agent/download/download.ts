@@ -74,8 +74,8 @@ export interface Downloads {
   resume(id: string): Promise<Download>
   /** Leaves nothing in the storage. @throws Problem `not-found`, `closed` when it is done */
   cancel(id: string): Promise<Download>
-  /** After a restart: goes on with what was under way. */
-  resumeAll(): void
+  /** Goes on with what was under way, where nobody is at it: after a restart, or when a worker is missed. */
+  resumeAll(): Promise<void>
   /** Works on one until it rests, has to wait, or the signal aborts: where a process lives for minutes only. */
   work(id: string, signal: AbortSignal): Promise<Rest>
   /** Stops without changing any state. */
@@ -216,6 +216,7 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
 
   async function resumeUnfinished(): Promise<void> {
     for (const record of (await records.list()).toReversed()) {
+      if (await leases.isTaken(record.id)) continue
       if (UNDER_WAY.has(record.state)) await supervisor.launch(record.id)
       else if (record.untidy) await supervisor.discard(record).catch(onFault)
     }
@@ -252,7 +253,7 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
     pause,
     resume,
     cancel,
-    resumeAll: () => void resumeUnfinished().catch(onFault),
+    resumeAll: () => resumeUnfinished().catch(onFault),
     work: (id, signal) => workShift({ clock, leases, calls, records, supervisor: here, note }, id, signal),
     stop: () => supervisor.stop(),
     wait,

@@ -21,21 +21,26 @@ export interface Rest {
 }
 
 export interface Leases {
-  /** @returns undefined while another holds it */
+  /** @returns undefined while another works under it */
   take(id: string): Promise<Lease | undefined>
-  isHeld(id: string): Promise<boolean>
+  isAtWork(id: string): Promise<boolean>
+  /** Whether a worker is at it, or comes back by itself. */
+  isTaken(id: string): Promise<boolean>
 }
 
 export interface Lease {
   /** @returns false when it was lost */
   keep(): Promise<boolean>
-  leave(): Promise<void>
+  /** @param backMs when the worker means to be back; it does not when missing */
+  leave(backMs?: number): Promise<void>
 }
 
 const LEASES = 'download-lease'
 const CALLS = 'download-call'
 /** A worker that was killed is missed after so long. */
 const LEASE_MS = 20_000
+/** How late a worker may come back before it is missed. */
+const LATE_MS = 60_000
 const LOOK_MS = 2_000
 /** A shorter wait is not worth another start. */
 const WORTHWHILE_MS = 10_000
@@ -43,6 +48,8 @@ const WORTHWHILE_MS = 10_000
 interface LeaseRecord {
   readonly holder: string
   readonly untilMs: number
+  /** Its holder is not at work, but comes back. */
+  readonly parked?: true
 }
 
 export function createLeases({ store, environment }: Pick<AgentContext, 'store' | 'environment'>): Leases {
@@ -53,31 +60,38 @@ export function createLeases({ store, environment }: Pick<AgentContext, 'store' 
     return item && { ...decodeRecord<LeaseRecord>(item), version: item.version }
   }
 
+  const isRunning = (lease: LeaseRecord | undefined): boolean => lease !== undefined && lease.untilMs > clock.now()
+
+  const atWork = (): Omit<LeaseRecord, 'holder'> => ({ untilMs: clock.now() + LEASE_MS })
+
+  async function take(id: string): Promise<Lease | undefined> {
+    const holder = toHex(random.bytes(8))
+    const put = (expect: number, lease: Omit<LeaseRecord, 'holder'>): Promise<boolean> =>
+      store.write([{ pk: LEASES, sk: id, expect, body: encodeRecord({ holder, ...lease } satisfies LeaseRecord) }])
+    const held = await find(id)
+    if (isRunning(held) && !held?.parked) return undefined
+    if (!(await put(held?.version ?? 0, atWork()))) return undefined
+    return {
+      async keep() {
+        const mine = await find(id)
+        return mine?.holder === holder && put(mine.version, atWork())
+      },
+      async leave(backMs) {
+        const mine = await find(id)
+        if (mine?.holder !== holder) return
+        if (backMs === undefined) await store.write([{ pk: LEASES, sk: id, expect: mine.version }])
+        else await put(mine.version, { untilMs: backMs + LATE_MS, parked: true })
+      },
+    }
+  }
+
   return {
-    async isHeld(id) {
+    take,
+    async isAtWork(id) {
       const lease = await find(id)
-      return lease !== undefined && lease.untilMs > clock.now()
+      return isRunning(lease) && !lease?.parked
     },
-    async take(id) {
-      const holder = toHex(random.bytes(8))
-      const put = (expect: number): Promise<boolean> => {
-        const body = encodeRecord({ holder, untilMs: clock.now() + LEASE_MS } satisfies LeaseRecord)
-        return store.write([{ pk: LEASES, sk: id, expect, body }])
-      }
-      const held = await find(id)
-      if (held && held.untilMs > clock.now()) return undefined
-      if (!(await put(held?.version ?? 0))) return undefined
-      return {
-        async keep() {
-          const mine = await find(id)
-          return mine?.holder === holder && put(mine.version)
-        },
-        async leave() {
-          const mine = await find(id)
-          if (mine?.holder === holder) await store.write([{ pk: LEASES, sk: id, expect: mine.version }])
-        },
-      }
-    },
+    isTaken: async (id) => isRunning(await find(id)),
   }
 }
 
@@ -112,7 +126,7 @@ export function superviseElsewhere({ clock, leases, calls, wake }: ElsewherePart
     /** Its record says how far it came. @throws Problem `conflict` when the worker does not rest */
     async halt(id) {
       await calls.rest(id)
-      for (let waitedMs = 0; await leases.isHeld(id); waitedMs += LOOK_MS) {
+      for (let waitedMs = 0; await leases.isAtWork(id); waitedMs += LOOK_MS) {
         if (waitedMs > LEASE_MS) throw new Problem('conflict', 'The download is at work; try again.')
         await clock.sleep(LOOK_MS)
       }
@@ -141,10 +155,12 @@ export interface ShiftParts {
 export async function workShift(parts: ShiftParts, id: string, signal: AbortSignal): Promise<Rest> {
   const lease = await parts.leases.take(id)
   if (!lease) return { isOver: true }
+  let rest: Rest = { isOver: true }
   try {
-    return await shift(parts, id, lease, signal)
+    rest = await shift(parts, id, lease, signal)
+    return rest
   } finally {
-    await lease.leave()
+    await lease.leave(rest.isOver ? undefined : (rest.untilMs ?? parts.clock.now()))
   }
 }
 

@@ -1,7 +1,8 @@
 /** One file of JavaScript for each service's functions: minified, with all that it needs. */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { buildSync } from 'esbuild'
+import { build, type Plugin } from 'esbuild'
+import { readDashboard } from '../../agent/dashboard/dashboard-node.ts'
 
 export type ServiceName = 'agent' | 'ledger' | 'repository'
 
@@ -13,10 +14,14 @@ export interface BundleOptions {
 const root = new URL('../..', import.meta.url).pathname
 
 /** @returns the folder, which holds `index.js` and nothing else */
-export function bundle(service: ServiceName, into: string, { withoutSdk = false }: BundleOptions = {}): string {
+export async function bundle(
+  service: ServiceName,
+  into: string,
+  { withoutSdk = false }: BundleOptions = {},
+): Promise<string> {
   const folder = join(into, service)
   mkdirSync(folder, { recursive: true })
-  buildSync({
+  await build({
     absWorkingDir: root,
     entryPoints: [`${service}/lambda.ts`],
     outfile: join(folder, 'index.js'),
@@ -29,6 +34,21 @@ export function bundle(service: ServiceName, into: string, { withoutSdk = false 
     legalComments: 'none',
     ...(withoutSdk && { external: ['@aws-sdk/*'] }),
     logLevel: 'error',
+    plugins: [dashboardInside],
   })
   return folder
+}
+
+/** On one machine the page is read from the files beside its module; a bundle has none, so they go into it. */
+const dashboardInside: Plugin = {
+  name: 'dashboard',
+  setup(steps) {
+    steps.onLoad({ filter: /dashboard-node\.ts$/ }, async () => {
+      const files = Array.from(await readDashboard(), ([path, { type, body }]) => {
+        const text = JSON.stringify(Buffer.from(body).toString('base64'))
+        return `[${JSON.stringify(path)}, { type: ${JSON.stringify(type)}, body: Buffer.from(${text}, 'base64') }]`
+      })
+      return { contents: `export const readDashboard = async () => new Map([${files.join(',')}])`, loader: 'js' }
+    })
+  },
 }

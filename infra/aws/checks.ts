@@ -1,19 +1,18 @@
-/** What every stack is held to when it is synthesized; each exception has its reason beside it. */
-import { Validations, type App, type Stack } from 'aws-cdk-lib'
+/** What every stack is held to when it is synthesized. */
+import { Stack, Validations, type App, type CfnElement } from 'aws-cdk-lib'
 import { AwsSolutionsChecks } from 'cdk-nag'
+import type { Construct } from 'constructs'
 
-/** Makes the library's own findings errors. */
-export const STRICT_CONTEXT = { '@aws-cdk/core:validateAgainstDefaultRules': true } as const
-
+/** Any finding is an error, and so is any of the library's own (`cdk.json`). */
 export function check(app: App): void {
   Validations.of(app).addPlugins(new AwsSolutionsChecks(app))
 }
 
-export interface Exception {
-  readonly rule: string
-  readonly reason: string
+/** @param finding of AWS Solutions, such as `S1`, with what it found where it says so */
+export function except(scope: Construct, finding: string, reason: string): void {
+  Validations.of(scope).acknowledge({ id: `AwsSolutions::AwsSolutions-${finding}`, reason })
 }
 
-export function except(stack: Stack, exceptions: readonly Exception[]): void {
-  Validations.of(stack).acknowledge(...exceptions.map(({ rule, reason }) => ({ id: rule, reason })))
-}
+/** The name of a construct's resource in its template. */
+export const logicalId = (construct: Construct): string =>
+  Stack.of(construct).getLogicalId(construct.node.defaultChild as CfnElement)

@@ -1,6 +1,5 @@
 /** The one recipe of a Lambda function: its own role with nothing it does not need, its own logs, and, where wanted, a URL. */
-import type { Duration} from 'aws-cdk-lib';
-import { RemovalPolicy } from 'aws-cdk-lib'
+import { Fn, RemovalPolicy, type Duration } from 'aws-cdk-lib'
 import { Effect, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam'
 import {
   Architecture,
@@ -11,10 +10,12 @@ import {
   Runtime,
   type Code,
   type DurableConfig,
-  type FunctionUrl,
 } from 'aws-cdk-lib/aws-lambda'
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs'
 import { Construct } from 'constructs'
+
+/** Of `https://host/`, split at its slashes. */
+const HOST = 2
 
 export interface LambdaServiceProps {
   readonly code: Code
@@ -59,11 +60,12 @@ export class LambdaService extends Construct {
     this.role.addToPolicy(new PolicyStatement({ effect: Effect.ALLOW, actions, resources }))
   }
 
-  /** Anyone may call it: what a caller may do is told by signatures and ticks. */
-  url(): FunctionUrl {
-    return this.function.addFunctionUrl({
+  /** Anyone may call it: what a caller may do is told by signatures and ticks. @returns without a slash at its end */
+  url(): string {
+    const { url } = this.function.addFunctionUrl({
       authType: FunctionUrlAuthType.NONE,
       invokeMode: InvokeMode.RESPONSE_STREAM,
     })
+    return `https://${Fn.select(HOST, Fn.split('/', url))}`
   }
 }

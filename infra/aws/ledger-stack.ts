@@ -63,7 +63,7 @@ export class LedgerStack extends Stack {
     every(chores, Duration.minutes(1), 'sequence')
     every(chores, Duration.days(1), 'attest')
     new CustomResource(this, 'Key', { serviceToken: setup.function.functionArn })
-    this.url = front.url().url
+    this.url = front.url()
     new CfnOutput(this, 'Url', { value: this.url, description: 'LEDGER_URL of agents that settle here' })
   }
 }

@@ -4,13 +4,25 @@ import { Code } from 'aws-cdk-lib/aws-lambda'
 import { join } from 'node:path'
 import { bundle, type ServiceName } from './bundle.ts'
 import { check } from './checks.ts'
+import { AgentStack } from './agent-stack.ts'
 import { LedgerStack } from './ledger-stack.ts'
 import { RepositoryStack } from './repository-stack.ts'
 
 const app = new App({ analyticsReporting: false })
-const bundles = join(app.outdir, 'bundles')
-const code = (service: ServiceName): Code => Code.fromAsset(bundle(service, bundles))
+const built = (service: ServiceName): Promise<string> => bundle(service, join(app.outdir, 'bundles'))
+const folders = { agent: await built('agent'), ledger: await built('ledger'), repository: await built('repository') }
+/** One a stack: where an asset goes is its stack's matter. */
+const code = (service: ServiceName): Code => Code.fromAsset(folders[service])
 
+new AgentStack(app, 'raincheck-agent', { code: code('agent') })
 new LedgerStack(app, 'raincheck-ledger', { code: code('ledger'), keep: true })
 new RepositoryStack(app, 'raincheck-repository', { code: code('repository') })
+
+// To try it out: nothing of it is kept.
+const { url: ledgerUrl } = new LedgerStack(app, 'raincheck-network-ledger', { code: code('ledger'), keep: false })
+const { url: repositoryUrl } = new RepositoryStack(app, 'raincheck-network-repository', { code: code('repository') })
+for (const name of ['you', 'neighbour']) {
+  const services = { ledgerUrl, repositoryUrl }
+  new AgentStack(app, `raincheck-network-${name}`, { code: code('agent'), services })
+}
 check(app)

@@ -38,7 +38,7 @@ export class RepositoryStack extends Stack {
     })
     for (const service of [front, chores]) allowState(service, table)
     every(chores, SWEEP, 'sweep')
-    this.url = front.url().url
+    this.url = front.url()
     new CfnOutput(this, 'Url', { value: this.url, description: 'REPOSITORY_URL of agents that meet here' })
   }
 }

@@ -84,7 +84,7 @@ describe('the owner', () => {
     const id = await half(bazaar, first)
     const paused = await bazaar.happen(first.downloads.pause(id))
     const second = await bazaar.buyer()
-    second.downloads.resumeAll()
+    void second.downloads.resumeAll()
     await bazaar.pass(60_000)
     const { done, piecesDone, paid } = paused
     expect(await second.downloads.get(id)).toMatchObject({ state: 'paused', done, piecesDone, paid })
@@ -98,7 +98,7 @@ describe('the owner', () => {
     await bazaar.happen(first.downloads.stop())
     expect((await first.downloads.get(id))?.state).toBe('running')
     const second = await bazaar.buyer()
-    second.downloads.resumeAll()
+    void second.downloads.resumeAll()
     expect(await second.rest(id)).toMatchObject({ state: 'done', paid: 40n })
   })
 
@@ -127,7 +127,7 @@ describe('the owner', () => {
     void first.downloads.cancel(id)
     await bazaar.until(async () => (await first.downloads.get(id))?.state === 'cancelled')
     const second = await bazaar.buyer()
-    second.downloads.resumeAll()
+    void second.downloads.resumeAll()
     await bazaar.pass(10_000)
     expect(bazaar.disk.unfinished.size).toBe(0)
     expect(await second.frozen()).toBe(0n)
@@ -266,7 +266,7 @@ describe('a storage', () => {
     await bazaar.happen(first.downloads.stop())
     for (const write of bazaar.disk.unfinished.values()) write.put = []
     const second = await bazaar.buyer()
-    second.downloads.resumeAll()
+    void second.downloads.resumeAll()
     const download = await second.rest(id)
     expect(download).toMatchObject({ state: 'done', piecesDone: 30 })
     expect(download.paid).toBeGreaterThanOrEqual(50n)

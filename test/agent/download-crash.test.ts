@@ -31,7 +31,7 @@ async function dieAt(at: number, death: Death, content: Content, price: bigint):
   if (!isDead) return false
 
   const second = await bazaar.buyer()
-  second.downloads.resumeAll()
+  void second.downloads.resumeAll()
   await bazaar.pass(1)
   const [known] = await second.downloads.list()
   const { id } = known ?? (await bazaar.happen(second.downloads.start({ source: bazaar.content.infoHash })))
@@ -78,7 +78,7 @@ async function dieOwing(terms: { price: bigint }) {
   stand.spoil = undefined
   const second = await bazaar.buyer()
   const resumed = async () => {
-    second.downloads.resumeAll()
+    void second.downloads.resumeAll()
     await bazaar.pass(1)
     return (await second.downloads.list())[0]?.id ?? ''
   }
@@ -138,7 +138,7 @@ describe('a crash', () => {
       for (let deaths = 0; deaths < 8; deaths++) {
         await bazaar.pass(chance.integer(1, 120))
         buyer = await bazaar.buyer()
-        buyer.downloads.resumeAll()
+        void buyer.downloads.resumeAll()
       }
       const download = await buyer.rest(id)
       expect(download, `seed ${seed}`).toMatchObject({ state: 'done', paid: 60n, ticks: 60 })

@@ -1,0 +1,155 @@
+/**
+ * Entry points of an agent on Lambda: `url` behind its function URL, `download` a durable function that works a download
+ * off in shifts, `chores` on a schedule, `setup` when the stack comes and goes. AGENT_STORE names the table,
+ * AGENT_KEY_PARAMETER the parameter with the agent's key, DOWNLOAD_FUNCTION the durable function, AGENT_BUCKET a bucket of
+ * the owner's that is linked from the start; AGENT_URL is the agent's address where that is not its function URL.
+ */
+import { withDurableExecution, type DurableContext } from '@aws/durable-execution-sdk-js'
+import { realEnvironment } from '../infra/environment.ts'
+import { customResource } from '../infra/lambda/custom-resource.ts'
+import { functionUrl, type LambdaStreaming, type UrlEvent } from '../infra/lambda/function-url.ts'
+import { once } from '../infra/lambda/once.ts'
+import { deleteParameterKey, openParameterKey } from '../infra/lambda/parameter-key.ts'
+import { wakeFunction } from '../infra/lambda/wake-function.ts'
+import { guardedTransport, systemResolve } from '../infra/pinned-transport.ts'
+import { faultText, settings } from '../infra/service-process.ts'
+import { openStore } from '../infra/store/open.ts'
+import { signerFrom } from '../protocol/signed.ts'
+import { createAgent, type Agent } from './agent.ts'
+import { mountClaim } from './api/claim-api.ts'
+import { createUnclaimedApp } from './api/unclaimed.ts'
+import { claimSecret, createClaims, type Owned } from './claim.ts'
+import { pinAddress } from './clients/address-guard.ts'
+import { createLedgerClient } from './clients/ledger-client.ts'
+import { createRepositoryClient } from './clients/repository-client.ts'
+import { readDashboard } from './dashboard/dashboard-node.ts'
+import { pieceClientNode } from './download/piece-client-node.ts'
+import type { Rest } from './download/shift.ts'
+import { createLinks } from './storage/links.ts'
+import { providerHosts } from './storage/providers.ts'
+import { createSecrets } from './storage/secrets.ts'
+
+declare const awslambda: LambdaStreaming
+
+/** Well within the 15 minutes of a function. */
+const SHIFT_MS = 10 * 60_000
+const BETWEEN_SHIFTS_SECONDS = 1
+const NOTHING_TO_DO: Rest = { isOver: true }
+
+const set = settings(process.env)
+const report = (error: unknown): void => console.error(faultText(error))
+
+/** What does not depend on whose the agent is. */
+const ground = once(async () => {
+  const allowLoopback = set.optional('RAINCHECK_ALLOW_LOOPBACK', '') === '1'
+  const pin = (url: URL): Promise<string> => pinAddress(url, { resolve: systemResolve, allowLoopback })
+  const [ledgerUrl, repositoryUrl] = [set.required('LEDGER_URL'), set.required('REPOSITORY_URL')]
+  const real = realEnvironment()
+  const hosts = providerHosts(set.optional)
+  const chosen = [ledgerUrl, repositoryUrl, ...Object.values<string>({ ...hosts })]
+  const environment = { ...real, transport: guardedTransport(chosen, pin, real.transport) }
+  const secret = await openParameterKey(set.required('AGENT_KEY_PARAMETER'), environment.random)
+  const store = await openStore(set.required('AGENT_STORE'))
+  const ledger = createLedgerClient({ environment, url: ledgerUrl })
+  const repository = createRepositoryClient({ environment, url: repositoryUrl })
+  const claims = createClaims({ environment, store, secret, ledger, repository })
+  const linkAccess = { secrets: createSecrets(secret, environment.random), hosts }
+  return {
+    environment,
+    secret,
+    signer: signerFrom(secret),
+    store,
+    ledger,
+    repository,
+    claims,
+    linkAccess,
+    pin,
+    allowLoopback,
+  }
+})
+
+type Ground = Awaited<ReturnType<typeof ground>>
+
+/** @param isWorker runs downloads itself; else they are handed to the durable function */
+async function open(base: Ground, owned: Owned, isWorker: boolean): Promise<Agent> {
+  const { environment, store, signer, ledger, repository, linkAccess, pin, allowLoopback } = base
+  const context = { ...owned, environment, store, signer, ledger, repository, publicUrl: owned.url, allowLoopback }
+  return createAgent(context, {
+    pieceClient: pieceClientNode(pin),
+    linkAccess,
+    ...(!isWorker && { wakeDownload: wakeFunction(set.required('DOWNLOAD_FUNCTION'), environment.clock) }),
+    dashboard: await readDashboard(),
+    onFault: report,
+  })
+}
+
+/** The agent once it has an owner; until then each event looks again. */
+function opener(isWorker: boolean): (base: Ground) => Promise<Agent | undefined> {
+  let opened: { readonly agent: Agent; readonly owned: Owned } | undefined
+  return async (base) => {
+    if (opened) return opened.agent
+    const owned = await base.claims.current()
+    if (!owned) return undefined
+    const agent = await open(base, owned, isWorker)
+    mountClaim(agent.app, claimApi(base))
+    opened = { agent, owned }
+    return agent
+  }
+}
+
+const claimApi = ({ claims, signer, ledger, repository }: Ground) => ({
+  claims,
+  key: signer.key,
+  ledger,
+  repositoryUrl: repository.url,
+  urlOf: (request: Request) => set.optional('AGENT_URL', new URL(request.url).origin),
+})
+
+const openFront = opener(false)
+const openWorker = opener(true)
+
+export const url = functionUrl(async (_: UrlEvent) => {
+  const base = await ground()
+  const agent = await openFront(base)
+  const { app } = agent ?? createUnclaimedApp({ ...claimApi(base), dashboard: await readDashboard(), onFault: report })
+  return app.fetch
+}, awslambda)
+
+export async function chores(): Promise<void> {
+  const agent = await openFront(await ground())
+  await agent?.maintain()
+  await agent?.downloads.resumeAll()
+}
+
+/** What a finished shift did is in the store: a shift that is run again goes on from there. */
+export const download = withDurableExecution(async ({ id }: { id: string }, context: DurableContext) => {
+  for (let shift = 1; ; shift++) {
+    const rest = await context.step(`shift ${shift}`, async () => {
+      const agent = await openWorker(await ground())
+      return agent?.downloads.work(id, AbortSignal.timeout(SHIFT_MS)) ?? NOTHING_TO_DO
+    })
+    if (rest.isOver) return
+    const waitsMs = (rest.untilMs ?? 0) - Date.now()
+    // A wait ends the invocation, so that the next shift has 15 minutes of its own.
+    await context.wait(`after shift ${shift}`, { seconds: Math.max(BETWEEN_SHIFTS_SECONDS, Math.ceil(waitsMs / 1000)) })
+  }
+})
+
+export const setup = customResource(
+  realEnvironment().transport,
+  {
+    async arrive() {
+      const { secret, store, environment, linkAccess } = await ground()
+      const bucket = set.optional('AGENT_BUCKET', '')
+      if (bucket !== '') await createLinks({ store, environment }, linkAccess).add('s3', { bucket })
+      return { ClaimSecret: claimSecret(secret) }
+    },
+    async leave() {
+      const agent = await openFront(await ground())
+      await agent?.seller.redeem({ all: true })
+      for (const { name } of (await agent?.links.list()) ?? []) await agent?.links.remove(name)
+      await deleteParameterKey(set.required('AGENT_KEY_PARAMETER'))
+    },
+  },
+  report,
+)

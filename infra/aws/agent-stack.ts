@@ -1,0 +1,159 @@
+/** One owner's agent in the owner's own account. */
+import { CfnOutput, CfnParameter, CustomResource, Duration, RemovalPolicy, Stack, type StackProps } from 'aws-cdk-lib'
+import type { Code } from 'aws-cdk-lib/aws-lambda'
+import { Policy, PolicyStatement } from 'aws-cdk-lib/aws-iam'
+import { BlockPublicAccess, Bucket, BucketEncryption } from 'aws-cdk-lib/aws-s3'
+import type { Construct } from 'constructs'
+import { except, logicalId } from './checks.ts'
+import { LambdaService, type LambdaServiceProps } from './lambda-service.ts'
+import { allowForgetting, allowKey, keyParameter } from './parameter-key.ts'
+import { every } from './schedule.ts'
+import { allowState, stateTable } from './state-table.ts'
+
+export interface AgentStackProps extends StackProps {
+  readonly code: Code
+  /** Where it settles and meets; parameters of the stack unless given. */
+  readonly services?: { readonly ledgerUrl: string; readonly repositoryUrl: string }
+}
+
+const UNFINISHED_DAYS = 7
+const CHORES_MINUTES = 5
+/** A function of so much memory has two processors: one receives while the other hashes. */
+const DOWNLOAD_MIB = 3008
+const FRONT_MIB = 1024
+
+export class AgentStack extends Stack {
+  readonly url: string
+
+  constructor(scope: Construct, id: string, props: AgentStackProps) {
+    super(scope, id, props)
+    const { ledgerUrl, repositoryUrl } = props.services ?? this.#serviceParameters()
+    const table = stateTable(this, { keep: false })
+    const bucket = this.#bucket()
+    const key = keyParameter(this, 'agent')
+    const environment = {
+      AGENT_STORE: `dynamodb:${table.tableName}`,
+      AGENT_KEY_PARAMETER: key.name,
+      AGENT_BUCKET: bucket.bucketName,
+      LEDGER_URL: ledgerUrl,
+      REPOSITORY_URL: repositoryUrl,
+    }
+    const service = (name: string, own: Omit<LambdaServiceProps, 'code'>): LambdaService => {
+      const made = new LambdaService(this, name, { ...own, code: props.code })
+      allowState(made, table)
+      allowKey(made, key)
+      return made
+    }
+    const download = service('Download', {
+      handler: 'download',
+      description: 'Raincheck agent: works downloads off',
+      environment,
+      memoryMiB: DOWNLOAD_MIB,
+      timeout: Duration.minutes(15),
+      durable: { executionTimeout: Duration.days(365), retentionPeriod: Duration.days(1) },
+    })
+    const live = download.function.addAlias('live')
+    allowDurable(download)
+    const waking = { ...environment, DOWNLOAD_FUNCTION: live.functionArn }
+    const front = service('Front', {
+      handler: 'url',
+      description: 'Raincheck agent: obeys its owner, sells pieces to anyone',
+      environment: waking,
+      memoryMiB: FRONT_MIB,
+      timeout: Duration.minutes(2),
+    })
+    const chores = service('Chores', {
+      handler: 'chores',
+      description: 'Raincheck agent: announces, redeems, misses workers',
+      environment: waking,
+      memoryMiB: 512,
+      timeout: Duration.minutes(5),
+    })
+    const setup = service('Setup', {
+      handler: 'setup',
+      description: 'Raincheck agent: makes its key; redeems and forgets when the stack goes',
+      environment: waking,
+      memoryMiB: 512,
+      timeout: Duration.minutes(5),
+    })
+    for (const handler of [front, download]) allowFiles(handler, bucket)
+    allowLook(setup, bucket)
+    for (const waker of [front, chores]) waker.allow(['lambda:InvokeFunction'], [live.functionArn])
+    allowForgetting(setup, key)
+    every(chores, Duration.minutes(CHORES_MINUTES), 'chores')
+    const claim = new CustomResource(this, 'Claim', { serviceToken: setup.function.functionArn })
+    this.url = front.url()
+    new CfnOutput(this, 'Url', { value: this.url, description: 'Your agent: open it and claim it' })
+    new CfnOutput(this, 'ClaimSecret', {
+      value: claim.getAttString('ClaimSecret'),
+      description: 'Shows the agent that you are its owner; good for one claim',
+    })
+    new CfnOutput(this, 'Bucket', {
+      value: bucket.bucketName,
+      description: 'Your bucket; it stays when the stack goes',
+    })
+  }
+
+  #serviceParameters(): { ledgerUrl: string; repositoryUrl: string } {
+    const parameter = (id: string, description: string): string =>
+      new CfnParameter(this, id, {
+        description,
+        allowedPattern: 'https?://[^/ ]+[^/ ]',
+        constraintDescription: 'is a URL without a slash at its end',
+      }).valueAsString
+    return {
+      ledgerUrl: parameter('LedgerUrl', 'Where your agent settles'),
+      repositoryUrl: parameter('RepositoryUrl', 'Where your agent meets others'),
+    }
+  }
+
+  /** The owner's files: they stay when the stack goes. */
+  #bucket(): Bucket {
+    const bucket = new Bucket(this, 'Files', {
+      encryption: BucketEncryption.S3_MANAGED,
+      blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
+      enforceSSL: true,
+      removalPolicy: RemovalPolicy.RETAIN,
+      lifecycleRules: [{ abortIncompleteMultipartUploadAfter: Duration.days(UNFINISHED_DAYS) }],
+    })
+    except(
+      bucket,
+      'S1',
+      'One agent alone uses it, and logs what it does; a log of each request would cost more than the requests.',
+    )
+    return bucket
+  }
+}
+
+function allowLook(service: LambdaService, bucket: Bucket): void {
+  service.allow(['s3:ListBucket', 's3:ListBucketMultipartUploads', 's3:GetBucketLocation'], [bucket.bucketArn])
+}
+
+function allowFiles(service: LambdaService, bucket: Bucket): void {
+  allowLook(service, bucket)
+  const actions = [
+    's3:GetObject',
+    's3:PutObject',
+    's3:DeleteObject',
+    's3:AbortMultipartUpload',
+    's3:ListMultipartUploadParts',
+  ]
+  service.allow(actions, [bucket.arnForObjects('*')])
+  except(
+    service,
+    `IAM5[Resource::<${logicalId(bucket)}.Arn>/*]`,
+    'Every object of the one bucket, whose names the owner chooses.',
+  )
+}
+
+/**
+ * A durable function keeps its own checkpoints and touches those of no other. Apart from the role's other statements: the
+ * function waits for those, and these name the function.
+ */
+function allowDurable(service: LambdaService): void {
+  const actions = ['lambda:CheckpointDurableExecution', 'lambda:GetDurableExecutionState']
+  const statements = [new PolicyStatement({ actions, resources: [`${service.function.functionArn}:*`] })]
+  new Policy(service, 'Checkpoints', { roles: [service.role], statements })
+  const resource = `<${logicalId(service.function)}.Arn>:*`
+  except(service, `IAM5[Resource::${resource}]`, 'The versions and executions of this one function.')
+}

@@ -1,0 +1,21 @@
+/** Starts a durable function for a download; Lambda runs it until it has ended, over many invocations. */
+import { InvokeCommand, LambdaClient } from '@aws-sdk/client-lambda'
+import type { Clock } from '../../protocol/environment.ts'
+
+/** @param functionArn qualified: a durable execution stays with the version that began it */
+export function wakeFunction(
+  functionArn: string,
+  clock: Clock,
+  client = new LambdaClient({}),
+): (id: string) => Promise<void> {
+  return async (id) => {
+    const command = new InvokeCommand({
+      FunctionName: functionArn,
+      InvocationType: 'Event',
+      // A name stands for one execution: one that is over does not start again.
+      DurableExecutionName: `${id}-${clock.now().toString(36)}`,
+      Payload: JSON.stringify({ id }),
+    })
+    await client.send(command)
+  }
+}
