@@ -2,6 +2,8 @@
  * Entry point of the ledger on Node (`npm run ledger`). LEDGER_STORE names the store and LEDGER_KEY_FILE a file with the
  * 32-byte key in hex, made when it is not there; LEDGER_ORIGIN names the log. PORT, HOST, LEDGER_FAUCET and
  * LEDGER_UNIT_PRICE have defaults; the last two count for a new log only.
+ * LEDGER_ISSUER, LEDGER_FEDERATION and LEDGER_AUTHORITY are public keys in hex, for a new log: who sells credits, who
+ * decides, who says who may have an account.
  * LEDGER_WITNESSES names a file with the witnesses to ask.
  */
 import { readFile } from 'node:fs/promises'
@@ -10,6 +12,8 @@ import { listen } from '../infra/serve.ts'
 import { openServiceKey } from '../infra/service-key.ts'
 import { SettingError, settings, untilTerminated } from '../infra/service-process.ts'
 import { openStore } from '../infra/store/open.ts'
+import type { Policy } from '../protocol/arbiter/items.ts'
+import { fromHex, type Bytes } from '../protocol/bytes.ts'
 import { parseLogPolicy } from '../protocol/log-policy.ts'
 import { createLedger } from './ledger.ts'
 import type { WitnessPlace } from './witness-client.ts'
@@ -25,7 +29,7 @@ await untilTerminated('ledger', async (report) => {
   })
   const origin = set.required('LEDGER_ORIGIN')
   const witnesses = await readWitnesses(set.optional('LEDGER_WITNESSES', ''))
-  const policy = { faucet, unitPrice }
+  const policy = { faucet, unitPrice, ...readRoles((name) => set.optional(name, '')) }
   const ledger = createLedger({ environment, store, secret, origin, policy, witnesses, onFault: report })
   await ledger.start()
   const [port, hostname] = [Number(set.optional('PORT', '8403')), set.optional('HOST', '127.0.0.1')]
@@ -48,6 +52,27 @@ async function readWitnesses(path: string): Promise<WitnessPlace[]> {
     if (url === undefined) throw new SettingError(`${path} names no URL of the witness ${key.name}`)
     return { key, url }
   })
+}
+
+/** Who sells credits, who decides and who admits; nobody, the ledger itself and everybody when empty. */
+function readRoles(optional: (name: string) => string): Pick<Policy, 'federation' | 'issuer'> {
+  const issuer = optional('LEDGER_ISSUER')
+  const [federation, authority] = [optional('LEDGER_FEDERATION'), optional('LEDGER_AUTHORITY')]
+  if (authority !== '' && federation === '') throw new SettingError('LEDGER_AUTHORITY takes a LEDGER_FEDERATION')
+  return {
+    ...(issuer !== '' && { issuer: publicKey('LEDGER_ISSUER', issuer) }),
+    ...(federation !== '' && {
+      federation: {
+        keys: federation.split(',').map((key) => publicKey('LEDGER_FEDERATION', key.trim())),
+        ...(authority !== '' && { authority: publicKey('LEDGER_AUTHORITY', authority) }),
+      },
+    }),
+  }
+}
+
+function publicKey(name: string, text: string): Bytes {
+  if (!/^[0-9a-f]{64}$/.test(text)) throw new SettingError(`${name} is made of public keys, 64 hex digits each`)
+  return fromHex(text)
 }
 
 function credits(name: string, text: string): bigint {

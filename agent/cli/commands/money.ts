@@ -24,6 +24,14 @@ export const moneyCommands: Commands = {
     run: async (call) =>
       balanceAnswer(await (await call.agent()).ask<BalanceJson>('POST', '/v1/redemptions', { all: call.flag('all') })),
   },
+  send: {
+    usage: 'ID CREDITS [--to-ledger URL]',
+    summary:
+      'Give credits to another owner, here or at another ledger; the same words again take up what was interrupted',
+    options: { 'to-ledger': { type: 'string' } },
+    takes: [2, 2],
+    run: async (call) => (await import('../send.ts')).send(call),
+  },
   statement: {
     usage: '',
     summary: 'Your balance, and what each entry of the ledger moved on your account',
