@@ -79,6 +79,13 @@ export function ed25519Verify(signature: Uint8Array, message: Uint8Array, key: U
   }
 }
 
+/** The same: there is no other thread. */
+export const ed25519VerifyAside = async (
+  signature: Uint8Array,
+  message: Uint8Array,
+  key: Uint8Array,
+): Promise<boolean> => ed25519Verify(signature, message, key)
+
 const littleEndian = (bytes: Uint8Array): bigint => BigInt(`0x${bytesToHex(bytes.toReversed())}`)
 
 export const encodeHex = (bytes: Uint8Array): string => bytesToHex(bytes)

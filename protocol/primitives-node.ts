@@ -100,12 +100,19 @@ export const ed25519Sign = (message: Uint8Array, secret: Uint8Array): Bytes =>
   new Uint8Array(sign(null, message, privateKey(secret)))
 
 /** The library's answer alone: `protocol/signature.ts` puts the pinned rule in front of it. */
-export const ed25519Verify = (signature: Uint8Array, message: Uint8Array, key: Uint8Array): boolean => {
-  const parsed = cached(publicKeys, key, () =>
+export const ed25519Verify = (signature: Uint8Array, message: Uint8Array, key: Uint8Array): boolean =>
+  verify(null, message, publicKey(key), signature)
+
+/** The same beside this thread. */
+export const ed25519VerifyAside = (signature: Uint8Array, message: Uint8Array, key: Uint8Array): Promise<boolean> =>
+  new Promise((resolve, reject) => {
+    verify(null, message, publicKey(key), signature, (error, isValid) => (error ? reject(error) : resolve(isValid)))
+  })
+
+const publicKey = (key: Uint8Array): KeyObject =>
+  cached(publicKeys, key, () =>
     createPublicKey({ key: Buffer.concat([SPKI_ED25519, key]), format: 'der', type: 'spki' }),
   )
-  return verify(null, message, parsed, signature)
-}
 
 const privateKey = (secret: Uint8Array): KeyObject =>
   cached(privateKeys, secret, () =>

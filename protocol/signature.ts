@@ -4,7 +4,7 @@
  * A and R are canonical (y < p, no sign on x = 0) and not of small order, S is below the order of the group.
  * The library then decides by the equation without cofactor, [S]B = R + [k]A, on the bytes of R.
  */
-import { ed25519Verify } from '#primitives'
+import { ed25519Verify, ed25519VerifyAside } from '#primitives'
 import { fromHex } from './bytes.ts'
 import { Problem } from './problem.ts'
 
@@ -25,11 +25,18 @@ const SMALL_ORDER_Y = [
 ].map((hex) => fromHex(hex))
 
 /** Whether `signature` (64 bytes) on `message` is valid under `key` (32 bytes). Never throws. */
-export function verify(signature: Uint8Array, message: Uint8Array, key: Uint8Array): boolean {
-  if (signature.length !== SIGNATURE_BYTES || !isSoundPoint(key)) return false
-  if (!isSoundPoint(signature.subarray(0, 32)) || !isBelow(signature.subarray(32), L)) return false
-  return ed25519Verify(signature, message, key)
-}
+export const verify = (signature: Uint8Array, message: Uint8Array, key: Uint8Array): boolean =>
+  isSound(signature, key) && ed25519Verify(signature, message, key)
+
+/** The same, beside this thread where the host has others. */
+export const verifyAside = async (signature: Uint8Array, message: Uint8Array, key: Uint8Array): Promise<boolean> =>
+  isSound(signature, key) && ed25519VerifyAside(signature, message, key)
+
+const isSound = (signature: Uint8Array, key: Uint8Array): boolean =>
+  signature.length === SIGNATURE_BYTES &&
+  isSoundPoint(key) &&
+  isSoundPoint(signature.subarray(0, 32)) &&
+  isBelow(signature.subarray(32), L)
 
 /** For wherever a key enters. @throws Problem `bad-encoding` unless the key has 32 bytes, is canonical and not of small order */
 export function checkKey(key: Uint8Array): void {

@@ -1,18 +1,26 @@
 /**
- * The audit of a ledger from its public log alone: the checkpoint's signature, every entry decided anew under the rules
- * (and with it every signature, sum and state root), every hash of the tiles, and the root they add up to. Memory holds
- * the accounts, not the log.
+ * The audit of a log from its public parts alone: the checkpoint's signature and its witnesses', every entry decided
+ * anew under the rules (and with it every signature, sum and state root), every hash of the tiles, and the root they add
+ * up to. It can go on where an earlier one was, and names the first entry at fault.
  */
-import { createReplica, type Replica } from '../../protocol/arbiter/replica.ts'
-import { equal, fromHex, type Bytes } from '../../protocol/bytes.ts'
-import { openNote, parseCheckpoint, parseVerifierKey, type Checkpoint } from '../../protocol/checkpoint.ts'
-import { entryHash } from '../../protocol/entry.ts'
-import { limits } from '../../protocol/limits.ts'
-import { append, EMPTY_FRONTIER, frontierRoot, type Frontier } from '../../protocol/merkle.ts'
 import { encodeBase64 } from '#primitives'
+import { createReplica, createReplicaOn, type Replica } from '../../protocol/arbiter/replica.ts'
+import { equal, fromHex, type Bytes } from '../../protocol/bytes.ts'
+import {
+  openNote,
+  parseCheckpoint,
+  parseVerifierKey,
+  type Checkpoint,
+  type Note,
+  type NoteKey,
+} from '../../protocol/checkpoint.ts'
+import { requireWitnessed, type LogPolicy } from '../../protocol/log-policy.ts'
+import { EMPTY_FRONTIER, frontierRoot } from '../../protocol/merkle.ts'
 import { Problem } from '../../protocol/problem.ts'
-import { decodeBundle, growTiles, tilePath, tileWidth, type Edge, type TileUpdate } from '../../protocol/tile.ts'
 import type { LedgerClient, LedgerInfo } from '../clients/ledger-client.ts'
+import { createLogReader, Fault, type LogReader } from './audit-reader.ts'
+import type { AuditState, Progress } from './audit-state.ts'
+import { sourceAtLedger, type LogSource } from './log-source.ts'
 
 export interface AuditReport {
   readonly ok: boolean
@@ -23,114 +31,156 @@ export interface AuditReport {
   readonly rootHash: string
   /** What is at fault, the first entry named; empty when all holds. */
   readonly problems: readonly string[]
+  /** The first entry at fault, where an entry is. */
+  readonly entry?: number
+  /** Entries that an earlier audit had checked. */
+  readonly resumedAt: number
+  /** Names of the known witnesses that have cosigned the checkpoint lately. */
+  readonly witnesses: readonly string[]
 }
 
+export interface AuditOptions {
+  /** Whose cosignatures the checkpoint needs; nobody's unless given. */
+  readonly policy?: LogPolicy
+  /** To tell fresh cosignatures by. */
+  readonly nowMs?: number
+  /** Where the audit keeps its state; in memory unless given. */
+  readonly state?: AuditState
+  /** Told after each run of entries. */
+  readonly onProgress?: (checked: number, size: number) => void
+}
+
+/** @throws Problem when the ledger cannot be asked; what it answers wrongly is in the report */
+export const auditLedger = async (ledger: LedgerClient, options: AuditOptions = {}): Promise<AuditReport> =>
+  auditLog(sourceAtLedger(ledger), keyOfLedger(await ledger.info()), options)
+
+/** What its log is signed with. @throws Problem `peer-failed` when a ledger does not name its own key, under its origin */
+export function keyOfLedger({ key, origin, vkey }: Pick<LedgerInfo, 'key' | 'origin' | 'vkey'>): NoteKey {
+  const noteKey = parseVerifierKey(vkey)
+  if (noteKey.name !== origin || !equal(noteKey.key, fromHex(key)))
+    throw new Problem('peer-failed', 'The verifier key of the ledger is not its own.')
+  return noteKey
+}
+
+const unread = (origin: string, problem: string): AuditReport => ({
+  ok: false,
+  origin,
+  size: 0,
+  rootHash: '',
+  problems: [problem],
+  resumedAt: 0,
+  witnesses: [],
+})
+
 /**
- * @param onProgress told after each run of entries
- * @throws Problem when the ledger cannot be asked; what it answers wrongly is in the report
+ * @param key of the log; its name is the origin
+ * @throws Problem `log-behind` when a copy does not hold what its checkpoint covers, or less than was audited before
  */
-export async function auditLedger(
-  ledger: LedgerClient,
-  onProgress: (checked: number, size: number) => void = () => undefined,
-): Promise<AuditReport> {
-  const info = await ledger.info()
-  const checkpoint = openCheckpoint(await ledger.checkpoint(), info)
-  if (typeof checkpoint === 'string') {
-    return { ok: false, origin: info.origin, size: 0, rootHash: '', problems: [checkpoint] }
-  }
-  const problem = await replayLog(ledger, checkpoint, onProgress)
+export async function auditLog(source: LogSource, key: NoteKey, options: AuditOptions = {}): Promise<AuditReport> {
+  const opened = openCheckpoint(await source.checkpoint(), key)
+  if (typeof opened === 'string') return unread(key.name, opened)
+  const { checkpoint, note } = opened
+  const { policy, nowMs = 0, state, onProgress = () => undefined } = options
+  const witnessed = policy ? witnessesOf(note, policy, nowMs) : []
+  const replayed = await replayLog(source, checkpoint, state, onProgress).catch(asFault)
+  if (replayed instanceof Fault) await state?.requireAlone()
+  const problems = [
+    ...(typeof witnessed === 'string' ? [witnessed] : []),
+    ...(replayed instanceof Fault ? [replayed.message] : []),
+  ]
   return {
-    ok: problem === undefined,
+    ok: problems.length === 0,
     origin: checkpoint.origin,
     size: checkpoint.size,
     rootHash: encodeBase64(checkpoint.rootHash),
-    problems: problem === undefined ? [] : [problem],
+    problems,
+    ...(replayed instanceof Fault && replayed.entry !== undefined && { entry: replayed.entry }),
+    resumedAt: state?.progress?.frontier.size ?? 0,
+    witnesses: typeof witnessed === 'string' ? [] : witnessed,
   }
 }
 
 /** The checkpoint, or what is wrong with it. */
-function openCheckpoint(note: string, info: LedgerInfo): Checkpoint | string {
+function openCheckpoint(text: string, key: NoteKey): { readonly checkpoint: Checkpoint; readonly note: Note } | string {
   try {
-    const key = parseVerifierKey(info.vkey)
-    if (!equal(key.key, fromHex(info.key))) return 'the verifier key is not the ledger’s key'
-    const checkpoint = parseCheckpoint(openNote(note, [key]).text)
-    return checkpoint.origin === info.origin ? checkpoint : `the checkpoint is of ${checkpoint.origin}`
+    const note = openNote(text, [key])
+    const checkpoint = parseCheckpoint(note.text)
+    return checkpoint.origin === key.name ? { checkpoint, note } : `the checkpoint is of ${checkpoint.origin}`
   } catch (error) {
     return `the checkpoint is not signed by the ledger: ${reason(error)}`
   }
 }
 
-/** @returns what is at fault first */
-async function replayLog(
-  ledger: LedgerClient,
-  { size, rootHash }: Checkpoint,
-  onProgress: (checked: number, size: number) => void,
-): Promise<string | undefined> {
-  const replica = createReplica()
-  let [frontier, edge]: [Frontier, Edge] = [EMPTY_FRONTIER, []]
-  while (frontier.size < size) {
-    const entries = await readEntries(ledger, frontier.size, size)
-    if (typeof entries === 'string') return entries
-    const hashes = entries.map(entryHash)
-    const grown = growTiles(edge, frontier.size, hashes)
-    const fault = (await tilesFault(ledger, grown.tiles, size)) ?? (await applyEntries(replica, entries))
-    if (fault) return fault
-    edge = grown.edge
-    frontier = append(frontier, hashes)
-    onProgress(frontier.size, size)
-  }
-  if (!equal(frontierRoot(frontier), rootHash)) return 'the entries do not add up to the root of the checkpoint'
-  return sumsFault(replica)
-}
-
-/** One bundle of entries, or what is wrong with it. */
-async function readEntries(ledger: LedgerClient, first: number, size: number): Promise<readonly Bytes[] | string> {
-  const index = first / limits.entriesPerTile
-  const width = tileWidth('entries', index, size)
+/** The names of those who have cosigned lately, or what is wrong. */
+function witnessesOf(note: Note, policy: LogPolicy, nowMs: number): string[] | string {
   try {
-    return decodeBundle(await ledger.tile(tilePath({ level: 'entries', index, width })), width)
+    return requireWitnessed(note, policy, nowMs).cosignatures.map(({ witness }) => witness.name)
   } catch (error) {
-    return `the entries from ${first} on cannot be read: ${reason(error)}`
+    return `the checkpoint is not witnessed: ${reason(error)}`
   }
 }
 
-/** Holds the ledger's tiles against those that the entries make, each once it is as wide as it gets. */
-async function tilesFault(
-  ledger: LedgerClient,
-  tiles: readonly TileUpdate[],
-  size: number,
-): Promise<string | undefined> {
-  for (const { tile, bytes } of tiles) {
-    if (tile.width < tileWidth(tile.level, tile.index, size)) continue
-    const path = tilePath(tile)
-    const kept = await ledger.tile(path).catch(reason)
-    if (typeof kept === 'string') return `${path} cannot be read: ${kept}`
-    if (!equal(kept, bytes)) return `${path} does not hold the hashes of the entries below it`
-  }
-  return undefined
+function asFault(error: unknown): Fault {
+  if (error instanceof Fault) return error
+  throw error
 }
 
-async function applyEntries(replica: Replica, entries: readonly Bytes[]): Promise<string | undefined> {
-  for (const entry of entries) {
-    const fault = await applyEntry(replica, entry)
-    if (fault) return fault
+const START = { frontier: EMPTY_FRONTIER, edge: [] }
+
+/** @throws Fault */
+async function replayLog(
+  source: LogSource,
+  checkpoint: Checkpoint,
+  state: AuditState | undefined,
+  onProgress: (checked: number, size: number) => void,
+): Promise<undefined> {
+  const { size, rootHash } = checkpoint
+  const saved = state?.progress
+  const begun = saved?.frontier.size ?? 0
+  if (begun > size) throw shrunk(source, begun, size)
+  const replica = state ? createReplicaOn({ ...state, ...(saved && { from: saved.position }) }) : createReplica()
+  const reader = createLogReader(source, size, saved ?? START)
+  for await (const entries of reader.bundles()) {
+    for (const [i, entry] of entries.entries()) {
+      await applyEntry(replica, entry)
+      reader.take(entry)
+      if (i === entries.length - 1) await reader.checkTiles()
+      if (state?.isFull()) await save(state, replica, reader)
+    }
+    onProgress(replica.size(), size)
   }
-  return undefined
+  if (!equal(frontierRoot(reader.grown().frontier), rootHash))
+    throw new Fault(`the entries do not add up to the root of the checkpoint${begun > 0 ? BEGUN : ''}`)
+  checkSums(replica)
+  if (state) await save(state, replica, reader)
 }
 
-async function applyEntry(replica: Replica, entry: Bytes): Promise<string | undefined> {
+/** What was read before may have been false, or what is read now. */
+const BEGUN = ', or not together with those that were audited before: --fresh starts anew'
+
+function shrunk({ isCopy }: LogSource, audited: number, size: number): Error {
+  const what = `the checkpoint covers ${size} entries, and ${audited} were audited before`
+  return isCopy ? new Problem('log-behind', `${what}.`) : new Fault(what)
+}
+
+async function save(state: AuditState, replica: Replica, reader: LogReader): Promise<void> {
+  const progress: Progress = { position: replica.position(), ...reader.grown() }
+  await state.save(progress)
+}
+
+async function applyEntry(replica: Replica, entry: Bytes): Promise<void> {
   try {
     await replica.apply(entry)
-    return undefined
   } catch (error) {
-    return `entry ${replica.size()}: ${reason(error)}`
+    throw new Fault(reason(error), replica.size())
   }
 }
 
-function sumsFault(replica: Replica): string | undefined {
+/** @throws Fault when credits are held that nobody was given, or the other way round */
+function checkSums(replica: Replica): void {
   const { available, bonds, frozen, earned, issued } = replica.position().sums
   const held = available + bonds + frozen + earned
-  return held === issued ? undefined : `the accounts hold ${held} credits, ${issued} were issued`
+  if (held !== issued) throw new Fault(`the accounts hold ${held} credits, ${issued} were issued`)
 }
 
 function reason(error: unknown): string {

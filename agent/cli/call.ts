@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { Environment } from '../../protocol/environment.ts'
+import type { Store } from '../../protocol/store.ts'
 import { openHome, readPassphrase } from '../home.ts'
 import { UsageError, type Call } from './command.ts'
 import { createOwnerClient } from './owner-client.ts'
@@ -18,6 +19,8 @@ export interface CliIo {
   readonly isTerminal: boolean
   /** Of the terminal. */
   readonly columns?: number
+  /** A store in a file: what a long command goes on from; without it, it starts anew each time. */
+  openStore?(path: string): Promise<Store>
   /** Time that never goes back, of any origin, with fractions of a millisecond. */
   monotonicMs(): number
   out(text: string): void
@@ -60,6 +63,7 @@ export function callFor(args: readonly string[], values: Values, io: CliIo): Cal
     flag: (name) => values[name] === true,
     all: (name) => [values[name] ?? []].flat().map(String),
     readFile: (path) => readFile(absolute(path)),
+    openStore: async (path) => io.openStore?.(path),
     resolvePath: absolute,
     passphrase,
     monotonicMs: () => io.monotonicMs(),

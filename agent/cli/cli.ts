@@ -3,6 +3,7 @@ import { parseArgs, type ParseArgsOptionsConfig } from 'node:util'
 import { Problem, problemOf, type ProblemCode } from '../../protocol/problem.ts'
 import { callFor, type CliIo, type Values } from './call.ts'
 import { UsageError, type Answer, type Command, type Commands } from './command.ts'
+import { auditCommands } from './commands/audit.ts'
 import { doctorCommands } from './commands/doctor.ts'
 import { downloadCommands } from './commands/downloads.ts'
 import { keyCommands } from './commands/keys.ts'
@@ -27,7 +28,7 @@ const CHAPTERS: Chapters = {
   'What you fetch': downloadCommands,
   Credits: moneyCommands,
   Trust: trustCommands,
-  'Looking after it': { ...serviceCommands, ...doctorCommands },
+  'Looking after it': { ...auditCommands, ...serviceCommands, ...doctorCommands },
 }
 const COMMANDS: Commands = Object.assign({}, ...Object.values(CHAPTERS)) as Commands
 const HELP_WORDS = new Set(['help', '--help', '-h'])

@@ -2,6 +2,7 @@
 import type { ParseArgsOptionsConfig } from 'node:util'
 import type { Environment } from '../../protocol/environment.ts'
 import type { Signer } from '../../protocol/signed.ts'
+import type { Store } from '../../protocol/store.ts'
 import type { Home, Owner, Settings } from '../home.ts'
 import type { LedgerClient } from '../clients/ledger-client.ts'
 import type { RepositoryClient } from '../clients/repository-client.ts'
@@ -41,6 +42,8 @@ export interface Call {
   flag(name: string): boolean
   all(name: string): readonly string[]
   readFile(path: string): Promise<Uint8Array>
+  /** A store in a file; undefined where nothing is to be kept. */
+  openStore(path: string): Promise<Store | undefined>
   resolvePath(path: string): string
   /** Of the owner's key; undefined when no file is named. */
   passphrase(): Promise<string | undefined>

@@ -35,6 +35,7 @@ const exitCode = await run(process.argv.slice(2), {
   signal: interrupted.signal,
   isTerminal: process.stderr.isTTY,
   columns: process.stderr.columns,
+  openStore: async (path) => (await import('../../infra/store/sqlite.ts')).openSqlite(path, { synchronous: 'normal' }),
   monotonicMs: () => performance.now(),
   out: (text) => process.stdout.write(text),
   err: (text) => process.stderr.write(text),

@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Bench, Figure } from './figure.ts'
+import { audit } from './audit.ts'
 import { memory, transfer } from './transfer.ts'
 import { trust } from './trust.ts'
 
-const BENCHES: Readonly<Record<string, Bench>> = { transfer, memory, trust }
+const BENCHES: Readonly<Record<string, Bench>> = { transfer, memory, trust, audit }
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

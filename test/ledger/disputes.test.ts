@@ -263,6 +263,6 @@ test('the log of it all replays', async () => {
   await expectAccepted(ledger.post('/v1/disputes', { label: goods.label, dispute: goods.accuse(alice) }))
   await ledger.sequence()
   await ledger.attest()
-  const { available, bonds, earned, frozen, issued } = (await auditStore(ledger.store)).attestationAt(9)
+  const { available, bonds, earned, frozen, issued } = await (await auditStore(ledger.store)).attestationAt(9)
   expect({ bonds, sum: available + earned + frozen }).toEqual({ bonds: undefined, sum: issued })
 })

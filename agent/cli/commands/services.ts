@@ -12,12 +12,6 @@ interface UsageJson {
 }
 
 export const serviceCommands: Commands = {
-  audit: {
-    usage: '[LEDGERURL]',
-    summary: 'Replay a ledger from its first entry and check every signature, rule, sum, root and proof',
-    takes: [0, 1],
-    run: audit,
-  },
   usage: {
     usage: '[--since T]',
     summary: 'Bytes stored, served and fetched for you since T: a date, milliseconds since 1970, or such as 30d ago',
@@ -25,17 +19,6 @@ export const serviceCommands: Commands = {
     takes: [0, 0],
     run: usage,
   },
-}
-
-async function audit(call: Call): Promise<Answer> {
-  const { auditLedger } = await import('../audit.ts')
-  const report = await auditLedger(await call.ledger(call.args[0]), (checked, size) =>
-    call.progress(`audited ${checked} of ${size} entries`),
-  )
-  call.progress('')
-  const verdict = report.ok ? 'ok' : `FAULT: ${report.problems.join('; ')}`
-  const text = `${report.origin}: ${report.size} entries, root ${report.rootHash}: ${verdict}`
-  return { json: report, text, exitCode: report.ok ? 0 : 1 }
 }
 
 async function usage(call: Call): Promise<Answer> {

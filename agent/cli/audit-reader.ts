@@ -1,0 +1,169 @@
+/** The entries of a log for its audit: read bundle by bundle, one ahead, and held against the tiles of hashes. */
+import { equal, type Bytes } from '../../protocol/bytes.ts'
+import { decodeEntry, entryHash, type Entry } from '../../protocol/entry.ts'
+import { limits } from '../../protocol/limits.ts'
+import { append, type Frontier } from '../../protocol/merkle.ts'
+import { Problem } from '../../protocol/problem.ts'
+import {
+  decodeBundle,
+  growTiles,
+  tileHashes,
+  tilePath,
+  tileWidth,
+  type Edge,
+  type Tile,
+  type TileUpdate,
+} from '../../protocol/tile.ts'
+import { verifyAhead, type Kind } from '../../protocol/signed.ts'
+import type { LogSource } from './log-source.ts'
+
+/** What is wrong with a log, and with which entry first, where it is with one. */
+export class Fault extends Error {
+  readonly entry: number | undefined
+  constructor(rule: string, entry?: number) {
+    super(entry === undefined ? rule : `entry ${entry}: ${rule}`)
+    this.entry = entry
+  }
+}
+
+/** The tree over the entries that were taken. */
+export interface Grown {
+  readonly frontier: Frontier
+  readonly edge: Edge
+}
+
+export interface LogReader {
+  /** The entries that were not taken yet, a bundle at a time. @throws Fault, Problem */
+  bundles(): AsyncGenerator<readonly Bytes[]>
+  /** Adds an entry to the tree. */
+  take(entry: Bytes): void
+  grown(): Grown
+  /** Holds the tiles above the entries that were taken against those of the log. @throws Fault, Problem */
+  checkTiles(): Promise<void>
+}
+
+/** The kinds of the signed objects in an entry, to verify them ahead; what is not here is verified in its turn. */
+const PARTS: Readonly<Record<string, readonly Kind[]>> = {
+  register: ['identity'],
+  rotate: ['identity'],
+  delegate: ['delegation'],
+  declare: ['declaration'],
+  claim: ['commitment', 'claim'],
+  redeem: ['redemption'],
+  release: ['release'],
+  transfer: ['transfer'],
+}
+
+export function createLogReader(source: LogSource, size: number, from: Grown): LogReader {
+  let { frontier, edge } = from
+  let taken: Bytes[] = []
+  let unchecked: TileUpdate[] = []
+
+  async function readTile(tile: Tile): Promise<Bytes> {
+    return source.tile(tilePath(tile)).catch((error: unknown) => {
+      throw missing(source, tile, error)
+    })
+  }
+
+  /** @throws Fault that names the first entry whose hash is another */
+  async function readBundle(index: number): Promise<readonly Bytes[]> {
+    const width = tileWidth('entries', index, size)
+    const [bytes, hashes] = await Promise.all([
+      readTile({ level: 'entries', index, width }),
+      readTile({ level: 0, index, width }),
+    ])
+    const first = index * limits.entriesPerTile
+    const entries = orFault(() => decodeBundle(bytes, width), `the entries from ${first} on cannot be read`)
+    const stated = orFault(() => tileHashes(hashes, width), `${tilePath({ level: 0, index, width })} is no tile`)
+    for (const [i, entry] of entries.entries()) {
+      if (!equal(entryHash(entry), stated[i] as Bytes))
+        throw new Fault(`${tilePath({ level: 0, index, width })} does not hold its hash`, first + i)
+    }
+    await verifyPartsAhead(entries.slice(Math.max(0, frontier.size - first)))
+    return entries
+  }
+
+  async function* bundles(): AsyncGenerator<readonly Bytes[]> {
+    const start = frontier.size
+    let index = Math.floor(start / limits.entriesPerTile)
+    const last = Math.ceil(size / limits.entriesPerTile)
+    if (start >= size) return
+    for (let next = readBundle(index); ; index++) {
+      const entries = await next
+      if (index + 1 < last) next = ahead(readBundle(index + 1))
+      yield entries.slice(Math.max(0, start - index * limits.entriesPerTile))
+      if (index + 1 >= last) return
+    }
+  }
+
+  function grow(): void {
+    if (taken.length === 0) return
+    const next = growTiles(edge, frontier.size, taken)
+    frontier = append(frontier, taken)
+    edge = next.edge
+    unchecked.push(...next.tiles.filter(({ tile }) => tile.level > 0))
+    taken = []
+  }
+
+  return {
+    bundles,
+    take: (entry) => void taken.push(entryHash(entry)),
+    grown() {
+      grow()
+      return { frontier, edge }
+    },
+    async checkTiles() {
+      grow()
+      const due = unchecked.filter(({ tile }) => tile.width === tileWidth(tile.level, tile.index, size))
+      unchecked = []
+      for (const { tile, bytes } of due) {
+        if (!equal(await readTile(tile), bytes))
+          throw new Fault(`${tilePath(tile)} does not hold the hashes of the entries below it`)
+      }
+    },
+  }
+}
+
+async function verifyPartsAhead(entries: readonly Bytes[]): Promise<void> {
+  const found = entries.flatMap((entry) => {
+    const { kind, parts } = tolerant(entry)
+    return parts.map((part, i) => ({ part, kind: PARTS[kind]?.[i] }))
+  })
+  await Promise.all(found.map(async ({ part, kind }) => kind && verifyAhead(kind, part)))
+}
+
+/** What cannot be read is found out when it is applied. */
+function tolerant(bytes: Bytes): Pick<Entry, 'kind' | 'parts'> {
+  try {
+    return decodeEntry(bytes)
+  } catch {
+    return { kind: '', parts: [] }
+  }
+}
+
+/** Its failure waits until it is asked for. */
+function ahead<T>(work: Promise<T>): Promise<T> {
+  work.catch(() => undefined)
+  return work
+}
+
+function orFault<T>(read: () => T, what: string): T {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof Problem) throw new Fault(`${what}: ${error.message}`)
+    throw error
+  }
+}
+
+function missing({ isCopy }: LogSource, tile: Tile, error: unknown): unknown {
+  if (!(error instanceof Problem)) return error
+  const what =
+    tile.level === 'entries'
+      ? `the entries from ${tile.index * limits.entriesPerTile} on cannot be read`
+      : `${tilePath(tile)} cannot be read`
+  if (error.code !== 'not-found') return isCopy ? error : new Fault(`${what}: ${error.message}`)
+  return isCopy
+    ? new Problem('log-behind', `The copy does not hold ${tilePath(tile)}, which its checkpoint covers.`)
+    : new Fault(`${what}: ${error.message}`)
+}

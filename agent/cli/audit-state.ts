@@ -1,0 +1,196 @@
+/**
+ * The state of an audit under way, in a store: so that its memory does not grow with the log, and so that it goes on
+ * where it was after a crash. What entries change is kept back until one write takes it down together with how far the
+ * audit has come: whatever the store holds is the state after so many entries, whole.
+ */
+import { attestations, type Attestation } from '../../protocol/arbiter/items.ts'
+import type { Kept, Position, ReplicaItems, ReplicaPast, Sums } from '../../protocol/arbiter/replica.ts'
+import { keyText, type Key } from '../../protocol/arbiter/view.ts'
+import { concat, type Bytes } from '../../protocol/bytes.ts'
+import { decode, encode, field, fields } from '../../protocol/encoding.ts'
+import { itemsOf } from '../../protocol/items.ts'
+import { limits } from '../../protocol/limits.ts'
+import { HASH_BYTES, type Frontier } from '../../protocol/merkle.ts'
+import { Problem } from '../../protocol/problem.ts'
+import type { Change, Store } from '../../protocol/store.ts'
+import type { Edge } from '../../protocol/tile.ts'
+
+/** How far an audit has come: what the replica and the tree go on from. */
+export interface Progress {
+  readonly position: Position
+  readonly frontier: Frontier
+  readonly edge: Edge
+}
+
+export interface AuditState {
+  /** Undefined at the start of a log. */
+  readonly progress: Progress | undefined
+  readonly items: ReplicaItems
+  readonly past: ReplicaPast
+  /** Whether so much is kept back that it should be taken down. */
+  isFull(): boolean
+  /** Takes down what was changed, and how far the audit is. @throws Problem `conflict` when another audit is at it */
+  save(progress: Progress): Promise<void>
+  /** What was read since the last save is of no other audit. @throws Problem `conflict` */
+  requireAlone(): Promise<void>
+}
+
+/** Room for what one more entry may change beside them. */
+const KEPT_BACK = limits.changesPerWrite - 16
+const ITEMS_CACHED = 4096
+const PAST = 'past'
+const PROGRESS = { pk: 'audit', sk: 'progress' }
+const DROPPED_AT_ONCE = 4
+const STAMP_BYTES = 8
+
+const sumFields = {
+  available: field.amount,
+  bonds: field.amount,
+  earned: field.amount,
+  frozen: field.amount,
+  issued: field.amount,
+}
+const hash = field.bytes(HASH_BYTES)
+const progressShape = {
+  edge: field.list(field.list(hash)),
+  peaks: field.list(hash),
+  size: field.integer(),
+  sum: field.bytes(),
+  sums: field.dict(sumFields),
+}
+const pastShape = { past: field.list(field.bytes()) }
+
+export async function openAuditState(store: Store): Promise<AuditState> {
+  const saved = await store.get(PROGRESS.pk, PROGRESS.sk)
+  let version = saved?.version ?? 0
+  const items = createItems(store)
+  const past = await createPast(store)
+  return {
+    progress: saved && readProgress(saved.body),
+    items,
+    past,
+    isFull: () => items.changed() >= KEPT_BACK,
+    async save(progress) {
+      const changes = [
+        { ...PROGRESS, expect: version, body: encodeProgress(progress) },
+        ...past.changes(),
+        ...items.changes(),
+      ]
+      if (!(await store.write(changes))) throw notAlone()
+      version++
+      items.saved()
+      past.saved()
+    },
+    async requireAlone() {
+      const now = await store.get(PROGRESS.pk, PROGRESS.sk)
+      if ((now?.version ?? 0) !== version) throw notAlone()
+    },
+  }
+}
+
+const notAlone = (): Problem => new Problem('conflict', 'Another audit of this log is under way.')
+
+function readProgress(body: Bytes): Progress {
+  const { edge, peaks, size, sum, sums } = fields(decode(body), progressShape)
+  return { edge, frontier: { size, peaks }, position: { size, sum, sums: sums satisfies Sums } }
+}
+
+const encodeProgress = ({ edge, frontier: { peaks, size }, position: { sum, sums } }: Progress): Bytes =>
+  encode({ edge: edge.map((row) => [...row]), peaks: [...peaks], size, sum, sums: { ...sums } })
+
+function createItems(store: Store) {
+  /** The latest used last; those that were changed stay until they are taken down. */
+  const known = new Map<string, Kept | undefined>()
+  const changed = new Map<string, Key>()
+
+  function remember(text: string, item: Kept | undefined): void {
+    known.delete(text)
+    known.set(text, item)
+    for (const oldest of known.keys()) {
+      if (known.size <= ITEMS_CACHED) break
+      if (changed.has(oldest)) remember(oldest, known.get(oldest))
+      else known.delete(oldest)
+    }
+  }
+
+  return {
+    async get(key: Key): Promise<Kept | undefined> {
+      const text = keyText(key)
+      const item = known.has(text) ? known.get(text) : await load(store, key)
+      remember(text, item)
+      return item
+    },
+    put(key: Key, item: Kept | undefined): void {
+      changed.set(keyText(key), key)
+      remember(keyText(key), item)
+    },
+    changed: () => changed.size,
+    changes: (): Change[] =>
+      Array.from(changed, ([text, { pk, sk }]) => {
+        const item = known.get(text)
+        return { pk, sk, expect: 'any', ...(item && { body: stamped(item) }) }
+      }),
+    saved: () => changed.clear(),
+  }
+}
+
+async function load(store: Store, { pk, sk }: Key): Promise<Kept | undefined> {
+  const item = await store.get(pk, sk)
+  if (!item) return undefined
+  const timeMs = Number(new DataView(item.body.buffer, item.body.byteOffset).getBigUint64(0))
+  return { pk, sk, timeMs, body: item.body.slice(STAMP_BYTES) }
+}
+
+function stamped({ timeMs, body }: Kept): Bytes {
+  const bytes = concat(new Uint8Array(STAMP_BYTES), body)
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(timeMs))
+  return bytes
+}
+
+/** Runs of what sizes led to, one item for each that was saved, under the first size of it. */
+async function createPast(store: Store) {
+  let runs: number[] = []
+  for await (const { sk } of itemsOf(store, PAST)) runs.push(Number(sk))
+  let fresh: Attestation[] = []
+  let dropped: number[] = []
+
+  async function read(first: number): Promise<Attestation[]> {
+    const item = await store.get(PAST, sortable(first))
+    return item ? fields(decode(item.body), pastShape).past.map((one) => attestations.decode(one)) : []
+  }
+
+  return {
+    async at(size: number): Promise<Attestation | undefined> {
+      const first = runs.findLast((run) => run <= size)
+      const kept = first === undefined ? [] : await read(first)
+      return [...kept, ...fresh].find((one) => one.size === size)
+    },
+    keep: (attestation: Attestation) => void fresh.push(attestation),
+    forget(before: number): void {
+      fresh = fresh.filter(({ size }) => size >= before)
+      // A run may go on beyond the size: only one that another follows is certain to end before.
+      const first = Math.max(
+        0,
+        runs.findLastIndex((run) => run <= before),
+      )
+      dropped = [...dropped, ...runs.slice(0, first)]
+      runs = runs.slice(first)
+    },
+    changes(): Change[] {
+      const [first] = fresh
+      const body = encode({ past: fresh.map((one) => attestations.encode(one)) })
+      return [
+        ...dropped.slice(0, DROPPED_AT_ONCE).map((run) => ({ pk: PAST, sk: sortable(run), expect: 'any' as const })),
+        ...(first ? [{ pk: PAST, sk: sortable(first.size), expect: 'any' as const, body }] : []),
+      ]
+    },
+    saved(): void {
+      const [first] = fresh
+      if (first) runs.push(first.size)
+      fresh = []
+      dropped = dropped.slice(DROPPED_AT_ONCE)
+    },
+  }
+}
+
+const sortable = (size: number): string => String(size).padStart(16, '0')
