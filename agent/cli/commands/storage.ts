@@ -26,21 +26,19 @@ export interface ShareJson {
 
 export const linkCommands: Commands = {
   link: {
-    usage: 'folder DIR [--name NAME]',
+    usage: 'folder DIR | s3 --bucket B [--prefix P] [--region R] [--name NAME]',
     summary: 'Let your agent read and write a storage of yours',
-    options: { name: { type: 'string' } },
-    takes: [2, 2],
+    options: {
+      name: { type: 'string' },
+      bucket: { type: 'string' },
+      prefix: { type: 'string' },
+      region: { type: 'string' },
+    },
+    takes: [1, 2],
     async run(call) {
-      const [kind, place] = call.args as [string, string]
-      if (kind !== 'folder') throw new UsageError(`this agent links folders; '${kind}' is not one of its kinds.`)
       const name = call.text('name')
-      const link = await (
-        await call.agent()
-      ).ask<LinkJson>('POST', '/v1/links', {
-        kind,
-        path: call.resolvePath(place),
-        ...(name === undefined ? {} : { name }),
-      })
+      const request = { ...placeOf(call), ...(name === undefined ? {} : { name }) }
+      const link = await (await call.agent()).ask<LinkJson>('POST', '/v1/links', request)
       return { json: link, text: `Linked ${link.kind} as '${link.name}'.` }
     },
   },
@@ -86,6 +84,37 @@ export const shareCommands: Commands = {
     run: unshare,
   },
 }
+
+/** What says where the storage is, by its kind. */
+const PLACES: Readonly<Record<string, (call: Call) => object>> = {
+  folder: (call) => {
+    const dir = call.args[1]
+    if (dir === undefined) throw new UsageError('which folder? `raincheck link folder DIR`')
+    return { path: call.resolvePath(dir) }
+  },
+  s3: (call) => {
+    if (call.text('bucket') === undefined) throw new UsageError('which bucket? `raincheck link s3 --bucket B`')
+    const prefix = call.text('prefix')?.replace(/^\/+|\/+$/g, '')
+    return given({
+      bucket: call.text('bucket'),
+      prefix: prefix === '' ? undefined : prefix,
+      region: call.text('region'),
+    })
+  },
+}
+
+function placeOf(call: Call): { kind: string } {
+  const [kind = ''] = call.args
+  const place = Object.hasOwn(PLACES, kind) ? PLACES[kind] : undefined
+  if (!place) {
+    throw new UsageError(`this agent links ${Object.keys(PLACES).join(', ')}; '${kind}' is not one of its kinds.`)
+  }
+  if (kind !== 'folder' && call.args.length > 1) throw new UsageError(`'${call.args[1] ?? ''}' is one word too many.`)
+  return { kind, ...place(call) }
+}
+
+const given = (options: Readonly<Record<string, string | undefined>>): object =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 
 async function unlink(call: Call): Promise<Answer> {
   const name = call.args[0] as string
