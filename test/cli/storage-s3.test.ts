@@ -1,0 +1,52 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { bytesContent } from '../servers/s3-content.ts'
+import { startS3, type S3Server } from '../servers/s3.ts'
+import { pattern } from '../pattern.ts'
+import * as shapes from './shapes.ts'
+import { openTown } from './town.ts'
+
+const KEY = { accessKeyId: 'AKIATOWN', secretAccessKey: 'the town’s secret' }
+const BYTES = 30_000_000
+
+let s3: S3Server
+beforeAll(async () => {
+  const principals = { [KEY.accessKeyId]: { secretAccessKey: KEY.secretAccessKey } }
+  s3 = await startS3({ buckets: ['yours', 'theirs'], principals })
+  process.env['AWS_ENDPOINT_URL_S3'] = s3.url
+  process.env['AWS_ACCESS_KEY_ID'] = KEY.accessKeyId
+  process.env['AWS_SECRET_ACCESS_KEY'] = KEY.secretAccessKey
+})
+afterAll(() => s3.close())
+
+const { you, neighbour } = openTown()
+
+const stored = (bucket: string, key: string): Uint8Array => {
+  const { content } = s3.bucket(bucket).head(key)
+  return content.read(0, content.size)
+}
+
+test('links a bucket, or a folder in one, once; and says what is missing', async () => {
+  const link = shapes.link.parse(await you.ask('link', 's3', '--bucket', 'yours', '--prefix', '/mine/'))
+  expect(link).toEqual({ name: 's3', kind: 's3' })
+  expect(await you.ask('link', 's3', '--bucket', 'yours', '--prefix', 'mine')).toMatchObject({ name: 's3' })
+  expect(await neighbour.ask('link', 's3', '--bucket', 'theirs')).toMatchObject({ name: 's3' })
+  expect(await you.raincheck('link', 's3')).toMatchObject({ code: 2, out: '' })
+  expect(await you.raincheck('link', 's3', '--bucket', 'nothing-here')).toMatchObject({ code: 3, out: '' })
+})
+
+test('buys a file from one bucket into another, a tick a piece', async () => {
+  const bytes = pattern(BYTES)
+  s3.bucket('theirs').put('films/film.bin', bytesContent(bytes))
+  const asked = ['share', 'films/film.bin', '--link', 's3', '--price', '2']
+  const share = shapes.share.parse(await neighbour.ask(...asked))
+  const download = shapes.download.parse(await you.ask('get', share.infoHash, '--link', 's3', '--wait'))
+  expect(download).toMatchObject({ state: 'done', file: 'film.bin', paid: String(2 * share.pieces) })
+  expect(Buffer.from(stored('yours', 'mine/film.bin')).equals(bytes)).toBe(true)
+  expect(
+    s3
+      .bucket('yours')
+      .list()
+      .map(({ key }) => key),
+  ).toEqual(['mine/film.bin'])
+  expect(s3.bucket('yours').uploads.size).toBe(0)
+})
