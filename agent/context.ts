@@ -22,6 +22,8 @@ export interface AgentContext {
   readonly publicUrl: string
   /** The operator's word that agents at loopback addresses may be called. */
   readonly allowLoopback: boolean
+  /** Credits that may be at stake with a seller that sells neither on credit nor sealed; no limit unless given. */
+  readonly stakeMost?: bigint
   /** How strangers and friends may pay it; in every way unless given. */
   readonly modes?: readonly LaneMode[]
 }

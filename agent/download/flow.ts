@@ -6,10 +6,11 @@ import { locatePiece } from '../../protocol/metainfo.ts'
 import { Problem, unlessBug, type ProblemCode } from '../../protocol/problem.ts'
 import { PAYMENT_SIGNATURE, type Offer } from '../../protocol/x402.ts'
 import type { Entry } from './journal.ts'
-import { askTerms, offerFor, openLane, owedLane } from './lanes.ts'
+import { askTerms, chooseOffer, offerFor, openLane, owedLane } from './lanes.ts'
+import { createOpener, type Opener } from './opener.ts'
 import type { Job, Run } from './run.ts'
 import { mayBePaid, type SellerState } from './sellers.ts'
-import { transferPiece, type Failure, type Refused } from './transfer.ts'
+import { transferPiece, type Failure, type Refused, type TransferOptions } from './transfer.ts'
 import { createHttpClient } from '../clients/http-client.ts'
 import type { Lane } from '../wallet/lane.ts'
 
@@ -20,6 +21,8 @@ interface Flow {
   /** Free content needs none. */
   readonly lane: Lane | undefined
   readonly terms: readonly Offer[]
+  /** Of sealed pieces. */
+  readonly opener: Opener
 }
 
 /** Whether to ask for the same piece once more. */
@@ -29,6 +32,7 @@ type Consequence = 'again' | 'over'
 const BURNS_FREE = 2
 const BURNS_PER_PIECE = 1 / 64
 const OTHER_TERMS: Failure = { kind: 'broken', detail: 'The seller no longer takes a lane of this kind.' }
+const NOTHING_AT_STAKE: Failure = { kind: 'broken', detail: 'The seller wants more paid before than may be at stake.' }
 /** A seller that refuses more lanes than that, one after the other, is left alone. */
 const REFUSALS_MOST = 1
 
@@ -38,9 +42,12 @@ export async function runFlow(run: Run, job: Job, buffer: Uint8Array): Promise<v
   if (lane) run.busy.add(lane)
   try {
     const terms = await termsFor(run, job)
-    if (terms.length > 0) lane ??= await laneFor(run, job.seller, terms)
+    const offer = lane ? undefined : chooseOffer(run, job.seller, terms)
+    if (offer) lane = await laneFor(run, job.seller, offer)
+    else if (!lane && terms.length > 0) leave(run, job.seller, NOTHING_AT_STAKE)
     const canPay = job.seller.offer?.public || (lane !== undefined && offerFor(terms, lane.mode) !== undefined)
-    if (canPay) await fetchAll({ run, seller: job.seller, buffer, lane, terms }, job.piece)
+    if (canPay)
+      await fetchAll({ run, seller: job.seller, buffer, lane, terms, opener: createOpener(run, job.seller) }, job.piece)
     else run.picker.giveBack(job.piece)
   } finally {
     if (lane) run.busy.delete(lane)
@@ -59,9 +66,9 @@ async function termsFor(run: Run, { seller, piece, lane }: Job): Promise<readonl
   return []
 }
 
-async function laneFor(run: Run, seller: SellerState, terms: readonly Offer[]): Promise<Lane | undefined> {
+async function laneFor(run: Run, seller: SellerState, offer: Offer): Promise<Lane | undefined> {
   run.waitingForLane++
-  const opening = unlessBlocked(run, openLane(run, seller, terms))
+  const opening = unlessBlocked(run, openLane(run, seller, offer))
   opening.catch(() => undefined)
   // A stop does not wait for the ledger.
   const lane = await Promise.race([opening, run.stopped]).finally(() => run.waitingForLane--)
@@ -90,8 +97,8 @@ async function fetchAll(flow: Flow, first: number): Promise<void> {
   for (let piece: number | undefined = first; piece !== undefined; piece = next(flow)) {
     const begun = await run.sink.prepare(piece)
     await run.journal.write([...done, ...begun, ...(lane ? [lane.assign(piece)] : [])])
-    const bytes = flow.buffer.subarray(0, locatePiece(run.meta, piece).length)
-    if (!(await obtain(flow, piece, bytes, known))) return run.picker.giveBack(piece)
+    const bytes = await obtain(flow, piece, known)
+    if (!bytes) return run.picker.giveBack(piece)
     known = true
     await run.sink.put(piece, bytes)
     done = finish(flow, piece, bytes.length)
@@ -128,16 +135,26 @@ function finish({ run, seller, lane }: Flow, piece: number, bytes: number): read
   return [run.progress.mark(piece), run.sellers.entry(seller), ...(lane ? [lane.verified()] : [])]
 }
 
-/** @param known the seller has seen the lane in this flow. @returns whether the verified piece lies in `into` */
-async function obtain(flow: Flow, piece: number, into: Uint8Array, known: boolean): Promise<boolean> {
+/** @param known the seller has seen the lane in this flow. @returns the verified piece, in the flow's buffer */
+async function obtain(flow: Flow, piece: number, known: boolean): Promise<Uint8Array | undefined> {
   const { run, seller } = flow
   for (let attempt = 1; ; attempt++) {
-    if (run.isDistrusted(seller.id)) return false
-    const headers = paymentOf(flow, !known || attempt > 1)
-    const failure = await transferPiece(run, seller, { piece, into, headers })
-    if (!failure) return true
-    if ((await consequence(flow, failure, attempt)) === 'over') return false
+    if (run.isDistrusted(seller.id)) return undefined
+    const came = await transfer(flow, piece, paymentOf(flow, !known || attempt > 1))
+    if (!('kind' in came)) return came
+    if ((await consequence(flow, came, attempt)) === 'over') return undefined
   }
+}
+
+/** @returns the verified piece, or why it did not come */
+async function transfer(
+  { run, seller, lane, buffer, opener }: Flow,
+  piece: number,
+  headers: TransferOptions['headers'],
+): Promise<Uint8Array | Failure> {
+  if (lane?.mode === 'sealed') return opener.obtain(lane, { piece, into: buffer, headers })
+  const into = buffer.subarray(0, locatePiece(run.meta, piece).length)
+  return (await transferPiece(run, seller, { piece, into, headers })) ?? into
 }
 
 function paymentOf({ lane, terms }: Flow, whole: boolean): Record<string, string> {
@@ -152,14 +169,16 @@ async function consequence(flow: Flow, failure: Failure, attempt: number): Promi
     if (refused) return refused
   }
   if (failure.kind === 'lied') return ban(flow, failure)
+  if (failure.kind === 'withheld' && lane) return giveUp(flow, lane, failure)
   if (failure.kind === 'cut' || attempt >= run.pace.attempts) return leave(run, seller, failure)
   await pause(run, attempt)
   return run.signal.aborted || seller.status === 'lied' ? 'over' : 'again'
 }
 
 /** What a refusal is about: trust, the tick, the lane, or what the seller has. Any other may pass by itself. */
-const REFUSALS: Partial<Record<ProblemCode, 'credit' | 'tick' | 'lane' | 'offer' | 'content'>> = {
+const REFUSALS: Partial<Record<ProblemCode, 'credit' | 'bond' | 'tick' | 'lane' | 'offer' | 'content'>> = {
   'credit-exceeded': 'credit',
+  'bond-missing': 'bond',
   'tick-replayed': 'tick',
   'tick-invalid': 'lane',
   'lane-taken': 'lane',
@@ -185,6 +204,7 @@ async function refusal(flow: Flow, lane: Lane, failure: Refused): Promise<Conseq
   if (about === 'offer') seller.offer = seller.terms = undefined
   if (await isLost(run, lane)) seller.lost++
   if (about === 'credit' && lane.mode === 'credit') seller.credit = false
+  else if (about === 'bond' && lane.mode === 'sealed') seller.sealed = false
   else if (++seller.refusals > REFUSALS_MOST || !mayBePaid(seller)) leave(run, seller, failure)
   await run.journal.write([lane.leave()])
   return 'over'
@@ -192,13 +212,21 @@ async function refusal(flow: Flow, lane: Lane, failure: Refused): Promise<Conseq
 
 /** Whether the seller has a tick of us for a piece that did not come: not when the lane ended at the ledger without it. */
 async function isLost({ context }: Run, lane: Lane): Promise<boolean> {
-  if (lane.mode !== 'prepaid' || lane.pending === undefined) return false
+  const hasTick = lane.mode === 'prepaid' || (lane.mode === 'sealed' && lane.ticks === lane.unit)
+  if (!hasTick || lane.pending === undefined) return false
   const known = await context.ledger.lane(lane.id).catch(unlessBug)
   const isOver = known && (known.closed || known.expires <= context.environment.clock.now())
   return !isOver || known.redeemed >= lane.ticks
 }
 
 const mayBurn = ({ burns, pieces }: SellerState): boolean => burns < BURNS_FREE + pieces * BURNS_PER_PIECE
+
+/** The sealed piece is kept: should the seller redeem its tick after all, the ledger shows the key. */
+async function giveUp({ run, seller }: Flow, lane: Lane, failure: Failure): Promise<Consequence> {
+  seller.lost++
+  await run.journal.write([lane.leave()])
+  return leave(run, seller, failure)
+}
 
 /** At once and for good: of all that it has been paid, one unit a flow at most was for nothing. */
 async function ban({ run, seller, lane }: Flow, { detail }: Failure): Promise<Consequence> {

@@ -21,16 +21,16 @@ export const owedLane = (run: Run, seller: SellerState): Lane | undefined =>
     ({ pending }) => pending !== undefined && (run.reserved.has(pending) || run.picker.isOpen(pending)),
   )
 
-/** An idle lane that can pay for any piece. */
+/** An idle lane that can pay for any piece: a sealed one only when its last piece was opened. */
 export const spareLane = (run: Run, seller: SellerState): Lane | undefined =>
-  idleLanes(run, seller).find(({ left }) => left > 0)
+  idleLanes(run, seller).find(({ left, mode, pending }) => left > 0 && (mode !== 'sealed' || pending === undefined))
 
 /** Whether the lane pays what the seller asks. */
 export function isFor(run: Run, seller: SellerState, lane: Lane): boolean {
   const { price } = seller.offer as PeerOffer
   const isOurs = lane.payee === seller.id && lane.state === 'open'
   const isPayable =
-    lane.price >= price && isAllowed(run, lane.price) && (seller.credit !== false || lane.mode === 'prepaid')
+    lane.price >= price && isAllowed(run, lane.price) && (seller.credit !== false || lane.mode !== 'credit')
   return isOurs && isPayable
 }
 
@@ -80,13 +80,23 @@ export const offerFor = (terms: readonly Offer[], mode: Mode): Offer | undefined
   terms.find(({ extra }) => extra.mode === mode)
 
 /**
+ * On credit where the seller trusts us, sealed where it does not: then nothing is at stake on either side. Prepaid, a
+ * unit is, so that is for sellers that can do no better, and for as much as the owner lets be at stake.
+ */
+export function chooseOffer({ context }: Run, seller: SellerState, terms: readonly Offer[]): Offer | undefined {
+  const onCredit = seller.credit ? offerFor(terms, 'credit') : undefined
+  const sealed = seller.sealed ? offerFor(terms, 'sealed') : undefined
+  const prepaid = offerFor(terms, 'prepaid')
+  const mayStake = context.stakeMost === undefined || BigInt(prepaid?.amount ?? 0) <= context.stakeMost
+  return onCredit ?? sealed ?? (mayStake ? prepaid : undefined)
+}
+
+/**
  * A new lane, longer each time, but never more than a flow's share of what is left.
  * @throws Problem as `Purse.openLane`
  */
-export function openLane(run: Run, seller: SellerState, terms: readonly Offer[]): Promise<Lane> {
+export function openLane(run: Run, seller: SellerState, offer: Offer): Promise<Lane> {
   const { purse, pace, meta, infoHash } = run
-  const offer = (seller.credit ? offerFor(terms, 'credit') : undefined) ?? offerFor(terms, 'prepaid')
-  if (!offer) throw new Problem('peer-failed', 'The seller gives credit only, and none to us.')
   const price = BigInt(offer.amount)
   const unitsLeft = uncovered(run)
   return purse.openLane({

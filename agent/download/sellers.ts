@@ -31,6 +31,8 @@ export interface SellerState {
   terms: Promise<readonly Offer[] | Failure> | undefined
   /** Whether it may give us credit: undefined until that is looked into. */
   credit: boolean | undefined
+  /** Whether it can sell us sealed pieces, as far as we know. */
+  sealed: boolean
   /** Flows at work. */
   workers: number
   /** Left alone until then, the so manieth time in a row. */
@@ -100,6 +102,7 @@ export function createSellers({ clock, pace, pk, isDistrusted, items }: SellersO
       offeredMs: 0,
       terms: undefined,
       credit: undefined,
+      sealed: true,
       workers: 0,
       untilMs: 0,
       leaves: 0,

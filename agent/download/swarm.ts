@@ -2,6 +2,7 @@
 import { countPieces } from '../../protocol/bitfield.ts'
 import { Problem, unlessBug } from '../../protocol/problem.ts'
 import { isAllowed } from './lanes.ts'
+import { openParked } from './opener.ts'
 import { releasePending } from './plan.ts'
 import type { Run } from './run.ts'
 import { mayBePaid, type SellerState } from './sellers.ts'
@@ -15,6 +16,7 @@ export async function followSwarm(run: Run, signal: AbortSignal): Promise<void> 
   const { clock } = run.context.environment
   while (!signal.aborted) {
     await findPeers(run)
+    await openParked(run)
     for (const seller of run.sellers.all()) if (isWorthAsking(run, seller)) void ask(run, seller)
     releasePending(run)
     run.wake()

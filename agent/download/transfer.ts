@@ -8,7 +8,7 @@ import type { Cut, Run } from './run.ts'
 import type { SellerState } from './sellers.ts'
 import type { PieceResponse } from './piece-client.ts'
 
-/** Why a piece did not come. `lied`: bytes came, and they are not the piece. */
+/** Why a piece did not come. `lied`: bytes came, and they are not the piece. `withheld`: a sealed piece came, was paid for, and its key did not. */
 export type Failure = Interrupted | Broken | Refused
 
 interface Interrupted {
@@ -17,7 +17,7 @@ interface Interrupted {
   readonly detail: string
 }
 interface Broken {
-  readonly kind: 'lied' | 'broken'
+  readonly kind: 'lied' | 'broken' | 'withheld'
   readonly detail: string
 }
 /** The seller said no, and why. */
@@ -52,15 +52,25 @@ export async function transferPiece(
 ): Promise<Failure | undefined> {
   const { piece } = options
   const hasher = pieceHasherOf(run.meta, piece)
+  const answer = await transferBody(run, seller, options, (chunk) => hasher.update(chunk))
+  if ('kind' in answer) return answer
+  if (equal(hasher.digest(), pieceHash(run.meta, piece))) return undefined
+  return { kind: 'lied', detail: `Piece ${piece} does not match its hash.` }
+}
+
+/** @returns the answer once its body lies in `into` */
+export async function transferBody(
+  run: Run,
+  seller: SellerState,
+  options: TransferOptions,
+  onChunk?: (chunk: Uint8Array) => void,
+): Promise<PieceResponse | Failure> {
   const answer = await requestPiece(run, seller, options, (chunk) => {
-    hasher.update(chunk)
+    onChunk?.(chunk)
     seller.meter.add(chunk.length)
     run.meter.add(chunk.length)
   })
-  if ('kind' in answer) return answer
-  if (answer.status !== 200) return refusalIn(answer)
-  if (equal(hasher.digest(), pieceHash(run.meta, piece))) return undefined
-  return { kind: 'lied', detail: `Piece ${piece} does not match its hash.` }
+  return 'kind' in answer || answer.status === 200 ? answer : refusalIn(answer)
 }
 
 /** One request, cut when no byte comes for too long or somebody says so. */

@@ -33,7 +33,7 @@ export interface LaneRecord {
   readonly price: string
   readonly commitment: EnvelopeJson
   readonly state: LaneState
-  /** Pieces asked for; prepaid, each has taken a unit. */
+  /** Pieces asked for; prepaid and sealed, each has taken a unit. */
   readonly asked: number
   /** The highest unit whose tick may have left; once closed, the highest that was redeemed. */
   readonly ticks: number
@@ -53,15 +53,19 @@ export interface Lane {
   readonly state: LaneState
   readonly ticks: number
   readonly pending: number | undefined
+  /** Of the pending piece, where each piece has its own. */
+  readonly unit: number
   /** The unit of the pending piece was meant for another one at first. */
   readonly moved: boolean
   /** Pieces that can still be asked for. */
   readonly left: number
   /**
    * Asks for a piece with the next unit; with the same one when it is pending. Prepaid, the unit of a pending piece that
-   * is no longer wanted goes to this one: the seller may never have had the request.
+   * is no longer wanted goes to this one: the seller may never have had the request. Sealed, a unit is its piece's for good.
    */
   assign(piece: number): Entry
+  /** The sealed piece is what it should be: its tick may leave now. */
+  pay(): Entry
   /** The unit of the pending piece is spent at the seller: the same piece takes the next one. */
   burn(): Entry
   /** The pending piece is there and right. On credit its tick may leave now. */
@@ -113,6 +117,9 @@ export function createLane(pk: string, initial: LaneRecord, chainOf: () => Chain
     get pending() {
       return record.pending
     },
+    get unit() {
+      return record.asked
+    },
     get moved() {
       return record.moved ?? false
     },
@@ -124,6 +131,7 @@ export function createLane(pk: string, initial: LaneRecord, chainOf: () => Chain
       if (!hasUnit) return ask(piece)
       return become({ pending: piece, moved: record.moved === true || record.pending !== piece })
     },
+    pay: () => become({ ticks: record.asked }),
     burn: () => ask(record.pending as number),
     verified() {
       record = without(record, 'pending')

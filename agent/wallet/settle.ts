@@ -9,16 +9,21 @@ import { readAll } from '../../protocol/items.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem, unlessBug, type ProblemCode } from '../../protocol/problem.ts'
 import { release, signOff } from '../../protocol/settlement.ts'
-import { envelopeToJson } from '../../protocol/signed.ts'
+import { envelopeFromJson, envelopeToJson } from '../../protocol/signed.ts'
 import type { AgentContext } from '../context.ts'
 import { createJournal, type Entry, type Journal } from '../download/journal.ts'
 import { createHttpClient } from '../clients/http-client.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
 import { chainOf, declarationEntry, type DeclarationRecord } from './declaration.ts'
+import { createDisputes, type Grievance } from './disputes.ts'
 import { laneEntry, tickOf, walletKey, type LaneRecord } from './lane.ts'
+import { openGoods, publishedKey } from './opening.ts'
+import { createParking, type Parking } from './parked.ts'
 
 export interface Settler {
   finish(download: string, patienceMs: number): Promise<void>
+  /** Kept, and then taken to the ledger without being waited for long. */
+  accuse(download: string, grievance: Grievance): Promise<void>
   maintain(): Promise<void>
 }
 
@@ -47,6 +52,15 @@ export function createSettler(context: AgentContext, isDistrusted: IsDistrusted)
   const { store, environment } = context
   const { clock } = environment
   const running = new Map<string, Promise<void>>()
+  const disputes = createDisputes(context)
+
+  async function accuse(download: string, grievance: Grievance): Promise<void> {
+    await disputes.add(download, grievance)
+    const journal = createJournal(store)
+    const { chore } = await load(journal, download)
+    await journal.write([choreEntry(download, { attempts: 0, ...chore, dueMs: clock.now() })])
+    await patiently(clock, MAINTENANCE_MS, settle(download))
+  }
 
   async function finish(download: string, patienceMs: number): Promise<void> {
     if (await begin(download)) await patiently(clock, patienceMs, settle(download))
@@ -86,16 +100,34 @@ export function createSettler(context: AgentContext, isDistrusted: IsDistrusted)
     }
     const closeLane = async (lane: LaneRecord): Promise<void> => {
       const declaration = declarations[lane.declaration] as DeclarationRecord
-      const ending = { ...lane, isPaid: !(await isDistrusted(lane.payee)) }
+      const ending = { ...lane, isParked: parked.has(lane.id), isPaid: !(await isDistrusted(lane.payee)) }
       const ticks = await endLane(context, ending, declaration, released.has(lane.declaration))
       if (ticks !== undefined) await journal.write([laneEntry(pk, { ...lane, ticks, state: 'closed' })])
     }
-    const open = { declarations: declarations.filter(isSettling), lanes: lanes.filter(isSettling) }
+    const parking = createParking(store, download)
+    await judgeParked(download, parking, lanes.filter(isSettling))
+    const parked = new Set((await parking.list()).map(({ lane }) => lane))
+    const disputed = await disputes.post(download)
+    const isFree = ({ id }: LaneRecord): boolean => !disputed.has(id)
+    const open = { declarations: declarations.filter(isSettling), lanes: lanes.filter(isSettling).filter(isFree) }
     await Promise.all(open.declarations.map(closeDeclaration))
     await Promise.all(open.lanes.map(closeLane))
     const left = await load(journal, download)
-    const isOver = !left.lanes.some(isSettling) && !left.declarations.some(isSettling)
+    const isOver = !left.lanes.some(isSettling) && !left.declarations.some(isSettling) && disputed.size === 0
+    if (isOver) for (const { lane } of await parking.list()) await parking.forget(lane)
     await journal.write([choreEntry(download, isOver ? undefined : later(chore, clock.now()))])
+  }
+
+  /** A key that a seller showed the ledger alone opens what it sent, or proves that it lied. */
+  async function judgeParked(download: string, parking: Parking, lanes: readonly LaneRecord[]): Promise<void> {
+    for (const { lane, unit, shape, label: json } of await parking.list()) {
+      const key = lanes.some(({ id }) => id === lane) ? await publishedKey(context, lane, unit) : undefined
+      if (!key) continue
+      const label = envelopeFromJson(json)
+      const opened = openGoods(context, { shape, label, body: await parking.body(lane) }, key)
+      if (opened.kind === 'false') await disputes.add(download, { lane, label, dispute: opened.dispute })
+      await parking.forget(lane)
+    }
   }
 
   /** All that is due at once; a seller that takes its time does not hold up the agent's other chores. */
@@ -107,7 +139,7 @@ export function createSettler(context: AgentContext, isDistrusted: IsDistrusted)
     const settled = Promise.all(due.map(({ sk }) => settle(sk.slice(CHORE.length))))
     await patiently(clock, MAINTENANCE_MS, settled)
   }
-  return { finish, maintain }
+  return { finish, accuse, maintain }
 }
 
 async function load(journal: Journal, download: string): Promise<Books> {
@@ -145,8 +177,12 @@ async function releaseDeclaration(context: AgentContext, { id, expires }: Declar
   return refusal === undefined || refusal === 'closed' || (refusal === 'not-found' && isOver)
 }
 
-/** `isPaid` is false for a payee that is distrusted: it is sent no tick, and redeems what it has. */
-type Ending = LaneRecord & { readonly isPaid: boolean }
+type Ending = LaneRecord & {
+  /** False for a payee that is distrusted: it is sent no tick, and redeems what it has. */
+  readonly isPaid: boolean
+  /** Its last piece was paid for, and has no key. */
+  readonly isParked: boolean
+}
 
 /**
  * By the seller's hand, or by our own once the time for disputes has passed; the ledger says whether it has ended.
@@ -190,7 +226,7 @@ async function askSignoff(
 ): Promise<void> {
   const http = createHttpClient(environment, lane.url)
   const signoff = envelopeToJson(
-    signOff({ lane: fromHex(lane.id), unit: lane.isPaid ? unitsArrived(lane) : 0 }, signer),
+    signOff({ lane: fromHex(lane.id), unit: lane.isPaid || lane.mode === 'sealed' ? unitsArrived(lane) : 0 }, signer),
   )
   try {
     if (lane.isPaid && lane.mode === 'credit' && lane.ticks > 0) {
@@ -206,9 +242,14 @@ async function askSignoff(
   }
 }
 
-/** Whether a prepaid tick arrived whose piece did not come is the seller's to say: it redeems what it has. */
-const unitsArrived = ({ mode, ticks, pending }: LaneRecord): number =>
-  mode === 'prepaid' && pending !== undefined ? ticks - 1 : ticks
+/**
+ * Whether a prepaid tick arrived whose piece did not come is the seller's to say: it redeems what it has. Sealed, a piece
+ * that is parked may still turn out false; what was read, or is lost, is nothing to dispute about.
+ */
+function unitsArrived({ isParked, mode, ticks, pending }: Ending): number {
+  const isOpen = mode === 'prepaid' ? pending !== undefined : isParked
+  return isOpen ? ticks - 1 : ticks
+}
 
 async function refusalOf(asked: Promise<unknown>): Promise<ProblemCode | undefined> {
   try {

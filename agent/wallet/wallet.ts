@@ -14,6 +14,8 @@ import type { Journal } from '../download/journal.ts'
 import { decodeRecord } from '../records.ts'
 import { chainOf, declarationEntry, makeDeclaration, type DeclarationRecord } from './declaration.ts'
 import { createLane, laneEntry, walletKey, type Lane, type LaneRecord } from './lane.ts'
+import type { Grievance } from './disputes.ts'
+import { createParking, type Parking } from './parked.ts'
 import { createSettler } from './settle.ts'
 
 export interface LaneTerms {
@@ -45,6 +47,10 @@ export interface Purse {
   openLane(terms: LaneTerms): Promise<Lane>
   /** Takes up how the lanes ended meanwhile. */
   reload(): Promise<void>
+  /** Sealed pieces whose keys are still to come. */
+  readonly parking: Parking
+  /** Takes a false label to the ledger: now, and until it has judged. Durable once it resolves. */
+  accuse(grievance: Grievance): Promise<void>
   /** What may have left in ticks; of lanes that are closed, what the sellers took. */
   paid(): { readonly ticks: number; readonly credits: bigint }
 }
@@ -68,13 +74,21 @@ export function createWallet(
 ): Wallet {
   const settler = createSettler(context, isDistrusted)
   return {
-    open: (download, journal) => openPurse(context, walletKey(download), journal),
+    open: async (download, journal) => ({
+      ...(await openPurse(context, walletKey(download), journal)),
+      parking: createParking(context.store, download),
+      accuse: (grievance) => settler.accuse(download, grievance),
+    }),
     finish: (download, patienceMs) => settler.finish(download, patienceMs),
     maintain: () => settler.maintain(),
   }
 }
 
-async function openPurse(context: AgentContext, pk: string, journal: Journal): Promise<Purse> {
+async function openPurse(
+  context: AgentContext,
+  pk: string,
+  journal: Journal,
+): Promise<Omit<Purse, 'parking' | 'accuse'>> {
   const { clock } = context.environment
   const chains = new Map<number, Chain>()
   const declarations: DeclarationRecord[] = []
@@ -121,7 +135,8 @@ async function openPurse(context: AgentContext, pk: string, journal: Journal): P
   async function openLane(terms: LaneTerms): Promise<Lane> {
     const declaration = await declared(current(terms) ?? (await make(terms)))
     const { segment, units, next } = declaration
-    const segments = Math.min(Math.ceil(terms.units / segment), Math.ceil(units / segment) - next)
+    const most = terms.mode === 'sealed' ? Math.floor(limits.unitsPerSealedLane / segment) : Infinity
+    const segments = Math.min(Math.ceil(terms.units / segment), Math.ceil(units / segment) - next, most)
     const record = promise(context.signer, declaration, terms, Math.max(1, segments))
     const after: DeclarationRecord = { ...declaration, next: next + record.segments }
     await journal.write([declarationEntry(pk, after), laneEntry(pk, record)])

@@ -8,6 +8,7 @@ import type { Trust } from '../../agent/trust/trust.ts'
 import { createUsage } from '../../agent/usage.ts'
 import { emptyBitfield, fullBitfield, setPiece } from '../../protocol/bitfield.ts'
 import { toHex } from '../../protocol/bytes.ts'
+import type { LaneMode } from '../../protocol/commitment.ts'
 import { createService } from '../../protocol/service.ts'
 import { pieceOf, type Content } from './bazaar-content.ts'
 
@@ -19,6 +20,8 @@ export interface StandOptions {
   readonly pieces?: readonly number[]
   /** Pieces that the buyer may owe, and for which it is vouched. */
   readonly credit?: number
+  /** In which it sells; in all of them unless given. */
+  readonly modes?: readonly LaneMode[]
 }
 
 export interface OpenStand {
@@ -28,7 +31,8 @@ export interface OpenStand {
   readonly sent: Map<number, number>
 }
 
-export function openStand(context: AgentContext, content: Content, options: StandOptions): OpenStand {
+export function openStand(agent: AgentContext, content: Content, options: StandOptions): OpenStand {
+  const context = { ...agent, ...(options.modes && { modes: options.modes }) }
   const sent = new Map<number, number>()
   const credit = options.credit ?? 0
   const trust: Pick<Trust, 'creditFor'> = {

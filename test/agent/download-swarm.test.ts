@@ -60,7 +60,7 @@ describe('many sellers', () => {
     expect(report.get(liar.id)).toMatchObject({
       status: 'lied',
       pieces: 0,
-      ticks: 1,
+      ticks: 0,
       detail: expect.stringContaining('hash'),
     })
     expect(report.get(staller.id)).toMatchObject({ status: 'slow', pieces: 3, detail: expect.stringContaining('byte') })

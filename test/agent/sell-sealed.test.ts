@@ -160,10 +160,10 @@ describe('a sealed lane', () => {
     const { take, pay, seller, lane, ledger, takings, clock } = await open()
     await take(5, 0)
     await pay(1)
-    await clock.advance(24 * 3_600_000 - limits.expiryMarginMs)
+    clock.advance(24 * 3_600_000 - limits.expiryMarginMs)
     await seller.maintain()
     expect((await ledger.client.lane(toHex(lane.id))).closed).toBe(false)
-    await clock.advance(limits.expiryMarginMs + 1000)
+    clock.advance(limits.expiryMarginMs + 1000)
     await seller.maintain()
     expect((await ledger.client.lane(toHex(lane.id))).closed).toBe(true)
     expect(await takings()).toBe(PRICE)
@@ -177,8 +177,9 @@ describe('a sealed lane', () => {
   })
 
   it('is refused without credits for its bond, and serves nothing: bond-missing', async () => {
-    const { ask, payer, ledger, party } = await open()
-    const rich = await (await payer('rich')).declare(4, { unitPrice: FAUCET / 4n })
+    const market = await open()
+    const { ask, ledger, party } = market
+    const rich = await (await market.payer('rich')).declare(4, { unitPrice: FAUCET / 4n })
     expect(await ask(0, 0, rich.lane('sealed', 0, 1))).toBe('served')
     expect(await ledger.client.account(toHex(party.id))).toMatchObject({ available: 0n, bonds: FAUCET })
     expect(await ask(0, 0)).toBe('bond-missing')

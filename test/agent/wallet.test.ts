@@ -230,7 +230,7 @@ describe('the end of a download', () => {
 
   it('does not wait longer for a seller than it has patience', async () => {
     const bazaar = await openBazaar(filmOf(6))
-    const stand = await bazaar.stand('anna')
+    const stand = await bazaar.stand('anna', { modes: ['prepaid'] })
     const buyer = await bazaar.buyer({ pace: { patienceMs: 2_000 } })
     let arrived = 0
     bazaar.network.onArrival(({ headers, answer }) => {

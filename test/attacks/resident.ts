@@ -9,6 +9,7 @@ import type { SendPiece } from '../../agent/api/public-api.ts'
 import { createRepositoryClient } from '../../agent/clients/repository-client.ts'
 import type { Bytes } from '../../protocol/bytes.ts'
 import type { Clock, Environment } from '../../protocol/environment.ts'
+import type { LaneMode } from '../../protocol/commitment.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { bookToJson, writeBook } from '../../protocol/vouch.ts'
 import type { HandClock } from '../agent/hand-clock.ts'
@@ -65,6 +66,7 @@ export interface ResidentOptions {
   readonly pieceClient?: PieceClient
   readonly sendPiece?: SendPiece
   readonly allowLoopback?: boolean
+  readonly modes?: readonly LaneMode[]
   readonly links?: (context: AgentContext) => Links
 }
 
@@ -99,6 +101,7 @@ export async function moveIn<C extends Clock>(
     repository: createRepositoryClient({ environment, url: world.repository.url }),
     publicUrl: url,
     allowLoopback,
+    ...(options.modes && { modes: options.modes }),
   }
   const service = createAgent(context, {
     pieceClient: options.pieceClient ?? pieceClientOver(environment.transport),

@@ -1,4 +1,4 @@
-/** Sellers that take a tick and keep the piece, or send something else: what it costs the buyer, and what lands on its disk. */
+/** Prepaid sellers that take a tick and keep the piece, or send something else: what it costs the buyer, and what lands on its disk. */
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { HandClock } from '../agent/hand-clock.ts'
 import { download, filmOf, moveIn, PIECE_BYTES, PRICE, type Resident, type ShareJson } from './resident.ts'
@@ -14,7 +14,7 @@ let share: ShareJson
 
 beforeEach(async () => {
   world = await openWorld()
-  ;[cheat, you] = [await moveIn(world, 'cheat'), await moveIn(world, 'you')]
+  ;[cheat, you] = [await moveIn(world, 'cheat', { modes: ['prepaid', 'credit'] }), await moveIn(world, 'you')]
   share = await cheat.share('film.bin', filmOf(24))
 })
 

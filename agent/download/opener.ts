@@ -1,0 +1,203 @@
+/**
+ * Sealed pieces: held against their label before a tick leaves, opened with the key that it brings. A key that does not
+ * come leaves the piece parked; a label that turns out false goes to the ledger.
+ */
+import { z } from '@hono/zod-openapi'
+import { equal, fromBase64url, fromHex, toHex, type Bytes } from '../../protocol/bytes.ts'
+import { parseLabel, type Label } from '../../protocol/label.ts'
+import { pieceHash } from '../../protocol/metainfo.ts'
+import { Problem, unlessBug } from '../../protocol/problem.ts'
+import { wire } from '../../protocol/service.ts'
+import { isKeyOf, pieceShape, rootsOf, sealedBytes, type PieceShape } from '../../protocol/sealed.ts'
+import { leastBond } from '../../protocol/settlement.ts'
+import { envelopeFromJson, envelopeToJson, type Envelope } from '../../protocol/signed.ts'
+import { decodePaymentResponse, PAYMENT_RESPONSE, type SealedPart } from '../../protocol/x402.ts'
+import { createHttpClient } from '../clients/http-client.ts'
+import type { LedgerLane } from '../clients/ledger-client.ts'
+import type { Lane } from '../wallet/lane.ts'
+import { openGoods, publishedKey } from '../wallet/opening.ts'
+import type { Run } from './run.ts'
+import type { SellerState } from './sellers.ts'
+import { transferBody, type Failure, type TransferOptions } from './transfer.ts'
+
+/** For one flow. */
+export interface Opener {
+  /** The pending piece of a sealed lane. @param options `into` has room for it as it travels */
+  obtain(lane: Lane, options: TransferOptions): Promise<Uint8Array | Failure>
+}
+
+/** A piece as it came, and what was said of it. */
+interface Delivery {
+  readonly lane: Lane
+  readonly shape: PieceShape
+  readonly body: Uint8Array
+  readonly label: Envelope
+  /** Of a unit paid before, if the seller sent one. */
+  readonly key: Bytes | undefined
+}
+
+const KEY_ATTEMPTS = 2
+const STOPPED: Failure = { kind: 'cut', why: 'stopped', detail: 'The download was stopped.' }
+const unlessAborted = (): void => undefined
+const keyShape = z.object({ key: wire.base64url })
+
+export function createOpener(run: Run, seller: SellerState): Opener {
+  const { context } = run
+  let claimed: LedgerLane | undefined
+
+  /** As the ledger has it: what the seller says of its keys counts for nothing. */
+  async function claimOf({ id, cap, price }: Lane): Promise<LedgerLane | Failure> {
+    claimed ??= await context.ledger.lane(id).catch(unlessBug)
+    if (!claimed) return broken('The ledger does not know the lane, or does not answer.')
+    const { payee, sealed } = claimed
+    const isGood = sealed && payee === seller.id && sealed.bond >= leastBond({ cap }, price)
+    return isGood ? claimed : broken('The lane was claimed without what a sealed one takes.')
+  }
+
+  async function obtain(lane: Lane, { piece, into, headers }: TransferOptions): Promise<Uint8Array | Failure> {
+    const shape = pieceShape(run.meta, piece)
+    const body = into.subarray(0, sealedBytes(shape))
+    const answer = await transferBody(run, seller, { piece, into: body, headers })
+    if ('kind' in answer) return answer
+    const claim = await claimOf(lane)
+    if ('kind' in claim) return claim
+    const delivery = deliveryIn(saidOf(answer.headers), { lane, shape, body })
+    if ('kind' in delivery) return delivery
+    const failure = faultOf(run, delivery, claim)
+    if (failure) return failure
+    if (lane.ticks < lane.unit) await run.journal.write([lane.pay()])
+    const key = await keyFor(delivery, claim)
+    return 'kind' in key ? key : open(delivery, key)
+  }
+
+  /** @returns a failure once the piece is parked */
+  async function keyFor({ lane, shape, body, label, key }: Delivery, claim: LedgerLane): Promise<Bytes | Failure> {
+    const anchor = { unit: 0, key: fromHex(claim.sealed?.anchor ?? '') }
+    const isRight = (one: Bytes): boolean => isKeyOf(anchor, lane.unit, one)
+    if (key && isRight(key)) return key
+    const over = new AbortController()
+    const asked = await Promise.race([askKey(lane), stopped(over.signal)]).finally(() => over.abort())
+    if (!('kind' in asked) && isRight(asked)) return asked
+    const published = await publishedKey(context, lane.id, lane.unit)
+    if (published && isRight(published)) return published
+    await run.purse.parking.park({ lane: lane.id, unit: lane.unit, shape, label: envelopeToJson(label) }, body)
+    return 'kind' in asked ? asked : { kind: 'withheld', detail: 'The key is not that of the unit.' }
+  }
+
+  /** What is paid for is still read after a stop, where the seller does not take its time. */
+  function stopped(over: AbortSignal): Promise<Failure> {
+    const { promise, resolve } = Promise.withResolvers<Failure>()
+    const onStop = (): void =>
+      void context.environment.clock.sleep(run.pace.patienceMs, over).then(() => resolve(STOPPED), unlessAborted)
+    if (run.signal.aborted) onStop()
+    else run.signal.addEventListener('abort', onStop, { once: true, signal: over })
+    return promise
+  }
+
+  async function askKey(lane: Lane): Promise<Bytes | Failure> {
+    const http = createHttpClient(context.environment, seller.url)
+    const json = { tick: lane.lastTick() }
+    try {
+      const { key } = await http.json({ method: 'POST', path: '/v1/ticks', json, attempts: KEY_ATTEMPTS }, keyShape)
+      return fromBase64url(key)
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error
+      const detail = `The key of a sealed piece did not come: ${error.message}`
+      return { kind: error.code === 'peer-failed' ? 'broken' : 'withheld', detail }
+    }
+  }
+
+  async function open({ lane, shape, body, label }: Delivery, key: Bytes): Promise<Uint8Array | Failure> {
+    const opened = openGoods(context, { shape, label, body }, key)
+    if (opened.kind === 'piece') return opened.bytes
+    await run.purse.accuse({ lane: lane.id, label, dispute: opened.dispute })
+    return { kind: 'lied', detail: `Piece ${shape.piece} was sealed under a false label: it is disputed.` }
+  }
+
+  return { obtain }
+}
+
+const broken = (detail: string): Failure => ({ kind: 'broken', detail })
+
+function saidOf(headers: Headers): SealedPart | undefined {
+  try {
+    return decodePaymentResponse(headers.get(PAYMENT_RESPONSE) ?? '').extensions?.sealed
+  } catch (error) {
+    return unlessBug(error)
+  }
+}
+
+function deliveryIn(
+  said: SealedPart | undefined,
+  goods: Pick<Delivery, 'lane' | 'shape' | 'body'>,
+): Delivery | Failure {
+  if (!said) return broken('A sealed piece came without its label.')
+  try {
+    const key = said.key === undefined ? undefined : fromBase64url(said.key)
+    return { ...goods, label: envelopeFromJson(said.label), key }
+  } catch (error) {
+    return unlessBug(error) ?? broken('The label of a sealed piece is malformed.')
+  }
+}
+
+/** What speaks against paying for it; nothing is lost yet. */
+function faultOf({ meta }: Run, { lane, shape, body, label }: Delivery, claim: LedgerLane): Failure | undefined {
+  const said = readLabel(label)
+  if (!said || toHex(said.key) !== claim.claimer) return broken('The label is not signed by who claimed the lane.')
+  if (toHex(said.lane) !== lane.id || said.unit !== lane.unit) return broken('The label is of another unit.')
+  const { plainRoot, cipherRoot } = rootsOf(body, shape)
+  const isOfPiece = said.piece === shape.piece && said.length === shape.length && said.levels === shape.levels
+  const isPiece = equal(plainRoot, pieceHash(meta, shape.piece)) && equal(said.plainRoot, plainRoot)
+  if (isOfPiece && isPiece && equal(said.cipherRoot, cipherRoot)) return undefined
+  return { kind: 'lied', detail: `What came for piece ${shape.piece} does not match its hash.` }
+}
+
+function readLabel(label: Envelope): Label | undefined {
+  try {
+    return parseLabel(label)
+  } catch (error) {
+    return unlessBug(error)
+  }
+}
+
+/** Parked pieces that are still missing, and whose keys the ledger shows by now. */
+export async function openParked(run: Run): Promise<void> {
+  for (const parked of await run.purse.parking.list()) {
+    const { piece } = parked.shape
+    const lane = run.purse.lanes.find(({ id }) => id === parked.lane)
+    const isWanted = run.picker.isOpen(piece) && (run.sink.mayFetch?.(piece) ?? true)
+    if (!lane || lane.pending !== piece || !isWanted) continue
+    const key = await publishedKey(run.context, parked.lane, parked.unit)
+    if (!key || !run.picker.take(piece)) continue
+    await readParked(run, lane, parked, key).catch((error: unknown) => {
+      run.picker.giveBack(piece)
+      throw error
+    })
+  }
+}
+
+async function readParked(
+  run: Run,
+  lane: Lane,
+  parked: Awaited<ReturnType<Run['purse']['parking']['list']>>[number],
+  key: Bytes,
+): Promise<void> {
+  const { parking } = run.purse
+  const { piece } = parked.shape
+  const seller = run.sellers.get(lane.payee)
+  const label = envelopeFromJson(parked.label)
+  const opened = openGoods(run.context, { shape: parked.shape, label, body: await parking.body(lane.id) }, key)
+  if (opened.kind === 'false') {
+    run.picker.giveBack(piece)
+    await run.purse.accuse({ lane: lane.id, label, dispute: opened.dispute })
+    run.sellers.leave(seller, 'lied', `Piece ${piece} was sealed under a false label: it is disputed.`)
+    await run.journal.write([run.sellers.entry(seller), lane.leave()])
+  } else {
+    await run.journal.write(await run.sink.prepare(piece))
+    await run.sink.put(piece, opened.bytes)
+    run.picker.done(piece)
+    seller.lost--
+    await run.journal.write([run.progress.mark(piece), lane.verified()])
+  }
+  await parking.forget(lane.id)
+}
