@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { createReplica } from '../../protocol/arbiter/replica.ts'
 import { stateRoot } from '../../protocol/arbiter/state-root.ts'
@@ -6,6 +7,7 @@ import { fromHex, toHex } from '../../protocol/bytes.ts'
 import { openNote, parseCheckpoint, parseVerifierKey } from '../../protocol/checkpoint.ts'
 import { entryHash } from '../../protocol/entry.ts'
 import { rootOf } from '../../protocol/merkle.ts'
+import { ledgerVector } from './ledger-story.ts'
 
 interface Vector {
   readonly vkey: string
@@ -19,7 +21,12 @@ interface Vector {
   readonly items: readonly { readonly pk: string; readonly sk: string; readonly body: string }[]
 }
 
-const vector = JSON.parse(readFileSync(new URL('../vectors/ledger.json', import.meta.url), 'utf8')) as Vector
+const path = fileURLToPath(new URL('../vectors/ledger.json', import.meta.url))
+const vector = JSON.parse(readFileSync(path, 'utf8')) as Vector
+
+test('the vector is what the story leads to: `-u` writes it anew', async () => {
+  await expect(`${JSON.stringify(await ledgerVector(), null, 2)}\n`).toMatchFileSnapshot(path)
+})
 
 test('every entry replays to its leaf hash, state root and sums', async () => {
   const replica = createReplica()
