@@ -4,6 +4,7 @@ import { limits } from '../protocol/limits.ts'
 import { createService } from '../protocol/service.ts'
 import type { AgentContext } from './context.ts'
 import { createDownloads, type Downloads } from './download/download.ts'
+import { createLinking } from './storage/linking.ts'
 import { createLinks, type LinkAccess, type Links } from './storage/links.ts'
 import { mountOwnerApi } from './api/owner-api.ts'
 import { createOwnerGuard } from './api/owner-guard.ts'
@@ -18,7 +19,18 @@ import { createUsage } from './usage.ts'
 import { createWallet } from './wallet/wallet.ts'
 
 const MAINTENANCE_MS = 5_000
-const OWNER_PATHS = ['shares', 'downloads', 'links', 'balance', 'redemptions', 'trust', 'notices', 'usage', 'search']
+const OWNER_PATHS = [
+  'shares',
+  'downloads',
+  'links',
+  'authorizations',
+  'balance',
+  'redemptions',
+  'trust',
+  'notices',
+  'usage',
+  'search',
+]
 
 export interface Agent {
   readonly app: OpenAPIHono
@@ -77,6 +89,7 @@ export function createAgent(
     distrusts,
     ...(wakeDownload && { wake: wakeDownload }),
   })
+  const linking = createLinking(context, links, linkAccess)
   const guard = createOwnerGuard(context)
 
   const app = createService({
@@ -89,7 +102,7 @@ export function createAgent(
   for (const path of OWNER_PATHS) app.use(`/v1/${path}/*`, guard.middleware)
   mountPublicApi(app, context, seller, sendPiece)
   if (dashboard) mountDashboard(app, dashboard)
-  mountOwnerApi(app, { context, links, shares, seller, downloads, trust, usage })
+  mountOwnerApi(app, { context, links, linking, shares, seller, downloads, trust, usage })
 
   const chores = [
     () => shares.announce(),
@@ -97,6 +110,7 @@ export function createAgent(
     () => wallet.maintain(),
     () => trust.maintain(),
     () => guard.sweep(),
+    () => linking.sweep(),
     () => usage.flush(),
   ]
   async function maintain(): Promise<void> {

@@ -57,6 +57,8 @@ export const limits = {
   clockSkewMs: 5 * MINUTE,
   /** How old a signed request may be; its nonce is remembered for as long. */
   requestAgeMs: 5 * MINUTE,
+  /** For how long an agent waits for the answer of a provider's page to which it has sent its owner. */
+  authorizationMs: 10 * MINUTE,
   mergeDelayMs: 10 * SECOND,
   entriesPerTile: 256,
   /** A bundle states the length of an entry in 16 bits (C2SP tlog-tiles). */

@@ -8,16 +8,19 @@ import { byInfoHash, jsonBody, jsonReply, ok } from '../../protocol/route.ts'
 import { problemReply, wire } from '../../protocol/service.ts'
 import type { AgentContext } from '../context.ts'
 import type { Download, Downloads } from '../download/download.ts'
-import type { LinkInfo, Links } from '../storage/links.ts'
+import type { Linking } from '../storage/linking.ts'
+import type { Links } from '../storage/links.ts'
 import type { Seller } from '../sell/sell.ts'
 import type { Share, Shares } from '../share/share.ts'
 import type { Trust } from '../trust/trust.ts'
 import type { Usage } from '../usage.ts'
+import { mountLinks } from './links-api.ts'
 import { mountTrust } from './trust-api.ts'
 
 export interface OwnerParts {
   readonly context: AgentContext
   readonly links: Links
+  readonly linking: Linking
   readonly shares: Shares
   readonly seller: Seller
   readonly downloads: Downloads
@@ -79,24 +82,6 @@ const downloadSchema = z
 const balanceSchema = z
   .object({ available: wire.money, frozen: wire.money, earned: wire.money, outstanding: wire.money })
   .openapi('Balance')
-
-const linkSchema = z
-  .object({
-    name: z.string(),
-    kind: z.string(),
-    quota: z.object({ total: z.int(), used: z.int() }).partial().optional(),
-  })
-  .openapi('Link')
-
-const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/
-
-const linkExtras = {
-  name: z.string().optional(),
-  secret: z
-    .record(z.string().max(64), z.string().max(8192))
-    .optional()
-    .openapi({ description: 'What it takes to get in, such as `refreshToken`; kept sealed, never answered' }),
-}
 
 const foundSchema = z
   .object({ infoHash: wire.id, name: z.string(), bytes: z.int(), sellers: z.int(), price: wire.money })
@@ -162,36 +147,6 @@ const routes = {
     request: { params: byId.params.extend({ action: z.enum(['pause', 'resume', 'cancel']) }) },
     responses: ok('The download after it', downloadSchema),
   }),
-  links: createRoute({
-    method: 'get',
-    path: '/v1/links',
-    responses: ok('Linked storages, the default first', z.array(linkSchema)),
-  }),
-  link: createRoute({
-    method: 'post',
-    path: '/v1/links',
-    request: {
-      body: jsonBody(
-        z.discriminatedUnion('kind', [
-          z.strictObject({ kind: z.literal('folder'), path: z.string().min(1).max(4096), ...linkExtras }),
-          z.strictObject({
-            kind: z.literal('s3'),
-            bucket: z.string().regex(BUCKET),
-            prefix: z.string().min(1).max(900).optional(),
-            region: z.string().max(64).optional(),
-            ...linkExtras,
-          }),
-        ]),
-      ),
-    },
-    responses: { 201: jsonReply('Linked', linkSchema), default: problemReply },
-  }),
-  unlink: createRoute({
-    method: 'delete',
-    path: '/v1/links/{name}',
-    request: { params: z.object({ name: z.string() }) },
-    responses: ok('Unlinked; its files stay', z.object({ name: z.string() })),
-  }),
   balance: createRoute({
     method: 'get',
     path: '/v1/balance',
@@ -227,7 +182,7 @@ const routes = {
 export function mountOwnerApi(app: OpenAPIHono, parts: OwnerParts): void {
   mountShares(app, parts.shares)
   mountDownloads(app, parts.downloads)
-  mountLinks(app, parts.links)
+  mountLinks(app, parts.links, parts.linking)
   mountMoney(app, parts)
   mountTrust(app, parts)
   app.openapi(routes.usage, async (c) => {
@@ -284,19 +239,6 @@ function mountDownloads(app: OpenAPIHono, downloads: Downloads): void {
   })
 }
 
-function mountLinks(app: OpenAPIHono, links: Links): void {
-  app.openapi(routes.links, async (c) => c.json((await links.list()).map(linkJson), 200))
-  app.openapi(routes.link, async (c) => {
-    const { kind, ...options } = c.req.valid('json')
-    return c.json(linkJson(await links.add(kind, options)), 201)
-  })
-  app.openapi(routes.unlink, async (c) => {
-    const { name } = c.req.valid('param')
-    await links.remove(name)
-    return c.json({ name }, 200)
-  })
-}
-
 function mountMoney(app: OpenAPIHono, { context, seller }: OwnerParts): void {
   async function balance() {
     const account = await context.ledger.account(toHex(context.owner))
@@ -334,10 +276,4 @@ const downloadJson = ({ maxPrice, paid, sellers, createdMs: _, ...download }: Do
   paid: paid.toString(),
   ...(maxPrice === undefined ? {} : { maxPrice: maxPrice.toString() }),
   sellers: sellers.map((seller) => ({ ...seller })),
-})
-
-const linkJson = (link: LinkInfo) => ({
-  name: link.name,
-  kind: link.kind,
-  ...(link.quota ? { quota: link.quota } : {}),
 })

@@ -1,9 +1,11 @@
 /** The storages that the owner has linked, by name. The first one linked is where things go unless told otherwise. */
-import { Problem } from '../../protocol/problem.ts'
+import { removeAll } from '../../protocol/items.ts'
+import { Problem, unlessBug } from '../../protocol/problem.ts'
 import type { AgentContext } from '../context.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
 import { openStorage, type DriverContext, type LinkSettings, type StorageKind } from './open.ts'
 import { PROVIDER_HOSTS, type ProviderHosts } from './providers.ts'
+import { revokeGrant, type Grant } from './revoke.ts'
 import type { LinkSecret, Secrets } from './secrets.ts'
 import type { Quota, Storage } from './storage.ts'
 
@@ -21,6 +23,11 @@ export interface LinkExtras {
 
 export type LinkOptions<K extends StorageKind> = LinkSettings[K] & LinkExtras
 
+export interface Removed {
+  /** Whether its token was, where it had one of its own. */
+  readonly revoked?: boolean
+}
+
 export interface OpenLink {
   readonly name: string
   readonly storage: Storage
@@ -35,8 +42,11 @@ export interface Links {
   add<K extends StorageKind>(kind: K, options: LinkOptions<K>): Promise<LinkInfo>
   /** In the order in which they were linked. */
   list(): Promise<readonly LinkInfo[]>
-  /** Touches nothing in the storage. @throws Problem `not-found` */
-  remove(name: string): Promise<void>
+  /**
+   * Touches nothing in the storage. A token of its own is revoked where the provider can be reached.
+   * @throws Problem `not-found`
+   */
+  remove(name: string): Promise<Removed>
   /** @param name default: the first. @throws Problem `not-found`, `storage-unavailable`, `storage-denied` */
   open(name?: string): Promise<OpenLink>
   /** Lets go of every open storage; they open again when they are needed. */
@@ -156,12 +166,36 @@ export function createLinks(
     store,
     hosts,
     link,
-    async secret() {
-      const sealed = (await find(link))?.sealed
-      return sealed === undefined ? undefined : (JSON.parse(await secrets.open(link, sealed)) as LinkSecret)
-    },
+    secret: () => secretOf(link),
     renewSecret: (secret) => keepSecret(link, secret),
   })
+
+  async function remove(name: string): Promise<Removed> {
+    const link = (await find(name)) ?? notLinked(name)
+    const grant = await grantOf(link)
+    const item = await store.get(PK, name)
+    if (!item || !(await store.write([{ pk: PK, sk: name, expect: item.version }]))) notLinked(name)
+    await forget(name)
+    await removeAll(store, `${link.kind}/${name}`)
+    return grant ? { revoked: await revokeGrant(environment, hosts, grant) } : {}
+  }
+
+  /** What OAuth gave to this link alone. */
+  async function grantOf({ name, kind, options, sealed }: NamedLink): Promise<Grant | undefined> {
+    if ((kind !== 'drive' && kind !== 'dropbox') || sealed === undefined) return undefined
+    const secret = await secretOf(name).catch(unlessBug)
+    const others = (await records()).filter((link) => link.kind === kind && link.name !== name)
+    const theirs = await Promise.all(others.map((link) => secretOf(link.name).catch(unlessBug)))
+    const isShared = theirs.some((other) => other?.['refreshToken'] === secret?.['refreshToken'])
+    if (!secret || isShared) return undefined
+    const { clientId = '', appKey = clientId } = options as { clientId?: string; appKey?: string }
+    return { kind, clientId: appKey, secret }
+  }
+
+  async function secretOf(link: string): Promise<LinkSecret | undefined> {
+    const sealed = (await find(link))?.sealed
+    return sealed === undefined ? undefined : (JSON.parse(await secrets.open(link, sealed)) as LinkSecret)
+  }
 
   async function forget(name: string): Promise<void> {
     const storage = opened.get(name)
@@ -172,13 +206,7 @@ export function createLinks(
   return {
     add,
     list: async () => Promise.all((await records()).map(infoOf)),
-    async remove(name) {
-      const item = await store.get(PK, name)
-      if (!item || !(await store.write([{ pk: PK, sk: name, expect: item.version }]))) {
-        notLinked(name)
-      }
-      await forget(name)
-    },
+    remove,
     open,
     async close() {
       await Promise.all(Array.from(opened.keys(), forget))
@@ -189,7 +217,8 @@ export function createLinks(
 const refuseSecrets = (): never => {
   throw new Problem('storage-denied', 'This agent has no key to keep a secret under.')
 }
-const NO_SECRETS: Secrets = { seal: async () => refuseSecrets(), open: async () => refuseSecrets() }
+/** Of an agent without a key. */
+export const NO_SECRETS: Secrets = { seal: async () => refuseSecrets(), open: async () => refuseSecrets() }
 
 const isPlace = (link: LinkRecord, kind: StorageKind, options: object): boolean =>
   link.kind === kind && membersOf(link.options) === membersOf(options)

@@ -1,0 +1,173 @@
+/** Linked storages, over HTTP: for the owner, and the way back from a provider's page. */
+import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi'
+import { problemOf } from '../../protocol/problem.ts'
+import { jsonBody, jsonReply, ok } from '../../protocol/route.ts'
+import { problemReply, wire } from '../../protocol/service.ts'
+import { CALLBACK_PATH, type Linking } from '../storage/linking.ts'
+import type { LinkInfo, Links } from '../storage/links.ts'
+
+const linkSchema = z
+  .object({
+    name: z.string(),
+    kind: z.string(),
+    quota: z.object({ total: z.int(), used: z.int() }).partial().optional(),
+  })
+  .openapi('Link')
+
+const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/
+const clientId = z.string().min(1).max(256)
+const folder = z.string().min(1).max(900).optional()
+
+const linkExtras = {
+  name: z.string().optional(),
+  secret: z
+    .record(z.string().max(64), z.string().max(8192))
+    .optional()
+    .openapi({ description: 'What it takes to get in, such as `refreshToken`; kept sealed, never answered' }),
+}
+
+const routes = {
+  links: createRoute({
+    method: 'get',
+    path: '/v1/links',
+    responses: ok('Linked storages, the default first', z.array(linkSchema)),
+  }),
+  link: createRoute({
+    method: 'post',
+    path: '/v1/links',
+    request: {
+      body: jsonBody(
+        z.discriminatedUnion('kind', [
+          z.strictObject({ kind: z.literal('folder'), path: z.string().min(1).max(4096), ...linkExtras }),
+          z.strictObject({
+            kind: z.literal('s3'),
+            bucket: z.string().regex(BUCKET),
+            prefix: z.string().min(1).max(900).optional(),
+            region: z.string().max(64).optional(),
+            ...linkExtras,
+          }),
+          z.strictObject({ kind: z.literal('drive'), clientId, folder, ...linkExtras }),
+          z.strictObject({ kind: z.literal('dropbox'), appKey: clientId, folder, ...linkExtras }),
+        ]),
+      ),
+    },
+    responses: { 201: jsonReply('Linked', linkSchema), default: problemReply },
+  }),
+  unlink: createRoute({
+    method: 'delete',
+    path: '/v1/links/{name}',
+    request: { params: z.object({ name: z.string() }) },
+    responses: ok(
+      'Unlinked; its files stay. `revoked` where there was a token: whether the provider took it back',
+      z.object({ name: z.string(), revoked: z.boolean().optional() }),
+    ),
+  }),
+  authorize: createRoute({
+    method: 'post',
+    path: '/v1/authorizations',
+    request: {
+      body: jsonBody(
+        z.strictObject({
+          kind: z.enum(['drive', 'dropbox']),
+          clientId,
+          clientSecret: z.string().min(1).max(256).optional(),
+          folder,
+          name: z.string().optional(),
+          redirectUri: z.string().max(256).optional(),
+        }),
+      ),
+    },
+    responses: {
+      201: jsonReply(
+        'A page of the provider’s for the owner’s browser',
+        z.object({ url: z.string(), state: z.string(), expires: wire.time }),
+      ),
+      default: problemReply,
+    },
+  }),
+  authorized: createRoute({
+    method: 'put',
+    path: '/v1/authorizations',
+    request: { body: jsonBody(z.strictObject({ state: z.string().max(128), code: z.string().max(4096) })) },
+    responses: { 200: jsonReply('Linked', linkSchema), default: problemReply },
+  }),
+  callback: createRoute({
+    method: 'get',
+    path: CALLBACK_PATH,
+    summary: 'The way back from a provider’s page: links the drive that the owner has just allowed',
+    request: {
+      query: z.object({
+        state: z.string().max(128).optional(),
+        code: z.string().max(4096).optional(),
+        error: z.string().max(256).optional(),
+      }),
+    },
+    responses: {
+      default: { description: 'A page that says what came of it', content: { 'text/html': { schema: z.string() } } },
+    },
+  }),
+}
+
+export function mountLinks(app: OpenAPIHono, links: Links, linking: Linking): void {
+  app.openapi(routes.links, async (c) => c.json((await links.list()).map(linkJson), 200))
+  app.openapi(routes.link, async (c) => {
+    const { kind, ...options } = c.req.valid('json')
+    return c.json(linkJson(await links.add(kind, options)), 201)
+  })
+  app.openapi(routes.unlink, async (c) => {
+    const { name } = c.req.valid('param')
+    return c.json({ name, ...(await links.remove(name)) }, 200)
+  })
+  app.openapi(routes.authorize, async (c) => c.json({ ...(await linking.begin(c.req.valid('json'))) }, 201))
+  app.openapi(routes.authorized, async (c) => {
+    const { state, code } = c.req.valid('json')
+    return c.json(linkJson(await linking.finish(state, code)), 200)
+  })
+  app.openapi(routes.callback, async (c) => page(await outcome(linking, c.req.valid('query'))))
+}
+
+interface Outcome {
+  readonly status: number
+  readonly text: string
+}
+
+interface Query {
+  readonly state?: string | undefined
+  readonly code?: string | undefined
+  readonly error?: string | undefined
+}
+
+async function outcome(linking: Linking, { state, code, error }: Query): Promise<Outcome> {
+  if (error !== undefined) return { status: 403, text: 'Not linked: it was not allowed. You can close this page.' }
+  if (state === undefined || code === undefined)
+    return { status: 400, text: 'Not linked: this page came without an answer.' }
+  try {
+    const { name } = await linking.finish(state, code)
+    return { status: 200, text: `Linked as “${name}”. You can close this page.` }
+  } catch (thrown) {
+    const problem = problemOf(thrown)
+    return { status: problem.status, text: `Not linked: ${problem.message}` }
+  }
+}
+
+/** The address of this page holds the code: it is kept nowhere and told nobody. */
+const PAGE_HEADERS = {
+  'content-type': 'text/html; charset=utf-8',
+  'content-security-policy': "default-src 'none'",
+  'referrer-policy': 'no-referrer',
+  'cache-control': 'no-store',
+}
+
+const page = ({ status, text }: Outcome): Response =>
+  new Response(`<!doctype html><meta charset="utf-8"><title>Raincheck</title><p>${escaped(text)}</p>\n`, {
+    status,
+    headers: PAGE_HEADERS,
+  })
+
+const escaped = (text: string): string => text.replaceAll(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`)
+
+const linkJson = (link: LinkInfo) => ({
+  name: link.name,
+  kind: link.kind,
+  ...(link.quota ? { quota: link.quota } : {}),
+})
