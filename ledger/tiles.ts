@@ -1,56 +1,16 @@
-/** The log as anyone may mirror and audit it: C2SP tlog-tiles over HTTP. */
+/** The ledger's log as anyone may mirror and audit it. */
 import type { OpenAPIHono } from '@hono/zod-openapi'
-import { z } from '@hono/zod-openapi'
-import { limits } from '../protocol/limits.ts'
-import { binary } from '../protocol/route.ts'
-import { problemReply } from '../protocol/service.ts'
-import { parseTilePath } from '../protocol/tile.ts'
+import { addTiles as addLog } from '../protocol/tile-api.ts'
 import type { Books } from './books.ts'
 import { readLogTile } from './log.ts'
 import { readCheckpoint } from './witnessing.ts'
 
-const FOREVER = 'public, max-age=31536000, immutable'
-/** A checkpoint is old as soon as the next is signed. */
-const REVALIDATE = 'no-cache'
-/** The log outgrows a partial tile, which stays true all the same. */
-const A_WHILE = 'public, max-age=3600'
-
 export function addTiles(app: OpenAPIHono, { context, policy }: Books): void {
-  describe(app)
-  app.get('/checkpoint', async (c) => {
-    await policy()
-    return c.text(await readCheckpoint(context), 200, { 'cache-control': REVALIDATE })
-  })
-  app.get('/tile/*', async (c) => {
-    const tile = parseTilePath(c.req.path.slice(1))
-    const bytes = await readLogTile(context.store, tile)
-    const isFull = tile.width === limits.entriesPerTile
-    return c.body(bytes, 200, {
-      'content-type': 'application/octet-stream',
-      'cache-control': isFull ? FOREVER : A_WHILE,
-    })
-  })
-}
-
-/** Of a tile's index, OpenAPI has no way to say that its digits come in groups with slashes between them. */
-function describe(app: OpenAPIHono): void {
-  app.openAPIRegistry.registerPath({
-    method: 'get',
-    path: '/checkpoint',
-    summary:
-      'The latest checkpoint, a signed note, with what witnesses say of it (C2SP tlog-checkpoint, tlog-cosignature)',
-    responses: {
-      200: { description: 'The note', content: { 'text/plain': { schema: z.string() } } },
-      default: problemReply,
+  addLog(app, {
+    async checkpoint() {
+      await policy()
+      return readCheckpoint(context)
     },
-  })
-  app.openAPIRegistry.registerPath({
-    method: 'get',
-    path: '/tile/{level}/{index}',
-    summary: 'A tile of hashes, or with level "entries" a bundle of entries (C2SP tlog-tiles)',
-    description:
-      'The index in groups of three digits, all but the last after an x: 1234067 is x001/x234/067. `.p/<width>` follows for a partial tile.',
-    request: { params: z.object({ level: z.string(), index: z.string() }) },
-    responses: { 200: { description: 'The tile', content: binary('application/octet-stream') }, default: problemReply },
+    tile: (tile) => readLogTile(context.store, tile),
   })
 }

@@ -2,12 +2,15 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import { limits } from '../protocol/limits.ts'
 import { createService } from '../protocol/service.ts'
+import { addTiles } from '../protocol/tile-api.ts'
 import { addContents } from './content-api.ts'
 import type { Hashes } from './hashes.ts'
+import type { RepositoryLog } from './log.ts'
 import { addOffers, type OfferParts } from './offer-api.ts'
 import { addTrust, type TrustParts } from './trust-api.ts'
 
 export interface RepositoryParts extends OfferParts, TrustParts {
+  readonly log: RepositoryLog
   readonly hashes: Hashes
 }
 
@@ -31,5 +34,6 @@ export function createApp(parts: RepositoryParts, onFault: (error: unknown) => v
   addTrust(app, parts)
   addContents(app, parts.contents, parts.hashes)
   addOffers(app, parts)
+  addTiles(app, parts.log)
   return app
 }

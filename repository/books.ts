@@ -1,8 +1,9 @@
 /** Vouch books: of every issuer the newest, each the successor of the one before. */
+import { bookEntry } from '../protocol/book-log.ts'
 import { equal, toHex, type Bytes } from '../protocol/bytes.ts'
 import { liveEdges } from '../protocol/chain.ts'
 import type { IdentityState } from '../protocol/identity.ts'
-import { decideAndWrite, putAll, removeAll, type Decision } from '../protocol/items.ts'
+import { putAll, removeAll } from '../protocol/items.ts'
 import { Problem } from '../protocol/problem.ts'
 import { envelopeToJson } from '../protocol/signed.ts'
 import type { Edge } from '../protocol/trust.ts'
@@ -28,6 +29,7 @@ import {
 } from './book-items.ts'
 import type { RepositoryContext } from './context.ts'
 import type { Identities } from './identities.ts'
+import type { Logged } from './log.ts'
 import { bookKey } from './keys.ts'
 
 export interface Books {
@@ -56,21 +58,21 @@ interface Replaced {
   readonly unused?: string
 }
 
-export function createBooks({ store, environment }: RepositoryContext, identities: Identities): Books {
+export function createBooks({ store, environment, log }: RepositoryContext, identities: Identities): Books {
   async function put(id: Bytes, book: Book): Promise<{ head: BookHead; changed: boolean }> {
     const head = checkBook(book)
     if (!equal(head.issuer, id)) throw new Problem('bad-request', 'The book is of another issuer.')
     const issuer = await identities.require(id)
-    const { changed, unused } = await decideAndWrite(store, () => replace(issuer, book, head))
+    const { changed, unused } = await log.write(() => replace(issuer, book, head))
     if (unused !== undefined) await removeAll(store, bookKey(id), runPrefix(unused))
     return { head, changed }
   }
 
-  async function replace(issuer: IdentityState, book: Book, head: BookHead): Promise<Decision<Replaced>> {
+  async function replace(issuer: IdentityState, book: Book, head: BookHead): Promise<Logged<Replaced>> {
     const item = await headItem(store, issuer.id)
     const before = item && decodeHead(item)
     const newest = before && readHead(before.head)
-    if (newest && equal(newest.id, head.id)) return { changes: [], result: { changed: false } }
+    if (newest && equal(newest.id, head.id)) return { changes: [], entries: [], result: { changed: false } }
     requireLive(head, environment.clock.now())
     requireAuthor(book, issuer, environment.clock.now())
     if (before && newest && !follows(head, newest)) {
@@ -83,6 +85,7 @@ export function createBooks({ store, environment }: RepositoryContext, identitie
     if (!isRenewal) await putAll(store, vouchItems(issuer.id, book, run))
     return {
       changes: [headChange(issuer.id, book, run, item?.version ?? 0)],
+      entries: [bookEntry(book, environment.clock.now())],
       result: { changed: true, ...(before && !isRenewal && { unused: before.run }) },
     }
   }

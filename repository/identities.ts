@@ -1,4 +1,5 @@
 /** The operation logs of identities, as far as they were shown here. */
+import { identityEntries } from '../protocol/book-log.ts'
 import { equal, toHex, type Bytes } from '../protocol/bytes.ts'
 import {
   decodeIdentity,
@@ -8,7 +9,6 @@ import {
   replay,
   type IdentityState,
 } from '../protocol/identity.ts'
-import { decideAndWrite } from '../protocol/items.ts'
 import { Problem } from '../protocol/problem.ts'
 import type { Envelope } from '../protocol/signed.ts'
 import type { RepositoryContext } from './context.ts'
@@ -24,7 +24,7 @@ export interface Identities {
 
 const LOG = 'log'
 
-export function createIdentities({ store, environment }: RepositoryContext): Identities {
+export function createIdentities({ store, environment, log }: RepositoryContext): Identities {
   async function get(id: Bytes): Promise<IdentityState | undefined> {
     const item = await store.get(identityKey(id), LOG)
     return item && decodeIdentity(item.body)
@@ -34,13 +34,18 @@ export function createIdentities({ store, environment }: RepositoryContext): Ide
     const [first] = operations
     if (!first) throw new Problem('bad-request', 'There is no operation.')
     const pk = identityKey(identityOf(parseOperation(first)))
-    return decideAndWrite(store, async () => {
+    return log.write(async () => {
       const item = await store.get(pk, LOG)
       const before = item && decodeIdentity(item.body)
       const state = replay(operations, environment.clock.now(), before)
       const changed = !before || !equal(before.head, state.head)
       const changes = changed ? [{ pk, sk: LOG, expect: item?.version ?? 0, body: encodeIdentity(state) }] : []
-      return { changes, result: { state, changed } }
+      const added = state.operations.slice(before ? sharedOf(before, state) : 0)
+      const entries = identityEntries(
+        added.map(({ envelope }) => envelope),
+        environment.clock.now(),
+      )
+      return { changes, entries, result: { state, changed } }
     })
   }
 
@@ -54,4 +59,10 @@ export function createIdentities({ store, environment }: RepositoryContext): Ide
       return state
     },
   }
+}
+
+/** How many operations two states begin with alike. */
+function sharedOf(a: IdentityState, b: IdentityState): number {
+  const first = a.operations.findIndex(({ hash }, i) => !b.operations[i] || !equal(hash, b.operations[i].hash))
+  return first < 0 ? a.operations.length : first
 }

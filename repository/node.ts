@@ -1,9 +1,12 @@
 /**
  * Entry point of the repository on Node (`npm run repository`). REPOSITORY_STORE names the store; PORT and HOST have
  * defaults. REPOSITORY_ALLOW_LOOPBACK=1 lets agents at loopback addresses be announced.
+ * REPOSITORY_KEY_FILE names a file with the key of its log, made when it is not there; else the store keeps one.
+ * REPOSITORY_ORIGIN names the log.
  */
 import { realEnvironment } from '../infra/environment.ts'
 import { listen } from '../infra/serve.ts'
+import { openServiceKey } from '../infra/service-key.ts'
 import { settings, untilTerminated } from '../infra/service-process.ts'
 import { openStore } from '../infra/store/open.ts'
 import { createRepository } from './repository.ts'
@@ -13,10 +16,14 @@ await untilTerminated('repository', async (report) => {
   const store = await openStore(set.required('REPOSITORY_STORE'), {
     createTable: set.optional('RAINCHECK_CREATE_TABLE', '') === '1',
   })
+  const environment = realEnvironment()
+  const [keyFile, origin] = [set.optional('REPOSITORY_KEY_FILE', ''), set.optional('REPOSITORY_ORIGIN', '')]
   const allowLoopback = set.optional('REPOSITORY_ALLOW_LOOPBACK', '0') === '1'
   const repository = createRepository({
-    environment: realEnvironment(),
+    environment,
     store,
+    ...(keyFile !== '' && { secret: await openServiceKey(keyFile, environment.random) }),
+    ...(origin !== '' && { origin }),
     options: { allowLoopback },
     onFault: report,
   })

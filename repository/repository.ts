@@ -35,6 +35,7 @@ export function createRepository(options: RepositoryOptions): Repository {
   const announcements = createAnnouncements(context, identities, contents)
   const search = createSearch(context, announcements)
   const parts = {
+    log: context.log,
     identities,
     books,
     contents,

@@ -11,6 +11,7 @@ import { bookFromJson, bookToJson } from '../protocol/vouch.ts'
 import type { Books } from './books.ts'
 import type { Chains } from './chains.ts'
 import type { Identities } from './identities.ts'
+import type { RepositoryLog } from './log.ts'
 import type { Notices } from './notices.ts'
 import { byId, count, created, decimal, jsonBody, ok } from '../protocol/route.ts'
 
@@ -18,6 +19,16 @@ const CHAINS_DEFAULT = 4
 
 const operations = z.array(wire.envelope).min(1).max(limits.operationsPerIdentity)
 const identity = z.object({ id: wire.id, keys: z.array(wire.id), seq: count })
+
+const infoRoute = createRoute({
+  method: 'get',
+  path: '/v1/repository',
+  summary: 'Who keeps the log',
+  responses: ok(
+    'The keys that its checkpoints are signed and timed with',
+    z.object({ id: wire.id, origin: z.string(), vkey: z.string(), timeKey: z.string() }),
+  ),
+})
 
 const registerRoute = createRoute({
   method: 'post',
@@ -106,9 +117,14 @@ export interface TrustParts {
   readonly books: Books
   readonly chains: Chains
   readonly notices: Notices
+  readonly log: Pick<RepositoryLog, 'info'>
 }
 
-export function addTrust(app: OpenAPIHono, { identities, books, chains, notices }: TrustParts): void {
+export function addTrust(app: OpenAPIHono, { identities, books, chains, notices, log }: TrustParts): void {
+  app.openapi(infoRoute, async (c) => {
+    const { id, origin, vkey, timeKey } = await log.info()
+    return c.json({ id, origin, vkey, timeKey }, 200)
+  })
   app.openapi(registerRoute, async (c) => {
     const envelopes = c.req.valid('json').operations.map(operationFromJson)
     const { state, changed } = await identities.put(envelopes)

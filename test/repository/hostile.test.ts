@@ -59,6 +59,9 @@ const BODIES: readonly (readonly [method: string, path: string, body: unknown])[
 ]
 
 const PATHS = [
+  '/checkpoint',
+  '/tile/0/ID',
+  '/v1/notices/ID',
   '/v1/identities',
   '/v1/identities/ID',
   '/v1/books/ID',
@@ -196,16 +199,21 @@ describe('any request', () => {
       Object.entries(methods).map(([method, operation]) => ({ name: `${method} ${path}`, ...operation })),
     )
     expect(operations.map(({ name }) => name).toSorted()).toEqual([
+      'get /checkpoint',
       'get /healthz',
+      'get /tile/{level}/{index}',
       'get /v1/books/{id}',
       'get /v1/chains',
       'get /v1/contents/{infoHash}',
       'get /v1/contents/{infoHash}/swarm',
       'get /v1/contents/{infoHash}/torrent',
       'get /v1/identities/{id}',
+      'get /v1/notices/{id}',
+      'get /v1/repository',
       'get /v1/search',
       'post /v1/announcements',
       'post /v1/identities',
+      'post /v1/notices',
       'put /v1/books/{id}',
       'put /v1/contents/{infoHash}',
       'put /v1/contents/{infoHash}/leaves',

@@ -1,0 +1,105 @@
+/**
+ * The repository's own log: each book and each operation that it takes, appended in the very write that takes it. The
+ * checkpoint says when it was the newest: the repository cosigns it with the time (C2SP tlog-cosignature), so an old one
+ * that is shown again tells its age.
+ */
+import { sha256 } from '#primitives'
+import { toHex, type Bytes } from '../protocol/bytes.ts'
+import { addSignature, formatVerifierKey, noteKey } from '../protocol/checkpoint.ts'
+import { cosign } from '../protocol/cosignature.ts'
+import type { Environment } from '../protocol/environment.ts'
+import { decideAndWrite, type Decision } from '../protocol/items.ts'
+import { signerFrom } from '../protocol/signed.ts'
+import { createStoreLog, type LogName } from '../protocol/store-log.ts'
+import type { Store } from '../protocol/store.ts'
+import type { Tile } from '../protocol/tile.ts'
+
+export interface RepositoryLog {
+  /** Who signs, and under which name. */
+  info(): Promise<LogInfo>
+  /** Decides and writes as `decideAndWrite`, and appends these entries in the same write when it changes anything. */
+  write<T>(decide: () => Promise<Logged<T>>): Promise<T>
+  /** The newest, cosigned now. */
+  checkpoint(): Promise<string>
+  /** @throws Problem `not-found` beyond the log's end */
+  tile(tile: Tile): Promise<Bytes>
+}
+
+export interface Logged<T> extends Decision<T> {
+  readonly entries: readonly Bytes[]
+}
+
+export interface LogInfo extends LogName {
+  /** SHA-256 of the key, hex. */
+  readonly id: string
+  /** C2SP verifier keys: of the checkpoint, and of the time that it is cosigned with. */
+  readonly vkey: string
+  readonly timeKey: string
+}
+
+export interface RepositoryLogOptions {
+  readonly environment: Environment
+  readonly store: Store
+  readonly secret: Bytes | undefined
+  readonly origin: string | undefined
+}
+
+const KEY = { pk: 'log', sk: 'key' }
+const ORIGIN_DIGITS = 16
+
+export function createRepositoryLog({ environment, store, secret, origin }: RepositoryLogOptions): RepositoryLog {
+  let known: Promise<LogInfo> | undefined
+  let last: Promise<unknown> = Promise.resolve()
+  const info = (): Promise<LogInfo> => {
+    known ??= readKey().then((key) => infoOf(key, origin))
+    known.catch(() => (known = undefined))
+    return known
+  }
+  const log = createStoreLog(store, info)
+
+  async function readKey(): Promise<Bytes> {
+    if (secret) return secret
+    await store.write([{ ...KEY, expect: 0, body: environment.random.bytes(32) }])
+    return (await store.get(KEY.pk, KEY.sk))?.body as Bytes
+  }
+
+  async function append<T>(decide: () => Promise<Logged<T>>): Promise<T> {
+    return decideAndWrite(store, async () => {
+      // The head is read first: what is decided then fails with it when another came between.
+      const { changes, entries, result } = await decide()
+      if (changes.length === 0 || entries.length === 0) return { changes, result }
+      return { changes: [...changes, ...(await log.grow(entries)).changes], result }
+    })
+  }
+
+  return {
+    info,
+    /** One at a time within a process: they would all be after the same head. */
+    write(decide) {
+      const turn = last.then(() => append(decide))
+      last = turn.catch(() => undefined)
+      return turn
+    },
+    async checkpoint() {
+      const { signer } = await info()
+      const { note } = await log.head()
+      const text = note.slice(0, note.lastIndexOf('\n\n') + 1)
+      const seconds = Math.floor(environment.clock.now() / 1000)
+      return addSignature(note, cosign(text, seconds, { name: (await info()).origin, signer }))
+    },
+    tile: (tile) => log.tile(tile),
+  }
+}
+
+function infoOf(secret: Bytes, origin?: string): LogInfo {
+  const signer = signerFrom(secret)
+  const id = toHex(sha256(signer.key))
+  const name = origin ?? `raincheck-repository/${id.slice(0, ORIGIN_DIGITS)}`
+  return {
+    id,
+    origin: name,
+    signer,
+    vkey: formatVerifierKey(noteKey(name, signer.key)),
+    timeKey: formatVerifierKey(noteKey(name, signer.key, 'cosignature')),
+  }
+}
