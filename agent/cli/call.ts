@@ -58,6 +58,7 @@ export function callFor(args: readonly string[], values: Values, io: CliIo): Cal
     progress: (line) => {
       if (io.isTerminal) io.err(CLEAR_LINE + line.slice(0, (io.columns ?? COLUMNS) - 1))
     },
+    say: (line) => io.err(`${line}\n`),
     text,
     credits: (name) => checkCredits(name, text(name)),
     flag: (name) => values[name] === true,
