@@ -5,6 +5,7 @@
 import {
   accounts,
   familyOf,
+  issuedBy,
   lanes,
   reserves,
   type Account,
@@ -13,6 +14,9 @@ import {
 } from '../../protocol/arbiter/items.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { parseDeclaration } from '../../protocol/declaration.ts'
+import { decode, field, fields } from '../../protocol/encoding.ts'
+import { decodeEntry } from '../../protocol/entry.ts'
+import { readRedemption } from '../../protocol/settlement.ts'
 import type { Change } from '../../protocol/store.ts'
 import type { World } from './world.ts'
 
@@ -20,6 +24,7 @@ export interface Holding {
   readonly available: bigint
   readonly frozen: bigint
   readonly earned: bigint
+  readonly bonds: bigint
 }
 
 /** A lane as the ledger keeps it, and whose. */
@@ -31,6 +36,8 @@ export interface BookedLane extends Pick<
   readonly payee: string
   /** Ids in hex. */
   readonly declaration: string
+  /** What the payee stands to lose, in credits. */
+  readonly bond: bigint
 }
 
 export interface BookedDeclaration extends Pick<Reserve, 'unclaimed' | 'closed' | 'unitPrice'> {
@@ -54,6 +61,13 @@ export interface Books {
 
 /** Before the body of an item stands the time of the entry that touched it last, as a uint64. */
 const STAMP_BYTES = 8
+const slotShape = {
+  entry: field.optional(field.bytes()),
+  from: field.optional(field.integer()),
+  lane: field.optional(field.bytes()),
+  mark: field.optional(field.bytes()),
+  time: field.optional(field.integer()),
+}
 
 export function createBooks(world: World): Books {
   const accountsById = new Map<string, Account>()
@@ -69,11 +83,23 @@ export function createBooks(world: World): Books {
       world.fail(`the ledger deletes ${pk}`)
       return true
     }
-    const bytes = body.slice(STAMP_BYTES)
-    if (family === 'account') takeAccount(id, accounts.decode(bytes))
-    else if (family === 'declaration') takeDeclaration(id, reserves.decode(bytes))
-    else takeLane(id, lanes.decode(bytes))
+    if (family === 'lane') takeSlot(id, body)
+    else if (family === 'account') takeAccount(id, accounts.decode(body.slice(STAMP_BYTES)))
+    else takeDeclaration(id, reserves.decode(body.slice(STAMP_BYTES)))
     return true
+  }
+
+  /** A lane is a row of slots: each holds it whole, or a redemption that goes on from the slot before. */
+  function takeSlot(id: string, body: Uint8Array): void {
+    const { entry, lane } = fields(decode(body), slotShape)
+    if (lane) return takeLane(id, bookedFrom(lanes.decode(lane)))
+    const before = lanesById.get(id)
+    const [envelope] = entry ? decodeEntry(entry).parts : []
+    if (!before || !envelope) return world.fail(`a slot of lane ${id} holds neither a lane nor a redemption`)
+    const { lane: named, unit } = readRedemption(envelope)
+    if (toHex(named) !== id) world.fail(`lane ${id} takes a redemption of lane ${toHex(named)}`)
+    if (unit === before.redeemed) world.fail(`lane ${id} is redeemed twice up to unit ${unit}`)
+    takeLane(id, { ...before, redeemed: unit })
   }
 
   function takeAccount(id: string, account: Account): void {
@@ -99,35 +125,22 @@ export function createBooks(world: World): Books {
     })
   }
 
-  function takeLane(id: string, lane: Lane): void {
+  function takeLane(id: string, lane: BookedLane): void {
     const before = lanesById.get(id)
     if (before && lane.redeemed < before.redeemed) world.fail(`lane ${id} goes back to unit ${lane.redeemed}`)
     if (before?.closed !== undefined && (lane.closed === undefined || lane.redeemed !== before.redeemed)) {
       world.fail(`lane ${id} changes after it was closed`)
     }
     if (lane.redeemed > lane.cap) world.fail(`lane ${id} of ${lane.cap} units is redeemed up to ${lane.redeemed}`)
-    const { cap, closed, disputeWindow, expires, mode, redeemed, unitPrice } = lane
-    const booked = {
-      cap,
-      disputeWindow,
-      expires,
-      mode,
-      redeemed,
-      unitPrice,
-      ...(closed !== undefined && { closed }),
-      payer: toHex(lane.payer),
-      payee: toHex(lane.payee),
-      declaration: toHex(lane.declaration),
-    }
-    lanesById.set(id, booked)
-    for (const listener of listeners) listener(id, booked)
+    lanesById.set(id, lane)
+    for (const listener of listeners) listener(id, lane)
   }
 
   function checkTotals(): void {
-    const { available, frozen, earned, issued } = totals()
-    if (available + frozen + earned !== issued) {
+    const { available, frozen, earned, bonds, issued } = totals()
+    if (available + frozen + earned + bonds !== issued) {
       world.fail(
-        `${issued} credits were issued, there are ${available} available + ${frozen} frozen + ${earned} earned`,
+        `${issued} credits were issued, there are ${available} available + ${frozen} frozen + ${earned} earned + ${bonds} in bonds`,
       )
     }
     for (const [id, { units, unclaimed }] of declarations) {
@@ -148,6 +161,7 @@ export function createBooks(world: World): Books {
       available: accountsById.get(account)?.available ?? 0n,
       frozen: sum(declared, unclaimedIn) + sum(out, openIn),
       earned: sum(incoming, redeemedIn),
+      bonds: sum(incoming, ({ bond }) => bond),
     }
   }
 
@@ -157,7 +171,8 @@ export function createBooks(world: World): Books {
       available: sum([...accountsById.values()], ({ available }) => available),
       frozen: sum([...declarations.values()], unclaimedIn) + sum(open, openIn),
       earned: sum(open, redeemedIn),
-      issued: sum([...accountsById.values()], ({ issued }) => issued),
+      bonds: sum(open, ({ bond }) => bond),
+      issued: sum([...accountsById.values()], issuedBy),
     }
   }
 
@@ -180,6 +195,23 @@ const redeemedIn = ({ redeemed, unitPrice }: BookedLane): bigint => BigInt(redee
 
 const sum = <T>(values: readonly T[], amount: (value: T) => bigint): bigint =>
   values.reduce((total, value) => total + amount(value), 0n)
+
+const bookedFrom = (lane: Lane): BookedLane => {
+  const { cap, closed, disputeWindow, expires, mode, redeemed, unitPrice } = lane
+  return {
+    cap,
+    disputeWindow,
+    expires,
+    mode,
+    redeemed,
+    unitPrice,
+    ...(closed !== undefined && { closed }),
+    payer: toHex(lane.payer),
+    payee: toHex(lane.payee),
+    declaration: toHex(lane.declaration),
+    bond: lane.sealed?.bond ?? 0n,
+  }
+}
 
 function termsOf(envelope: Reserve['envelope']): Pick<BookedDeclaration, 'content' | 'expires' | 'payer' | 'units'> {
   const { content, expires, payer, units } = parseDeclaration(envelope)

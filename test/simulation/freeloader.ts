@@ -39,11 +39,13 @@ const NO_REPLY: Reply = { status: 0, code: undefined, problem: {} }
 /** Refusals that say nothing of the trick: the seller or its ledger is away, or busy. */
 const AWAY = new Set([0, 502, 503, 429])
 
-/** Some tricks at some stalls, until it had enough. */
+/** Some tricks at some stalls, until it had enough. Debts that are made first stand in the way of all who buy later. */
 export async function freeload(at: Freeloading, tricks: number): Promise<void> {
-  for (let i = 0; i < tricks; i++) {
+  const [debts, ...others] = Object.entries(TRICKS)
+  const order = at.chance.shuffle(others).slice(0, tricks)
+  if (debts) order.splice(at.chance.hits(0.5) ? 0 : at.chance.integer(0, tricks), 0, debts)
+  for (const [name, trick] of order) {
     await at.world.scheduler.sleep(at.chance.integer(100, 20_000))
-    const [name, trick] = at.chance.pick(Object.entries(TRICKS))
     at.world.trace.note(`the freeloader tries ${name}`)
     await trick(at, at.chance.pick(at.stalls)).catch((error: unknown) => {
       if (!(error instanceof Problem)) throw error
@@ -52,6 +54,11 @@ export async function freeload(at: Freeloading, tricks: number): Promise<void> {
 }
 
 const TRICKS: Readonly<Record<string, Trick>> = {
+  'more on credit than it is trusted for': async (at) => {
+    const sellers = new Map(at.stalls.map((stall) => [stall.id, stall]))
+    await Promise.all(Array.from(sellers.values(), (stall) => takeTwiceOnCredit(at, stall)))
+  },
+
   'one lane for two sellers': async (at, stall) => {
     const other =
       at.stalls.find(({ id, content }) => id !== stall.id && content.infoHash === stall.content.infoHash) ?? stall
@@ -87,12 +94,6 @@ const TRICKS: Readonly<Record<string, Trick>> = {
     refused(at, 'a forged tick', await ask(at, stall.url, lane, 1, forged))
     refused(at, 'a tick that skips a unit', await ask(at, stall.url, lane, 1, at.payer.tick(lane, 3)))
     refused(at, 'no tick', await ask(at, stall.url, lane, 1))
-  },
-
-  'more on credit than it is trusted for': async (at, stall) => {
-    const declared = await declare(at, stall, 2 * UNITS)
-    const lanes = [0, 1].map((first) => laneTo(at, declared, stall.id, 'credit', first))
-    await Promise.all(lanes.map((lane) => takeOnCredit(at, stall, lane)))
   },
 
   'a tick for what was never sent': async (at, stall) => {
@@ -134,6 +135,12 @@ const TRICKS: Readonly<Record<string, Trick>> = {
     const lane = laneTo(at, declared, stall.id, 'prepaid')
     refused(at, 'a lane that expires', await ask(at, stall.url, lane, 0, at.payer.tick(lane, 1)))
   },
+}
+
+async function takeTwiceOnCredit(at: Freeloading, stall: Stall): Promise<void> {
+  const declared = await declare(at, stall, 2 * UNITS)
+  const lanes = [0, 1].map((first) => laneTo(at, declared, stall.id, 'credit', first))
+  await Promise.all(lanes.map((lane) => takeOnCredit(at, stall, lane)))
 }
 
 /** Pays nothing, at first; then perhaps for some, and takes on. */

@@ -8,7 +8,7 @@ import type { Links } from '../../agent/storage/links.ts'
 import { pieceClientOver } from '../../agent/download/piece-client.ts'
 import { createRepositoryClient } from '../../agent/clients/repository-client.ts'
 import type { Storage } from '../../agent/storage/storage.ts'
-import { toHex, type Bytes } from '../../protocol/bytes.ts'
+import type { Bytes } from '../../protocol/bytes.ts'
 import type { Environment } from '../../protocol/environment.ts'
 import { genesis } from '../../protocol/identity.ts'
 import { Problem } from '../../protocol/problem.ts'
@@ -125,5 +125,3 @@ const linksTo = (storage: Storage): Links => ({
   open: async () => ({ name: 'disk', storage }),
   close: async () => undefined,
 })
-
-export const idOf = ({ person }: AgentHost): string => toHex(person.id)

@@ -12,6 +12,8 @@ export interface Plant {
   /** Stands exactly once in the file. */
   readonly find: string
   readonly replace: string
+  /** From here on it is found soon. */
+  readonly seed: number
 }
 
 export const PLANTS: readonly Plant[] = [
@@ -20,48 +22,56 @@ export const PLANTS: readonly Plant[] = [
     file: 'protocol/arbiter/lanes.ts',
     find: '!equal(redemption.key, claimer)',
     replace: 'redemption.key.length === 0',
+    seed: 1,
   },
   {
     name: 'a redemption may go back',
     file: 'protocol/arbiter/lanes.ts',
     find: 'if (unit <= lane.redeemed) {',
     replace: 'if (unit < 0) {',
+    seed: 1,
   },
   {
     name: 'a redemption may go beyond its lane',
     file: 'protocol/arbiter/lanes.ts',
     find: 'if (unit > lane.cap)',
     replace: 'if (unit > lane.units)',
+    seed: 1,
   },
   {
     name: 'a redemption has no end',
     file: 'protocol/arbiter/lanes.ts',
     find: 'if (nowMs >= lane.expires)',
     replace: 'if (nowMs < 0)',
+    seed: 1,
   },
   {
     name: 'segments are claimed twice',
     file: 'protocol/arbiter/lanes.ts',
     find: '  await requireFree(view, reserve, commitment)\n',
     replace: '  void requireFree\n',
+    seed: 1,
   },
   {
     name: 'a release does not wait for disputes',
     file: 'protocol/arbiter/releases.ts',
-    find: 'const dueMs = expires + disputeWindow',
-    replace: 'const dueMs = expires + 0 * disputeWindow',
+    find: 'if (isBound && nowMs < disputableUntil(lane)) {',
+    replace: 'if (isBound && nowMs < lane.expires) {',
+    seed: 1,
   },
   {
     name: 'a closed lane gives back what was redeemed',
     file: 'protocol/arbiter/items.ts',
-    find: 'frozen: BigInt(cap - redeemed) * unitPrice',
-    replace: 'frozen: BigInt(cap) * unitPrice',
+    find: 'const [frozen, earned] = [BigInt(cap - redeemed) * unitPrice',
+    replace: 'const [frozen, earned] = [BigInt(cap) * unitPrice',
+    seed: 1,
   },
   {
     name: 'entries stay on the waiting list',
     file: 'ledger/sequencer.ts',
     find: '    for (const run of runs) await takeOff(run)\n',
     replace: '    void takeOff\n',
+    seed: 1,
   },
   {
     name: 'entries leave the waiting list before they are in the log',
@@ -69,60 +79,70 @@ export const PLANTS: readonly Plant[] = [
     find: '    const areWritten = await',
     replace:
       "    for (const { key } of batch) await store.write([{ ...key, expect: 'any' }])\n    const areWritten = await",
+    seed: 1,
   },
   {
     name: 'a redemption is made without a pointer to it',
     file: 'ledger/accept.ts',
     find: '    await point(pointer)\n',
     replace: '    void point\n',
+    seed: 1,
   },
   {
     name: 'a command whose answer was lost is taken again',
     file: 'protocol/arbiter/step.ts',
     find: '  repeated: (view) => read(view, acceptances, keys.accepted(id)),',
     replace: '  repeated: async () => undefined,',
+    seed: 2,
   },
   {
     name: 'a tick pays for any piece',
     file: 'agent/sell/tab.ts',
     find: 'if (tick.unit === tab.unit && index === tab.piece)',
     replace: 'if (tick.unit === tab.unit)',
+    seed: 10,
   },
   {
     name: 'a piece is sent again without end',
     file: 'agent/sell/tab.ts',
     find: 'if (tab.repeats < limits.repeatsPerTick)',
     replace: 'if (tab.repeats >= 0)',
+    seed: 5,
   },
   {
     name: 'credit is not reserved',
     file: 'agent/sell/tab.ts',
     find: 'owed(account) + (changes.get(account) ?? 0) <= most',
     replace: 'owedOn(tab) + (changes.get(account) ?? 0) + 0 * owed(account) <= most',
+    seed: 5,
   },
   {
     name: 'a tick is saved after its piece was sent',
     file: 'agent/sell/seller-lanes.ts',
     find: '    if (!(await store.write(changes))) return undefined',
     replace: '    void store.write(changes).catch(() => undefined)',
+    seed: 3,
   },
   {
     name: 'a lane is signed off without its last tick',
     file: 'agent/sell/redeem.ts',
     find: '    const [redeemed] = await redeemLane(closing)',
     replace: '    const redeemed = closing',
+    seed: 1,
   },
   {
     name: 'a piece is taken unseen',
     file: 'agent/download/transfer.ts',
     find: 'if (equal(hasher.digest(), pieceHash(run.meta, piece))) return undefined',
     replace: 'if (hasher) return undefined',
+    seed: 20,
   },
   {
     name: 'a declaration is posted before it is saved',
     file: 'agent/wallet/wallet.ts',
     find: '    await journal.write([declarationEntry(pk, declaration)])\n    declarations.push(declaration)',
     replace: '    declarations.push(declaration)',
+    seed: 3,
   },
   {
     name: 'a unit is asked for before that is saved',
@@ -130,24 +150,35 @@ export const PLANTS: readonly Plant[] = [
     find: '    await run.journal.write([...done, ...begun, ...(lane ? [lane.assign(piece)] : [])])',
     replace:
       '    void run.journal.write([...done, ...begun, ...(lane ? [lane.assign(piece)] : [])]).catch(() => undefined)',
+    seed: 2,
   },
   {
     name: 'lanes of sellers that are gone are forgotten',
     file: 'agent/wallet/settle.ts',
     find: 'return closed ? redeemed : undefined',
     replace: 'return closed === undefined ? closed : redeemed',
+    seed: 9,
   },
   {
     name: 'what a declaration froze is forgotten when the ledger does not answer',
     file: 'agent/wallet/settle.ts',
     find: "refusal === undefined || refusal === 'closed' || (refusal === 'not-found' && isOver)",
     replace: 'refusal !== undefined || isOver || true',
+    seed: 7,
   },
   {
-    name: 'credit of a chain is that of its last vouch',
+    name: 'a vouch is passed on beyond its depth',
     file: 'protocol/trust.ts',
-    find: 'credit: Math.min(before.credit, left, allowanceOf(edge, hop, options))',
-    replace: 'credit: Math.min(left, allowanceOf(edge, hop, options))',
+    find: 'residual: Math.min(before.residual - 1, edge.depth)',
+    replace: 'residual: before.residual - 1',
+    seed: 21,
+  },
+  {
+    name: 'debts behind one vouch are not added up',
+    file: 'agent/sell/tab.ts',
+    find: 'line.vouches.every(({ account, most }) => fits(account, most))',
+    replace: 'line.vouches.length >= 0',
+    seed: 23,
   },
 ]
 

@@ -1,4 +1,5 @@
 /** What many seeds came to. */
+import { createHash } from 'node:crypto'
 import type { Outcome } from './run.ts'
 import { COUNTED, type Counted } from './world.ts'
 
@@ -9,6 +10,8 @@ export interface Summary {
   readonly steps: number
   readonly counts: Readonly<Record<Counted, number>>
   readonly slowest: { readonly seed: string; readonly steps: number }
+  /** SHA-256 over the seeds and their traces, in order of the seeds: the same each time they run. */
+  readonly trace: string
 }
 
 /** @param replayOf the command that runs a seed again */
@@ -30,5 +33,11 @@ export function summarize(outcomes: readonly Outcome[], seconds: number, replayO
       seed: '',
       steps: 0,
     }),
+    trace: traceOf(outcomes),
   }
+}
+
+function traceOf(outcomes: readonly Outcome[]): string {
+  const lines = outcomes.map(({ seed, trace }) => `${seed} ${trace}\n`)
+  return createHash('sha256').update(lines.toSorted().join('')).digest('hex')
 }

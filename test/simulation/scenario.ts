@@ -93,7 +93,7 @@ export function createScenario(chance: Chance): Scenario {
     weather: isQuiet ? CALM : weatherOf(chance.fork('weather')),
     faults: isQuiet ? noFaults : faultsOf(chance.fork('faults')),
     incidents: isQuiet ? [] : incidentsOf(chance.fork('incidents'), agents, stormMs),
-    tricks: isQuiet ? 0 : chance.pick([0, 2, 5]),
+    tricks: isQuiet ? 0 : chance.pick([0, 4, 11]),
     hasFence: !isQuiet && chance.hits(0.4),
   }
 }
@@ -176,7 +176,7 @@ function purchaseOf(chance: Chance, content: number, stormMs: number, isQuiet: b
 const vouchFor = (chance: Chance, subject: string): VouchPlan => ({
   subject,
   credit: chance.integer(1, 6),
-  depth: chance.integer(0, 2),
+  depth: chance.integer(0, 3),
 })
 
 function weatherOf(chance: Chance): Weather {
@@ -221,6 +221,7 @@ function incidentsOf(chance: Chance, agents: readonly AgentPlan[], stormMs: numb
       event: { kind: 'vanish' },
     })),
     ...some(5, hosts, () => ({ kind: 'crash', downMs: chance.integer(0, 30_000) })),
+    ...some(3, ['ledger'], () => ({ kind: 'crash', downMs: chance.integer(10_000, 60_000) })),
     ...some(2, hosts, () => ({ kind: 'restart' })),
     ...some(3, hosts, () => ({ kind: 'clock', byMs: chance.integer(-MOST_SKEW_MS, MOST_SKEW_MS) })),
     ...some(2, places, () => ({ kind: 'redeem' })),

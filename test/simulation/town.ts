@@ -1,8 +1,11 @@
 /** Everyone and everything that a scenario needs, put in place, and watched. */
+import { decodeRecord } from '../../agent/records.ts'
+import type { LaneRecord } from '../../agent/wallet/lane.ts'
 import { createLedger } from '../../ledger/ledger.ts'
-import { fromHex, toHex, type Bytes } from '../../protocol/bytes.ts'
+import { toHex } from '../../protocol/bytes.ts'
 import { limits } from '../../protocol/limits.ts'
 import { createRepository } from '../../repository/repository.ts'
+import { createCredit, type KnownVouch } from './credit.ts'
 import { createBooks, type Books } from './books.ts'
 import { createContents, plantContent, type Content, type Contents } from './contents.ts'
 import { createHost, type Host } from './host.ts'
@@ -11,7 +14,7 @@ import { tamperWith } from './mischief.ts'
 import { codeIn, type Exchange } from './network.ts'
 import { createAgentHost, createPerson, enrol, type AgentHost, type Person, type Services } from './people.ts'
 import { createScenario, FREELOADER, type AgentPlan, type Scenario } from './scenario.ts'
-import { watchTrades, type Trades } from './trades.ts'
+import { watchTrades, type Party, type Trades } from './trades.ts'
 import type { World } from './world.ts'
 
 export interface Town {
@@ -142,33 +145,24 @@ function watchTown(town: Founded): Trades {
       id: toHex(host.person.id),
       isHonest,
       crashes: () => host.crashes,
+      saved: savedLanes(host),
     })),
-    credit: (seller, payer) => creditOf(vouches, seller, payer),
+    credit: createCredit(vouches, [...ids.values()]),
     isPublic: (seller, infoHash) => sales.get(seller)?.has(infoHash) ?? false,
   })
 }
 
-export interface KnownVouch {
-  readonly issuer: string
-  readonly subject: string
-  readonly credit: number
-  readonly depth: number
-}
-
-/** The most that any chain of vouches gives, told apart from the shipped evaluation so that each can show the other wrong. */
-export function creditOf(vouches: readonly KnownVouch[], verifier: string, subject: string): number {
-  const follow = (at: string, depth: number, credit: number, hop: number): number => {
-    if (at === subject) return credit
-    const onward = vouches.filter(({ issuer }) => issuer === at && depth > 0)
-    return Math.max(
-      0,
-      ...onward.map((vouch) => {
-        const left = Math.min(depth - 1, vouch.depth)
-        return follow(vouch.subject, left, Math.min(credit, vouch.credit, limits.creditByHop[hop] ?? 0), hop + 1)
-      }),
-    )
-  }
-  return verifier === subject ? 0 : follow(verifier, limits.vouchDepth, Infinity, 0)
+/** The lanes that an agent pays on, as its store has them. */
+function savedLanes(host: Host): Party['saved'] {
+  const lanes = new Map<string, LaneRecord>()
+  host.onWrite((changes) => {
+    for (const { pk, sk, body } of changes) {
+      if (!body || !pk.startsWith('wallet/') || !sk.startsWith('lane/')) continue
+      const record = decodeRecord<LaneRecord>({ pk, sk, version: 0, body })
+      lanes.set(record.id, record)
+    }
+  })
+  return (lane) => lanes.get(lane)
 }
 
 /** No answer blames an honest host, unless something was made to fail. */
@@ -192,5 +186,3 @@ function watchFaults(town: Town): Town {
 
 const lineOf = ({ from, to, method, url, answer }: Exchange): string =>
   `${from} ${method} ${to}${url.pathname}${url.search}: ${answer.status} ${codeIn(answer) ?? `${answer.body.length} bytes`}`
-
-export const idBytes = (hex: string): Bytes => fromHex(hex)

@@ -3,6 +3,7 @@
  * trusts, an honest buyer pays for what it holds.
  */
 import { USUAL_PACE } from '../../agent/download/pace.ts'
+import type { LaneRecord } from '../../agent/wallet/lane.ts'
 import { fromUtf8, toHex } from '../../protocol/bytes.ts'
 import { parseCommitment, type LaneMode } from '../../protocol/commitment.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -10,6 +11,7 @@ import { envelopeFromJson } from '../../protocol/signed.ts'
 import { decodePayment, PAYMENT_SIGNATURE } from '../../protocol/x402.ts'
 import type { Books } from './books.ts'
 import type { Contents } from './contents.ts'
+import type { Credit } from './credit.ts'
 import { codeIn, type Exchange, type Message } from './network.ts'
 import type { World } from './world.ts'
 
@@ -20,6 +22,8 @@ export interface Party {
   readonly isHonest: boolean
   /** How often its process died so far. */
   crashes(): number
+  /** What its store says of a lane that it pays on, by id in hex: the highest unit it may have sent, and for which piece. */
+  saved(lane: string): Pick<LaneRecord, 'ticks' | 'pending'> | undefined
 }
 
 export interface Trades {
@@ -62,8 +66,7 @@ export interface TradesOptions {
   readonly parties: readonly Party[]
   readonly contents: Contents
   readonly books: Books
-  /** Pieces that the seller may let the payer owe, at most. Ids in hex. */
-  readonly credit: (seller: string, payer: string) => number
+  readonly credit: Credit
   /** Whether the seller gives the content away. */
   readonly isPublic: (seller: string, infoHash: string) => boolean
 }
@@ -140,8 +143,18 @@ export function watchTrades({ world, parties, contents, books, credit, isPublic 
       world.count('ticks', request.unit - lane.revealed)
       lane.revealed = request.unit
     }
-    if (partyAt.get(message.from)?.isHonest) checkPaid(message, request, lane)
+    const buyer = partyAt.get(message.from)
+    if (!buyer?.isHonest) return
+    checkSaved(buyer, request)
+    checkPaid(message, request, lane)
   })
+
+  /** What a request stands for is durable before it leaves. */
+  function checkSaved(buyer: Party, { lane, unit, piece }: PaidRequest): void {
+    const { ticks = 0, pending } = buyer.saved(lane) ?? {}
+    if (unit > ticks || (piece !== undefined && piece !== pending))
+      world.fail(`${buyer.host} asks on lane ${lane} for piece ${piece} with unit ${unit} before it saved that`)
+  }
 
   /** On credit a tick follows its piece; prepaid, one unit is ahead, and one more for each that the seller calls spent. */
   function checkPaid({ from, to }: Message, { lane: id, unit }: PaidRequest, lane: TradedLane): void {
@@ -210,12 +223,18 @@ export function watchTrades({ world, parties, contents, books, credit, isPublic 
     if (!isRepeat) lane.sent++
     lane.lastSent = piece
     const { payer } = books.lanes.get(id) ?? { payer: '' }
-    const owed = [...books.lanes]
-      .filter(([, booked]) => booked.payer === payer && booked.payee === seller && booked.mode === 'credit')
-      .reduce((sum, [other]) => sum + Math.max(0, laneOf(other).sent - laneOf(other).taken), 0)
-    if (owed > credit(seller, payer))
-      world.fail(`${host} lets ${payer} owe ${owed} pieces, and trusts it for ${credit(seller, payer)}`)
+    const owed = owedBy([payer], seller)
+    if (owed > credit.of(seller, payer))
+      world.fail(`${host} lets ${payer} owe ${owed} pieces, and trusts it for ${credit.of(seller, payer)}`)
+    const { payers, most } = credit.groupOf(seller, payer) ?? { payers: [], most: 0 }
+    if (owedBy(payers, seller) > most)
+      world.fail(`${host} is owed ${owedBy(payers, seller)} pieces through a vouch for ${most}`)
   }
+
+  const owedBy = (payers: readonly string[], seller: string): number =>
+    [...books.lanes]
+      .filter(([, booked]) => payers.includes(booked.payer) && booked.payee === seller && booked.mode === 'credit')
+      .reduce((sum, [lane]) => sum + Math.max(0, laneOf(lane).sent - laneOf(lane).taken), 0)
 
   network.onArrival((exchange) => {
     const buyer = partyAt.get(exchange.from)

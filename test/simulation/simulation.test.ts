@@ -1,0 +1,64 @@
+import { execFile } from 'node:child_process'
+import { describe, expect, it } from 'vitest'
+import { planted, PLANTS, sourceOf } from './plants.ts'
+import { summarize, type Summary } from './report.ts'
+import { runSeed } from './run.ts'
+import { COUNTED } from './world.ts'
+
+const SEEDS = 6
+/** Each plant is found sooner, from its seed on. */
+const SEARCHED = 40
+const AT_ONCE = 2
+const MAIN = new URL('main.ts', import.meta.url).pathname
+const TIMEOUT_MS = 300_000
+
+/** In a process of its own. */
+function simulate(...args: string[]): Promise<Summary> {
+  const { promise, resolve, reject } = Promise.withResolvers<Summary>()
+  const command = ['--disable-warning=ExperimentalWarning', MAIN, ...args, '--json']
+  execFile(process.execPath, command, (error, stdout, stderr) => {
+    // It ends with 1 where a seed fails.
+    if (error && error.code !== 1) reject(new Error(stderr))
+    else resolve(JSON.parse(stdout) as Summary)
+  })
+  return promise
+}
+
+const taken: Promise<unknown>[] = []
+
+/** A few at once, the others in order. */
+function inTurn<T>(work: () => Promise<T>): Promise<T> {
+  const done = (taken.at(-AT_ONCE) ?? Promise.resolve()).then(work)
+  taken.push(done.catch(() => undefined))
+  return done
+}
+
+describe('the simulation', () => {
+  it(
+    'breaks no invariant, and plays the same seeds in the same way in every process',
+    async () => {
+      const elsewhere = simulate('--seeds', String(SEEDS))
+      const outcomes = []
+      for (let seed = 1; seed <= SEEDS; seed++) outcomes.push(await runSeed(String(seed)))
+      const here = summarize(outcomes, 0, () => '')
+      expect(here.failed).toEqual([])
+      expect(COUNTED.filter((what) => here.counts[what] === 0)).toEqual([])
+      expect((await elsewhere).trace).toBe(here.trace)
+    },
+    TIMEOUT_MS,
+  )
+
+  it.each(PLANTS)('has a place where $name', (plant) => {
+    expect(planted(plant, sourceOf(plant))).not.toBe(sourceOf(plant))
+  })
+
+  it.concurrent.each(PLANTS)(
+    'finds that $name',
+    async ({ name, seed }) => {
+      const from = ['--from', String(seed), '--seeds', String(SEARCHED), '--stop', '--jobs', '1']
+      const { failed } = await inTurn(() => simulate('--plant', name, ...from))
+      expect(failed).toHaveLength(1)
+    },
+    TIMEOUT_MS,
+  )
+})
