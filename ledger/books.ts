@@ -8,6 +8,7 @@ import { issueReceipt } from '../protocol/receipt.ts'
 import type { Envelope } from '../protocol/signed.ts'
 import type { Accept } from './accept.ts'
 import type { LedgerContext } from './context.ts'
+import { readHead } from './log.ts'
 import { load } from './state.ts'
 
 export interface Answer {
@@ -56,7 +57,7 @@ async function openPolicy(context: LedgerContext, accept: Accept, sequence: () =
   if (!equal(policy.key, context.signer.key)) {
     throw new Problem('conflict', 'The store holds the log of a ledger with another key.')
   }
-  await sequence()
+  if ((await readHead(context.store)).size === 0) await sequence()
   return policy
 }
 

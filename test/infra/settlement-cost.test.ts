@@ -76,8 +76,8 @@ async function openLanes(ledger: ReturnType<typeof openLedger>): Promise<Lane[]>
 }
 
 test(`a settlement costs at most ${MOST_UNITS} write units, with all that it takes to put it in the log`, async () => {
-  const { sleep } = realEnvironment().clock
-  const ledger = openLedger({ store, clock: { ...testClock(), sleep } })
+  const real = realEnvironment().clock
+  const ledger = openLedger({ store, clock: { ...testClock(), sleep: (ms, signal) => real.sleep(ms, signal) } })
   const lanes = await openLanes(ledger)
   await ledger.sequence()
   const before = (await readHead(store)).size
@@ -89,14 +89,11 @@ test(`a settlement costs at most ${MOST_UNITS} write units, with all that it tak
       await expectAccepted(ledger.post('/v1/redemptions', { redemption: lane.redeem(unit) }))
     }
   }
-  let isOver = false
-  const sequencing = (async () => {
-    while (!isOver) await ledger.sequence()
-    await ledger.sequence()
-  })()
-  await Promise.all(lanes.map(settle))
-  isOver = true
-  await sequencing
+  const left = new Set(lanes)
+  const settleAll = Promise.all(lanes.map(async (lane) => settle(lane).finally(() => left.delete(lane))))
+  while (left.size > 0) await ledger.sequence()
+  await settleAll
+  await ledger.sequence()
 
   const settlements = lanes.length * ROUNDS
   expect((await readHead(store)).size - before).toBe(settlements)

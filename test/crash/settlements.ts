@@ -1,0 +1,259 @@
+/**
+ * Several processes settle over one store while, every second, the one that sequences and another are killed with -9 and
+ * started again. Whatever was acknowledged must be in the log within the merge delay after the last of them came back,
+ * once, and every sum must be exact.
+ */
+import { fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { auditLedger } from '../../agent/cli/audit.ts'
+import { createLedgerClient, type LedgerClient } from '../../agent/clients/ledger-client.ts'
+import { realEnvironment } from '../../infra/environment.ts'
+import { readEntries, readHead } from '../../ledger/log.ts'
+import { openStore } from '../../infra/store/open.ts'
+import { toHex } from '../../protocol/bytes.ts'
+import { entryHash } from '../../protocol/entry.ts'
+import { parseReceipt } from '../../protocol/receipt.ts'
+import { envelopeFromJson, envelopeToJson, type Envelope } from '../../protocol/signed.ts'
+import type { Store } from '../../protocol/store.ts'
+import { LEDGER_ID, SECRET } from '../ledger/kit.ts'
+import { openSettlers, type SettlingLane } from '../ledger/settlers.ts'
+import { createChance, type Chance } from '../simulation/chance.ts'
+
+export interface SettlementsOptions {
+  /** For `openStore`, here and in each process. */
+  readonly store: string
+  readonly processes: number
+  readonly lanes: number
+  readonly seconds: number
+  readonly seed: string
+  readonly say: (line: string) => void
+}
+
+export interface SettlementsReport {
+  readonly kills: number
+  /** Of those, how often it was the process that had swapped the head last. */
+  readonly sequencersKilled: number
+  /** Redemptions that were acknowledged. */
+  readonly settled: number
+  readonly entries: number
+  /** Acknowledged, and not in the log in time. */
+  readonly missing: number
+  /** In the log more than once. */
+  readonly twice: number
+  /** After the last process was back, until the log had all that was acknowledged. */
+  readonly lateMs: number
+  readonly mergeDelayMs: number
+  /** Accounts that hold something else than what was settled on their lanes. */
+  readonly wrongAccounts: number
+  readonly auditProblems: readonly string[]
+}
+
+const environment = realEnvironment()
+const { clock } = environment
+const ENTRY_POINT = new URL('ledger-process.ts', import.meta.url).pathname
+/** So that a process is up again sooner. */
+const NODE_COMPILE_CACHE = join(tmpdir(), 'raincheck-compile-cache')
+const KILL_PAUSE_MS = 1000
+const RETRY_PAUSE_MS = 20
+const TRY_MS = 15_000
+
+interface Running {
+  child: ChildProcess
+  url: string
+  isUp: boolean
+  /** Resolves when it is up again. */
+  ready: Promise<void>
+}
+
+export async function settlements(options: SettlementsOptions): Promise<SettlementsReport> {
+  const chance = createChance(options.seed)
+  const town = await openTown(options)
+  const store = await openStore(options.store)
+  try {
+    const lanes = await openSettlers({
+      ledger: LEDGER_ID,
+      nowMs: clock.now(),
+      payers: 4,
+      lanesEach: options.lanes / 4,
+      units: 1024,
+      send: (path, objects) => town.send(chance, path, objects),
+    })
+    const acknowledged = new Set<string>()
+    const untilMs = clock.now() + options.seconds * 1000
+    const settling = lanes.map((lane, i) => settle(town, lane, chance.fork(`lane ${i}`), untilMs, acknowledged))
+    const { kills, sequencersKilled } = await killing(town, chance.fork('kills'), untilMs, options)
+    const units = await Promise.all(settling)
+    await Promise.all(town.processes.map(({ ready }) => ready))
+    const ledger = createLedgerClient({ environment, url: (town.processes[0] as Running).url })
+    const { mergeDelayMs } = await ledger.info()
+    const found = await untilLogged(store, acknowledged, mergeDelayMs)
+    const { problems } = await auditLedger(ledger)
+    return {
+      kills,
+      sequencersKilled,
+      settled: acknowledged.size,
+      ...found,
+      mergeDelayMs,
+      wrongAccounts: await wrongAccounts(ledger, lanes, units),
+      auditProblems: problems,
+    }
+  } finally {
+    store.close()
+    town.stop()
+  }
+}
+
+interface Town {
+  readonly processes: readonly Running[]
+  /** The process that swapped the head last. */
+  sequencer(): Running
+  kill(running: Running): Promise<void>
+  /** Asks one process after the other until one accepts. @returns the reply */
+  send(chance: Chance, path: string, objects: Readonly<Record<string, Envelope>>): Promise<unknown>
+  stop(): void
+}
+
+async function openTown({ processes: count, store, say }: SettlementsOptions): Promise<Town> {
+  let last: Running | undefined
+  let isOver = false
+
+  async function start(running: Running): Promise<void> {
+    const child = fork(ENTRY_POINT, {
+      env: { ...process.env, LEDGER_STORE: store, LEDGER_SECRET: toHex(SECRET), NODE_COMPILE_CACHE },
+      execArgv: ['--disable-warning=ExperimentalWarning'],
+      stdio: ['ignore', 'pipe', 'ignore', 'ipc'],
+    })
+    running.child = child
+    child.on('message', () => void (last = running))
+    const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
+    const [line] = (await Promise.race([once(lines, 'line'), once(child, 'exit').then(() => [''])])) as [string]
+    if (line !== '') {
+      running.url = (JSON.parse(line) as { url: string }).url
+      running.isUp = true
+    } else if (!isOver) {
+      say('a process ended by itself before it was up')
+      await start(running)
+    }
+  }
+
+  const processes: Running[] = []
+  for (let i = 0; i < count; i++) {
+    const running = { url: '', isUp: false } as Running
+    processes.push(running)
+    running.ready = start(running)
+    // The first makes the table and begins the log.
+    if (i === 0) await running.ready
+  }
+  await Promise.all(processes.map(({ ready }) => ready))
+
+  return {
+    processes,
+    sequencer: () => last ?? (processes[0] as Running),
+    async kill(running) {
+      const { child } = running
+      running.isUp = false
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+      running.ready = start(running)
+    },
+    async send(chance, path, objects) {
+      const body = JSON.stringify(
+        Object.fromEntries(Object.entries(objects).map(([name, object]) => [name, envelopeToJson(object)])),
+      )
+      for (;;) {
+        const reply = await post(`${chance.pick(processes).url}${path}`, body)
+        if (reply) return reply
+        await clock.sleep(RETRY_PAUSE_MS)
+      }
+    },
+    stop() {
+      isOver = true
+      for (const { child } of processes) child.kill('SIGKILL')
+    },
+  }
+}
+
+/** @returns undefined when it is to be sent again: no answer, or none for now */
+async function post(url: string, body: string): Promise<unknown> {
+  const headers = { 'content-type': 'application/json' }
+  const signal = AbortSignal.timeout(TRY_MS)
+  const answer = await fetch(url, { method: 'POST', headers, body, signal })
+    .then(async (response) => ({ status: response.status, body: (await response.json()) as unknown }))
+    .catch(() => undefined)
+  if (!answer || answer.status === 503 || answer.status === 409) return undefined
+  if (answer.status >= 300) throw new Error(`${url} answered ${answer.status}: ${JSON.stringify(answer.body)}`)
+  return answer.body
+}
+
+/** Unit after unit, each sent until it is acknowledged. @returns the last unit */
+async function settle(
+  town: Town,
+  lane: SettlingLane,
+  chance: Chance,
+  untilMs: number,
+  acknowledged: Set<string>,
+): Promise<number> {
+  let unit = 0
+  while (clock.now() < untilMs && unit < lane.units) {
+    unit++
+    const reply = (await town.send(chance, '/v1/redemptions', { redemption: lane.redeem(unit) })) as {
+      receipt: unknown
+    }
+    acknowledged.add(toHex(parseReceipt(envelopeFromJson(reply.receipt)).entry))
+  }
+  return unit
+}
+
+async function killing(town: Town, chance: Chance, untilMs: number, { say }: SettlementsOptions) {
+  let [kills, sequencersKilled] = [0, 0]
+  while (clock.now() + KILL_PAUSE_MS < untilMs) {
+    await clock.sleep(KILL_PAUSE_MS)
+    const sequencer = town.sequencer()
+    const others = chance.shuffle(town.processes.filter(({ isUp }) => isUp)).filter((one) => one !== sequencer)
+    const doomed = [...(sequencer.isUp ? [sequencer] : []), ...others].slice(0, 2)
+    await Promise.all(doomed.map((running) => town.kill(running)))
+    kills += doomed.length
+    if (doomed.includes(sequencer)) sequencersKilled++
+  }
+  say(`${kills} kills`)
+  return { kills, sequencersKilled }
+}
+
+/** Reads the log until it holds all that was acknowledged, or the merge delay is over. */
+async function untilLogged(store: Store, acknowledged: ReadonlySet<string>, mergeDelayMs: number) {
+  const startedMs = clock.now()
+  const counts = new Map<string, number>()
+  for (let entries = 0; ;) {
+    const { size } = await readHead(store)
+    while (entries < size) {
+      for (const bytes of await readEntries(store, entries, size)) {
+        const hash = toHex(entryHash(bytes))
+        counts.set(hash, (counts.get(hash) ?? 0) + 1)
+        entries++
+      }
+    }
+    const missing = [...acknowledged].filter((hash) => !counts.has(hash)).length
+    const lateMs = clock.now() - startedMs
+    const twice = [...counts.values()].filter((count) => count > 1).length
+    if (missing === 0 || lateMs > mergeDelayMs) return { entries, missing, twice, lateMs }
+    await clock.sleep(RETRY_PAUSE_MS)
+  }
+}
+
+async function wrongAccounts(ledger: LedgerClient, lanes: readonly SettlingLane[], units: readonly number[]) {
+  let wrong = 0
+  for (const [i, { payee }] of lanes.entries()) {
+    const { earned } = await ledger.account(payee.hex)
+    if (earned !== BigInt(2 * (units[i] as number))) wrong++
+  }
+  for (const payer of new Set(lanes.map((lane) => lane.payer))) {
+    const mine = lanes.flatMap((lane, i) => (lane.payer === payer ? [units[i] as number] : []))
+    const left = lanes.filter((lane) => lane.payer === payer).reduce((sum, lane) => sum + lane.units, 0)
+    const { frozen } = await ledger.account(payer.hex)
+    if (frozen !== BigInt(2 * (left - mine.reduce((sum, unit) => sum + unit, 0)))) wrong++
+  }
+  return wrong
+}
