@@ -3,6 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect } from 'vitest'
 import { run } from '../../agent/cli/cli.ts'
+import type { ProviderHosts } from '../../agent/storage/providers.ts'
 import { realEnvironment } from '../../infra/environment.ts'
 import { startNetwork, type Network } from '../../infra/local/network.ts'
 import { toHex } from '../../protocol/bytes.ts'
@@ -24,6 +25,8 @@ export interface Io {
   readonly passphraseFile: string
   readonly columns: number
   readonly workingDir: string
+  /** Told what the command says on its way. */
+  readonly onErr: (text: string) => void
 }
 
 export interface Person {
@@ -49,6 +52,8 @@ export interface Town {
   readonly start: () => Promise<void>
   /** Faults that no caller was told of. */
   readonly faults: readonly unknown[]
+  /** Those so far, which a test expects. */
+  readonly takeFaults: () => readonly unknown[]
 }
 
 const environment = realEnvironment()
@@ -64,14 +69,18 @@ export async function raincheck(homeDir: string, words: readonly string[], io: P
     isTerminal: false,
     monotonicMs: () => performance.now(),
     out: (text) => void (said.out += text),
-    err: (text) => void (said.err += text),
+    err: (text) => {
+      said.err += text
+      io.onErr?.(text)
+    },
     ...io,
   })
   return { code, ...said, json: <T>() => JSON.parse(said.out) as T }
 }
 
 /** Runs while the tests of the file do. */
-export function openTown(): Town {
+/** @param hosts where the providers of storage answer; asked at each start */
+export function openTown(hosts?: () => ProviderHosts): Town {
   const dir = scratch()()
   const faults: unknown[] = []
   const place = { port: 0 }
@@ -79,7 +88,8 @@ export function openTown(): Town {
 
   async function start(): Promise<void> {
     place.port ||= await freePort()
-    network = await startNetwork({ environment, dir, port: place.port, onFault: (fault) => faults.push(fault) })
+    const onFault = (fault: unknown) => faults.push(fault)
+    network = await startNetwork({ environment, dir, port: place.port, hosts: hosts?.(), onFault })
   }
   async function stop(): Promise<void> {
     await network?.stop()
@@ -105,6 +115,7 @@ export function openTown(): Town {
     stop,
     start,
     faults,
+    takeFaults: () => faults.splice(0),
   }
 }
 
