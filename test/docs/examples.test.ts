@@ -56,6 +56,14 @@ const KINDS: Readonly<Record<string, Kind>> = {
   announcement: 'announcement',
   book: 'book',
   notice: 'notice',
+  membership: 'membership',
+  price: 'price',
+  peer: 'peer',
+  buy: 'buy',
+  sell: 'sell',
+  lock: 'lock',
+  mint: 'mint',
+  refund: 'refund',
 }
 
 test.each(Object.entries(KINDS))('%s is shown with its body, its id and a signature that verifies', (name, kind) => {
@@ -82,6 +90,8 @@ const MEMBERS: Readonly<Record<string, Kind>> = {
   operations: 'identity',
   identities: 'identity',
   head: 'book',
+  issuer: 'sell',
+  operation: 'identity',
 }
 
 /** Every envelope in a document, with its kind by the member it is in. */

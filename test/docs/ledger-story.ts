@@ -138,6 +138,7 @@ async function close({ ask, post, ledger }: Stage): Promise<void> {
   await post('/v1/releases', { release: objects.releaseLaneByPayer }, 'ledger.closed')
   await post('/v1/transfers', { transfer: objects.transfer }, 'ledger.transfer')
   await post('/v1/rotations', { identity: objects.rotation }, 'ledger.rotate')
+  await ask('ledger.operations', `/v1/accounts/${toHex(cast.payer.id)}/operations`)
   await ask('ledger.entries', `/v1/accounts/${toHex(cast.payee.id)}/entries?after=6&limit=3`)
   await ledger.attest()
 }

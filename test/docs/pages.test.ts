@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
+import { federationExamples } from './federation-story.ts'
 import { ledgerExamples } from './ledger-story.ts'
 import { marketExamples } from './market-story.ts'
 import { objectExamples } from './objects.ts'
@@ -14,7 +15,7 @@ const pages = readProtocol()
 let written: Written
 
 beforeAll(async () => {
-  const told = await Promise.all([ledgerExamples(), marketExamples()])
+  const told = await Promise.all([federationExamples(), ledgerExamples(), marketExamples()])
   written = { examples: new Map([...Object.entries(objectExamples), ...told.flatMap((each) => [...each])]), tables }
 })
 

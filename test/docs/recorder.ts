@@ -8,6 +8,8 @@ import { http, type Example, type Shown } from './example.ts'
 
 type Handler = (request: Request) => Response | Promise<Response>
 
+const SHORT_MS = 10
+
 export interface Recorder {
   readonly clock: HandClock
   readonly environment: Environment
@@ -41,6 +43,9 @@ export function createRecorder(): Recorder {
     keep(name, await http({ request: sent, response }))
     return response
   }
+  /** What takes no time to speak of takes none: nobody moves the clock for it. */
+  const sleep = (ms: number, signal?: AbortSignal): Promise<void> =>
+    ms <= SHORT_MS ? Promise.resolve() : clock.sleep(ms, signal)
   const random = {
     bytes: (length: number) => concat(sha256(utf8(`chance ${drawn++}`)), new Uint8Array(length)).slice(0, length),
   }
@@ -51,7 +56,7 @@ export function createRecorder(): Recorder {
 
   return {
     clock,
-    environment: { clock, random, transport },
+    environment: { clock: { ...clock, sleep }, random, transport },
     attach: (host, handler) => void hosts.set(host, handler),
     watch(name, method, path) {
       watched.set(name, (request) => request.method === method && path.test(new URL(request.url).pathname))
