@@ -122,6 +122,8 @@ export const limits = {
   redeemAheadMs: HOUR,
   expiryMarginMs: 10 * MINUTE,
   redeemPauseMs: MINUTE,
+  /** How long a link to a piece in the seller's storage is good. */
+  linkMs: MINUTE,
   /** Pieces on their way out at one time; who comes beyond that waits. */
   servingBytes: 64 * MiB,
   servingQueue: 1024,
@@ -129,6 +131,14 @@ export const limits = {
   sendStallMs: 30 * SECOND,
   /** For how long an agent believes what it found out about a payer, and how many it remembers. */
   verdictMs: 4 * SECOND,
+  /** How old a repository's checkpoint may be for all the credit that chains give, for up to `agingCredit` pieces of it, and for none. */
+  freshMs: 10 * MINUTE,
+  staleMs: HOUR,
+  agingCredit: 8,
+  /** Subjects whose chains an agent keeps as they brought them. */
+  chainsCarried: 256,
+  /** Entries of a repository's log that an agent reads to catch up; beyond that it begins anew at the end. */
+  entriesFollowed: 4096,
   /** How long it leaves a repository alone that did not answer. */
   askAgainMs: MINUTE,
   verdictsCached: 4096,

@@ -86,6 +86,22 @@ export function pieceHash(meta: Metainfo, index: number): Bytes {
   return pieceHashes.subarray(at, at + HASH_BYTES)
 }
 
+/**
+ * v1's hash of the piece's bytes, 20 bytes: SHA-1. Undefined where v1 hashes zeros with them (BEP 47): at the end of each
+ * file but the last.
+ */
+export function pieceHashV1(meta: Metainfo, index: number): Bytes | undefined {
+  const { length } = locatePiece(meta, index)
+  if (length < meta.pieceLength && index < meta.pieces - 1) return undefined
+  const hashes =
+    hashesV1.get(meta) ?? fields(decode(meta.info, BINARY), { pieces: field.bytes() }, { rest: true }).pieces
+  hashesV1.set(meta, hashes)
+  return hashes.slice(index * SHA1_BYTES, (index + 1) * SHA1_BYTES)
+}
+
+/** Read once: the info dictionary may have megabytes. */
+const hashesV1 = new WeakMap<Metainfo, Bytes>()
+
 /** Where the file goes in a storage: `name`, or `name/…` when the torrent is a folder. */
 export const filePath = (meta: Pick<Metainfo, 'name' | 'folder'>, file: MetaFile): FilePath =>
   meta.folder ? [meta.name, ...file.path] : file.path

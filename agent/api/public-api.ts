@@ -57,6 +57,16 @@ const offerRoute = createRoute({
       price: wire.money,
       modes: z.array(z.string()),
       public: z.boolean(),
+      ways: z
+        .array(
+          z.object({
+            way: z.enum(['copy', 'link', 'through']),
+            provider: z.string(),
+            region: z.string().optional(),
+            hosts: z.array(z.string()),
+          }),
+        )
+        .optional(),
     }),
   ),
 })
@@ -67,7 +77,7 @@ const pieceRoute = createRoute({
   summary: 'One piece, for one tick (x402 v2)',
   request: {
     params: byInfoHash.extend({ index: z.string().regex(/^(0|[1-9][0-9]{0,8})$/) }),
-    headers: z.object({ 'payment-signature': z.string().optional() }),
+    headers: z.object({ 'payment-signature': z.string().optional(), prefer: z.string().optional() }),
   },
   responses: {
     200: { description: 'The piece', content: binary('application/octet-stream') },
@@ -109,7 +119,7 @@ export function mountPublicApi(app: OpenAPIHono, context: AgentContext, seller: 
     // Hono answers HEAD as GET without the body: no tick is taken for what is not sent.
     const isHead = c.req.method === 'HEAD'
     const payment = isHead ? undefined : c.req.header('payment-signature')
-    const reply = await seller.piece(infoHash, Number(index), payment, url)
+    const reply = await seller.piece(infoHash, Number(index), payment, url, c.req.header('prefer'))
     return isHead ? headOf(reply) : sendPiece(c, reply)
   })
   app.openapi(tickRoute, async (c) => c.json(await seller.tick(c.req.valid('json').tick), 200))

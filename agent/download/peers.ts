@@ -4,15 +4,20 @@ import { checkUrl } from '../../protocol/address.ts'
 import { isLive, parseAnnouncement, requireAnnouncer } from '../../protocol/announcement.ts'
 import { checkBitfield } from '../../protocol/bitfield.ts'
 import { equal, fromBase64url, fromHex, toHex, type Bytes } from '../../protocol/bytes.ts'
-import { edgesOf, evidenceFromJson } from '../../protocol/chain.ts'
-import type { IdentityState } from '../../protocol/identity.ts'
+import { edgesOf, evidenceFromJson, type ChainsJson } from '../../protocol/chain.ts'
+import { operationFromJson, replay, type IdentityState } from '../../protocol/identity.ts'
+import { limits } from '../../protocol/limits.ts'
 import type { Metainfo } from '../../protocol/metainfo.ts'
 import { Problem, unlessBug } from '../../protocol/problem.ts'
 import { wire } from '../../protocol/service.ts'
+import { envelopeFromJson, envelopeToJson, type EnvelopeJson } from '../../protocol/signed.ts'
 import { evaluateOne } from '../../protocol/trust.ts'
 import type { AgentContext } from '../context.ts'
 import { createHttpClient, money } from '../clients/http-client.ts'
+import type { OfferedWay } from '../storage/ways.ts'
 import type { SwarmSeller } from '../clients/repository-client.ts'
+import { decodeRecord, encodeRecord } from '../records.ts'
+import type { Trust } from '../trust/trust.ts'
 
 export interface Peer {
   /** The owner's id, hex. */
@@ -29,6 +34,8 @@ export interface PeerOffer {
   readonly price: bigint
   /** Free of charge. */
   readonly public: boolean
+  /** Besides being sent by the peer's agent. */
+  readonly ways: readonly OfferedWay[]
 }
 
 export interface Peers {
@@ -43,6 +50,10 @@ export interface Peers {
 const IDENTITY_MS = 600_000
 const IDENTITIES_KEPT = 1024
 
+const MET = 'met'
+
+const shownShape = z.object({ credit: z.int(), checkpoint: z.string().optional() })
+
 const offerShape = z.object({
   infoHash: wire.id,
   pieceLength: z.int(),
@@ -50,23 +61,66 @@ const offerShape = z.object({
   bitfield: wire.base64url,
   price: money,
   public: z.boolean(),
+  ways: z
+    .array(
+      z.object({
+        way: z.string().max(32),
+        provider: z.string().max(32),
+        region: z.string().max(64).optional(),
+        hosts: z.array(z.string().max(512)).max(16),
+      }),
+    )
+    .max(16)
+    .default([]),
 })
+
+type SaidWay = z.infer<typeof offerShape>['ways'][number]
+
+/** A way that is not known is none. */
+function knownWay({ way, provider, region, hosts }: SaidWay): OfferedWay[] {
+  if (way !== 'link' && way !== 'copy') return []
+  return [{ way, provider, hosts, ...(region !== undefined && { region }) }]
+}
 
 interface KnownIdentity {
   readonly state: IdentityState
   readonly atMs: number
 }
 
-export function createPeers(context: AgentContext): Peers {
-  const { environment, repository, owner, allowLoopback } = context
+/** @param view of the repository's log: compared with that of the sellers */
+export function createPeers(context: AgentContext, view?: Pick<Trust, 'note' | 'compare'>): Peers {
+  const { environment, repository, owner, allowLoopback, store } = context
   const { clock } = environment
   const identities = new Map<string, KnownIdentity>()
 
   async function swarm(infoHash: Bytes): Promise<readonly Peer[]> {
-    const sellers = await repository.swarm(toHex(infoHash), toHex(owner))
+    const sellers = await sellersOf(toHex(infoHash))
     // One announcement that does not hold says nothing about the others.
     const peers = await Promise.all(sellers.map((seller) => believed(seller, infoHash).catch(unlessBug)))
     return peers.filter((peer) => peer !== undefined)
+  }
+
+  /** Those of the last time where the repository does not answer: each announcement says how long it holds. */
+  async function sellersOf(infoHash: string): Promise<readonly SwarmSeller[]> {
+    try {
+      const sellers = await repository.swarm(infoHash, toHex(owner))
+      await keepMet(`swarm/${infoHash}`, sellers.map(sellerToJson))
+      return sellers
+    } catch (error) {
+      const known = await met<SellerJson[]>(`swarm/${infoHash}`)
+      if (!(error instanceof Problem) || !known) throw error
+      return known.map(sellerFromJson)
+    }
+  }
+
+  async function met<T>(sk: string): Promise<T | undefined> {
+    const item = await store.get(MET, sk)
+    return item && decodeRecord<T>(item)
+  }
+
+  async function keepMet(sk: string, value: unknown): Promise<void> {
+    const body = encodeRecord(value)
+    if (body.length <= limits.itemBytes) await store.write([{ pk: MET, sk, expect: 'any', body }])
   }
 
   async function believed({ announcement, delegation }: SwarmSeller, infoHash: Bytes): Promise<Peer | undefined> {
@@ -90,11 +144,23 @@ export function createPeers(context: AgentContext): Peers {
   async function identity(id: string): Promise<IdentityState> {
     const known = identities.get(id)
     if (known && clock.now() - known.atMs < IDENTITY_MS) return known.state
-    const { state } = await repository.identity(id)
+    const state = await identityOf(id)
     identities.delete(id)
     identities.set(id, { state, atMs: clock.now() })
     if (identities.size > IDENTITIES_KEPT) identities.delete(identities.keys().next().value as string)
     return state
+  }
+
+  async function identityOf(id: string): Promise<IdentityState> {
+    try {
+      const { state, operations } = await repository.identity(id)
+      await keepMet(`identity/${id}`, operations.map(envelopeToJson))
+      return state
+    } catch (error) {
+      const operations = await met<EnvelopeJson[]>(`identity/${id}`)
+      if (!(error instanceof Problem) || error.code !== 'peer-failed' || !operations) throw error
+      return replay(operations.map(operationFromJson), clock.now())
+    }
   }
 
   async function offer(peer: Peer, meta: Metainfo): Promise<PeerOffer> {
@@ -117,15 +183,45 @@ export function createPeers(context: AgentContext): Peers {
     if (!isSame) throw new Problem('peer-failed', 'The seller answers for other content.')
     const bitfield = fromBase64url(said.bitfield)
     checkBitfield(bitfield, meta.pieces)
-    return { url, bitfield, price: said.price, public: said.public }
+    return { url, bitfield, price: said.price, public: said.public, ways: said.ways.flatMap(knownWay) }
   }
 
-  async function creditFrom({ id }: Peer): Promise<number> {
-    const chains = await repository.chains({ from: id, to: toHex(owner) }).catch(unlessBug)
+  /** The chains are carried along, from when the repository last showed them, and shown to the peer. */
+  async function creditFrom(peer: Peer): Promise<number> {
+    const { id } = peer
+    const shown = await repository.chains({ from: id, to: toHex(owner) }).catch(unlessBug)
+    if (shown) await keepMet(`chains/${id}`, shown)
+    const chains = shown ?? (await met<ChainsJson>(`chains/${id}`))
     if (!chains) return 0
     const nowMs = clock.now()
-    return evaluateOne(fromHex(id), owner, edgesOf(evidenceFromJson(chains, nowMs), nowMs)).credit
+    const { credit, chain } = evaluateOne(fromHex(id), owner, edgesOf(evidenceFromJson(chains, nowMs), nowMs))
+    // The first hop is the peer's own word, which needs no showing.
+    if (chain.length > 1) await show(peer, chains).catch(unlessBug)
+    return credit
+  }
+
+  async function show({ urls }: Peer, evidence: ChainsJson): Promise<void> {
+    const note = await view?.note()
+    const json = { subject: toHex(owner), evidence, ...(note !== undefined && { checkpoint: note }) }
+    const http = createHttpClient(environment, urls[0] ?? '')
+    const { checkpoint } = await http.json({ method: 'POST', path: '/v1/chains', json, attempts: 1 }, shownShape)
+    if (checkpoint !== undefined) await view?.compare(checkpoint)
   }
 
   return { swarm, offer, creditFrom }
 }
+
+interface SellerJson {
+  readonly announcement: EnvelopeJson
+  readonly delegation?: EnvelopeJson
+}
+
+const sellerToJson = ({ announcement, delegation }: SwarmSeller): SellerJson => ({
+  announcement: envelopeToJson(announcement),
+  ...(delegation && { delegation: envelopeToJson(delegation) }),
+})
+
+const sellerFromJson = ({ announcement, delegation }: SellerJson): SwarmSeller => ({
+  announcement: envelopeFromJson(announcement),
+  ...(delegation && { delegation: envelopeFromJson(delegation) }),
+})

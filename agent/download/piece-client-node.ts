@@ -1,7 +1,14 @@
 /** Pieces over kept connections on Node, each read straight into its buffer. Entry points choose it over the portable one. */
 import { Problem } from '../../protocol/problem.ts'
 import { openConnection, type Answer, type Connection, type Endpoint } from './piece-connection.ts'
-import type { PieceClient, PieceRequest, PieceResponse } from './piece-client.ts'
+import {
+  checkRange,
+  goodStatus,
+  rangeHeader,
+  type PieceClient,
+  type PieceRequest,
+  type PieceResponse,
+} from './piece-client.ts'
 
 /** Idle connections kept for each peer. */
 const IDLE_PER_PEER = 8
@@ -35,8 +42,9 @@ export function pieceClientNode(pin: (url: URL) => Promise<string>): PieceClient
     request.signal.addEventListener('abort', abort, { once: true })
     try {
       const answer = await connection.ask({
-        head: requestHead(url, request.headers),
+        head: requestHead(url, { ...request.headers, ...rangeHeader(request.range) }),
         into: request.into,
+        good: goodStatus(request.range),
         onChunk: (chunk) => {
           received = true
           request.onChunk?.(chunk)
@@ -57,7 +65,9 @@ export function pieceClientNode(pin: (url: URL) => Promise<string>): PieceClient
   return {
     async get(request) {
       request.signal.throwIfAborted()
-      return response(await attempt(new URL(request.url), request))
+      const answer = await attempt(new URL(request.url), request)
+      if (answer.status === 206) checkRange(request.range, answer.headers)
+      return response(answer)
     },
   }
 }
@@ -77,7 +87,7 @@ function requestHead(url: URL, headers: Readonly<Record<string, string>>): strin
 }
 
 function response({ status, headers, body }: Answer): PieceResponse {
-  if (status === 200) return { status, headers, length: body.length }
+  if (status === 200 || status === 206) return { status, headers, length: body.length }
   return { status, headers, length: 0, problem: parse(body) }
 }
 

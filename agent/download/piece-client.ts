@@ -4,12 +4,15 @@ import type { Transport } from '../../protocol/environment.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { readBody } from '../../protocol/exchange.ts'
+import type { ByteRange } from '../storage/storage.ts'
 
 export interface PieceRequest {
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
   /** As long as the piece: a body of any other length is refused. */
   readonly into: Uint8Array
+  /** Of a file elsewhere: asked for as a range, and taken as 206 with that very Content-Range alone. */
+  readonly range?: ByteRange
   /** Told of each run of bytes, in order, as it lies in `into`. */
   readonly onChunk?: (chunk: Uint8Array) => void
   readonly signal: AbortSignal
@@ -18,8 +21,10 @@ export interface PieceRequest {
 export interface PieceResponse {
   readonly status: number
   readonly headers: Headers
-  /** Bytes put into `into`: all of it for 200, else 0. */
+  /** Bytes put into `into`: all of it for 200 (206 of a range), else 0. */
   readonly length: number
+  /** The piece lies in the storage already: the provider copied it, and its checksum is right. */
+  readonly copied?: boolean
   /** What came with another status, where it is JSON: a stranger's word. */
   readonly problem?: unknown
 }
@@ -32,14 +37,15 @@ export interface PieceClient {
 /** Redirects are answers like any other: none is followed. */
 export function pieceClientOver(transport: Transport): PieceClient {
   return {
-    async get({ url, headers, into, onChunk, signal }) {
+    async get({ url, headers, into, range, onChunk, signal }) {
       const { aborted, forget } = rejection(signal)
       try {
-        const request = new Request(url, { headers, signal, redirect: 'manual' })
+        const request = new Request(url, { headers: { ...headers, ...rangeHeader(range) }, signal, redirect: 'manual' })
         const response = await Promise.race([transport(request), aborted])
-        if (response.status === 200) {
+        if (response.status === goodStatus(range)) {
+          checkRange(range, response.headers)
           const length = await fill(response, into, onChunk, aborted)
-          return { status: 200, headers: response.headers, length }
+          return { status: response.status, headers: response.headers, length }
         }
         const problem = await Promise.race([document(response), aborted])
         return { status: response.status, headers: response.headers, length: 0, problem }
@@ -51,6 +57,19 @@ export function pieceClientOver(transport: Transport): PieceClient {
       }
     },
   }
+}
+
+export const rangeHeader = (range: ByteRange | undefined): Record<string, string> =>
+  range ? { range: `bytes=${range.offset}-${range.offset + range.length - 1}` } : {}
+
+export const goodStatus = (range: ByteRange | undefined): 200 | 206 => (range ? 206 : 200)
+
+/** @throws Problem `peer-failed` unless it is the range that was asked for */
+export function checkRange(range: ByteRange | undefined, headers: Headers): void {
+  if (!range) return
+  const [, first, last] = /^bytes (\d+)-(\d+)\/\d+$/.exec(headers.get('content-range') ?? '') ?? []
+  if (Number(first) === range.offset && Number(last) === range.offset + range.length - 1) return
+  throw new Problem('peer-failed', 'The link answered with another range than was asked for.')
 }
 
 /** A transport may not know of signals, so whatever is awaited races with this. */

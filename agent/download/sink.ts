@@ -2,14 +2,16 @@
  * Where a download's pieces go: one write a file of the torrent, begun with its first piece, all committed at the end. A
  * storage that takes whole parts, or takes them in order, gets them so (`parts.ts`): pieces are then fetched in a window.
  */
-import { filePath, locatePiece, type MetaFile, type Metainfo } from '../../protocol/metainfo.ts'
+import { equal } from '../../protocol/bytes.ts'
+import { filePath, locatePiece, pieceHashV1, type MetaFile, type Metainfo } from '../../protocol/metainfo.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Item, Store } from '../../protocol/store.ts'
 import type { Entry, Journal } from './journal.ts'
 import { covers, createParts, unitBytes, type Parts } from './parts.ts'
 import { createSpool } from './spool.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
-import type { ByteRange, Storage, WriteRef } from '../storage/storage.ts'
+import type { ByteRange, CopySource, Storage, WriteRef } from '../storage/storage.ts'
+import type { Site } from '../storage/ways.ts'
 
 export interface Sink {
   /** Begins the piece's file. What it returns must be durable before `put`. */
@@ -18,6 +20,12 @@ export interface Sink {
   put(piece: number, bytes: Uint8Array): Promise<void>
   /** Of these pieces, those that neither the storage nor the spool holds. */
   missing(pieces: Iterable<number>): Promise<readonly number[]>
+  /** Where it lies, for whoever can reach it without us. */
+  readonly site: Site | undefined
+  /** Whether the provider may copy this piece by itself: its own checksum then tells of this piece alone. */
+  canCopy(piece: number): boolean
+  /** `put` has nothing to do then. @returns false when the provider's checksum is not the piece's. @throws Problem of the storage */
+  copy(piece: number, source: CopySource): Promise<boolean>
   /** Whether the piece may be fetched now. Missing where any may. */
   readonly mayFetch?: (piece: number) => boolean
   /** Makes all files appear. @returns the name of the file or folder; the same again when repeated */
@@ -52,6 +60,7 @@ export async function openSink({ storage, meta, pk, journal, store, folder, onRo
   if (!takesAny) for await (const { piece, bytes } of spool.load()) spooled.set(piece, bytes)
   const parts = new Map<number, Promise<Parts>>()
   const stored = createFrontier(meta.pieces)
+  const copied = new Set<number>()
   /** Files whose write is known to be durable: a piece of them was put. */
   const durable = new Set(writes.keys())
   const beginning = new Map<number, Promise<WriteRef>>()
@@ -150,9 +159,17 @@ export async function openSink({ storage, meta, pk, journal, store, folder, onRo
     return piece < next - (next % (unit / meta.pieceLength)) + (WINDOW_UNITS * unit) / meta.pieceLength
   }
 
+  function canCopy(piece: number): boolean {
+    const write = writes.get(locatePiece(meta, piece).file)
+    const partBytes = write?.partBytes ?? storage.partBytes
+    const isPart = storage.wholeParts && storage.writes === 'any-order' && partBytes === meta.pieceLength
+    return isPart && storage.copyFrom !== undefined && pieceHashV1(meta, piece) !== undefined
+  }
+
   async function putPiece(piece: number, bytes: Uint8Array): Promise<void> {
     const { file, offset } = locatePiece(meta, piece)
     durable.add(file)
+    if (copied.delete(piece)) return
     if (takesAny) return storage.put(await begin(file), offset, bytes)
     return (await partsOf(file)).put(piece, offset, bytes)
   }
@@ -172,6 +189,19 @@ export async function openSink({ storage, meta, pk, journal, store, folder, onRo
       return durable.has(file) ? [] : [entryOf(file, write)]
     },
     put: putPiece,
+    site: await storage.site?.(),
+    canCopy,
+    async copy(piece, source) {
+      const { file, offset, length } = locatePiece(meta, piece)
+      const range = { offset, length }
+      durable.add(file)
+      const sum = await storage.copyFrom?.(await begin(file), offset, source, range)
+      const hash = pieceHashV1(meta, piece)
+      if (!sum?.sha1 || !hash || !equal(sum.sha1, hash)) return false
+      copied.add(piece)
+      onStored([piece])
+      return true
+    },
     async missing(pieces) {
       const lost: number[] = []
       let checked: { file: number; held: readonly ByteRange[] } | undefined

@@ -7,6 +7,7 @@ import { isProblemCode, Problem, type ProblemCode } from '../../protocol/problem
 import type { Cut, Run } from './run.ts'
 import type { SellerState } from './sellers.ts'
 import type { PieceResponse } from './piece-client.ts'
+import { fetchPiece } from './way.ts'
 
 /** Why a piece did not come. `lied`: bytes came, and they are not the piece. `withheld`: a sealed piece came, was paid for, and its key did not. */
 export type Failure = Interrupted | Broken | Refused
@@ -54,6 +55,7 @@ export async function transferPiece(
   const hasher = pieceHasherOf(run.meta, piece)
   const answer = await transferBody(run, seller, options, (chunk) => hasher.update(chunk))
   if ('kind' in answer) return answer
+  if (answer.copied === true) return undefined
   if (equal(hasher.digest(), pieceHash(run.meta, piece))) return undefined
   return { kind: 'lied', detail: `Piece ${piece} does not match its hash.` }
 }
@@ -87,12 +89,12 @@ export async function requestPiece(
   }
   try {
     const url = `${seller.url}/v1/pieces/${run.infoHash}/${piece}`
-    return await run.pieceClient.get({ url, headers, into, signal: line.signal, onChunk: hear })
+    return await fetchPiece(run, seller, piece, { url, headers, into, signal: line.signal, onChunk: hear })
   } catch (error) {
     const why = line.wasCut()
     if (why) return { kind: 'cut', why, detail: CUTS[why] }
-    if (error instanceof Problem) return { kind: 'broken', detail: error.message }
-    throw error
+    if (!(error instanceof Problem)) throw error
+    return { kind: error.code === 'piece-invalid' ? 'lied' : 'broken', detail: error.message }
   } finally {
     line.close()
   }

@@ -1,7 +1,7 @@
 /** What is for sale and how it is paid: readable by anyone, without paying (x402 v2). */
 import { fromHex, toBase64url, utf8 } from '../../protocol/bytes.ts'
 import { limits } from '../../protocol/limits.ts'
-import type { Problem } from '../../protocol/problem.ts'
+import { unlessBug, type Problem } from '../../protocol/problem.ts'
 import {
   encodePaymentRequired,
   formatOffer,
@@ -13,6 +13,7 @@ import {
 } from '../../protocol/x402.ts'
 import type { AgentContext } from '../context.ts'
 import type { Share, Shares } from '../share/share.ts'
+import type { Way } from '../storage/ways.ts'
 
 /** `GET /v1/pieces/{infoHash}` */
 export interface ShareOffer {
@@ -25,12 +26,15 @@ export interface ShareOffer {
   readonly price: string
   readonly modes: Mode[]
   readonly public: boolean
+  /** How pieces may be had besides being sent by the agent. */
+  readonly ways?: { way: Way; provider: string; region?: string; hosts: string[] }[]
 }
 
 /** For how long a price holds after it was read, at least. */
 const MAX_TIMEOUT_SECONDS = 60
 
 export async function shareOffer(context: AgentContext, shares: Shares, share: Share): Promise<ShareOffer> {
+  const ways = await shares.ways(share).catch(unlessBug)
   return {
     infoHash: share.infoHash,
     pieceLength: share.pieceLength,
@@ -39,6 +43,7 @@ export async function shareOffer(context: AgentContext, shares: Shares, share: S
     price: share.price.toString(),
     modes: share.public ? [] : modesOf(context),
     public: share.public,
+    ...(ways && ways.length > 0 && { ways: ways.map((way) => ({ ...way, hosts: [...way.hosts] })) }),
   }
 }
 

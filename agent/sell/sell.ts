@@ -29,6 +29,7 @@ import { createSerial } from '../serial.ts'
 import type { Share, Shares } from '../share/share.ts'
 import { acceptTick, takeLastTick, takeRequest, type LaneTerms, type PieceRequest, type Tab } from './tab.ts'
 import type { CreditLine, Trust } from '../trust/trust.ts'
+import type { Way } from '../storage/ways.ts'
 import type { Usage } from '../usage.ts'
 
 export interface PieceReply {
@@ -53,9 +54,10 @@ export interface Seller {
    * A piece, once it is paid or owed and that is saved. Whatever is wrong with the payment, nothing is served.
    * @param payment the PAYMENT-SIGNATURE header
    * @param url of the piece, as the reader knows it
+   * @param way how the reader would rather have it (RFC 7240 Prefer): `link` or `copy`
    * @throws Problem any but those of status 402, which are replies with the offer in PAYMENT-REQUIRED
    */
-  piece(infoHash: string, index: number, payment: string | undefined, url: string): Promise<PieceReply>
+  piece(infoHash: string, index: number, payment: string | undefined, url: string, way?: string): Promise<PieceReply>
   /** The last tick of a lane on credit, or that of a sealed piece. @throws Problem `not-found`, `closed`, `tick-invalid`, `tick-replayed`, `bad-request` */
   tick(json: unknown): Promise<TickAnswer>
   /** The payer's word that a lane is done. @throws Problem `not-found`, `not-payer`, `conflict` (a tick is missing), `peer-failed` */
@@ -77,10 +79,13 @@ interface Ready {
   /** Of a sealed lane. */
   readonly goods: Goods | undefined
   readonly lease: Lease
+  /** Where the piece may be had instead. */
+  readonly location?: string
 }
 
 const ANYONE = 'anyone'
 const NO_CREDIT: CreditLine = { credit: 0, vouches: [] }
+const NOTHING: Lease = { buffer: new Uint8Array(0), release: () => undefined }
 const OCTETS = { 'content-type': 'application/octet-stream' }
 
 export function createSeller(context: AgentContext, { shares, trust, usage }: SellerParts): Seller {
@@ -97,13 +102,19 @@ export function createSeller(context: AgentContext, { shares, trust, usage }: Se
     return share
   }
 
-  async function piece(infoHash: string, index: number, payment: string | undefined, url: string): Promise<PieceReply> {
+  async function piece(
+    infoHash: string,
+    index: number,
+    payment: string | undefined,
+    url: string,
+    way?: string,
+  ): Promise<PieceReply> {
     const share = await shared(infoHash)
     if (index >= share.pieces) throw new Problem('not-found', `The content has ${share.pieces} pieces.`)
     if (share.public) return freePiece(share, index)
     try {
       if (payment === undefined) throw new Problem('payment-required', `This piece costs ${share.price} credits.`)
-      return await paidPiece(share, index, decodePayment(payment))
+      return await paidPiece(share, index, decodePayment(payment), wayIn(way))
     } catch (error) {
       if (!(error instanceof Problem) || error.status !== 402) throw error
       return refusal(error, share, url)
@@ -121,13 +132,13 @@ export function createSeller(context: AgentContext, { shares, trust, usage }: Se
     return { status: 200, headers: { ...OCTETS }, body: lease.buffer, done: lease.release }
   }
 
-  async function paidPiece(share: Share, index: number, { payload }: PaymentPayload): Promise<PieceReply> {
+  async function paidPiece(share: Share, index: number, { payload }: PaymentPayload, way: Way): Promise<PieceReply> {
     const lane = (await lanes.find(payload.lane)) ?? (await oneAtATime(payload.lane, () => openLane(share, payload)))
     const { content, mode, payer } = lane.terms
     if (content !== share.infoHash) throw new Problem('payment-required', 'The lane pays for other content.')
     const tick = payload.tick && payload.tick.unit !== 0 ? tickOn(lane, payload.tick) : undefined
     const line = mode === 'credit' ? await trust.creditFor(payer) : NO_CREDIT
-    return oneAtATime(payload.lane, () => sell(share, lane, { index, tick, line, nowMs: clock.now() }))
+    return oneAtATime(payload.lane, () => sell(share, lane, { index, tick, line, nowMs: clock.now() }, way))
   }
 
   async function openLane(share: Share, payload: PaywordPayload): Promise<SaleLane> {
@@ -135,18 +146,19 @@ export function createSeller(context: AgentContext, { shares, trust, usage }: Se
   }
 
   /** The piece is read first: a tick is never taken for what cannot be read. Then the tab is saved, then the bytes leave. */
-  async function sell(share: Share, lane: SaleLane, request: PieceRequest): Promise<PieceReply> {
+  async function sell(share: Share, lane: SaleLane, request: PieceRequest, way: Way): Promise<PieceReply> {
     const rule: TabRule = (tab, owed) => takeRequest(lane.terms, tab, request, owed)
     const vouches = request.line.vouches.map(({ account }) => account)
     const { refusal, tab: next } = await lanes.check(lane, rule, vouches)
     if (refusal) return keepTick(lane, request, refusal)
-    const { goods, lease } = await ready(share, lane, request, next.served).catch((fault: unknown) =>
+    const { goods, lease, location } = await ready(share, lane, request, next.served, way).catch((fault: unknown) =>
       keepTick(lane, request, fault),
     )
     try {
       const { terms, tab } = await lanes.update(lane, rule, vouches)
       if (goods && goods.unit !== tab.served) throw new Problem('conflict', 'Another request came first; try again.')
       usage.served(terms.payer, lease.buffer.length)
+      if (location !== undefined) return awayReply(terms, tab, location)
       return paidReply(terms, tab, lease, goods && sealedPart(context.signer, terms, tab, goods))
     } catch (error) {
       lease.release()
@@ -155,8 +167,18 @@ export function createSeller(context: AgentContext, { shares, trust, usage }: Se
   }
 
   /** What is to be sent for a unit. */
-  async function ready(share: Share, { terms }: SaleLane, { index }: PieceRequest, unit: number): Promise<Ready> {
-    if (terms.mode !== 'sealed') return { goods: undefined, lease: await read(share, index) }
+  async function ready(
+    share: Share,
+    { terms }: SaleLane,
+    { index }: PieceRequest,
+    unit: number,
+    way: Way,
+  ): Promise<Ready> {
+    if (terms.mode !== 'sealed') {
+      const location = way === 'through' ? undefined : await shares.locate(share, index, way)
+      if (location !== undefined) return { goods: undefined, lease: NOTHING, location }
+      return { goods: undefined, lease: await read(share, index) }
+    }
     const shape = pieceShape(share.meta, index)
     const seal = async (body: Uint8Array): Promise<Goods> => {
       await shares.readPiece(share, index, partsOf(body, shape).bytes)
@@ -228,6 +250,17 @@ export function createSeller(context: AgentContext, { shares, trust, usage }: Se
     outstanding: () => redeemer.outstanding(),
     owed: (account) => lanes.owed(account),
   }
+}
+
+/** Anything else is sent by the agent itself. */
+const wayIn = (preferred: string | undefined): Way =>
+  preferred === 'link' || preferred === 'copy' ? preferred : 'through'
+
+/** The bytes go from the storage to the buyer and never pass the agent. */
+function awayReply(terms: LaneTerms, tab: Tab, location: string): PieceReply {
+  const { headers, body, done } = paidReply(terms, tab, NOTHING, undefined)
+  const { [PAYMENT_RESPONSE]: paid = '' } = headers
+  return { status: 307, headers: { location, 'cache-control': 'no-store', [PAYMENT_RESPONSE]: paid }, body, done }
 }
 
 function paidReply(

@@ -13,6 +13,7 @@ import { createShareAdder, type ShareOptions } from './adder.ts'
 import { createAnnouncer } from './announcer.ts'
 import { createLeafBox } from './leaves.ts'
 import { createShareRecords, type SharedFile, type ShareHead } from './records.ts'
+import { placeUrl, waysOf, type OfferedWay, type Way } from '../storage/ways.ts'
 
 export interface Share {
   /** v2, hex. */
@@ -51,6 +52,13 @@ export interface Shares {
   remove(infoHash: string): Promise<void>
   /** @throws Problem `content-changed` when a file is not what was shared: the share is withdrawn then; `storage-unavailable` */
   readPiece(share: Share, index: number, into?: Uint8Array): Promise<Uint8Array>
+  /** Besides sending it, how a piece may be had. */
+  ways(share: Share): Promise<readonly OfferedWay[]>
+  /**
+   * Where a piece may be had without us: a link for its range alone, or its place for a copy inside the provider.
+   * @returns undefined where the storage has no such way @throws as `readPiece`
+   */
+  locate(share: Share, index: number, way: Way): Promise<string | undefined>
   /** Which pieces are served. */
   bitfield(share: Share): Promise<Bytes>
   /** @throws Problem `not-found` */
@@ -93,15 +101,44 @@ export function createShares(context: AgentContext, links: Links, pieceLength?: 
   async function readPiece(share: Share, index: number, into?: Uint8Array): Promise<Uint8Array> {
     const { file, offset, length } = locatePiece(share.meta, index)
     const { ref, version } = share.files[file] as SharedFile
-    try {
+    return unlessGone(share, ref, async () => {
       const { storage } = await links.open(share.link)
-      return await storage.read({ ...ref, version }, { offset, length }, into)
+      return storage.read({ ...ref, version }, { offset, length }, into)
+    })
+  }
+
+  /** What is gone, or another than was shared, is shared no more. */
+  async function unlessGone<T>(share: Share, ref: SharedFile['ref'], action: () => Promise<T>): Promise<T> {
+    try {
+      return await action()
     } catch (error) {
       if (!(error instanceof Problem && GONE.has(error.code))) throw error
       const reason = `${JSON.stringify(ref.name)} is no longer what was shared: ${error.message}`
       await withdraw(share, reason)
       throw new Problem('content-changed', reason)
     }
+  }
+
+  async function ways({ link }: Share): Promise<readonly OfferedWay[]> {
+    const { storage } = await links.open(link)
+    const site = await storage.site?.()
+    return site ? waysOf(site) : []
+  }
+
+  /** The file is looked at first: a buyer pays for the link before the bytes come. */
+  async function locate(share: Share, index: number, way: Way): Promise<string | undefined> {
+    const { file, offset, length } = locatePiece(share.meta, index)
+    const { ref, version } = share.files[file] as SharedFile
+    return unlessGone(share, ref, async () => {
+      const { storage } = await links.open(share.link)
+      const pinned = { ...ref, version }
+      const isOffered = way === 'link' ? storage.link : (await storage.site?.())?.lends && storage.place
+      if (!isOffered) return undefined
+      if ((await storage.stat(ref)).version !== version) throw new Problem('content-changed', 'The file has changed.')
+      if (way === 'link') return (await storage.link?.(pinned, { offset, length }, limits.linkMs))?.href
+      const source = storage.place?.(pinned)
+      return source && placeUrl(source)
+    })
   }
 
   /** Unless it was shared anew meanwhile. */
@@ -127,6 +164,8 @@ export function createShares(context: AgentContext, links: Links, pieceLength?: 
       await announcer.takeBack().catch(unlessBug)
     },
     readPiece,
+    ways,
+    locate,
     bitfield: async ({ withdrawn, pieces }) => (withdrawn === undefined ? fullBitfield(pieces) : emptyBitfield(pieces)),
     torrent: async (infoHash) => records.torrent(((await headOf(infoHash)) ?? notShared()).infoHash),
     async announce() {

@@ -24,6 +24,8 @@ export interface S3Settings {
   /** A folder in the bucket, without slashes at its ends. */
   readonly prefix?: string | undefined
   readonly region?: string | undefined
+  /** `true`: whom its policy lets may copy pieces inside S3, instead of having them sent. */
+  readonly lends?: boolean | undefined
 }
 
 /** Its secret: `refreshToken`, and what else the token endpoint takes or gave. */

@@ -9,6 +9,7 @@ import type { LinkSecret } from './secrets.ts'
 export interface S3Bucket {
   readonly client: S3Client
   readonly bucket: string
+  readonly region: string
   /** The key of a file of the storage, by its path in it. */
   readonly key: (path: string) => string
   /** @throws Problem; 404 is `not-found`, 412 `content-changed`, 416 `range-invalid` */
@@ -24,7 +25,8 @@ const PAUSE_MS = 200
 const REGION = 'us-east-1'
 
 export async function openBucket(settings: S3Settings, context: DriverContext): Promise<S3Bucket> {
-  const { bucket, prefix, region } = settings
+  const { bucket, prefix } = settings
+  const region = settings.region ?? (await defaultRegion())
   const client = new S3Client({
     // Works with every S3, and with bucket names that are no host names.
     forcePathStyle: true,
@@ -36,13 +38,14 @@ export async function openBucket(settings: S3Settings, context: DriverContext): 
       httpAgent: { maxSockets: CONNECTIONS, keepAlive: true },
       httpsAgent: { maxSockets: CONNECTIONS, keepAlive: true },
     },
-    region: region ?? (await defaultRegion()),
+    region,
     ...credentialsIn(await context.secret()),
   })
   const pacer = createPacer(context, { account: `s3/${bucket}`, pauseMs: PAUSE_MS })
   return {
     client,
     bucket,
+    region,
     key: (path) => (prefix === undefined ? path : `${prefix}/${path}`),
     call: (action) =>
       pacer.run(() =>

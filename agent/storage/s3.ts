@@ -52,6 +52,10 @@ export async function openS3(settings: S3Settings, context: DriverContext): Prom
       await s3.call(() => s3.client.send(new HeadBucketCommand({ Bucket: s3.bucket })))
       return undefined
     },
+    async site() {
+      const { host } = await reads.link({ name: 'any' }, { offset: 0, length: 1 }, 1000)
+      return { provider: 's3', region: s3.region, hosts: [host], lends: settings.lends === true }
+    },
     link: (file, range, forMs) => reads.link(file, range, forMs),
     place: ({ name, version = '' }) => ({
       provider: 's3',

@@ -1,3 +1,5 @@
+import type { Site } from './ways.ts'
+
 /**
  * Where an owner's files lie: immutable files, read anywhere, written in parts. One interface for a folder, S3, Drive and
  * Dropbox; `test/conformance/storage.ts` says what it means. Hashes are checked above it, so that no driver can forget.
@@ -58,6 +60,8 @@ export interface Storage {
   quota(): Promise<Quota | undefined>
   /** A URL that serves this range and no other, for so long; where the provider has such. @throws Problem as `read` */
   link?(file: FileRef, range: ByteRange, forMs: number): Promise<URL>
+  /** Where the storage lies, where others may reach it without us. */
+  site?(): Promise<Site>
   /** Where a file lies at its provider, for `copyFrom` of a storage there; where the provider copies by itself. */
   place?(file: FileRef): CopySource
   /**

@@ -65,7 +65,9 @@ function sharesOf(content: Content, options: StandOptions, sent: Map<number, num
   } as unknown as Share
   const held = options.pieces ? emptyBitfield(meta.pieces) : fullBitfield(meta.pieces)
   for (const piece of options.pieces ?? []) setPiece(held, piece)
-  const shares: Pick<Shares, 'get' | 'bitfield' | 'readPiece'> = {
+  const shares: Pick<Shares, 'get' | 'bitfield' | 'readPiece' | 'ways' | 'locate'> = {
+    ways: async () => [],
+    locate: async () => undefined,
     get: async (hash) => (hash === infoHash ? share : undefined),
     bitfield: async () => held,
     async readPiece(_, index, into) {

@@ -89,7 +89,9 @@ export async function openMarket(options: MarketOptions = {}): Promise<Market> {
   const faults: Market['faults'] = {}
   let reads = 0
 
-  const shares: Pick<Shares, 'get' | 'readPiece' | 'bitfield'> = {
+  const shares: Pick<Shares, 'get' | 'readPiece' | 'bitfield' | 'ways' | 'locate'> = {
+    ways: async () => [],
+    locate: async () => undefined,
     get: async (infoHash) => (infoHash === share.infoHash || infoHash === share.infoHashV1 ? share : undefined),
     bitfield: async () => new Uint8Array(Math.ceil(share.pieces / 8)).fill(0xff),
     readPiece: async (_, index, into) => {

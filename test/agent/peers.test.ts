@@ -3,6 +3,7 @@ import type { AgentContext } from '../../agent/context.ts'
 import { createPeers, type Peer } from '../../agent/download/peers.ts'
 import { createRepositoryClient } from '../../agent/clients/repository-client.ts'
 import { announce, type AnnouncementTerms } from '../../protocol/announcement.ts'
+import { openSqlite } from '../../infra/store/sqlite.ts'
 import { toBase64url, toHex } from '../../protocol/bytes.ts'
 import { envelopeToJson, type Envelope, type Signer } from '../../protocol/signed.ts'
 import { delegationOf, NOW, person, type Person } from '../repository/people.ts'
@@ -66,7 +67,8 @@ function peersOf(sellers: readonly Said[], answers: Readonly<Record<string, unkn
   const clock = { now: () => NOW, sleep: () => new Promise<never>(() => undefined) }
   const environment = { clock, random: { bytes: (length: number) => new Uint8Array(length) }, transport }
   const repository = createRepositoryClient({ environment, url: 'https://repository.example' })
-  return createPeers({ environment, repository, owner: buyer.id, allowLoopback } as unknown as AgentContext)
+  const store = openSqlite(':memory:')
+  return createPeers({ environment, store, repository, owner: buyer.id, allowLoopback } as unknown as AgentContext)
 }
 
 const found = (sellers: readonly Said[], allowLoopback = false) =>
@@ -132,6 +134,7 @@ describe('peers', () => {
       bitfield: Uint8Array.of(0xff, 0xc0),
       price: 3n,
       public: false,
+      ways: [],
     })
   })
 

@@ -39,6 +39,7 @@ test('buys a file from one bucket into another, a tick a piece', async () => {
   s3.bucket('theirs').put('films/film.bin', bytesContent(bytes))
   const asked = ['share', 'films/film.bin', '--link', 's3', '--price', '2']
   const share = shapes.share.parse(await neighbour.ask(...asked))
+  const before = { ...s3.traffic }
   const download = shapes.download.parse(await you.ask('get', share.infoHash, '--link', 's3', '--wait'))
   expect(download).toMatchObject({ state: 'done', file: 'film.bin', paid: String(2 * share.pieces) })
   expect(Buffer.from(stored('yours', 'mine/film.bin')).equals(bytes)).toBe(true)
@@ -49,4 +50,7 @@ test('buys a file from one bucket into another, a tick a piece', async () => {
       .map(({ key }) => key),
   ).toEqual(['mine/film.bin'])
   expect(s3.bucket('yours').uploads.size).toBe(0)
+  // By links: each byte leaves the bucket once, and none passes the seller.
+  expect(s3.traffic.out - before.out).toBe(BYTES)
+  expect(await neighbour.ask('usage')).toMatchObject({ served: 0 })
 })
