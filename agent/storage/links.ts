@@ -4,6 +4,7 @@ import { Problem, unlessBug } from '../../protocol/problem.ts'
 import type { AgentContext } from '../context.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
 import { openStorage, type DriverContext, type LinkSettings, type StorageKind } from './open.ts'
+import { within } from './provider-call.ts'
 import { PROVIDER_HOSTS, type ProviderHosts } from './providers.ts'
 import { revokeGrant, type Grant } from './revoke.ts'
 import type { LinkSecret, Secrets } from './secrets.ts'
@@ -75,6 +76,7 @@ interface NamedLink extends LinkRecord {
 
 const PK = 'link'
 const MOST_LINKS = 100
+const QUOTA_MS = 5_000
 const NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/i
 
 export function createLinks(
@@ -134,11 +136,10 @@ export function createLinks(
     return store.write([{ pk: PK, sk: name, expect: item.version, body }])
   }
 
-  /** A storage that does not answer is listed without its quota. */
+  /** A storage that does not answer soon is listed without its quota. */
   async function infoOf({ name, kind }: NamedLink): Promise<LinkInfo> {
-    const quota = await open(name)
-      .then(({ storage }) => storage.quota())
-      .catch(() => undefined)
+    const ask = async (): Promise<Quota | undefined> => (await open(name)).storage.quota()
+    const quota = await within(environment.clock, name, QUOTA_MS, ask).catch(() => undefined)
     return { name, kind, ...(quota && { quota }) }
   }
 

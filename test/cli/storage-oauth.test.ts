@@ -177,7 +177,7 @@ test('unlinking takes the token back, and says so when it cannot', async () => {
   expectDenied(1)
   expect(await you.ask('unlink', 'box')).toMatchObject({ name: 'box', revoked: true })
   await you.ask('link', ...DROPBOX, ...dropboxToken(), '--name', 'lost')
-  dropbox.faults.next('token', { kind: 'refuse', why: 'busy' }, 10)
+  dropbox.faults.next('token', { kind: 'refuse', why: 'busy' }, 3)
   const said = await you.raincheck('unlink', 'lost')
   expect(said).toMatchObject({ code: 0 })
   expect(said.out).toContain('could not be taken back')
