@@ -20,6 +20,7 @@ import { createWallet } from './wallet/wallet.ts'
 
 const MAINTENANCE_MS = 5_000
 const OWNER_PATHS = [
+  'proofs',
   'shares',
   'downloads',
   'links',
@@ -108,6 +109,7 @@ export function createAgent(
     () => shares.announce(),
     () => seller.maintain(),
     () => wallet.maintain(),
+    async () => context.watch?.maintain(),
     () => trust.maintain(),
     () => guard.sweep(),
     () => linking.sweep(),

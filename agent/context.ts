@@ -5,6 +5,7 @@ import type { Environment } from '../protocol/environment.ts'
 import type { Envelope, Signer } from '../protocol/signed.ts'
 import type { Store } from '../protocol/store.ts'
 import type { LedgerClient } from './clients/ledger-client.ts'
+import type { LogWatch } from './ledger-watch/log-watch.ts'
 import type { RepositoryClient } from './clients/repository-client.ts'
 
 export interface AgentContext {
@@ -17,6 +18,8 @@ export interface AgentContext {
   readonly delegation: Envelope
   readonly signer: Signer
   readonly ledger: LedgerClient
+  /** The eye on the ledger's log; nobody's unless given. */
+  readonly watch?: LogWatch
   readonly repository: RepositoryClient
   /** Where other agents reach this one, without a trailing slash. */
   readonly publicUrl: string

@@ -8,7 +8,8 @@ import { join } from 'node:path'
 import { fromUtf8, type Bytes } from '../protocol/bytes.ts'
 import type { Environment } from '../protocol/environment.ts'
 import { genesis } from '../protocol/identity.ts'
-import { Problem } from '../protocol/problem.ts'
+import { parseLogPolicy, type LogPolicy } from '../protocol/log-policy.ts'
+import { Problem, problemOf } from '../protocol/problem.ts'
 import {
   envelopeFromJson,
   envelopeToJson,
@@ -51,6 +52,8 @@ export interface Home {
   /** @throws Problem `not-found` before `init`, `forbidden` when the key is encrypted and the passphrase is missing or wrong */
   signer(passphrase?: string): Promise<Signer>
   settings(): Promise<Settings>
+  /** Whose cosignatures a ledger's checkpoints need (C2SP tlog-policy); undefined where the owner names nobody. @throws Problem `bad-encoding` */
+  witnesses(): Promise<LogPolicy | undefined>
   saveSettings(settings: Settings): Promise<void>
   /** A new recovery key, in a file that was not there. @throws Problem `conflict` */
   makeRecovery(environment: Environment, file: RecoveryFile): Promise<Signer>
@@ -132,6 +135,10 @@ export function openHome(dir: string): Home {
       if (!key) throw new Problem('not-found', `No key in ${dir}: run \`raincheck init\`, or bring it back.`)
       return signerFrom(key)
     },
+    async witnesses() {
+      const saved = await readOptional(path('witnesses'))
+      return saved && policyFrom(saved, path('witnesses'))
+    },
     settings: async () => (await readJson<Settings>('settings.json')) ?? {},
     saveSettings: (settings) => save('settings.json', `${JSON.stringify(settings, null, 2)}\n`),
     nextSigner: (environment, passphrase) => known(environment, 'next-key', passphrase),
@@ -179,4 +186,12 @@ export async function readPassphrase(path: string): Promise<string> {
   const [line] = fromUtf8(content).split(/\r?\n/, 1)
   if (!line) throw new Problem('bad-request', `There is no passphrase in ${path}.`)
   return line
+}
+
+function policyFrom(saved: Uint8Array, path: string): LogPolicy {
+  try {
+    return parseLogPolicy(fromUtf8(saved))
+  } catch (error) {
+    throw new Problem('bad-encoding', `${path}: ${problemOf(error).message}`)
+  }
 }

@@ -5,6 +5,7 @@ import { equal, fromUtf8, toHex, type Bytes } from '../protocol/bytes.ts'
 import { parseDelegation } from '../protocol/delegation.ts'
 import type { Environment } from '../protocol/environment.ts'
 import { replay, speaksFor, type IdentityState } from '../protocol/identity.ts'
+import type { LogPolicy } from '../protocol/log-policy.ts'
 import { Problem } from '../protocol/problem.ts'
 import { envelopeFromJson, envelopeToJson, signerFrom, type Envelope } from '../protocol/signed.ts'
 import type { Store } from '../protocol/store.ts'
@@ -15,6 +16,8 @@ import type { Home } from './home.ts'
 import { createLedgerClient, type LedgerClient } from './clients/ledger-client.ts'
 import type { ProviderHosts } from './storage/providers.ts'
 import { createSecrets } from './storage/secrets.ts'
+import { createLogWatch } from './ledger-watch/log-watch.ts'
+import { watchLedger } from './ledger-watch/watched-ledger.ts'
 import { createRepositoryClient, type RepositoryClient } from './clients/repository-client.ts'
 
 /** A delegation is renewed when less than this is left of it. */
@@ -33,6 +36,8 @@ export interface OpenAgentOptions extends AgentOptions {
   readonly publicUrl: string
   readonly allowLoopback: boolean
   readonly passphrase?: string
+  /** Whose cosignatures the ledger's checkpoints need, and how many; nobody's unless given. */
+  readonly witnesses?: LogPolicy
   /** Default: the providers' own. */
   readonly hosts?: ProviderHosts
 }
@@ -46,7 +51,11 @@ export async function openAgent(options: OpenAgentOptions): Promise<OpenedAgent>
   const { environment, store, home, dir, ledgerUrl, repositoryUrl, publicUrl, allowLoopback } = options
   const owner = await home.owner()
   const signer = signerFrom(options.secret)
-  const ledger = createLedgerClient({ environment, url: ledgerUrl })
+  const unwatched = createLedgerClient({ environment, url: ledgerUrl })
+  const policy = options.witnesses
+  const watched = { environment, store, ledger: unwatched, owner: owner.id, ...(policy && { policy }) }
+  const watch = createLogWatch(watched)
+  const ledger = watchLedger(unwatched, watch)
   const repository = createRepositoryClient({ environment, url: repositoryUrl })
 
   async function delegate(): Promise<Envelope> {
@@ -69,6 +78,7 @@ export async function openAgent(options: OpenAgentOptions): Promise<OpenedAgent>
     delegation: await delegate(),
     signer,
     ledger,
+    watch,
     repository,
     publicUrl,
     allowLoopback,

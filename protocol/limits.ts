@@ -117,6 +117,9 @@ export const limits = {
   replyBytes: 16 * MiB,
   /** How long a ledger waits for a witness. */
   witnessTimeoutMs: 5 * SECOND,
+  /** How often an agent looks at its ledger's log, and how long after the merge delay it still waits for an entry. */
+  logWatchMs: MINUTE,
+  receiptPatienceMs: MINUTE,
   /** A seller redeems a lane after so long without a piece, and from so long before its expiry; it sends nothing close to it. */
   laneIdleMs: 5 * MINUTE,
   redeemAheadMs: HOUR,

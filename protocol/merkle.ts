@@ -162,15 +162,38 @@ export function verifyConsistency(
   if (proof.length !== spans.length) return false
   if (oldSize === 0) return equal(oldRoot, EMPTY_ROOT) && (size > 0 || equal(root, EMPTY_ROOT))
   // Where the old tree is a perfect subtree of the new one, the proof leaves out its root.
-  const isWhole = oldSize === size || oldSize === 2 ** floorLog2(oldSize)
-  const start = isWhole ? oldRoot : (proof[0] as Bytes)
+  const start = isWhole(oldSize, size) ? oldRoot : (proof[0] as Bytes)
+  const roots = consistencyRoots(oldSize, size, start, isWhole(oldSize, size) ? proof : proof.slice(1))
+  return equal(roots.old, oldRoot) && equal(roots.now, root)
+}
+
+const isWhole = (oldSize: number, size: number): boolean => oldSize === size || oldSize === 2 ** floorLog2(oldSize)
+
+/** The subtree that a consistency proof begins with: of a proof that leaves it out, the old tree itself. */
+export const consistencyStart = (oldSize: number, size: number): Span =>
+  isWhole(oldSize, size) ? [0, oldSize] : (consistencySpans(oldSize, size)[0] as Span)
+
+/** The rest of it: RFC 6962 §2.1.2 without the start. */
+export const consistencyRest = (oldSize: number, size: number): readonly Span[] =>
+  consistencySpans(oldSize, size).slice(isWhole(oldSize, size) ? 0 : 1)
+
+/**
+ * The roots of both trees that the hashes of a proof lead to, for 0 < oldSize <= size. As the new root fixes the hashes,
+ * they show what the root over its first `oldSize` leaves is.
+ */
+export function consistencyRoots(
+  oldSize: number,
+  size: number,
+  start: Bytes,
+  rest: readonly Bytes[],
+): { readonly old: Bytes; readonly now: Bytes } {
   let [old, now] = [start, start]
-  for (let i = isWhole ? 0 : 1; i < proof.length; i++) {
-    const [[from], sibling] = [spans[i] as Span, proof[i] as Bytes]
+  for (const [i, [from]] of consistencyRest(oldSize, size).entries()) {
+    const sibling = rest[i] as Bytes
     if (from < oldSize) old = nodeHash(sibling, old)
     now = from < oldSize ? nodeHash(sibling, now) : nodeHash(now, sibling)
   }
-  return equal(old, oldRoot) && equal(now, root)
+  return { old, now }
 }
 
 /** What an appender keeps of a log: the roots of the perfect subtrees of falling size that its leaves make up. */

@@ -15,6 +15,7 @@ import type { Share, Shares } from '../share/share.ts'
 import type { Trust } from '../trust/trust.ts'
 import type { Usage } from '../usage.ts'
 import { mountLinks } from './links-api.ts'
+import { mountProofs } from './proofs-api.ts'
 import { mountTrust } from './trust-api.ts'
 
 export interface OwnerParts {
@@ -185,6 +186,7 @@ export function mountOwnerApi(app: OpenAPIHono, parts: OwnerParts): void {
   mountLinks(app, parts.links, parts.linking)
   mountMoney(app, parts)
   mountTrust(app, parts)
+  mountProofs(app, parts.context)
   app.openapi(routes.usage, async (c) => {
     const since = Number(c.req.valid('query').since ?? 0)
     return c.json({ since, ...(await parts.usage.since(since)) }, 200)

@@ -5,19 +5,13 @@
  */
 import { encodeBase64 } from '#primitives'
 import { createReplica, createReplicaOn, type Replica } from '../../protocol/arbiter/replica.ts'
-import { equal, fromHex, type Bytes } from '../../protocol/bytes.ts'
-import {
-  openNote,
-  parseCheckpoint,
-  parseVerifierKey,
-  type Checkpoint,
-  type Note,
-  type NoteKey,
-} from '../../protocol/checkpoint.ts'
+import { equal, type Bytes } from '../../protocol/bytes.ts'
+import { openNote, parseCheckpoint, type Checkpoint, type Note, type NoteKey } from '../../protocol/checkpoint.ts'
 import { requireWitnessed, type LogPolicy } from '../../protocol/log-policy.ts'
 import { EMPTY_FRONTIER, frontierRoot } from '../../protocol/merkle.ts'
 import { Problem } from '../../protocol/problem.ts'
-import type { LedgerClient, LedgerInfo } from '../clients/ledger-client.ts'
+import type { LedgerClient } from '../clients/ledger-client.ts'
+import { keyOfLedger } from '../ledger-watch/ledger-key.ts'
 import { createLogReader, Fault, type LogReader } from './audit-reader.ts'
 import type { AuditState, Progress } from './audit-state.ts'
 import { sourceAtLedger, type LogSource } from './log-source.ts'
@@ -53,14 +47,6 @@ export interface AuditOptions {
 /** @throws Problem when the ledger cannot be asked; what it answers wrongly is in the report */
 export const auditLedger = async (ledger: LedgerClient, options: AuditOptions = {}): Promise<AuditReport> =>
   auditLog(sourceAtLedger(ledger), keyOfLedger(await ledger.info()), options)
-
-/** What its log is signed with. @throws Problem `peer-failed` when a ledger does not name its own key, under its origin */
-export function keyOfLedger({ key, origin, vkey }: Pick<LedgerInfo, 'key' | 'origin' | 'vkey'>): NoteKey {
-  const noteKey = parseVerifierKey(vkey)
-  if (noteKey.name !== origin || !equal(noteKey.key, fromHex(key)))
-    throw new Problem('peer-failed', 'The verifier key of the ledger is not its own.')
-  return noteKey
-}
 
 const unread = (origin: string, problem: string): AuditReport => ({
   ok: false,

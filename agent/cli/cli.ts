@@ -10,6 +10,7 @@ import { keyCommands } from './commands/keys.ts'
 import { moneyCommands } from './commands/money.ts'
 import { ownerCommands } from './commands/owner.ts'
 import { serviceCommands } from './commands/services.ts'
+import { proofCommands } from './commands/proofs.ts'
 import { linkCommands } from './commands/links.ts'
 import { shareCommands } from './commands/storage.ts'
 import { trustCommands } from './commands/trust.ts'
@@ -29,7 +30,7 @@ const CHAPTERS: Chapters = {
   'What you fetch': downloadCommands,
   Credits: moneyCommands,
   Trust: trustCommands,
-  'Looking after it': { ...auditCommands, ...serviceCommands, ...doctorCommands },
+  'Looking after it': { ...auditCommands, ...proofCommands, ...serviceCommands, ...doctorCommands },
 }
 const COMMANDS: Commands = Object.assign({}, ...Object.values(CHAPTERS)) as Commands
 const HELP_WORDS = new Set(['help', '--help', '-h'])

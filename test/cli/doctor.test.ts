@@ -40,6 +40,7 @@ test('finds nothing wrong with a new network', async () => {
     'delegation',
     'storage',
     'ledger',
+    'log',
     'funds',
     'repository',
     'shares',
@@ -91,7 +92,7 @@ test('says what to start when nothing answers, and looks at nothing that needs i
   expect(Object.keys(wrong(said))).toEqual(['agent', 'ledger', 'repository'])
   expect((await you.raincheck('doctor')).out).toContain('agent: start it: `npm start`')
   const { checks } = report.parse(said.json())
-  expect(checks.filter(({ isSkipped }) => isSkipped)).toHaveLength(7)
+  expect(checks.filter(({ isSkipped }) => isSkipped)).toHaveLength(8)
   await town.start()
 })
 

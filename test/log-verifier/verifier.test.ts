@@ -7,7 +7,7 @@ import { limits } from '../../protocol/limits.ts'
 import { EMPTY_ROOT } from '../../protocol/merkle.ts'
 import { signerFrom } from '../../protocol/signed.ts'
 import { openLedger, ORIGIN, SECRET, type TestLedger } from '../ledger/kit.ts'
-import { verifyLog, type Options, type Read } from './verifier.ts'
+import { Rejected, verifyLog, type Options, type Read } from './verifier.ts'
 
 const SIZES = [1, 255, 256, 257, 65_793] as const
 const signer = signerFrom(SECRET)
@@ -97,7 +97,7 @@ describe('of a log of 257 entries, it rejects', () => {
     ['checkpoint', 24],
     ['checkpoint', 40],
   ])('a flipped byte of %s at %i', async (path, at) => {
-    await expect(accept(tampered(read, path, flip(at)))).rejects.toThrow()
+    await expect(accept(tampered(read, path, flip(at)))).rejects.toThrow(Rejected)
     await expect(accept(read)).resolves.toMatchObject({ size: 257 })
   })
 

@@ -49,8 +49,8 @@ interface Key {
 
 /** signed-note, "Signatures" and "Ed25519 signatures". */
 function parseVkey(vkey: string): Key {
-  const match = /^([^+\s]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)$/.exec(vkey) ?? reject('the vkey is malformed')
-  const [, name = '', hex = '', encoded = ''] = match as RegExpExecArray
+  const [, name = '', hex = '', encoded = ''] =
+    /^([^+\s]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)$/.exec(vkey) ?? reject('the vkey is malformed')
   const bytes = Buffer.from(encoded, 'base64')
   if (bytes.length !== 33 || bytes[0] !== 1) reject('the vkey is not of ed25519')
   const id = sha256(`${name}\n`, bytes).subarray(0, 4)
@@ -73,7 +73,8 @@ function openCheckpoint(note: string, key: Key): Checkpoint {
   const blank = note.lastIndexOf('\n\n')
   if (blank < 0 || !note.endsWith('\n')) reject('the checkpoint is no signed note')
   const text = note.slice(0, blank + 1)
-  if ([...text].some((character) => character < ' ' && character !== '\n')) reject('the note holds control characters')
+  if (Array.from(text).some((character) => character < ' ' && character !== '\n'))
+    reject('the note holds control characters')
   const signed = note
     .slice(blank + 2, -1)
     .split('\n')

@@ -64,7 +64,7 @@ function answer(report: AuditReport): Answer {
 
 async function logAtLedger(call: Call): Promise<Log> {
   const ledger = await call.ledger(call.args[0])
-  const { keyOfLedger } = await import('../audit.ts')
+  const { keyOfLedger } = await import('../../ledger-watch/ledger-key.ts')
   return { source: sourceAtLedger(ledger), key: keyOfLedger(await ledger.info()) }
 }
 
@@ -83,8 +83,7 @@ async function copyOf(call: Call): Promise<Log> {
 async function readPolicy(call: Call): Promise<LogPolicy | undefined> {
   const named = call.text('policy')
   if (named !== undefined) return parseLogPolicy(await readFile(call.resolvePath(named), 'utf8'))
-  const { readWitnesses } = await import('../../witnesses.ts')
-  return readWitnesses(call.homeDir)
+  return call.home.witnesses()
 }
 
 interface Opened {

@@ -69,6 +69,7 @@ const LOOKS: readonly Look[] = [
   },
   { name: 'storage', after: ['owner'], look: lookAtStorage, fix: 'link another: `raincheck link folder DIR`' },
   { name: 'ledger', look: lookAtLedger, fix: 'start it, or name another in the settings' },
+  { name: 'log', after: ['owner', 'ledger'], look: lookAtLog, fix: 'see `raincheck proofs`' },
   { name: 'funds', after: ['owner', 'ledger'], look: lookAtFunds, fix: 'sell something: `raincheck share PATH`' },
   { name: 'repository', look: lookAtRepository, fix: 'start it, or name another in the settings' },
   { name: 'shares', after: ['owner'], look: lookAtShares, fix: 'see `raincheck shares`' },
@@ -168,6 +169,16 @@ async function lookAtStorage(call: Call): Promise<string> {
 async function lookAtLedger(call: Call): Promise<string> {
   const { origin, unitPrice } = await (await call.ledger()).info()
   return `${origin}, ${unitPrice} a unit`
+}
+
+async function lookAtLog(call: Call): Promise<string> {
+  const proofs = await (await call.agent()).ask<readonly { kind: string }[]>('GET', '/v1/proofs')
+  if (proofs.length > 0)
+    throw new Wrong(
+      `the ledger broke its word: ${proofs.map(({ kind }) => kind).join(', ')}`,
+      'keep the proof (`raincheck proofs --json`) and show it; use another ledger',
+    )
+  return 'one history, as far as the agent has seen'
 }
 
 async function lookAtFunds(call: Call): Promise<string> {

@@ -1,0 +1,206 @@
+/** An agent that watches its ledger's log: what it refuses, and what it keeps as proof. */
+import { OpenAPIHono } from '@hono/zod-openapi'
+import { describe, expect, test } from 'vitest'
+import { sha256 } from '#primitives'
+import { createLedgerClient } from '../../agent/clients/ledger-client.ts'
+import { createLogWatch, leafHashes } from '../../agent/ledger-watch/log-watch.ts'
+import { watchLedger } from '../../agent/ledger-watch/watched-ledger.ts'
+import { openSqlite } from '../../infra/store/sqlite.ts'
+import { parseBreach, verifyBrokenReceipt, verifyFork, type BrokenReceipt, type Fork } from '../../protocol/breach.ts'
+import { utf8, type Bytes } from '../../protocol/bytes.ts'
+import { addSignature, formatVerifierKey, noteKey } from '../../protocol/checkpoint.ts'
+import { cosign } from '../../protocol/cosignature.ts'
+import type { Transport } from '../../protocol/environment.ts'
+import { genesis } from '../../protocol/identity.ts'
+import { limits } from '../../protocol/limits.ts'
+import { parseLogPolicy } from '../../protocol/log-policy.ts'
+import { Problem } from '../../protocol/problem.ts'
+import { issueReceipt } from '../../protocol/receipt.ts'
+import { envelopeToJson, objectId, signerFrom, type Envelope } from '../../protocol/signed.ts'
+import { LEDGER_ID, openLedger, SECRET, START_MS, testRandom, type TestLedger } from '../ledger/kit.ts'
+import { coded } from '../problems.ts'
+import { handClock } from './hand-clock.ts'
+
+const identityOf = (name: string): Envelope => genesis([signerFrom(sha256(utf8(name)))], START_MS)
+const OWNER = objectId('identity', identityOf('owner').body)
+const witness = { name: 'witness.example/w1', signer: signerFrom(sha256(utf8('witness'))) }
+const WITNESS = formatVerifierKey(noteKey(witness.name, witness.signer.key, 'cosignature'))
+const POLICY = parseLogPolicy(`witness W ${WITNESS}\nquorum W\n`)
+
+async function grownLedger(names: readonly string[]): Promise<TestLedger> {
+  const ledger = openLedger()
+  await ledger.sequence()
+  for (const name of names) {
+    await ledger.post('/v1/accounts', { identity: identityOf(name) })
+    ledger.clock.advance(1)
+  }
+  await ledger.sequence()
+  return ledger
+}
+
+/** @param shown the ledger that answers at this moment; `isWitnessed` whether its checkpoint is cosigned now */
+function watching(shown: { ledger: TestLedger; isWitnessed?: boolean }, policy?: typeof POLICY) {
+  const clock = handClock(START_MS)
+  const transport: Transport = async (request) => {
+    const response = await shown.ledger.app.fetch(request)
+    if (!shown.isWitnessed || !request.url.endsWith('/checkpoint')) return response
+    const note = await response.text()
+    const line = cosign(note.slice(0, note.lastIndexOf('\n\n') + 1), Math.floor(clock.now() / 1000), witness)
+    return new Response(addSignature(note, line))
+  }
+  const environment = { clock, random: testRandom(), transport }
+  const store = openSqlite(':memory:')
+  const open = () => {
+    const ledger = createLedgerClient({ environment, url: 'http://ledger.test' })
+    const watch = createLogWatch({ environment, store, ledger, owner: OWNER, ...(policy && { policy }) })
+    return { watch, ledger: watchLedger(ledger, watch), bare: ledger }
+  }
+  const later = (ms = limits.logWatchMs) => clock.advance(ms)
+  return { ...open(), open, clock, later }
+}
+
+/** A ledger of which some answers are another's. */
+function answering(ledger: TestLedger, by: (request: Request) => TestLedger): TestLedger {
+  const app = new OpenAPIHono()
+  app.all('*', (c) => by(c.req.raw).app.fetch(c.req.raw))
+  return { ...ledger, app }
+}
+
+describe('an agent', () => {
+  test('follows a log that grows', async () => {
+    const shown = { ledger: await grownLedger(['a', 'b', 'c']) }
+    const { watch, later } = watching(shown)
+    for (const name of ['d', 'e', 'owner', 'f']) {
+      await watch.maintain()
+      await shown.ledger.post('/v1/accounts', { identity: identityOf(name) })
+      await shown.ledger.sequence()
+      later()
+    }
+    await watch.maintain()
+    expect(await watch.breaches()).toEqual([])
+  })
+
+  test('that wants witnesses sends nothing while too few vouch for the checkpoint', async () => {
+    const shown = { ledger: await grownLedger(['a']), isWitnessed: false }
+    const { ledger, later } = watching(shown, POLICY)
+    await expect(ledger.register(identityOf('owner'))).rejects.toEqual(coded('unwitnessed'))
+    expect((await shown.ledger.get(`/v1/accounts/${Buffer.from(OWNER).toString('hex')}`)).status).toBe(404)
+    shown.isWitnessed = true
+    await ledger.register(identityOf('owner'))
+    shown.isWitnessed = false
+    later()
+    await expect(ledger.register(identityOf('owner'))).rejects.toEqual(coded('unwitnessed'))
+  })
+
+  test('takes an older checkpoint of the same history for a ledger that is behind', async () => {
+    const shown = { ledger: await grownLedger(['a', 'b', 'c']) }
+    const old = await grownLedger(['a', 'b'])
+    const { watch, later } = watching(shown)
+    await watch.maintain()
+    const grown = shown.ledger
+    // The tiles are those of the longer log, as a cache in front would have them.
+    shown.ledger = answering(grown, (request) => (request.url.endsWith('/checkpoint') ? old : grown))
+    later()
+    await expect(watch.maintain()).rejects.toEqual(coded('log-behind'))
+    shown.ledger = grown
+    later()
+    await watch.maintain()
+    expect(await watch.breaches()).toEqual([])
+  })
+})
+
+describe('a ledger that shows two histories', () => {
+  test.each<[string, string[], string[]]>([
+    ['of one size', ['a', 'b', 'c'], ['a', 'b', 'x']],
+    ['of which the second is longer', ['a', 'b', 'c'], ['a', 'x', 'c', 'd', 'e', 'f']],
+    ['of which the second is longer, from a whole subtree on', ['a', 'b', 'c'], ['x', 'b', 'c', 'd', 'e']],
+    ['of which the second is shorter', ['a', 'b', 'c', 'd', 'e'], ['a', 'x']],
+    [
+      'over more than a tile',
+      Array.from({ length: 300 }, (_, i) => `p${i}`),
+      ['x', ...Array.from({ length: 320 }, (_, i) => `p${i}`)],
+    ],
+  ])('%s is caught, and both notes are proof for anybody', async (_, first, second) => {
+    const shown = { ledger: await grownLedger(first) }
+    const { watch, ledger, later, open } = watching(shown)
+    await watch.maintain()
+    const honest = shown.ledger
+    const liar = await grownLedger(second)
+    // Of two sizes, the tiles asked for are those of the larger.
+    const larger = first.length > second.length ? honest : liar
+    shown.ledger = answering(liar, (request) => (request.url.includes('/tile/') ? larger : liar))
+    later()
+    await expect(watch.maintain()).rejects.toEqual(coded('log-forked'))
+    const [proof] = await watch.breaches()
+    expect(proof?.kind).toBe('fork')
+    const exported = parseBreach(JSON.parse(JSON.stringify(proof))) as Fork
+    expect(verifyFork(exported)).toMatchObject({ kind: 'fork', ledger: Buffer.from(LEDGER_ID).toString('hex') })
+    await expect(ledger.register(identityOf('owner'))).rejects.toEqual(coded('log-forked'))
+    shown.ledger = honest
+    later()
+    await expect(open().watch.require()).rejects.toEqual(coded('log-forked'))
+  })
+
+  test('is not proven by two checkpoints of one history, or by what was changed', async () => {
+    const shown = { ledger: await grownLedger(['a', 'b', 'c']) }
+    const { watch, later } = watching(shown)
+    await watch.maintain()
+    shown.ledger = await grownLedger(['a', 'x', 'c', 'd', 'e', 'f'])
+    later()
+    await watch.maintain().catch(() => undefined)
+    const fork = (await watch.breaches())[0] as Fork
+    const [one, other] = fork.notes
+    const refuse = (change: Partial<Fork>) => expect(() => verifyFork({ ...fork, ...change })).toThrow(Problem)
+    refuse({ notes: [one, one] })
+    refuse({ notes: [other, one] })
+    refuse({ proof: [] })
+    refuse({ proof: fork.proof.toReversed() })
+    refuse({ proof: fork.proof.with(0, '0'.repeat(64)) })
+    refuse({ notes: [one.replace('4\n', '3\n'), other] })
+    refuse({ vkey: formatVerifierKey(noteKey('other.example', signerFrom(SECRET).key)) })
+    expect(() => parseBreach({ ...fork, kind: 'x' })).toThrow(expect.objectContaining({ code: 'bad-encoding' }))
+  })
+})
+
+describe('a receipt', () => {
+  test('whose entry is in the log after the merge delay is done with', async () => {
+    const shown = { ledger: await grownLedger(['a']) }
+    const { watch, ledger, later } = watching(shown)
+    await ledger.register(identityOf('owner'))
+    later()
+    await shown.ledger.sequence()
+    await watch.maintain()
+    later(10 * limits.logWatchMs)
+    await watch.maintain()
+    expect(await watch.breaches()).toEqual([])
+  })
+
+  test('whose entry is not is kept as a proof that anybody can check against the log', async () => {
+    const shown = { ledger: await grownLedger(['a', 'owner']), isWitnessed: true }
+    const { watch, bare, later } = watching(shown, POLICY)
+    const entry = sha256(utf8('never logged'))
+    const terms = { entry, ledger: LEDGER_ID, mergeDelay: limits.mergeDelayMs, time: START_MS }
+    const receipt = issueReceipt(terms, signerFrom(SECRET))
+    await watch.owe(receipt)
+    await watch.maintain()
+    later(limits.mergeDelayMs + limits.logWatchMs)
+    await watch.maintain()
+    later()
+    await watch.maintain()
+    const [breach] = (await watch.breaches()) as [BrokenReceipt]
+    expect(breach).toMatchObject({ kind: 'receipt', receipt: envelopeToJson(receipt), witnesses: [WITNESS] })
+    const size = Number(breach.note.split('\n')[1])
+    const leaves = () => leafHashes(bare, size)
+    expect(await verifyBrokenReceipt(breach, leaves())).toMatchObject({ kind: 'receipt' })
+    // Not without a witness who saw it late enough, not with another log, not for an entry that is there.
+    await expect(verifyBrokenReceipt({ ...breach, witnesses: [] }, leaves())).rejects.toEqual(coded('proof-invalid'))
+    await expect(verifyBrokenReceipt(breach, leafHashes(bare, size - 1))).rejects.toEqual(coded('proof-invalid'))
+    const [[there] = []] = await Array.fromAsync(leaves())
+    const kept = issueReceipt({ ...terms, entry: there as Bytes }, signerFrom(SECRET))
+    await expect(verifyBrokenReceipt({ ...breach, receipt: envelopeToJson(kept) }, leaves())).rejects.toEqual(
+      coded('proof-invalid'),
+    )
+    // The ledger is still dealt with: what it owes is for the owner to claim.
+    await watch.require()
+  })
+})
