@@ -126,7 +126,7 @@ describe('an owner', () => {
 
   test('makes another recovery key, which is then the one that counts', async () => {
     const place = join(folder(), 'new-recovery')
-    const changed = await town.you.ask<Changed>('recovery-key', '--recovery-file', place)
+    const changed = await town.you.ask<Changed>('rotate', '--recovery-file', place)
     const [above] = changed.keys
     expect(above).toBe(toHex(signerFrom(fromHex(readFileSync(place, 'utf8').trim())).key))
     expect(await keysAtLedger(town.you.id())).toEqual(changed.keys)

@@ -15,34 +15,13 @@ const RECOVERY_OPTIONS = {
 const changes = () => import('../../key-change.ts')
 
 export const keyCommands: Commands = {
-  'recovery-key': {
-    usage: '--recovery-file F [--recovery-passphrase-file G]',
-    summary: 'Make a recovery key that stands above your key, in place of the one before; keep F off this machine',
+  rotate: {
+    usage: '[--recovery-file F [--recovery-passphrase-file G]]',
+    summary:
+      'Replace your key by a new one; with F, also make a new recovery key above it. Restart your agent afterwards',
     options: RECOVERY_OPTIONS,
     takes: [0, 0],
-    async run(call) {
-      const file = await requiredFile(call)
-      return change(call, async (state, nowMs) => {
-        const { replaceKey } = await changes()
-        const signer = await call.signer()
-        const recovery = await call.home.makeRecovery(call.environment, file)
-        const below = state.keys.slice(rankOf(state, signer))
-        return replaceKey(state, signer, [recovery.key, ...below], nowMs)
-      })
-    },
-  },
-  rotate: {
-    usage: '',
-    summary: 'Replace your key by a new one; restart your agent afterwards',
-    takes: [0, 0],
-    run: (call) =>
-      change(call, async (state, nowMs) => {
-        const { replaceKey } = await changes()
-        const signer = await call.signer()
-        const rank = rankOf(state, signer)
-        const { key } = await call.home.nextSigner(call.environment, await call.passphrase())
-        return replaceKey(state, signer, state.keys.with(rank, key), nowMs)
-      }),
+    run: rotate,
   },
   recover: {
     usage: '--recovery-file F [--recovery-passphrase-file G] [--id ID --ledger URL --repository URL]',
@@ -117,6 +96,20 @@ async function change(call: Call, make: Make): Promise<Answer> {
   const keepers = await keepersOf(call)
   const { environment, home } = call
   return answer(call, await changeKeys({ home, environment, keepers, make, state: () => stateOf(call, keepers) }))
+}
+
+async function rotate(call: Call): Promise<Answer> {
+  const file = await recoveryFile(call)
+  return change(call, async (state, nowMs) => {
+    const { replaceKey } = await changes()
+    const { environment, home } = call
+    const signer = await call.signer()
+    const rank = rankOf(state, signer)
+    const next = await home.nextSigner(environment, await call.passphrase())
+    const keys = state.keys.with(rank, next.key)
+    const above = file && (await home.makeRecovery(environment, file))
+    return replaceKey(state, signer, above ? [above.key, ...keys.slice(rank)] : keys, nowMs)
+  })
 }
 
 async function recover(call: Call): Promise<Answer> {
