@@ -17,22 +17,22 @@ const AWAY = new Set([408, 429, 500, 502, 503, 504])
 
 export interface DriveErrors {
   problemIn(refusal: ProviderRefusal): Problem
-  /** Whatever was answered in full ends a row of rate limits. */
-  answered(): void
+  /** An answer ends the row of rate limits on requests of its kind. */
+  answered(url: string): void
 }
 
 export function createDriveErrors(): DriveErrors {
-  let ratesInARow = 0
+  const ratesInARow = new Map<string, number>()
 
-  function rate(refusal: ProviderRefusal): Problem {
-    if (++ratesInARow < RATES_IN_A_ROW)
-      return passing('Drive asks for a pause.', retryAfterMs(refusal.headers, refusal.nowMs))
-    ratesInARow = 0
-    return parked('Drive answers nothing for now, as when a daily cap is reached.', refusal.nowMs + HOUR_MS)
+  function rate({ url, headers, nowMs }: ProviderRefusal): Problem {
+    const row = (ratesInARow.get(kindOf(url)) ?? 0) + 1
+    ratesInARow.set(kindOf(url), row % RATES_IN_A_ROW)
+    if (row < RATES_IN_A_ROW) return passing('Drive asks for a pause.', retryAfterMs(headers, nowMs))
+    return parked('Drive answers nothing for now, as when a daily cap is reached.', nowMs + HOUR_MS)
   }
 
   return {
-    answered: () => void (ratesInARow = 0),
+    answered: (url) => void ratesInARow.delete(kindOf(url)),
     problemIn(refusal) {
       const { status, nowMs } = refusal
       const reason = reasonIn(refusal.body)
@@ -49,6 +49,9 @@ export function createDriveErrors(): DriveErrors {
     },
   }
 }
+
+/** A cap on bytes of one way leaves the others as they are. */
+const kindOf = (url: string): string => /\/upload\/|alt=media/.exec(url)?.[0] ?? ''
 
 export const nextReset = (nowMs: number): number => Math.floor((nowMs - RESET_MS) / DAY_MS + 1) * DAY_MS + RESET_MS
 

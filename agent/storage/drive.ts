@@ -40,7 +40,7 @@ export async function openDrive(settings: DriveSettings, context: DriverContext)
     pacer,
     alsoGood: SESSION_STATUSES,
     problemIn: (refusal) => errors.problemIn(refusal),
-    onGood: () => errors.answered(),
+    onGood: (url) => errors.answered(url),
   })
   const api = createDriveApi(hosts.googleApi, calls)
   const paths = createDrivePaths(api, store, environment.clock, pk, root)

@@ -43,10 +43,12 @@ export interface ProviderCallsOptions {
   readonly alsoGood?: readonly number[]
   readonly problemIn: (refusal: ProviderRefusal) => Problem
   /** Told of every answer that is good. */
-  readonly onGood?: () => void
+  readonly onGood?: (url: string) => void
 }
 
 export interface ProviderRefusal {
+  /** May hold what is secret: never part of a Problem. */
+  readonly url: string
   readonly status: number
   readonly headers: Headers
   /** As JSON; undefined for what is none. */
@@ -82,11 +84,11 @@ export function createProviderCalls(options: ProviderCallsOptions): ProviderCall
       response = await exchange(url, init, await access.renew(token))
     }
     if (response.ok || alsoGood.includes(response.status)) {
-      onGood?.()
+      onGood?.(String(url))
       return response
     }
     const { status, headers } = response
-    throw problemIn({ status, headers, body: await jsonIn(response), nowMs: clock.now() })
+    throw problemIn({ url: String(url), status, headers, body: await jsonIn(response), nowMs: clock.now() })
   }
 
   return {

@@ -4,6 +4,9 @@ import { bytesContent, digestOf, type Content } from './s3-content.ts'
 export const FOLDER = 'application/vnd.google-apps.folder'
 export const ROOT = 'root-0'
 
+/** Larger ones are told without their checksum: hashing them would take minutes. */
+const HASHED_MOST = 2 ** 31
+
 export interface DriveFile {
   readonly id: string
   name: string
@@ -129,7 +132,7 @@ export function createDriveState(now: () => number): DriveState {
     resource(file) {
       const { content, headRevision, ours: _, isAbusive: __, ...plain } = file
       if (!content) return { kind: 'drive#file', ...plain }
-      const md5Checksum = md5(content)
+      const md5Checksum = content.size > HASHED_MOST ? undefined : md5(content)
       return {
         kind: 'drive#file',
         ...plain,
