@@ -62,8 +62,10 @@ export async function openAgent(options: OpenAgentOptions): Promise<OpenedAgent>
     const nowMs = environment.clock.now()
     const identity = replay(owner.operations, nowMs)
     const saved = await savedDelegation(dir, { agent: signer.key, identity, nowMs })
-    if (saved && (await isKnown(toHex(owner.id), ledger, repository))) return saved
-    const ownerSigner = await home.signer(options.passphrase)
+    if (saved && (await isKnown(toHex(owner.id), ledger, repository)) && (await isFor(saved, ledger))) return saved
+    const ownerSigner = await home.signer(options.passphrase).catch((error: unknown) => {
+      throw explain(error, toHex(signer.key), dir)
+    })
     const adoption = { owner, signer: ownerSigner, agent: signer.key, caps: USUAL_CAPS, ledger, repository, nowMs }
     const delegation = await adopt(adoption)
     await saveDelegation(dir, delegation)
@@ -104,6 +106,20 @@ async function savedDelegation(dir: string, { agent, identity, nowMs }: Wanted):
     equal(delegation.agent, agent) && equal(delegation.owner, identity.id) && speaksFor(identity, delegation.key)
   return isOurs && delegation.expires - nowMs > RENEWAL_MS ? envelope : undefined
 }
+
+/** Without the owner's key, the owner signs elsewhere. */
+function explain(error: unknown, agent: string, dir: string): unknown {
+  if (!(error instanceof Problem) || error.code !== 'not-found') return error
+  const command = `raincheck delegate ${agent} --out delegation.json`
+  return new Problem('not-found', `${error.message} Or run \`${command}\` where it is, and put that file into ${dir}.`)
+}
+
+/** Whether a delegation counts at this ledger, as far as it can be asked. */
+const isFor = (delegation: Envelope, ledger: LedgerClient): Promise<boolean> =>
+  ledger.info().then(({ id }) => {
+    const named = parseDelegation(delegation).ledger
+    return named !== undefined && toHex(named) === id
+  }, unlessAway)
 
 /** Whether both services know the owner: they may be others than last time, or have lost their stores. */
 async function isKnown(id: string, ledger: LedgerClient, repository: RepositoryClient): Promise<boolean> {

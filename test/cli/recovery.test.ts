@@ -1,11 +1,15 @@
 /** What an owner does when their key, or the machine that has it, is stolen. */
-import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { createLedgerClient } from '../../agent/clients/ledger-client.ts'
 import { createRepositoryClient } from '../../agent/clients/repository-client.ts'
+import { pieceClientNode } from '../../agent/download/piece-client-node.ts'
+import { openHome } from '../../agent/home.ts'
+import { openAgent } from '../../agent/open.ts'
 import { realEnvironment } from '../../infra/environment.ts'
+import { openSqlite } from '../../infra/store/sqlite.ts'
 import { fromHex, toHex } from '../../protocol/bytes.ts'
 import { parseDelegation } from '../../protocol/delegation.ts'
 import { parseOperation } from '../../protocol/identity.ts'
@@ -145,6 +149,33 @@ describe('an owner', () => {
     const changed = done<Changed>(await raincheck(home, ['rotate', '--json']))
     expect(existsSync(join(home, 'next-identity.json'))).toBe(false)
     expect(keyIn(home, 'key')).toBe(changed.key)
+  })
+
+  test('moves to a host that has no key of theirs: the agent says who it is, and goes on once it is delegated to', async () => {
+    const host = folder()
+    for (const name of ['identity.json', 'settings.json']) await cp(join(town.you.home, name), join(host, name))
+    mkdirSync(join(host, 'agent'))
+    const secret = environment.random.bytes(32)
+    const open = () =>
+      openAgent({
+        environment,
+        store: openSqlite(':memory:'),
+        home: openHome(host),
+        secret,
+        dir: join(host, 'agent'),
+        ledgerUrl: town.network().ledgerUrl,
+        repositoryUrl: town.network().repositoryUrl,
+        publicUrl: 'http://127.0.0.1:1',
+        allowLoopback: true,
+        pieceClient: pieceClientNode(() => Promise.reject(new Error('nothing is fetched'))),
+        onFault: () => undefined,
+      })
+    const key = toHex(signerFrom(secret).key)
+    await expect(open()).rejects.toThrow(`raincheck delegate ${key} --out`)
+    await town.you.ask('delegate', key, '--out', join(host, 'agent', 'delegation.json'))
+    const { context } = await open()
+    expect(toHex(context.signer.key)).toBe(key)
+    expect(existsSync(join(host, 'key'))).toBe(false)
   })
 
   test('lets an agent elsewhere act, and no longer', async () => {
