@@ -2,6 +2,8 @@
 import { createHash } from 'node:crypto'
 import type { Content } from './s3-content.ts'
 
+/** Larger ones are told without their hash: computing it would take minutes. */
+const HASHED_MOST = 2 ** 31
 const BLOCK = 4 * 1024 * 1024
 
 export interface DropboxEntry {
@@ -104,7 +106,7 @@ export function createDropboxState(now: () => number): DropboxState {
         rev,
         size: content.size,
         is_downloadable: true,
-        content_hash: hashOf(content),
+        ...(content.size <= HASHED_MOST && { content_hash: hashOf(content) }),
       }
     },
   }

@@ -1,0 +1,249 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { Storage } from '../../agent/storage/storage.ts'
+import { namesOf, partsOf, readAll, store, type Part } from '../conformance/storage-world.ts'
+import { pattern } from '../pattern.ts'
+import { bytesContent, sparseContent } from '../servers/s3-content.ts'
+import { openDropboxWorld, type DropboxWorld } from './dropbox-world.ts'
+
+const MiB = 1024 * 1024
+
+let world: DropboxWorld
+beforeEach(async () => {
+  world = await openDropboxWorld()
+})
+afterEach(() => world.dispose())
+
+interface Upload {
+  readonly bytes: Uint8Array
+  readonly parts: readonly Part[]
+  readonly write: Awaited<ReturnType<Storage['begin']>>
+}
+
+async function begun(parts: number, short = 4321): Promise<Upload> {
+  const bytes = pattern(parts * world.storage.partBytes - short)
+  return { bytes, parts: partsOf(world.storage, bytes), write: await world.storage.begin('file', bytes.length) }
+}
+
+async function put({ parts, write }: Upload, ...which: readonly number[]): Promise<void> {
+  for (const index of which) {
+    const { offset, part } = parts[index] as Part
+    await world.storage.put(write, offset, part)
+  }
+}
+
+async function finish({ bytes, write }: Upload): Promise<void> {
+  const file = await world.storage.commit(write)
+  expect(Buffer.from(await readAll(world.storage, file)).equals(bytes)).toBe(true)
+  expect(await world.everything()).toEqual(['file'])
+}
+
+describe('an upload to Dropbox', () => {
+  test.each([
+    [0, 1, 2],
+    [2, 1, 0],
+    [1, 2, 0],
+    [2, 0, 1],
+  ])('takes its parts in the order %i, %i, %i', async (...order) => {
+    const upload = await begun(3)
+    await put(upload, ...order)
+    await finish(upload)
+  })
+
+  test.each([0, 4 * MiB, 8 * MiB - 1])('of whole blocks or not, in parts or one, is whole: %i short', async (short) => {
+    for (const parts of [1, 2]) {
+      const upload = await begun(parts, short)
+      await put(upload, ...upload.parts.keys())
+      await finish(upload)
+      await world.storage.remove({ name: 'file' })
+    }
+  })
+
+  test('keeps an early end aside, where nobody sees it, and takes it away with the commit or the abort', async () => {
+    const upload = await begun(3)
+    await put(upload, 2)
+    expect(await world.everything()).toEqual([`.raincheck-partial/${upload.write.id}`])
+    expect(await world.storage.list()).toEqual({ files: [], refused: [] })
+    expect(await world.storage.written(upload.write)).toEqual([
+      { offset: upload.parts[2]?.offset, length: upload.parts[2]?.part.length },
+    ])
+    const other = await begun(3)
+    await put(other, 2)
+    await world.storage.abort(other.write)
+    await put(upload, 0, 1)
+    await finish(upload)
+  })
+
+  test('refuses what is no part', async () => {
+    const { write } = await begun(3)
+    for (const [offset, length] of [
+      [1, MiB],
+      [0, MiB],
+      [MiB, world.storage.partBytes],
+    ] as const) {
+      await expect(world.storage.put(write, offset, pattern(length))).rejects.toMatchObject({ code: 'range-invalid' })
+    }
+    expect(await world.storage.written(write)).toEqual([])
+  })
+
+  test.each(['put', 'commit'] as const)('begins anew once Dropbox has forgotten the session: at %s', async (step) => {
+    const upload = await begun(3)
+    await put(upload, 0, 1)
+    if (step === 'commit') await put(upload, 2)
+    world.faults.next(step, { kind: 'refuse', why: 'session-gone' })
+    const work = step === 'put' ? put(upload, 2) : world.storage.commit(upload.write)
+    await expect(work).rejects.toMatchObject({ members: { fatal: 'gone' } })
+    expect(await world.storage.written(upload.write)).toEqual([])
+    await expect(world.storage.commit(upload.write)).rejects.toMatchObject({ code: 'conflict' })
+    await put(upload, 2, 1, 0)
+    await finish(upload)
+  })
+
+  test('goes on when the token runs out in the middle of a part', async () => {
+    const upload = await begun(2)
+    world.faults.next('put', { kind: 'refuse', why: 'token-expired' })
+    await put(upload, 1, 0)
+    await finish(upload)
+    expect(world.requests('token')).toBe(2)
+  })
+
+  test('by two instances at once, the same parts from both, is whole once', async () => {
+    const upload = await begun(3)
+    const other = await world.reopen()
+    for (const { offset, part } of upload.parts) {
+      await Promise.all([world.storage.put(upload.write, offset, part), other.put(upload.write, offset, part)])
+    }
+    const files = await Promise.all([world.storage.commit(upload.write), other.commit(upload.write)])
+    expect(files[0]).toEqual(files[1])
+    await finish(upload)
+  })
+
+  test('that was altered on its way is refused by its hash, and sent again', async () => {
+    const { transport } = world.context.environment
+    let left = 1
+    const altering = async (request: Request): Promise<Response> => {
+      if (!request.url.endsWith('/append_v2') || left-- <= 0) return transport(request)
+      const bytes = new Uint8Array(await request.arrayBuffer())
+      bytes[7] = (bytes[7] as number) ^ 1
+      return transport(new Request(request.url, { method: 'POST', headers: request.headers, body: bytes }))
+    }
+    Object.assign(world.context, { environment: { ...world.context.environment, transport: altering } })
+    const storage = await world.open()
+    const bytes = pattern(world.storage.partBytes + 5)
+    const file = await store(storage, 'file', bytes)
+    expect(left).toBeLessThan(0)
+    expect(Buffer.from(await readAll(storage, file)).equals(bytes)).toBe(true)
+  })
+
+  test('of an empty file whose reply is lost makes one file', async () => {
+    const write = await world.storage.begin('empty', 0)
+    world.faults.next('put', { kind: 'drop-reply' })
+    expect(await world.storage.commit(write)).toMatchObject({ name: 'empty' })
+    expect(await world.everything()).toEqual(['empty'])
+  })
+
+  test('does not begin where it would not fit', async () => {
+    world.server.state.allocated = 1000
+    await expect(world.storage.begin('file', 1001)).rejects.toMatchObject({ code: 'storage-full' })
+  })
+
+  test('that finds the Dropbox full at its end can be committed once there is room', async () => {
+    const upload = await begun(1)
+    await put(upload, 0)
+    world.faults.next('commit', { kind: 'refuse', why: 'full' })
+    await expect(world.storage.commit(upload.write)).rejects.toMatchObject({ code: 'storage-full' })
+    await finish(upload)
+  })
+})
+
+describe('names in Dropbox', () => {
+  test('that differ in case alone are one name: the second gets a number', async () => {
+    expect(await store(world.storage, 'Photos/Cat.jpg', pattern(1))).toMatchObject({ name: 'Photos/Cat.jpg' })
+    expect(await store(world.storage, 'photos/cat.jpg', pattern(2))).toMatchObject({ name: 'Photos/cat (2).jpg' })
+    expect(await namesOf(world.storage)).toEqual(['Photos/Cat.jpg', 'Photos/cat (2).jpg'])
+    expect(await readAll(world.storage, { name: 'PHOTOS/CAT.JPG' })).toEqual(pattern(1))
+    expect(await world.storage.freeFolder('PHOTOS')).toBe('PHOTOS (2)')
+  })
+
+  test('of the folder that holds unfinished files are refused, however they are spelt', async () => {
+    for (const name of ['.raincheck-partial/x', '.RAINCHECK-partial/x'])
+      await expect(world.storage.stat({ name })).rejects.toMatchObject({ code: 'path-outside' })
+  })
+
+  test('of a folder of the owner’s choice are the storage’s own', async () => {
+    const deep = await world.open({ folder: 'Films/2026' })
+    expect(await deep.list()).toEqual({ files: [], refused: [] })
+    expect(await store(deep, 'a/film', pattern(5))).toMatchObject({ name: 'a/film' })
+    expect(await namesOf(deep)).toEqual(['a/film'])
+    expect(await namesOf(world.storage)).toEqual(['Films/2026/a/film'])
+  })
+})
+
+describe('a read from Dropbox', () => {
+  test('is of the revision that is pinned, which the reply names', async () => {
+    await world.plant('file', pattern(5000))
+    const { version } = await world.storage.stat({ name: 'file' })
+    await world.plant('file', pattern(5000, 2))
+    const read = world.storage.read({ name: 'file', version }, { offset: 0, length: 5000 })
+    await expect(read).rejects.toMatchObject({ code: 'content-changed' })
+    expect(world.requests('read')).toBe(1)
+  })
+
+  test('reaches the end of 50 GiB', async () => {
+    const size = 50 * 1024 * MiB
+    world.server.state.write('/file', sparseContent(size))
+    const read = await world.storage.read({ name: 'file' }, { offset: size - MiB, length: MiB })
+    expect(Buffer.from(read).readBigUInt64BE()).toBe(BigInt(size - MiB))
+  })
+
+  test('lists more files than a page holds, each once', async () => {
+    for (let i = 0; i < 2500; i++) world.server.state.write(`/folder ${i % 7}/${i}`, bytesContent(new Uint8Array(0)))
+    const names = await namesOf(world.storage)
+    expect(names).toHaveLength(2500)
+    expect(new Set(names).size).toBe(2500)
+  })
+
+  test('never asks for a link to the whole file', () => {
+    expect(world.storage.link).toBeUndefined()
+  })
+})
+
+describe('Dropbox’s allowance', () => {
+  test('that asks for minutes parks the account, for every instance', async () => {
+    await world.plant('file', pattern(10))
+    world.faults.next('read', { kind: 'refuse', why: 'daily-cap' })
+    const other = await world.reopen()
+    const read = (storage: Storage) => storage.read({ name: 'file' }, { offset: 0, length: 10 })
+    await expect(read(world.storage)).rejects.toMatchObject({ code: 'storage-parked' })
+    const asked = world.requests()
+    await expect(read(other)).rejects.toMatchObject({ code: 'storage-parked' })
+    expect(world.requests()).toBe(asked)
+  })
+})
+
+describe('a token for Dropbox', () => {
+  test('that cannot be renewed is fatal at once', async () => {
+    world.server.oauth.withdraw()
+    await expect(world.storage.quota()).rejects.toMatchObject({ code: 'storage-denied', members: { fatal: 'auth' } })
+    expect(world.requests('token')).toBe(1)
+  })
+
+  test('that lacks a scope is fatal at once', async () => {
+    world.secret = world.server.oauth.grant('files.metadata.read')
+    await expect(world.storage.quota()).rejects.toMatchObject({ code: 'storage-denied', members: { fatal: 'auth' } })
+  })
+})
+
+test('no request goes anywhere but to the hosts that are set', async () => {
+  const addresses: string[] = []
+  const { transport } = world.context.environment
+  const noting = (request: Request): Promise<Response> => {
+    addresses.push(request.url)
+    return transport(request)
+  }
+  Object.assign(world.context, { environment: { ...world.context.environment, transport: noting } })
+  const storage = await world.open()
+  await readAll(storage, await store(storage, 'a/file', pattern(10)))
+  await storage.list()
+  expect(addresses.length).toBeGreaterThan(6)
+  for (const address of addresses) expect(address.startsWith(`${world.server.url}/`)).toBe(true)
+})
