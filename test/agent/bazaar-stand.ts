@@ -4,6 +4,7 @@ import type { AgentContext } from '../../agent/context.ts'
 import { mountPublicApi, sendPieceCopy } from '../../agent/api/public-api.ts'
 import { createSeller, type Seller } from '../../agent/sell/sell.ts'
 import type { Share, Shares } from '../../agent/share/share.ts'
+import type { OfferedWay } from '../../agent/storage/ways.ts'
 import type { Trust } from '../../agent/trust/trust.ts'
 import { createUsage } from '../../agent/usage.ts'
 import { emptyBitfield, fullBitfield, setPiece } from '../../protocol/bitfield.ts'
@@ -22,6 +23,8 @@ export interface StandOptions {
   readonly credit?: number
   /** In which it sells; in all of them unless given. */
   readonly modes?: readonly LaneMode[]
+  /** Where pieces may be had without the stand. */
+  readonly elsewhere?: { readonly ways: readonly OfferedWay[]; readonly place: (piece: number) => string }
 }
 
 export interface OpenStand {
@@ -66,8 +69,8 @@ function sharesOf(content: Content, options: StandOptions, sent: Map<number, num
   const held = options.pieces ? emptyBitfield(meta.pieces) : fullBitfield(meta.pieces)
   for (const piece of options.pieces ?? []) setPiece(held, piece)
   const shares: Pick<Shares, 'get' | 'bitfield' | 'readPiece' | 'ways' | 'locate'> = {
-    ways: async () => [],
-    locate: async () => undefined,
+    ways: async () => options.elsewhere?.ways ?? [],
+    locate: async (_, piece) => options.elsewhere?.place(piece),
     get: async (hash) => (hash === infoHash ? share : undefined),
     bitfield: async () => held,
     async readPiece(_, index, into) {
