@@ -132,7 +132,7 @@ export function createShares(context: AgentContext, links: Links, pieceLength?: 
     return unlessGone(share, ref, async () => {
       const { storage } = await links.open(share.link)
       const pinned = { ...ref, version }
-      const isOffered = way === 'link' ? storage.link : (await storage.site?.())?.lends && storage.place
+      const isOffered = way === 'link' ? storage.link !== undefined : (await storage.site?.())?.lends === true
       if (!isOffered) return undefined
       if ((await storage.stat(ref)).version !== version) throw new Problem('content-changed', 'The file has changed.')
       if (way === 'link') return (await storage.link?.(pinned, { offset, length }, limits.linkMs))?.href
