@@ -38,6 +38,7 @@ interface Delivery {
 
 const KEY_ATTEMPTS = 2
 const STOPPED: Failure = { kind: 'cut', why: 'stopped', detail: 'The download was stopped.' }
+const PRUNED: Failure = { kind: 'cut', why: 'pruned', detail: 'The seller is distrusted.' }
 const unlessAborted = (): void => undefined
 const keyShape = z.object({ key: wire.base64url })
 
@@ -65,6 +66,7 @@ export function createOpener(run: Run, seller: SellerState): Opener {
     if ('kind' in delivery) return delivery
     const failure = faultOf(run, delivery, claim)
     if (failure) return failure
+    if (run.isDistrusted(seller.id)) return PRUNED
     if (lane.ticks < lane.unit) await run.journal.write([lane.pay()])
     const key = await keyFor(delivery, claim)
     return 'kind' in key ? key : open(delivery, key)
@@ -166,7 +168,7 @@ export async function openParked(run: Run): Promise<void> {
     const { piece } = parked.shape
     const lane = run.purse.lanes.find(({ id }) => id === parked.lane)
     const isWanted = run.picker.isOpen(piece) && (run.sink.mayFetch?.(piece) ?? true)
-    if (!lane || lane.pending !== piece || !isWanted) continue
+    if (!lane || lane.pending !== piece || lane.unit !== parked.unit || !isWanted) continue
     const key = await publishedKey(run.context, parked.lane, parked.unit)
     if (!key || !run.picker.take(piece)) continue
     await readParked(run, lane, parked, key).catch((error: unknown) => {

@@ -105,8 +105,7 @@ export function createSettler(context: AgentContext, isDistrusted: IsDistrusted)
       if (ticks !== undefined) await journal.write([laneEntry(pk, { ...lane, ticks, state: 'closed' })])
     }
     const parking = createParking(store, download)
-    await judgeParked(download, parking, lanes.filter(isSettling))
-    const parked = new Set((await parking.list()).map(({ lane }) => lane))
+    const parked = await judgeParked(download, parking, lanes.filter(isSettling))
     const disputed = await disputes.post(download)
     const isFree = ({ id }: LaneRecord): boolean => !disputed.has(id)
     const open = { declarations: declarations.filter(isSettling), lanes: lanes.filter(isSettling).filter(isFree) }
@@ -118,16 +117,27 @@ export function createSettler(context: AgentContext, isDistrusted: IsDistrusted)
     await journal.write([choreEntry(download, isOver ? undefined : later(chore, clock.now()))])
   }
 
-  /** A key that a seller showed the ledger alone opens what it sent, or proves that it lied. */
-  async function judgeParked(download: string, parking: Parking, lanes: readonly LaneRecord[]): Promise<void> {
+  /**
+   * A key that a seller showed the ledger alone opens what it sent, or proves that it lied.
+   * @returns the lanes whose last piece still has no key
+   */
+  async function judgeParked(
+    download: string,
+    parking: Parking,
+    lanes: readonly LaneRecord[],
+  ): Promise<ReadonlySet<string>> {
+    const left = new Set<string>()
     for (const { lane, unit, shape, label: json } of await parking.list()) {
-      const key = lanes.some(({ id }) => id === lane) ? await publishedKey(context, lane, unit) : undefined
+      if (!lanes.some(({ id, asked, pending }) => id === lane && asked === unit && pending !== undefined)) continue
+      const key = await publishedKey(context, lane, unit)
+      if (!key) left.add(lane)
       if (!key) continue
       const label = envelopeFromJson(json)
       const opened = openGoods(context, { shape, label, body: await parking.body(lane) }, key)
       if (opened.kind === 'false') await disputes.add(download, { lane, label, dispute: opened.dispute })
       await parking.forget(lane)
     }
+    return left
   }
 
   /** All that is due at once; a seller that takes its time does not hold up the agent's other chores. */

@@ -252,7 +252,10 @@ export async function openBazaar(content: Content, seed = 'bazaar'): Promise<Baz
     account: (id) => happen(bank.account(id)),
     async total() {
       const accounts = await happen(Promise.all(Array.from(parties.values(), ({ hex }) => bank.account(hex))))
-      const held = accounts.reduce((sum, { available, frozen, earned }) => sum + available + frozen + earned, 0n)
+      const held = accounts.reduce(
+        (sum, { available, frozen, earned }) => sum + available + frozen + earned + bonds,
+        0n,
+      )
       return { held, issued: FAUCET * BigInt(parties.size) }
     },
   }

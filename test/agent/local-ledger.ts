@@ -66,7 +66,7 @@ export async function openLocalLedger(clock: Clock): Promise<LocalLedger> {
 }
 
 /** Pauses between tries take no time; what is waited for with a signal is a time limit, and is left alone. */
-const impatient = (clock: Clock): Clock => ({
+export const impatient = (clock: Clock): Clock => ({
   now: () => clock.now(),
   sleep: (ms, signal) => (signal ? clock.sleep(ms, signal) : Promise.resolve()),
 })

@@ -14,6 +14,7 @@ import { genesis } from '../../protocol/identity.ts'
 import { objectId, signerFrom, type Envelope, type Signer } from '../../protocol/signed.ts'
 import { createRepository, type Repository } from '../../repository/repository.ts'
 import type { HandClock } from '../agent/hand-clock.ts'
+import { impatient } from '../agent/local-ledger.ts'
 import { FAUCET, ORIGIN, SECRET, testRandom } from '../ledger/kit.ts'
 import { watchedStore, type WatchedStore } from '../ledger/store-watch.ts'
 import { answerOf, type Answer } from './answer.ts'
@@ -98,7 +99,7 @@ export async function openWorldOn<C extends Clock>(ground: Ground<C>): Promise<W
   }
 
   const ledger = createLedger({
-    environment: environmentOf('ledger'),
+    environment: { ...environmentOf('ledger'), clock: impatient(clock) },
     store: newStore('ledger'),
     secret: SECRET,
     origin: ORIGIN,
