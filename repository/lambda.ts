@@ -11,11 +11,13 @@ import { createRepository } from './repository.ts'
 
 declare const awslambda: LambdaStreaming
 
+const set = settings(process.env)
+
 const open = once(async () =>
   createRepository({
     environment: realEnvironment(),
-    store: await openStore(settings(process.env).required('REPOSITORY_STORE')),
-    options: { allowLoopback: false },
+    store: await openStore(set.required('REPOSITORY_STORE')),
+    options: { allowLoopback: set.optional('REPOSITORY_ALLOW_LOOPBACK', '0') === '1' },
     onFault: (error) => console.error(faultText(error)),
   }),
 )

@@ -4,8 +4,8 @@ import { Problem } from '../../protocol/problem.ts'
 export interface Head {
   readonly status: number
   readonly headers: Headers
-  /** Bytes of the body that are to be read. */
-  readonly length: number
+  /** Bytes of the body that are to be read; of a chunked one its end tells. */
+  readonly length: number | 'chunked'
   /** The connection is of no use after this answer. */
   readonly close: boolean
 }
@@ -16,7 +16,8 @@ const LENGTH = /^(0|[1-9][0-9]{0,15})$/
 
 /**
  * @param text the head without its closing empty line, as latin1
- * @throws Problem `peer-failed` for anything but a final HTTP/1.1 answer, and for a 200 not framed by one Content-Length
+ * @throws Problem `peer-failed` for anything but a final HTTP/1.1 answer, and for a 200 that is framed neither by one
+ *   Content-Length nor by chunks alone
  */
 export function parseHead(text: string): Head {
   const [first = '', ...lines] = text.split('\r\n')
@@ -33,10 +34,11 @@ export function parseHead(text: string): Head {
 }
 
 /** Undefined for a body framed otherwise, which is left unread: of an error only its status counts then. */
-function lengthOf(status: number, headers: Headers): number | undefined {
-  const said = headers.get('content-length')
-  if (said !== null && !headers.has('transfer-encoding') && LENGTH.test(said)) return Number(said)
-  return status === 200 ? refuse('has no Content-Length') : undefined
+function lengthOf(status: number, headers: Headers): number | 'chunked' | undefined {
+  const [said, coding] = [headers.get('content-length'), headers.get('transfer-encoding')]
+  if (said !== null && coding === null && LENGTH.test(said)) return Number(said)
+  if (said === null && coding?.toLowerCase() === 'chunked') return 'chunked'
+  return status === 200 ? refuse('does not say where it ends') : undefined
 }
 
 function refuse(why: string): never {

@@ -9,6 +9,7 @@ import { pieceClientNode } from '../../agent/download/piece-client-node.ts'
 import type { PieceResponse } from '../../agent/download/piece-client.ts'
 import { Problem } from '../../protocol/problem.ts'
 
+const CHUNKED = 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n'
 const piece = randomBytes(3_000_000)
 const servers: Server[] = []
 const sockets = new Set<Socket>()
@@ -99,8 +100,37 @@ describe('a piece over a kept connection', () => {
     expect(answer.bytes.every((byte) => byte === 0)).toBe(true)
   })
 
-  test('takes the status alone of an error whose body is framed otherwise', async () => {
+  test('takes a body in chunks, over the connection that it keeps', async () => {
+    const url = await http((_, res) => {
+      res.writeHead(200)
+      for (let at = 0; at < piece.length; at += 77_777) res.write(piece.subarray(at, at + 77_777))
+      res.end()
+    })
+    const client = newClient()
+    for (let i = 0; i < 3; i++) expect((await get(url, { client })).bytes.equals(piece)).toBe(true)
+    expect(sockets.size).toBe(1)
+  })
+
+  test('takes chunks however they are cut, with extensions and trailers', async () => {
+    const text = `${CHUNKED}2;x=1\r\nab\r\n2\r\ncd\r\n0\r\nx: y\r\n\r\n`
+    const url = await listening(
+      createServer((socket) => {
+        void (async () => {
+          for (const character of text)
+            await new Promise((done) => void socket.write(character, () => setImmediate(done)))
+        })()
+      }),
+    )
+    expect((await get(url, { length: 4 })).bytes.toString()).toBe('abcd')
+  })
+
+  test('takes the document of an error in chunks', async () => {
     const url = await http((_, res) => void res.writeHead(503).write('{"code":', () => res.end('"x"}')))
+    expect(await get(url)).toMatchObject({ status: 503, length: 0, problem: { code: 'x' } })
+  })
+
+  test('takes the status alone of an error whose body is framed otherwise', async () => {
+    const url = await scripted('HTTP/1.1 503 No\r\ntransfer-encoding: gzip\r\n\r\nxyz')
     expect(await get(url)).toMatchObject({ status: 503, length: 0, problem: undefined })
   })
 
@@ -135,7 +165,13 @@ describe('a piece over a kept connection', () => {
     ['shorter than the piece', 'HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc'],
     ['longer than the piece', 'HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nabcde'],
     ['longer than it says', 'HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nabcdefgh'],
-    ['chunked', 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n'],
+    ['chunked and shorter', `${CHUNKED}3\r\nabc\r\n0\r\n\r\n`],
+    ['chunked and longer', `${CHUNKED}5\r\nabcde\r\n0\r\n\r\n`],
+    ['chunked and broken', `${CHUNKED}4\r\nabcdX\r\n0\r\n\r\n`],
+    ['chunked with a size that is none', `${CHUNKED}-4\r\nabcd\r\n0\r\n\r\n`],
+    ['chunked with more behind it', `${CHUNKED}4\r\nabcd\r\n0\r\n\r\nabcd`],
+    ['chunked and of a length', `HTTP/1.1 200 OK\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\nabcd`],
+    ['in another coding', 'HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n'],
     ['without a length', 'HTTP/1.1 200 OK\r\n\r\nabcd'],
     ['with two lengths', 'HTTP/1.1 200 OK\r\ncontent-length: 4\r\ncontent-length: 5\r\n\r\nabcd'],
     ['an interim answer', 'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nabcd'],
@@ -178,7 +214,7 @@ test('the head of an answer parses or is refused, whatever it is', () => {
       (text) => {
         try {
           const head = parseHead(text)
-          expect(Number.isSafeInteger(head.length)).toBe(true)
+          expect(head.length === 'chunked' || Number.isSafeInteger(head.length)).toBe(true)
         } catch (error) {
           expect(error).toMatchObject({ code: 'peer-failed' })
         }

@@ -1,0 +1,108 @@
+/** The network of three stacks with two agents, a file in the neighbour's bucket, and one paid download of it. */
+import { GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
+import { createHash, randomBytes } from 'node:crypto'
+import { openCloud, type Cloud, type Deployed } from './cloud.ts'
+import type { Fate } from './function-host.ts'
+import { createOwner, type DeployedOwner } from './owner.ts'
+
+export interface Exchange {
+  readonly cloud: Cloud
+  readonly ledger: Deployed
+  readonly you: Party
+  readonly neighbour: Party
+}
+
+export interface Party {
+  readonly stack: Deployed
+  readonly owner: DeployedOwner
+}
+
+export interface DownloadJson {
+  readonly id: string
+  readonly state: string
+  readonly paid: string
+  readonly ticks: number
+  readonly pieces: number
+  readonly file?: string
+  readonly reason?: string
+}
+
+const FAUCET = '100000'
+const LOOK_MS = 500
+const PART_BYTES = 16 * 1024 * 1024
+
+export async function openExchange(outdir: string, fate?: Fate): Promise<Exchange> {
+  const stacks = ['ledger', 'repository', 'you', 'neighbour'].map((name) => `raincheck-network-${name}`)
+  const cloud = await openCloud(outdir, stacks, fate)
+  const bootstrap = { BootstrapVersion: '21' }
+  const ledger = await cloud.deploy('raincheck-network-ledger', { ...bootstrap, Faucet: FAUCET })
+  await cloud.deploy('raincheck-network-repository', bootstrap)
+  const party = async (name: string): Promise<Party> => {
+    const stack = await cloud.deploy(`raincheck-network-${name}`, bootstrap)
+    const owner = createOwner(stack.outputs['Url'] ?? '')
+    const claimed = await again(() => owner.claim(stack.outputs['ClaimSecret']))
+    if (!claimed.ok) throw new Error(`${name}: ${await claimed.text()}`)
+    return { stack, owner }
+  }
+  return { cloud, ledger, you: await party('you'), neighbour: await party('neighbour') }
+}
+
+/** An instance may die under a request: who asks, asks again. */
+export async function again<T>(ask: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const answer = await ask()
+      if (!(answer instanceof Response) || answer.status < 500 || attempt === 8) return answer
+    } catch (error) {
+      if (attempt === 8) throw error
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100 * attempt))
+  }
+}
+
+/** @returns its SHA-256, hex */
+export async function putFile({ cloud, neighbour }: Exchange, name: string, bytes: number): Promise<string> {
+  const content = randomBytes(bytes)
+  const client = s3Client(cloud)
+  await client.send(new PutObjectCommand({ Bucket: neighbour.stack.outputs['Bucket'], Key: name, Body: content }))
+  client.destroy()
+  return sha256(content)
+}
+
+/** @returns the SHA-256 of what lies in your bucket, hex */
+export async function hashOf({ cloud, you }: Exchange, name: string, bytes: number): Promise<string> {
+  const client = s3Client(cloud)
+  const hash = createHash('sha256')
+  for (let at = 0; at < bytes; at += PART_BYTES) {
+    const range = `bytes=${at}-${Math.min(at + PART_BYTES, bytes) - 1}`
+    const { Body: body } = await client.send(
+      new GetObjectCommand({ Bucket: you.stack.outputs['Bucket'], Key: name, Range: range }),
+    )
+    hash.update((await body?.transformToByteArray()) ?? new Uint8Array())
+  }
+  client.destroy()
+  return hash.digest('hex')
+}
+
+/** Shares it, downloads it, and looks until the download has ended. */
+export async function exchange({ you, neighbour }: Exchange, name: string): Promise<DownloadJson> {
+  const share = () => neighbour.owner.ask<{ infoHash: string }>('POST', '/v1/shares', { path: name, price: '2' })
+  const { infoHash } = await again(share)
+  const start = () => you.owner.ask<DownloadJson>('POST', '/v1/downloads', { source: infoHash })
+  let download = await again(start)
+  while (!['done', 'failed', 'cancelled'].includes(download.state)) {
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
+    download = await again(() => you.owner.ask<DownloadJson>('GET', `/v1/downloads/${download.id}`))
+  }
+  return download
+}
+
+const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
+
+const s3Client = ({ s3Url }: Cloud): S3Client =>
+  new S3Client({
+    endpoint: s3Url,
+    region: 'us-east-1',
+    forcePathStyle: true,
+    credentials: { accessKeyId: 'AKIALOCAL', secretAccessKey: 'local-secret' },
+  })

@@ -1,0 +1,167 @@
+/** A function of a template: instances come when they are needed, take one event at a time, and go without a word. */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer, request as requestHttp, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { createInterface } from 'node:readline'
+import { pipeline } from 'node:stream/promises'
+
+export interface FunctionOptions {
+  readonly name: string
+  readonly code: string
+  readonly handler: string
+  readonly environment: Readonly<Record<string, string>>
+  /** Ends an instance when it has answered; one is killed in the middle of an answer where `midway` says so. */
+  readonly fate: Fate
+  readonly say: (line: string) => void
+}
+
+export interface Fate {
+  readonly after: () => boolean
+  readonly midway: () => boolean
+}
+
+export interface FunctionHost {
+  readonly starts: () => number
+  invoke(event: unknown): Promise<{ status: number; body: string }>
+  /** Its URL on this machine. */
+  listen(): Promise<string>
+  close(): Promise<void>
+}
+
+interface Instance {
+  readonly child: ChildProcess
+  readonly port: number
+}
+
+/** What Lambda takes of a request through a URL. */
+const MOST_BODY_BYTES = 6 * 1024 * 1024
+const CONCURRENCY = 8
+
+export function hostFunction(options: FunctionOptions): FunctionHost {
+  const idle: Instance[] = []
+  const all = new Set<ChildProcess>()
+  const waiting: (() => void)[] = []
+  let busy = 0
+  let starts = 0
+  let front: Server | undefined
+
+  async function start(): Promise<Instance> {
+    starts++
+    const child = spawn(
+      process.execPath,
+      ['--disable-warning=ExperimentalWarning', new URL('instance.ts', import.meta.url).pathname],
+      {
+        env: {
+          ...options.environment,
+          CODE: options.code,
+          HANDLER: options.handler,
+          AWS_LAMBDA_FUNCTION_NAME: options.name,
+        },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    )
+    all.add(child)
+    child.once('exit', () => all.delete(child))
+    child.stderr.on('data', (text: Buffer) => options.say(`${options.name}: ${text.toString().trimEnd()}`))
+    const lines = createInterface({ input: child.stdout })
+    const [line] = (await Promise.race([once(lines, 'line'), died(options.name, child)])) as [string]
+    return { child, port: (JSON.parse(line) as { port: number }).port }
+  }
+
+  async function take(): Promise<Instance> {
+    if (busy >= CONCURRENCY) await new Promise<void>((resolve) => waiting.push(resolve))
+    busy++
+    for (let kept = idle.pop(); kept; kept = idle.pop())
+      if (kept.child.exitCode === null && !kept.child.killed) return kept
+    return start()
+  }
+
+  function giveBack(instance: Instance): void {
+    busy--
+    if (options.fate.after()) instance.child.kill('SIGKILL')
+    else idle.push(instance)
+    waiting.shift()?.()
+  }
+
+  /** Streams the answer as it comes. */
+  async function pass(event: unknown, onAnswer: (answer: IncomingMessage) => Promise<void>): Promise<void> {
+    const instance = await take()
+    try {
+      const asked = requestHttp({ host: '127.0.0.1', port: instance.port, method: 'POST', agent: false })
+      const answered = once(asked, 'response') as Promise<[IncomingMessage]>
+      asked.end(JSON.stringify(event))
+      if (options.fate.midway()) setTimeout(() => instance.child.kill('SIGKILL'), Math.random() * 30)
+      const [answer] = await answered
+      await onAnswer(answer)
+    } finally {
+      giveBack(instance)
+    }
+  }
+
+  async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const body = await bytesOf(request)
+    if (body.length > MOST_BODY_BYTES) return void response.writeHead(413).end()
+    try {
+      await pass(urlEvent(request, body), async (answer) => {
+        response.writeHead(answer.statusCode ?? 502, answer.headers)
+        await pipeline(answer, response)
+      })
+    } catch {
+      // As Lambda answers for an instance that died.
+      if (response.headersSent) response.destroy()
+      else response.writeHead(502, { 'content-type': 'application/json' }).end('{"Message":"Internal Server Error"}')
+    }
+  }
+
+  return {
+    starts: () => starts,
+    async invoke(event) {
+      let answered = { status: 0, body: '' }
+      await pass(event, async (answer) => {
+        answered = { status: answer.statusCode ?? 0, body: (await bytesOf(answer)).toString() }
+      })
+      return answered
+    },
+    async listen() {
+      const server = createServer((request, response) => void serve(request, response))
+      front = server
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+      return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    },
+    async close() {
+      for (const child of all) child.kill('SIGKILL')
+      front?.closeAllConnections()
+      if (front) await new Promise((resolve) => front?.close(resolve))
+    },
+  }
+}
+
+async function died(name: string, child: ChildProcess): Promise<never> {
+  const [code, signal] = (await once(child, 'exit')) as [number | null, string | null]
+  throw new Error(`an instance of ${name} ended with ${code ?? signal} before it was ready`)
+}
+
+async function bytesOf(stream: AsyncIterable<unknown>): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  for await (const chunk of stream) chunks.push(chunk as Buffer)
+  return Buffer.concat(chunks)
+}
+
+/** Payload format 2.0. Lambda sends bodies that are not text as base64. */
+function urlEvent(request: IncomingMessage, body: Buffer) {
+  const url = new URL(request.url ?? '/', 'http://host')
+  const isText = /^(?:text\/|application\/(?:json|problem\+json))/.test(request.headers['content-type'] ?? '')
+  return {
+    version: '2.0',
+    rawPath: url.pathname,
+    rawQueryString: url.search.slice(1),
+    headers: Object.fromEntries(Object.entries(request.headers).map(([name, value]) => [name, String(value)])),
+    requestContext: {
+      domainName: request.headers.host,
+      http: { method: request.method, path: url.pathname, protocol: 'HTTP/1.1', sourceIp: '203.0.113.7' },
+    },
+    ...(body.length > 0 && { body: isText ? body.toString() : body.toString('base64') }),
+    isBase64Encoded: body.length > 0 && !isText,
+  }
+}

@@ -1,0 +1,64 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { auditLedger } from '../../agent/cli/audit.ts'
+import { createLedgerClient } from '../../agent/clients/ledger-client.ts'
+import { realEnvironment } from '../../infra/environment.ts'
+import { again, exchange, hashOf, openExchange, putFile, type Exchange } from './exchange.ts'
+import { createOwner } from './owner.ts'
+import { synthesize } from './synth.ts'
+
+const BYTES = 9 * 1024 * 1024 + 17
+/** Instances come fresh for every sixth event or so: nothing may rest in their memory. */
+const FORGETFUL = { after: () => Math.random() < 0.15, midway: () => false }
+let world: Exchange
+
+beforeAll(async () => {
+  world = await openExchange(await synthesize(), FORGETFUL)
+}, 180_000)
+afterAll(() => world?.cloud.close())
+
+const ledgerAt = ({ ledger }: Exchange) =>
+  createLedgerClient({ environment: realEnvironment(), url: ledger.outputs['Url'] ?? '' })
+
+describe('what the stacks deploy', () => {
+  it('belongs to its owner from the claim on, and to nobody else', async () => {
+    const { outputs } = world.you.stack
+    const thief = createOwner(outputs['Url'] ?? '')
+    const late = await again(() => thief.claim(outputs['ClaimSecret']))
+    expect([late.status, ((await late.json()) as { code: string }).code]).toEqual([409, 'conflict'])
+    const renewed = await again(() => world.you.owner.claim())
+    expect(renewed.status).toBe(200)
+    const asked = again(() => thief.ask('GET', '/v1/balance'))
+    await expect(asked).rejects.toMatchObject({ code: 'unknown-key' })
+  })
+
+  it('moves a file from bucket to bucket, paid a tick a piece, settled on an audited ledger', async () => {
+    const hash = await putFile(world, 'film.bin', BYTES)
+    const download = await exchange(world, 'film.bin')
+    expect(download).toMatchObject({ state: 'done', ticks: 3, paid: '6', file: 'film.bin' })
+    expect(await hashOf(world, 'film.bin', BYTES)).toBe(hash)
+    await world.ledger.tick('sequence')
+    const ledger = ledgerAt(world)
+    expect(await ledger.account(world.you.owner.id)).toMatchObject({ available: 99_994n, frozen: 0n })
+    expect(await ledger.account(world.neighbour.owner.id)).toMatchObject({ available: 100_006n, earned: 0n })
+    expect(await auditLedger(ledger)).toMatchObject({ ok: true, problems: [] })
+  }, 180_000)
+
+  it('answers what is malformed with a problem, never with a fault', async () => {
+    const url = world.you.stack.outputs['Url'] ?? ''
+    const answers = [
+      await fetch(`${url}/v1/pieces/zz/0`),
+      await fetch(`${url}/v1/claim`, { method: 'POST', body: new Uint8Array([0, 255, 128]) }),
+      await fetch(`${url}/v1/nothing%2F..%00`),
+      await fetch(`${url}/v1/downloads`, { method: 'POST', body: '{' }),
+    ]
+    for (const answer of answers) expect([400, 401, 404]).toContain(answer.status)
+    const large = await fetch(`${url}/v1/claim`, { method: 'POST', body: new Uint8Array(7 * 1024 * 1024) })
+    expect(large.status).toBe(413)
+  })
+
+  it('leaves nothing behind but the bucket of its owner', async () => {
+    await world.neighbour.stack.remove()
+    const left = world.cloud.inventory().filter((name) => name.includes('neighbour'))
+    expect(left).toEqual(['bucket raincheck-network-neighbour-files'])
+  })
+})
