@@ -20,6 +20,7 @@ import type { DrivePaths } from './drive-paths.ts'
 import { fatal } from './faults.ts'
 import { numberedPaths, PARTIAL_FOLDER } from './names.ts'
 import { checkPart, merge } from './ranges.ts'
+import type { Secrets } from './secrets.ts'
 import type { ByteRange, FileRef, WriteRef } from './storage.ts'
 
 export interface DriveWrites {
@@ -34,6 +35,7 @@ export interface DriveWritesOptions {
   readonly api: DriveApi
   readonly paths: DrivePaths
   readonly store: Store
+  readonly secrets: Secrets
   readonly random: Random
   readonly pk: string
 }
@@ -45,7 +47,7 @@ const WRITE_PROPERTY = 'raincheckWrite'
 
 interface WriteRecord {
   readonly file: string
-  /** The session's address, without the host. Missing for an empty file, and once it is gone. */
+  /** The session's address, sealed: who knows it can upload. Missing for an empty file, and once it is gone. */
   readonly session?: string
   /** Where the unfinished file lies. */
   readonly partial: string
@@ -53,7 +55,7 @@ interface WriteRecord {
   readonly target?: string
 }
 
-export function createDriveWrites({ api, paths, store, random, pk }: DriveWritesOptions): DriveWrites {
+export function createDriveWrites({ api, paths, store, secrets, random, pk }: DriveWritesOptions): DriveWrites {
   const serial = createSerial()
   /** Where each session stands, as far as this instance knows. */
   const received = new Map<string, number>()
@@ -63,6 +65,16 @@ export function createDriveWrites({ api, paths, store, random, pk }: DriveWrites
     return item ? { item, record: decodeRecord<WriteRecord>(item) } : gone()
   }
 
+  const sealName = ({ id }: WriteRef): string => `${pk}/${id}`
+
+  /** @returns its address, and the same sealed */
+  async function openSession(write: WriteRef, record: Pick<WriteRecord, 'file' | 'partial'>) {
+    const address = await api.openSession(partialOf(write, record), write.size)
+    return { address, session: await secrets.seal(sealName(write), address) }
+  }
+
+  const addressOf = (write: WriteRef, session: string): Promise<string> => secrets.open(sealName(write), session)
+
   /** @returns false when another instance changed it first */
   const save = (write: WriteRef, record: WriteRecord, expect: number): Promise<boolean> =>
     store.write([{ pk, sk: keyOf(write), expect, body: encodeRecord(record) }])
@@ -70,8 +82,8 @@ export function createDriveWrites({ api, paths, store, random, pk }: DriveWrites
   async function begin(path: FilePath, size: number, pieceLength: number): Promise<WriteRef> {
     const write = { id: toHex(random.bytes(16)), name: path.join('/'), size }
     const record = { file: await api.newId(), partial: await paths.ensureFolder([PARTIAL_FOLDER]) }
-    const session = size > 0 ? { session: await api.openSession(partialOf(write, record), size) } : {}
-    await save(write, { ...record, ...session }, 0)
+    const opened = size > 0 ? await openSession(write, record) : undefined
+    await save(write, { ...record, ...(opened && { session: opened.session }) }, 0)
     return pieceLength > PART_BYTES ? { ...write, partBytes: pieceLength } : write
   }
 
@@ -96,14 +108,14 @@ export function createDriveWrites({ api, paths, store, random, pk }: DriveWrites
   /** Opens another where Drive has forgotten the first. @returns undefined when the file is whole */
   async function sessionOf(write: WriteRef, offset: number): Promise<string | undefined> {
     const { item, record } = await load(write)
-    if (record.session !== undefined || record.target !== undefined)
-      return record.target === undefined ? record.session : undefined
+    if (record.target !== undefined) return undefined
+    if (record.session !== undefined) return addressOf(write, record.session)
     if (await whole(write, record)) return undefined
     if (offset > 0) throw forgotten()
-    const session = await api.openSession(partialOf(write, record), write.size)
+    const { address, session } = await openSession(write, record)
     received.set(write.id, 0)
-    if (await save(write, { ...record, session }, item.version)) return session
-    await api.cancelSession(session)
+    if (await save(write, { ...record, session }, item.version)) return address
+    await api.cancelSession(address)
     return sessionOf(write, offset)
   }
 
@@ -134,7 +146,7 @@ export function createDriveWrites({ api, paths, store, random, pk }: DriveWrites
     if (record.target !== undefined) return merge([{ offset: 0, length: write.size }])
     if (record.session === undefined)
       return (await whole(write, record)) ? merge([{ offset: 0, length: write.size }]) : []
-    const at = await standing(write, await api.askSession(record.session, write.size))
+    const at = await standing(write, await api.askSession(await addressOf(write, record.session), write.size))
     return merge([{ offset: 0, length: at ?? 0 }])
   }
 
@@ -171,7 +183,7 @@ export function createDriveWrites({ api, paths, store, random, pk }: DriveWrites
     const found = await load(write).catch(unlessGone)
     if (!found) return
     const { file, partial, session } = found.record
-    if (session !== undefined) await api.cancelSession(session)
+    if (session !== undefined) await api.cancelSession(await addressOf(write, session))
     const left = await api.get(file).catch(unlessGone)
     if (left && !left.parents.includes(partial)) return
     if (left) await api.remove(file)

@@ -44,7 +44,7 @@ export async function openDrive(settings: DriveSettings, context: DriverContext)
   })
   const api = createDriveApi(hosts.googleApi, calls)
   const paths = createDrivePaths(api, store, environment.clock, pk, root)
-  const writes = createDriveWrites({ api, paths, store, random: environment.random, pk })
+  const writes = createDriveWrites({ api, paths, store, secrets: context.secrets, random: environment.random, pk })
   const reads = createReads(api, paths)
   return {
     writes: 'in-order',

@@ -79,10 +79,7 @@ export function createLinking(
     const provider = PROVIDERS[options.kind](hosts)
     const { url, state, verifier } = authorizationRequest(environment, provider, options.clientId, redirectUri)
     const sk = keyOf(state)
-    const sealed = await secrets.seal(
-      sealName(sk),
-      JSON.stringify({ verifier, clientSecret }),
-    )
+    const sealed = await secrets.seal(sealName(sk), JSON.stringify({ verifier, clientSecret }))
     const expires = environment.clock.now() + limits.authorizationMs
     const pending: Pending = { options, redirectUri, sealed, expires }
     await store.write([{ pk: PK, sk, expect: 0, body: encodeRecord(pending) }])

@@ -110,7 +110,7 @@ export function createLinks(
 
   /** Looks in, so that a place that does not let us in is told now and not by the first download. */
   async function tryOut<K extends StorageKind>(kind: K, options: LinkSettings[K], secret?: LinkSecret): Promise<void> {
-    const access = { secret: () => Promise.resolve(secret), renewSecret: () => Promise.resolve(true) }
+    const access = { secret: () => Promise.resolve(secret), renewSecret: () => Promise.resolve(true), secrets }
     const storage = await openStorage(kind, options, { environment, store, hosts, ...access })
     try {
       await storage.quota()
@@ -169,6 +169,7 @@ export function createLinks(
     link,
     secret: () => secretOf(link),
     renewSecret: (secret) => keepSecret(link, secret),
+    secrets,
   })
 
   async function remove(name: string): Promise<Removed> {

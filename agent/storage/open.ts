@@ -2,7 +2,7 @@
 import type { Environment } from '../../protocol/environment.ts'
 import type { Store } from '../../protocol/store.ts'
 import type { ProviderHosts } from './providers.ts'
-import type { LinkSecret } from './secrets.ts'
+import type { LinkSecret, Secrets } from './secrets.ts'
 import type { Storage } from './storage.ts'
 
 /** How each kind is linked, as kept in the store; secrets have no place here. */
@@ -58,6 +58,8 @@ export interface DriverContext {
   readonly secret: () => Promise<LinkSecret | undefined>
   /** Keeps a renewed one, sealed. @returns false when another instance renewed it first: ask `secret` again */
   readonly renewSecret: (secret: LinkSecret) => Promise<boolean>
+  /** For what a driver itself keeps, and whoever reads it could use. */
+  readonly secrets: Secrets
 }
 
 type Driver<K extends StorageKind> = (settings: LinkSettings[K], context: DriverContext) => Promise<Storage>

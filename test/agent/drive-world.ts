@@ -2,7 +2,7 @@
 import { openDrive } from '../../agent/storage/drive.ts'
 import type { DriveSettings, DriverContext } from '../../agent/storage/open.ts'
 import { PROVIDER_HOSTS } from '../../agent/storage/providers.ts'
-import type { LinkSecret } from '../../agent/storage/secrets.ts'
+import { createSecrets, type LinkSecret } from '../../agent/storage/secrets.ts'
 import type { Storage } from '../../agent/storage/storage.ts'
 import { realEnvironment } from '../../infra/environment.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
@@ -29,6 +29,7 @@ export async function openDriveWorld(options: DriveOptions = {}): Promise<DriveW
   const server = await startDrive(options)
   const store = openSqlite(':memory:')
   const environment = { ...realEnvironment(), clock: impatientClock() }
+  const secrets = createSecrets(environment.random.bytes(32), environment.random)
   const storages: Storage[] = []
   const { state } = server
   const within = (parent: string, name: string, mime?: string): DriveFile | undefined =>
@@ -68,6 +69,7 @@ export async function openDriveWorld(options: DriveOptions = {}): Promise<DriveW
     context: {
       environment,
       store,
+      secrets,
       hosts: googleHosts(server.url),
       link: 'drive',
       secret: async () => world.secret,

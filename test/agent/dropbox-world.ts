@@ -2,7 +2,7 @@
 import { openDropbox } from '../../agent/storage/dropbox.ts'
 import type { DriverContext, DropboxSettings } from '../../agent/storage/open.ts'
 import { PROVIDER_HOSTS } from '../../agent/storage/providers.ts'
-import type { LinkSecret } from '../../agent/storage/secrets.ts'
+import { createSecrets, type LinkSecret } from '../../agent/storage/secrets.ts'
 import type { Storage } from '../../agent/storage/storage.ts'
 import { realEnvironment } from '../../infra/environment.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
@@ -36,6 +36,7 @@ export async function openDropboxWorld(options: DropboxOptions = {}): Promise<Dr
   const server = await startDropbox(options)
   const store = openSqlite(':memory:')
   const environment = { ...realEnvironment(), clock: impatientClock() }
+  const secrets = createSecrets(environment.random.bytes(32), environment.random)
   const storages: Storage[] = []
   const { state } = server
 
@@ -47,6 +48,7 @@ export async function openDropboxWorld(options: DropboxOptions = {}): Promise<Dr
     context: {
       environment,
       store,
+      secrets,
       hosts: dropboxHosts(server.url),
       link: 'dropbox',
       secret: async () => world.secret,

@@ -3,6 +3,7 @@ import { setTimeout } from 'node:timers/promises'
 import type { DriverContext, S3Settings } from '../../agent/storage/open.ts'
 import { PROVIDER_HOSTS } from '../../agent/storage/providers.ts'
 import { openS3 } from '../../agent/storage/s3.ts'
+import { createSecrets } from '../../agent/storage/secrets.ts'
 import type { Storage } from '../../agent/storage/storage.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import type { Clock } from '../../protocol/environment.ts'
@@ -40,6 +41,7 @@ export function driverContext(secret: Readonly<Record<string, string>> = OWNER_K
     hosts: PROVIDER_HOSTS,
     secret: () => Promise.resolve(secret),
     renewSecret: () => Promise.resolve(true),
+    secrets: createSecrets(random.bytes(32), random),
   }
 }
 

@@ -269,6 +269,14 @@ describe('a folder of Drive', () => {
   })
 })
 
+test('the address of an upload rests sealed, since whoever knows it can upload', async () => {
+  await world.storage.begin('file', 10)
+  const items = await world.context.store.list('drive/drive', { limit: 100 })
+  const kept = items.map(({ body }) => Buffer.from(body).toString()).join()
+  expect(kept).toContain('session')
+  expect(kept).not.toContain('upload_id')
+})
+
 test('no request goes anywhere but to the hosts that are set, and none shows a token in its address', async () => {
   const addresses: string[] = []
   const { transport } = world.context.environment

@@ -22,7 +22,7 @@ import {
 export const DRIVE_CLIENT = {
   id: 'client.apps.googleusercontent.com',
   secret: 'GOCSPX-client-secret',
-  redirects: ['http://127.0.0.1:*/', 'https://agent.example/v1/oauth/callback'],
+  redirects: ['http://127.0.0.1:*/', 'http://127.0.0.1:*/v1/oauth/callback'],
 }
 export const DRIVE_FILE_SCOPE = 'https://www.googleapis.com/auth/drive.file'
 

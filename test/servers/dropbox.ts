@@ -20,7 +20,7 @@ import { bytesContent, type Content } from './s3-content.ts'
 
 export const DROPBOX_CLIENT = {
   id: 'dropbox-app-key',
-  redirects: ['http://127.0.0.1:*/', 'https://agent.example/v1/oauth/callback'],
+  redirects: ['http://127.0.0.1:*/', 'http://127.0.0.1:*/v1/oauth/callback'],
 }
 const SCOPES = ['account_info.read', 'files.content.read', 'files.content.write', 'files.metadata.read']
 export const DROPBOX_SCOPE = SCOPES.join(' ')

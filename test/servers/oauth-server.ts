@@ -159,7 +159,7 @@ export function createOAuth({ client, demands, scopes, prefix }: OAuthRules): OA
 /** RFC 8252 §7.3: of a loopback address any port will do. */
 function sameRedirect(known: string, given: string): boolean {
   if (known === given) return true
-  if (!URL.canParse(given) || !known.endsWith(':*/')) return false
+  if (!URL.canParse(given)) return false
   const { protocol, hostname, pathname } = new URL(given)
   return `${protocol}//${hostname}:*${pathname}` === known
 }
