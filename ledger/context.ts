@@ -7,6 +7,7 @@ import type { Environment } from '../protocol/environment.ts'
 import { limits } from '../protocol/limits.ts'
 import { signerFrom, type Signer } from '../protocol/signed.ts'
 import type { Store } from '../protocol/store.ts'
+import type { ObjectStore } from './publisher.ts'
 import type { WitnessPlace } from './witness-client.ts'
 
 export interface LedgerContext {
@@ -22,6 +23,8 @@ export interface LedgerContext {
   readonly policy: Policy
   /** Asked to cosign each checkpoint before it is published. */
   readonly witnesses: readonly WitnessPlace[]
+  /** Where the log is put as plain objects too. */
+  readonly objects?: ObjectStore
   readonly onFault: (error: unknown) => void
 }
 
@@ -35,13 +38,15 @@ export interface LedgerOptions {
   readonly policy: Omit<Policy, 'key' | 'mergeDelay'>
   /** Asked to cosign each checkpoint; none unless given. */
   readonly witnesses?: readonly WitnessPlace[]
+  /** Where the log is put as plain objects too; nowhere unless given. */
+  readonly objects?: ObjectStore
   /** Told of faults of ours, and of what the loops in the background will try again. */
   readonly onFault?: (error: unknown) => void
 }
 
 /** @throws Problem `bad-encoding` for an origin that cannot name a key */
 export function createContext(options: LedgerOptions): LedgerContext {
-  const { environment, store, secret, origin, policy, witnesses = [], onFault } = options
+  const { environment, store, secret, origin, policy, witnesses = [], objects, onFault } = options
   const signer = signerFrom(secret)
   return {
     environment,
@@ -52,6 +57,7 @@ export function createContext(options: LedgerOptions): LedgerContext {
     verifierKey: formatVerifierKey(noteKey(origin, signer.key)),
     policy: { ...policy, key: signer.key, mergeDelay: limits.mergeDelayMs },
     witnesses,
+    ...(objects && { objects }),
     onFault: onFault ?? (() => {}),
   }
 }

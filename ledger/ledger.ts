@@ -8,6 +8,7 @@ import { createLoop } from './loop.ts'
 import { createNotary } from './notary.ts'
 import { createSequencer } from './sequencer.ts'
 import { createTurn } from './turn.ts'
+import { createPublisher } from './publisher.ts'
 import { createWitnessing } from './witnessing.ts'
 
 export type { LedgerOptions } from './context.ts'
@@ -19,7 +20,7 @@ export interface Ledger {
   start(): Promise<void>
   /** Lets the work under way end. What waits is sequenced after the next start. */
   stop(): Promise<void>
-  /** Appends to the log all that waits, and has its checkpoint witnessed. @returns how many entries */
+  /** Appends to the log all that waits, has its checkpoint witnessed, and puts it where copies are read. @returns how many entries */
   sequence(): Promise<number>
   /** Puts an attestation of the whole log in it, unless nothing came since the last. */
   attest(): Promise<void>
@@ -28,8 +29,8 @@ export interface Ledger {
 /** How long an entry may wait when the wake-up for it was lost, with another process for example: well within the merge delay. */
 const SEQUENCER_PAUSE_MS = 1000
 const NOTARY_PAUSE_MS = 1000
-/** How long a checkpoint may wait that another process signed, and a witness to be asked again. */
-const WITNESSES_PAUSE_MS = 5000
+/** How long a checkpoint may wait that another process signed, to be witnessed and put where copies are read. */
+const SHOWN_PAUSE_MS = 5000
 
 export function createLedger(options: LedgerOptions): Ledger {
   const context = createContext(options)
@@ -51,12 +52,18 @@ export function createLedger(options: LedgerOptions): Ledger {
     clock,
     pauseMs: SEQUENCER_PAUSE_MS,
     work: async () => {
-      if ((await inTurn(sequencer.assist)) > 0) witnesser.wake()
+      if ((await inTurn(sequencer.assist)) > 0) shower.wake()
     },
     onFault,
   })
   const witnessing = createWitnessing(context)
-  const witnesser = createLoop({ clock, pauseMs: WITNESSES_PAUSE_MS, work: () => witnessing.round(), onFault })
+  const publisher = context.objects && createPublisher(context, context.objects)
+  /** What is shown to others: witnesses first, then whoever reads copies. */
+  const show = async () => {
+    await witnessing.round()
+    await publisher?.round()
+  }
+  const shower = createLoop({ clock, pauseMs: SHOWN_PAUSE_MS, work: show, onFault })
 
   return {
     app: createApp(books),
@@ -64,15 +71,15 @@ export function createLedger(options: LedgerOptions): Ledger {
       await books.policy()
       sequencing.start()
       follower.start()
-      if (context.witnesses.length > 0) witnesser.start()
+      if (context.witnesses.length > 0 || publisher) shower.start()
     },
     async stop() {
-      await Promise.all([follower.stop(), sequencing.stop(), witnesser.stop()])
+      await Promise.all([follower.stop(), sequencing.stop(), shower.stop()])
     },
     sequence: async () => {
       await books.policy()
       const appended = await appendWaiting()
-      await witnessing.round()
+      await show()
       return appended
     },
     async attest() {

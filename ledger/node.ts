@@ -4,10 +4,11 @@
  * LEDGER_UNIT_PRICE have defaults; the last two count for a new log only.
  * LEDGER_ISSUER, LEDGER_FEDERATION and LEDGER_AUTHORITY are public keys in hex, for a new log: who sells credits, who
  * decides, who says who may have an account.
- * LEDGER_WITNESSES names a file with the witnesses to ask.
+ * LEDGER_WITNESSES names a file with the witnesses to ask, LEDGER_TILES where to put the log as plain objects.
  */
 import { readFile } from 'node:fs/promises'
 import { realEnvironment } from '../infra/environment.ts'
+import { openObjects } from '../infra/objects.ts'
 import { listen } from '../infra/serve.ts'
 import { openServiceKey } from '../infra/service-key.ts'
 import { SettingError, settings, untilTerminated } from '../infra/service-process.ts'
@@ -30,7 +31,9 @@ await untilTerminated('ledger', async (report) => {
   const origin = set.required('LEDGER_ORIGIN')
   const witnesses = await readWitnesses(set.optional('LEDGER_WITNESSES', ''))
   const policy = { faucet, unitPrice, ...readRoles((name) => set.optional(name, '')) }
-  const ledger = createLedger({ environment, store, secret, origin, policy, witnesses, onFault: report })
+  const tiles = set.optional('LEDGER_TILES', '')
+  const shown = { witnesses, ...(tiles !== '' && { objects: await openObjects(tiles) }) }
+  const ledger = createLedger({ environment, store, secret, origin, policy, ...shown, onFault: report })
   await ledger.start()
   const [port, hostname] = [Number(set.optional('PORT', '8403')), set.optional('HOST', '127.0.0.1')]
   const server = await listen({ fetch: ledger.app.fetch, port, hostname })

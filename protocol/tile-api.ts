@@ -14,9 +14,9 @@ export interface ServedLog {
   tile(tile: Tile): Promise<Bytes>
 }
 
-const FOREVER = 'public, max-age=31536000, immutable'
+export const FOREVER = 'public, max-age=31536000, immutable'
 /** A checkpoint is old as soon as the next is signed. */
-const REVALIDATE = 'no-cache'
+export const REVALIDATE = 'no-cache'
 /** The log outgrows a partial tile, which stays true all the same. */
 const A_WHILE = 'public, max-age=3600'
 

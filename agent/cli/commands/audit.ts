@@ -1,11 +1,12 @@
 /** `raincheck audit`: a ledger's log, from its first entry or from where the last audit was. */
-import { mkdir, readFile, rm } from 'node:fs/promises'
+import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sha256 } from '#primitives'
 import { toHex, utf8 } from '../../../protocol/bytes.ts'
 import { formatVerifierKey, parseVerifierKey, type NoteKey } from '../../../protocol/checkpoint.ts'
 import { parseLogPolicy, type LogPolicy } from '../../../protocol/log-policy.ts'
 import type { AuditReport } from '../audit.ts'
+import { makeFolder } from '../../make-folder.ts'
 import { openAuditState, type AuditState } from '../audit-state.ts'
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
 import { sourceAtLedger, sourceAtUrl, sourceInFolder, type LogSource } from '../log-source.ts'
@@ -95,7 +96,7 @@ async function openState(call: Call, key: NoteKey): Promise<Opened> {
   const dir = join(call.homeDir, 'audits')
   const path = join(dir, `${toHex(sha256(utf8(formatVerifierKey(key)))).slice(0, 32)}.sqlite`)
   if (call.flag('fresh')) await Promise.all(['', '-wal', '-shm'].map((end) => rm(`${path}${end}`, { force: true })))
-  await mkdir(dir, { recursive: true, mode: 0o700 })
+  await makeFolder(dir, 0o700)
   const store = await call.openStore(path)
   return store ? { state: await openAuditState(store), close: () => store.close() } : { close: () => undefined }
 }
