@@ -253,7 +253,7 @@ export async function openBazaar(content: Content, seed = 'bazaar'): Promise<Baz
     async total() {
       const accounts = await happen(Promise.all(Array.from(parties.values(), ({ hex }) => bank.account(hex))))
       const held = accounts.reduce(
-        (sum, { available, frozen, earned }) => sum + available + frozen + earned + bonds,
+        (sum, { available, bonds, frozen, earned }) => sum + available + frozen + earned + bonds,
         0n,
       )
       return { held, issued: FAUCET * BigInt(parties.size) }
