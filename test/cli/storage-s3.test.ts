@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { bytesContent } from '../servers/s3-content.ts'
 import { startS3, type S3Server } from '../servers/s3.ts'
@@ -34,6 +36,25 @@ test('links a bucket, or a folder in one, once; and says what is missing', async
   expect(await you.raincheck('link', 's3', '--bucket', 'nothing-here')).toMatchObject({ code: 3, out: '' })
 })
 
+test('copies a file between one’s own links: through the agent, and inside the provider', async () => {
+  const bytes = await you.put('a folder/notes ü.bin', 20_000_001)
+  const asked = ['copy', 'folder:a folder/notes ü.bin', 's3']
+  expect(await you.ask(...asked)).toMatchObject({ state: 'done', to: { link: 's3', path: 'notes ü.bin' } })
+  expect(Buffer.from(stored('yours', 'mine/notes ü.bin')).equals(bytes)).toBe(true)
+  await you.ask('link', 's3', '--bucket', 'theirs', '--name', 'other')
+  const before = { ...s3.traffic }
+  const there = ['copy', 's3:notes ü.bin', 'other:copies/of it.bin']
+  expect(await you.ask(...there)).toMatchObject({ state: 'done', bytes: 20_000_001, done: 20_000_001 })
+  expect(Buffer.from(stored('theirs', 'copies/of it.bin')).equals(bytes)).toBe(true)
+  expect(s3.traffic).toEqual(before)
+  expect(await you.ask('copy', 'other:copies/of it.bin', 'folder')).toMatchObject({ to: { path: 'of it.bin' } })
+  expect(await readFile(join(you.files, 'of it.bin'))).toEqual(Buffer.from(bytes))
+  s3.bucket('theirs').remove('copies/of it.bin')
+  expect(await you.raincheck('copy', 'folder', 's3')).toMatchObject({ code: 2, out: '' })
+  expect(await you.raincheck('copy', 'folder:nothing', 's3')).toMatchObject({ code: 3, out: '' })
+  expect(await you.raincheck('copy', 's3:notes ü.bin', 'nowhere')).toMatchObject({ code: 3, out: '' })
+})
+
 test('buys a file from one bucket into another, a tick a piece', async () => {
   const bytes = pattern(BYTES)
   s3.bucket('theirs').put('films/film.bin', bytesContent(bytes))
@@ -51,7 +72,7 @@ test('buys a file from one bucket into another, a tick a piece', async () => {
       .bucket('yours')
       .list()
       .map(({ key }) => key),
-  ).toEqual(['mine/film.bin'])
+  ).toEqual(['mine/film.bin', 'mine/notes ü.bin'])
   expect(s3.bucket('yours').uploads.size).toBe(0)
   // By links: each byte leaves the bucket once, and none passes the seller but the last few, which cost less so.
   expect(s3.traffic.out - before.out).toBe(BYTES)

@@ -1,0 +1,73 @@
+/**
+ * One file from one storage to another, part by part, with a few parts in memory at once whatever its size. The target
+ * says what it has, so it goes on after a crash where the target says; inside one provider no byte passes us.
+ */
+import { Problem } from '../../protocol/problem.ts'
+import type { ByteRange, FileRef, Storage, WriteRef } from '../storage/storage.ts'
+
+export interface CopyTask {
+  readonly source: Storage
+  readonly target: Storage
+  /** Pinned: another version is not copied in its place. */
+  readonly file: FileRef & { readonly version: string }
+  readonly write: WriteRef
+  readonly signal: AbortSignal
+  /** Told how many bytes the target holds. */
+  readonly onProgress: (bytes: number) => void
+}
+
+const PARTS_AT_ONCE = 4
+
+/** @returns where the file lies; undefined when the signal stopped it. @throws Problem of either storage */
+export async function copyFile(task: CopyTask): Promise<FileRef | undefined> {
+  const { target, write, signal, onProgress } = task
+  const held = await target.written(write)
+  let done = held.reduce((sum, { length }) => sum + length, 0)
+  onProgress(done)
+  const parts = missingParts(target, write, held)
+  const movePart = await moverOf(task)
+  async function flow(): Promise<void> {
+    for (const part of parts) {
+      if (signal.aborted) return
+      await movePart(part)
+      onProgress((done += part.length))
+    }
+  }
+  const flows = target.writes === 'in-order' ? 1 : PARTS_AT_ONCE
+  await Promise.all(Array.from({ length: flows }, flow))
+  return signal.aborted ? undefined : target.commit(write)
+}
+
+/** A generator that several flows draw from. Where the target takes parts in order, it begins in the midst of one. */
+function* missingParts(target: Storage, write: WriteRef, held: readonly ByteRange[]): Generator<ByteRange> {
+  const partBytes = write.partBytes ?? target.partBytes
+  const isHeld = (offset: number): ByteRange | undefined =>
+    held.find((range) => offset >= range.offset && offset < range.offset + range.length)
+  for (let offset = 0; offset < write.size;) {
+    const range = isHeld(offset)
+    const end = range ? range.offset + range.length : Math.min(write.size, offset - (offset % partBytes) + partBytes)
+    if (!range) yield { offset, length: end - offset }
+    offset = end
+  }
+}
+
+type MovePart = (part: ByteRange) => Promise<void>
+
+async function moverOf({ source, target, file, write }: CopyTask): Promise<MovePart> {
+  const through: MovePart = async (part) => target.put(write, part.offset, await source.read(file, part))
+  const place = source.place?.(file)
+  const site = await target.site?.()
+  if (!place || !site || site.provider !== place.provider || !target.copyFrom) return through
+  let isInside = true
+  return async (part) => {
+    if (!isInside) return through(part)
+    try {
+      await target.copyFrom?.(write, part.offset, place, part)
+    } catch (error) {
+      // One account may not read the other's: then each is used by its own.
+      if (!(error instanceof Problem && error.code === 'storage-denied')) throw error
+      isInside = false
+      await through(part)
+    }
+  }
+}
