@@ -1,7 +1,7 @@
 /** Files that the owner has copied between their own links: begun once, kept going until they are there. */
 import { toHex } from '../../protocol/bytes.ts'
 import { readAll } from '../../protocol/items.ts'
-import { Problem, problemOf } from '../../protocol/problem.ts'
+import { problemOf, type Problem } from '../../protocol/problem.ts'
 import type { AgentContext } from '../context.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
 import { faultOf } from '../storage/faults.ts'
