@@ -2,7 +2,9 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import { createOwnerClient } from '../../agent/cli/owner-client.ts'
 import { PROVIDER_HOSTS } from '../../agent/storage/providers.ts'
+import { realEnvironment } from '../../infra/environment.ts'
 import { DRIVE_CLIENT, DRIVE_FILE_SCOPE, startDrive, type DriveServer } from '../servers/drive.ts'
 import { bytesContent } from '../servers/s3-content.ts'
 import { DROPBOX_CLIENT, DROPBOX_SCOPE, startDropbox, type DropboxServer } from '../servers/dropbox.ts'
@@ -105,6 +107,37 @@ describe('drives', () => {
     expect(one.json()).toMatchObject({ name: 'drive', kind: 'drive' })
     expect(two.json()).toMatchObject({ name: 'dropbox', kind: 'dropbox' })
     expectNoToken(one.out, one.err, two.out, two.err)
+  })
+
+  test('are linked by the agent itself, to whose page the provider sends the browser back', async () => {
+    const { url: agentUrl, home, agent } = town.network().neighbour
+    const owner = { owner: agent.context.owner, signer: await home.signer() }
+    const client = createOwnerClient({ environment: realEnvironment(), url: agentUrl, ...owner })
+    const question = { kind: 'drive', clientId: DRIVE_CLIENT.id, clientSecret: DRIVE_CLIENT.secret, name: 'paged' }
+    const { url } = await client.ask<{ url: string }>('POST', '/v1/authorizations', question)
+    const back = (await fetch(url, { redirect: 'manual' })).headers.get('location') as string
+    expect(back.startsWith(`${agentUrl}/v1/oauth/callback?`)).toBe(true)
+    const page = await fetch(back)
+    expect(page.status).toBe(200)
+    expect(page.headers.get('referrer-policy')).toBe('no-referrer')
+    expect(await page.text()).toContain('Linked as “paged”')
+    const again = await fetch(back)
+    expect([again.status, await again.text()]).toEqual([404, expect.stringContaining('begin the link anew')])
+    for (const query of [
+      '',
+      '?error=access_denied',
+      '?state=x&code=y',
+      '?state=%3Cscript%3E',
+      `?code=${'x'.repeat(5000)}`,
+    ]) {
+      const refused = await fetch(`${agentUrl}/v1/oauth/callback${query}`)
+      expect(refused.status).toBeGreaterThanOrEqual(400)
+      expect(refused.status).toBeLessThan(500)
+      expect(await refused.text()).not.toContain('<script>')
+    }
+    const unsigned = await fetch(`${agentUrl}/v1/authorizations`, { method: 'PUT', body: '{}' })
+    expect(unsigned.status).toBe(401)
+    await neighbour.ask('unlink', 'paged')
   })
 
   test('are not linked by an answer to another question, and go on waiting for their own', async () => {
