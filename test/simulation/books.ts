@@ -38,6 +38,8 @@ export interface BookedLane extends Pick<
   readonly declaration: string
   /** What the payee stands to lose, in credits. */
   readonly bond: bigint
+  /** Of a sealed lane: what its keys lead to, hex. */
+  readonly anchor: string | undefined
 }
 
 export interface BookedDeclaration extends Pick<Reserve, 'unclaimed' | 'closed' | 'unitPrice'> {
@@ -210,6 +212,7 @@ const bookedFrom = (lane: Lane): BookedLane => {
     payee: toHex(lane.payee),
     declaration: toHex(lane.declaration),
     bond: lane.sealed?.bond ?? 0n,
+    anchor: lane.sealed && toHex(lane.sealed.anchor),
   }
 }
 

@@ -1,8 +1,9 @@
 /** What there is to trade: files and folders of all awkward sizes, and which bytes are which piece. */
-import { equal, toHex } from '../../protocol/bytes.ts'
+import { equal, toHex, type Bytes } from '../../protocol/bytes.ts'
 import { makeTorrent } from '../../protocol/make-torrent.ts'
-import { locatePiece, type Metainfo } from '../../protocol/metainfo.ts'
+import { locatePiece, pieceHash, type Metainfo } from '../../protocol/metainfo.ts'
 import { comparePaths } from '../../protocol/file-path.ts'
+import { pieceShape, type PieceShape } from '../../protocol/sealed.ts'
 import { fileHasher } from '../../protocol/piece.ts'
 import type { Chance } from './chance.ts'
 import type { Disk } from './memory-storage.ts'
@@ -23,6 +24,10 @@ export interface Contents {
   /** The v2 hash of a v1 or v2 hash. */
   hashOf(infoHash: string): string
   isPiece(infoHash: string, index: number, bytes: Uint8Array): boolean
+  /** Undefined for a piece that is none. */
+  shapeOf(infoHash: string, index: number): PieceShape | undefined
+  /** Its hash in the torrent. */
+  rootOf(infoHash: string, index: number): Bytes
   /** Whether there are as many bytes as the piece has. */
   isAsLong(infoHash: string, index: number, bytes: Uint8Array): boolean
 }
@@ -53,6 +58,11 @@ export function createContents(chance: Chance, count: number): Contents {
     all,
     hashOf: (infoHash) => byHash.get(infoHash)?.infoHash ?? infoHash,
     isPiece: (infoHash, index, bytes) => equal(pieceOf(infoHash, index), bytes),
+    shapeOf(infoHash, index) {
+      const content = byHash.get(infoHash)
+      return content && index < content.pieces ? pieceShape(content.meta, index) : undefined
+    },
+    rootOf: (infoHash, index) => pieceHash((byHash.get(infoHash) as Content).meta, index),
     isAsLong: (infoHash, index, bytes) => pieceOf(infoHash, index).length === bytes.length,
   }
 }

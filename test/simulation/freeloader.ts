@@ -4,6 +4,7 @@
  */
 import { fromHex, toBase64url } from '../../protocol/bytes.ts'
 import { limits } from '../../protocol/limits.ts'
+import { pieceShape } from '../../protocol/sealed.ts'
 import type { LaneMode } from '../../protocol/commitment.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Chance } from './chance.ts'
@@ -96,6 +97,18 @@ const TRICKS: Readonly<Record<string, Trick>> = {
     refused(at, 'no tick', await ask(at, stall.url, lane, 1))
   },
 
+  'sealed pieces without paying': async (at, stall) => {
+    const lane = laneTo(at, await declare(at, stall, UNITS), stall.id, 'sealed')
+    const { status } = await ask(at, stall.url, lane, 0)
+    if (status === 200) refused(at, 'a sealed piece with one unpaid', await ask(at, stall.url, lane, 1))
+  },
+
+  'a sealed piece that is disputed': async (at, stall) => {
+    const lane = laneTo(at, await declare(at, stall, UNITS), stall.id, 'sealed')
+    const isWon = await at.payer.accuse(stall.url, lane, pieceShape(stall.content.meta, 0)).catch(unlessTorn)
+    if (isWon) at.world.fail('a dispute about an honest piece is won')
+  },
+
   'a tick for what was never sent': async (at, stall) => {
     const lane = laneTo(at, await declare(at, stall, UNITS), stall.id, 'credit')
     await ask(at, stall.url, lane, 0)
@@ -151,6 +164,12 @@ async function takeOnCredit(at: Freeloading, { url, content }: Stall, lane: Hand
     const { status } = await ask(at, url, lane, i % content.pieces, tick)
     if (status === 200) served++
   }
+}
+
+/** The answer did not come, or not whole. */
+function unlessTorn(error: unknown): undefined {
+  const isTorn = error instanceof TypeError || error instanceof SyntaxError || error instanceof Problem
+  if (!isTorn) throw error
 }
 
 function refused({ world }: Freeloading, what: string, { status }: Reply): void {

@@ -1,12 +1,22 @@
 /** Someone who pays without an agent, piece by piece and by hand: how one comes to cheat. */
 import { createLedgerClient, type LedgerClient } from '../../agent/clients/ledger-client.ts'
-import { fromHex, toBase64url, toHex, type Bytes } from '../../protocol/bytes.ts'
+import { fromBase64url, fromHex, toBase64url, toHex, type Bytes } from '../../protocol/bytes.ts'
 import { commit, type LaneMode } from '../../protocol/commitment.ts'
 import { declare } from '../../protocol/declaration.ts'
+import { dispute, evidenceOf } from '../../protocol/dispute.ts'
 import { makeChain, segmentOf, type Chain, type TickJson } from '../../protocol/payword.ts'
+import type { PieceShape } from '../../protocol/sealed.ts'
 import { signOff } from '../../protocol/settlement.ts'
-import { envelopeToJson, objectId, type Envelope } from '../../protocol/signed.ts'
-import { encodePayment, formatOffer, networkOf, PAYMENT_SIGNATURE, X402_VERSION } from '../../protocol/x402.ts'
+import { envelopeFromJson, envelopeToJson, objectId, type Envelope } from '../../protocol/signed.ts'
+import {
+  decodePaymentResponse,
+  encodePayment,
+  formatOffer,
+  networkOf,
+  PAYMENT_RESPONSE,
+  PAYMENT_SIGNATURE,
+  X402_VERSION,
+} from '../../protocol/x402.ts'
 import { PIECE_BYTES } from './contents.ts'
 import type { Person, Services } from './people.ts'
 
@@ -58,6 +68,11 @@ export interface Payer {
   ask(url: string, lane: HandLane, piece: number, tick?: TickJson, content?: string): Promise<Reply>
   post(url: string, path: string, json: unknown): Promise<Reply>
   signoff(lane: HandLane, unit: number): unknown
+  /**
+   * Buys the first unit of a sealed lane and says that the piece is not what its label says.
+   * @returns whether the ledger agrees; undefined when it did not come to that
+   */
+  accuse(url: string, lane: HandLane, shape: PieceShape): Promise<boolean | undefined>
 }
 
 export function createPayer(person: Person, { ledgerUrl }: Services): Payer {
@@ -66,14 +81,66 @@ export function createPayer(person: Person, { ledgerUrl }: Services): Payer {
   const ledger = createLedgerClient({ environment, url: ledgerUrl })
 
   async function send(request: Request): Promise<Reply> {
-    const response = await transport(request)
+    return replyIn(await transport(request))
+  }
+
+  async function replyIn(response: Response): Promise<Reply> {
     const text = await response.text()
     const problem = response.status < 400 ? {} : (JSON.parse(text) as Record<string, unknown>)
     return { status: response.status, code: problem['code'] as string | undefined, problem }
   }
 
+  function tick({ declared, name, first }: HandLane, unit: number): TickJson {
+    const proof = declared.chain.proof(segmentOf(declared, first, unit))
+    return { lane: name, unit, link: toBase64url(declared.chain.link(first, unit)), proof: proof.map(toBase64url) }
+  }
+
+  function requestFor(url: string, lane: HandLane, piece: number, paid?: TickJson, content?: string): Request {
+    const { declared, mode, name, payee, commitment } = lane
+    const accepted = formatOffer({
+      mode,
+      content: fromHex(content ?? declared.content),
+      price: declared.price,
+      payee,
+      unitBytes: PIECE_BYTES,
+      segmentMax: 64,
+      ledgerUrl,
+      network: networkOf(declared.ledger),
+      maxTimeoutSeconds: 60,
+    })
+    const payload = { lane: name, commitment: envelopeToJson(commitment), ...(paid && { tick: paid }) }
+    const payment = encodePayment({ x402Version: X402_VERSION, accepted, payload })
+    return new Request(`${url}/v1/pieces/${content ?? declared.content}/${piece}`, {
+      headers: { [PAYMENT_SIGNATURE]: payment },
+    })
+  }
+
+  const post = (url: string, path: string, json: unknown): Request =>
+    new Request(url + path, {
+      method: 'POST',
+      body: JSON.stringify(json),
+      headers: { 'content-type': 'application/json' },
+    })
+
+  async function accuse(url: string, lane: HandLane, shape: PieceShape): Promise<boolean | undefined> {
+    const sent = await transport(requestFor(url, lane, shape.piece))
+    const { sealed } = decodePaymentResponse(sent.headers.get(PAYMENT_RESPONSE) ?? '').extensions ?? {}
+    const body = new Uint8Array(await sent.arrayBuffer())
+    const paid = await transport(post(url, '/v1/ticks', { tick: tick(lane, 1) }))
+    const { key } = (await paid.json()) as { key?: string }
+    if (!sealed || key === undefined) return undefined
+    const label = envelopeFromJson(sealed.label)
+    const evidence = { ...evidenceOf(body, shape, 0), by: payer, label: objectId('label', label.body) }
+    return ledger.dispute(label, dispute({ ...evidence, unitKey: fromBase64url(key) }, signer)).then(
+      () => true,
+      () => false,
+    )
+  }
+
   return {
     ledger,
+    accuse,
+    tick,
     async declare(terms) {
       const { content, price, units, segment, expiresInMs, disputeWindow } = terms
       const { id } = await ledger.info()
@@ -103,35 +170,8 @@ export function createPayer(person: Person, { ledgerUrl }: Services): Payer {
       const id = objectId('commitment', commitment.body)
       return { declared, id, name: toHex(id), first, mode, payee, commitment }
     },
-    tick({ declared, name, first }, unit) {
-      const proof = declared.chain.proof(segmentOf(declared, first, unit))
-      return { lane: name, unit, link: toBase64url(declared.chain.link(first, unit)), proof: proof.map(toBase64url) }
-    },
-    ask(url, lane, piece, tick, content = lane.declared.content) {
-      const { declared, mode, name, payee, commitment } = lane
-      const accepted = formatOffer({
-        mode,
-        content: fromHex(content),
-        price: declared.price,
-        payee,
-        unitBytes: PIECE_BYTES,
-        segmentMax: 64,
-        ledgerUrl,
-        network: networkOf(declared.ledger),
-        maxTimeoutSeconds: 60,
-      })
-      const payload = { lane: name, commitment: envelopeToJson(commitment), ...(tick && { tick }) }
-      const payment = encodePayment({ x402Version: X402_VERSION, accepted, payload })
-      return send(new Request(`${url}/v1/pieces/${content}/${piece}`, { headers: { [PAYMENT_SIGNATURE]: payment } }))
-    },
-    post: (url, path, json) =>
-      send(
-        new Request(url + path, {
-          method: 'POST',
-          body: JSON.stringify(json),
-          headers: { 'content-type': 'application/json' },
-        }),
-      ),
+    ask: (...asked) => send(requestFor(...asked)),
+    post: (...posted) => send(post(...posted)),
     signoff: (lane, unit) => ({ signoff: envelopeToJson(signOff({ lane: lane.id, unit }, signer)) }),
   }
 }

@@ -9,6 +9,7 @@ import { pieceClientOver } from '../../agent/download/piece-client.ts'
 import { createRepositoryClient } from '../../agent/clients/repository-client.ts'
 import type { Storage } from '../../agent/storage/storage.ts'
 import type { Bytes } from '../../protocol/bytes.ts'
+import type { LaneMode } from '../../protocol/commitment.ts'
 import type { Environment } from '../../protocol/environment.ts'
 import { genesis } from '../../protocol/identity.ts'
 import { Problem } from '../../protocol/problem.ts'
@@ -72,13 +73,19 @@ export interface AgentHost extends Host {
   readonly owner: OwnerClient
 }
 
-/** @param tamper stands in front of the agent: how a seller comes to misbehave */
+export interface AgentSetup {
+  readonly delegation: Envelope
+  /** Stands in front of the agent: how a seller comes to misbehave. */
+  readonly tamper: (answer: Handler) => Handler
+  /** In which it sells. */
+  readonly modes: readonly LaneMode[]
+}
+
 export function createAgentHost(
   world: World,
   person: Person,
   services: Services,
-  delegation: Envelope,
-  tamper: (answer: Handler) => Handler,
+  { delegation, tamper, modes }: AgentSetup,
 ): AgentHost {
   const name = `${person.name}.example.org`
   const build = (ground: Ground): Service => {
@@ -94,6 +101,7 @@ export function createAgentHost(
       repository: createRepositoryClient({ environment, url: services.repositoryUrl }),
       publicUrl: `https://${name}`,
       allowLoopback: false,
+      modes,
     }
     const agent = createAgent(context, {
       pieceClient: pieceClientOver(environment.transport),

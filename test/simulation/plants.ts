@@ -180,6 +180,41 @@ export const PLANTS: readonly Plant[] = [
     replace: 'line.vouches.length >= 0',
     seed: 23,
   },
+  {
+    name: 'a key leaves before its tick has come',
+    file: 'agent/sell/goods.ts',
+    find: '...(paid > 0 && { key: toBase64url(unitKeyOf(signer, terms, paid)) })',
+    replace: '...(paid >= 0 && { key: toBase64url(unitKeyOf(signer, terms, goods.unit)) })',
+    seed: 1,
+  },
+  {
+    name: 'a sealed piece follows one that is not paid',
+    file: 'agent/sell/tab.ts',
+    find: 'if (owedOn(step.tab) > 0) {',
+    replace: 'if (owedOn(step.tab) > terms.cap) {',
+    seed: 1,
+  },
+  {
+    name: 'a sealed piece is paid for unseen',
+    file: 'agent/download/opener.ts',
+    find: 'if (isOfPiece && isPiece && equal(said.cipherRoot, cipherRoot)) return undefined',
+    replace: 'if (isOfPiece) return undefined',
+    seed: 1,
+  },
+  {
+    name: 'a dispute is won by whoever brings it',
+    file: 'protocol/dispute.ts',
+    find: 'if (equal(sha256(cryptBlock(unitKey, label.piece, block, cipher)), leaf))',
+    replace: 'if (equal(sha256(cryptBlock(unitKey, label.piece, block, cipher)), unitKey))',
+    seed: 1,
+  },
+  {
+    name: 'a bond that is lost goes to nobody',
+    file: 'protocol/arbiter/disputes.ts',
+    find: 'available: frozen + back + bonds',
+    replace: 'available: frozen + back',
+    seed: 1,
+  },
 ]
 
 /** @throws Error for an unknown name */

@@ -1,4 +1,5 @@
 /** What a seed makes happen: who there is, what they have and want, and everything that goes wrong. */
+import type { LaneMode } from '../../protocol/commitment.ts'
 import type { Chance } from './chance.ts'
 import { NO_FAULTS, type Faults } from './host.ts'
 import { MISCHIEFS, type Mischief } from './mischief.ts'
@@ -30,6 +31,7 @@ export interface VouchPlan {
 export interface AgentPlan {
   readonly name: string
   readonly mischief: Mischief | undefined
+  readonly modes: readonly LaneMode[]
   readonly sales: readonly Sale[]
   readonly purchases: readonly Purchase[]
   readonly vouches: readonly VouchPlan[]
@@ -76,8 +78,8 @@ export const MOST_SKEW_MS = 40_000
 export function createScenario(chance: Chance): Scenario {
   const isQuiet = chance.hits(QUIET)
   const contents = chance.integer(1, 4)
-  const count = chance.integer(2, NAMES.length)
-  const crooks = isQuiet ? 0 : Math.min(count - 2, chance.pick([0, 0, 1, 2]))
+  const count = chance.integer(3, NAMES.length)
+  const crooks = isQuiet ? 0 : Math.min(count - 2, chance.pick([0, 1, 1, 2]))
   const honest = count - crooks
   const stormMs = chance.integer(30_000, 90_000)
   const agents = NAMES.slice(0, count).map((name, i) =>
@@ -117,6 +119,7 @@ function honestAgent(
   return {
     name,
     mischief: undefined,
+    modes: modesOf(chance, 0.5),
     sales: [...first, ...also].map((content) => saleOf(chance, content, first.includes(content))),
     purchases: wanted.filter(() => chance.hits(0.9)).map((content) => purchaseOf(chance, content, stormMs, isQuiet)),
     vouches: [...NAMES, FREELOADER]
@@ -134,9 +137,10 @@ function honestAgent(
 const crook = (chance: Chance, { name, contents, stormMs }: Place): AgentPlan => ({
   name,
   mischief: chance.pick(MISCHIEFS),
+  modes: modesOf(chance, 0.7),
   sales: Array.from({ length: contents }, (_, content) => ({
     content,
-    price: BigInt(chance.integer(0, 3)),
+    price: BigInt(chance.integer(chance.hits(0.2) ? 0 : 1, 3)),
     isPublic: chance.hits(0.1),
     isFirst: false,
   })),
@@ -145,6 +149,10 @@ const crook = (chance: Chance, { name, contents, stormMs }: Place): AgentPlan =>
   lateMs: chance.hits(0.3) ? chance.integer(0, stormMs / 2) : 0,
   allowance: undefined,
 })
+
+/** Sealed is what is asked for before prepaid, where both are to be had. */
+const modesOf = (chance: Chance, sealed: number): readonly LaneMode[] =>
+  chance.hits(sealed) ? ['credit', 'prepaid', 'sealed'] : ['credit', 'prepaid']
 
 /** Nobody asks more, and nobody wants to pay less. */
 const MOST_PRICE = 9

@@ -93,8 +93,12 @@ const createRepositoryHost = (world: World): Host =>
 async function settle(world: World, plan: AgentPlan, services: Services): Promise<Resident> {
   const person = createPerson(world, plan.name)
   const delegation = await enrol(person, services, plan.allowance?.credits)
-  const tamper = tamperWith(plan.mischief, world.chance.fork(`mischief/${plan.name}`), world.scheduler)
-  const host = createAgentHost(world, person, services, delegation, tamper)
+  const tamper = tamperWith(plan.mischief, {
+    chance: world.chance.fork(`mischief/${plan.name}`),
+    scheduler: world.scheduler,
+    signer: person.agentSigner,
+  })
+  const host = createAgentHost(world, person, services, { delegation, tamper, modes: plan.modes })
   await host.start()
   return { plan, host, isHonest: plan.mischief === undefined }
 }

@@ -4,7 +4,7 @@
  */
 import { USUAL_PACE } from '../../agent/download/pace.ts'
 import type { LaneRecord } from '../../agent/wallet/lane.ts'
-import { fromUtf8, toHex } from '../../protocol/bytes.ts'
+import { fromBase64url, fromUtf8, toHex } from '../../protocol/bytes.ts'
 import { parseCommitment, type LaneMode } from '../../protocol/commitment.ts'
 import { limits } from '../../protocol/limits.ts'
 import { envelopeFromJson } from '../../protocol/signed.ts'
@@ -13,6 +13,7 @@ import type { Books } from './books.ts'
 import type { Contents } from './contents.ts'
 import type { Credit } from './credit.ts'
 import { codeIn, type Exchange, type Message } from './network.ts'
+import { watchSealed } from './sealed-watch.ts'
 import type { World } from './world.ts'
 
 export interface Party {
@@ -81,6 +82,8 @@ export function watchTrades({ world, parties, contents, books, credit, isPublic 
   const forged = new Set<string>()
   const lies = new Map<string, number>()
   const read = new WeakMap<Headers, PaidRequest>()
+  const honest = new Set(parties.filter(({ isHonest }) => isHonest).map(({ id }) => id))
+  const sealed = watchSealed(world, contents, books, (id) => honest.has(id))
   const partyAt = new Map(parties.map((party) => [party.host, party]))
 
   function laneOf(id: string): TradedLane {
@@ -156,7 +159,7 @@ export function watchTrades({ world, parties, contents, books, credit, isPublic 
       world.fail(`${buyer.host} asks on lane ${lane} for piece ${piece} with unit ${unit} before it saved that`)
   }
 
-  /** On credit a tick follows its piece; prepaid, one unit is ahead, and one more for each that the seller calls spent. */
+  /** On credit, and sealed, a tick follows its piece; prepaid, one unit is ahead, and one more for each that the seller calls spent. */
   function checkPaid({ from, to }: Message, { lane: id, unit }: PaidRequest, lane: TradedLane): void {
     const most = lane.good.size + (lane.mode === 'prepaid' ? 1 + lane.replays : 0)
     if (unit > most)
@@ -181,8 +184,16 @@ export function watchTrades({ world, parties, contents, books, credit, isPublic 
     if (status === 200) lane.accepted = Math.max(lane.accepted, request.unit)
     if (status === 409 && codeIn(exchange.answer) === 'tick-replayed') lane.replays++
     if (status >= 400) world.count('refusals')
-    if (status === 200 && request.piece !== undefined && seller?.isHonest) checkServed(exchange, seller, request, lane)
+    if (status !== 200 || !seller?.isHonest) return
+    if (request.piece !== undefined) checkServed(exchange, seller, request, lane)
+    else if (books.lanes.get(request.lane)?.mode === 'sealed') checkKey(exchange, request)
   })
+
+  function checkKey({ to, answer }: Exchange, { lane }: PaidRequest): void {
+    const { key } = JSON.parse(fromUtf8(answer.body)) as { key?: string }
+    if (key === undefined) world.fail(`${to} takes a tick of lane ${lane} and keeps the key`)
+    else sealed.revealed(to, lane, fromBase64url(key), laneOf(lane).taken)
+  }
 
   /** What is not public is not sent without a lane. */
   function checkFree({ url, answer }: Exchange, { host, id }: Party, request: PaidRequest | undefined): void {
@@ -201,10 +212,17 @@ export function watchTrades({ world, parties, contents, books, credit, isPublic 
     const booked = books.lanes.get(id)
     const { host } = seller
     if (booked?.payee !== seller.id) return world.fail(`${host} serves on lane ${id}, which is not claimed for it`)
+    if (booked.mode === 'sealed') return checkSealed(exchange, infoHash, piece, lane)
     if (booked.mode === 'prepaid') checkPrepaid(host, id, unit, piece, lane)
     else checkCredit(seller, id, unit, piece, lane)
     if (!contents.isPiece(infoHash, piece, exchange.answer.body))
       world.fail(`${host} sends something else as piece ${piece}`)
+  }
+
+  function checkSealed(exchange: Exchange, infoHash: string, piece: number, { taken }: TradedLane): void {
+    const said = sealed.read(exchange.answer)
+    if (said) sealed.sent(exchange, infoHash, piece, said, taken)
+    else world.fail(`${exchange.to} sends a sealed piece without its label`)
   }
 
   function checkPrepaid(host: string, id: string, unit: number, piece: number, lane: TradedLane): void {
@@ -240,7 +258,10 @@ export function watchTrades({ world, parties, contents, books, credit, isPublic 
     const buyer = partyAt.get(exchange.from)
     const [, infoHash, index] = PIECE_PATH.exec(exchange.url.pathname) ?? []
     if (infoHash === undefined || exchange.answer.status !== 200) return
-    const isGood = contents.isPiece(infoHash, Number(index), exchange.answer.body)
+    const said = sealed.read(exchange.answer)
+    const isGood = said
+      ? sealed.isAsLabelled(infoHash, Number(index), exchange.answer.body, said.label)
+      : contents.isPiece(infoHash, Number(index), exchange.answer.body)
     const request = requestIn(exchange)
     if (request) {
       const lane = laneOf(request.lane)
@@ -248,7 +269,8 @@ export function watchTrades({ world, parties, contents, books, credit, isPublic 
       else lane.bad++
     }
     if (isGood) world.count('pieces')
-    else if (buyer?.isHonest && contents.isAsLong(infoHash, Number(index), exchange.answer.body))
+    // What is sealed and wrong is not paid for.
+    else if (!said && buyer?.isHonest && contents.isAsLong(infoHash, Number(index), exchange.answer.body))
       checkLies(exchange, buyer, infoHash)
   })
 

@@ -35,6 +35,8 @@ export const COUNTED = [
   'entries',
   'receipts',
   'refusals',
+  'keys',
+  'disputes',
 ] as const
 export type Counted = (typeof COUNTED)[number]
 
