@@ -5,7 +5,7 @@ import { liveEdges } from '../protocol/chain.ts'
 import type { IdentityState } from '../protocol/identity.ts'
 import { putAll, removeAll } from '../protocol/items.ts'
 import { Problem } from '../protocol/problem.ts'
-import { envelopeToJson } from '../protocol/signed.ts'
+import { envelopeToJson, type Envelope } from '../protocol/signed.ts'
 import type { Edge } from '../protocol/trust.ts'
 import {
   checkBook,
@@ -38,12 +38,19 @@ export interface Books {
    * @throws Problem `not-found`, `expired`, `conflict` (its members: `seq` and `head` of the newest, and `proof` when the
    *   owner signed another book under that number), and those of `checkBook` and `requireAuthor`
    */
-  put(issuer: Bytes, book: Book): Promise<{ readonly head: BookHead; readonly changed: boolean }>
+  put(issuer: Bytes, book: Book): Promise<TakenBook>
   find(issuer: Bytes): Promise<Book | undefined>
   /** The newest book with its vouches that count now; undefined unless the issuer is known and still stands by it. */
   open(issuer: Bytes): Promise<OpenBook | undefined>
   /** Two heads under one number, when the issuer's owner ever signed such. */
   equivocation(issuer: Bytes): Promise<Equivocation | undefined>
+}
+
+export interface TakenBook {
+  readonly head: BookHead
+  readonly changed: boolean
+  /** That it is in the log; none for one that was taken before. */
+  readonly receipt?: Envelope
 }
 
 export interface OpenBook {
@@ -56,16 +63,18 @@ interface Replaced {
   readonly changed: boolean
   /** The run of vouches that no head names any more. */
   readonly unused?: string
+  /** Of the log. */
+  readonly entry?: Bytes
 }
 
 export function createBooks({ store, environment, log }: RepositoryContext, identities: Identities): Books {
-  async function put(id: Bytes, book: Book): Promise<{ head: BookHead; changed: boolean }> {
+  async function put(id: Bytes, book: Book): Promise<TakenBook> {
     const head = checkBook(book)
     if (!equal(head.issuer, id)) throw new Problem('bad-request', 'The book is of another issuer.')
     const issuer = await identities.require(id)
-    const { changed, unused } = await log.write(() => replace(issuer, book, head))
+    const { changed, unused, entry } = await log.write(() => replace(issuer, book, head))
     if (unused !== undefined) await removeAll(store, bookKey(id), runPrefix(unused))
-    return { head, changed }
+    return { head, changed, ...(entry && { receipt: await log.receipt(entry) }) }
   }
 
   async function replace(issuer: IdentityState, book: Book, head: BookHead): Promise<Logged<Replaced>> {
@@ -83,10 +92,11 @@ export function createBooks({ store, environment, log }: RepositoryContext, iden
     const isRenewal = newest !== undefined && equal(newest.root, head.root)
     const run = before && isRenewal ? before.run : toHex(head.id)
     if (!isRenewal) await putAll(store, vouchItems(issuer.id, book, run))
+    const entry = bookEntry(book, environment.clock.now())
     return {
       changes: [headChange(issuer.id, book, run, item?.version ?? 0)],
-      entries: [bookEntry(book, environment.clock.now())],
-      result: { changed: true, ...(before && !isRenewal && { unused: before.run }) },
+      entries: [entry],
+      result: { changed: true, entry, ...(before && !isRenewal && { unused: before.run }) },
     }
   }
 

@@ -4,12 +4,14 @@
  * that is shown again tells its age.
  */
 import { sha256 } from '#primitives'
-import { toHex, type Bytes } from '../protocol/bytes.ts'
+import { fromHex, toHex, type Bytes } from '../protocol/bytes.ts'
 import { addSignature, formatVerifierKey, noteKey } from '../protocol/checkpoint.ts'
 import { cosign } from '../protocol/cosignature.ts'
 import type { Environment } from '../protocol/environment.ts'
 import { decideAndWrite, type Decision } from '../protocol/items.ts'
-import { signerFrom } from '../protocol/signed.ts'
+import { leafHash } from '../protocol/merkle.ts'
+import { issueReceipt } from '../protocol/receipt.ts'
+import { signerFrom, type Envelope } from '../protocol/signed.ts'
 import { createStoreLog, type LogName } from '../protocol/store-log.ts'
 import type { Store } from '../protocol/store.ts'
 import type { Tile } from '../protocol/tile.ts'
@@ -19,6 +21,8 @@ export interface RepositoryLog {
   info(): Promise<LogInfo>
   /** Decides and writes as `decideAndWrite`, and appends these entries in the same write when it changes anything. */
   write<T>(decide: () => Promise<Logged<T>>): Promise<T>
+  /** The promise that an entry is in the log. */
+  receipt(entry: Bytes): Promise<Envelope>
   /** The newest, cosigned now. */
   checkpoint(): Promise<string>
   /** @throws Problem `not-found` beyond the log's end */
@@ -79,6 +83,11 @@ export function createRepositoryLog({ environment, store, secret, origin }: Repo
       const turn = last.then(() => append(decide))
       last = turn.catch(() => undefined)
       return turn
+    },
+    async receipt(entry) {
+      const { id, signer } = await info()
+      const terms = { entry: leafHash(entry), ledger: fromHex(id), mergeDelay: 0, time: environment.clock.now() }
+      return issueReceipt(terms, signer)
     },
     async checkpoint() {
       const { signer } = await info()

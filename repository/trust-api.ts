@@ -51,7 +51,16 @@ const putBookRoute = createRoute({
   path: '/v1/books/{id}',
   summary: 'Publish the successor of a vouch book',
   request: { params: byId, body: jsonBody(z.strictObject({ book: bookSchema })) },
-  responses: created('The newest book', z.object({ id: wire.id, seq: count, head: wire.id, expires: wire.time })),
+  responses: created(
+    'The newest book',
+    z.object({
+      id: wire.id,
+      seq: count,
+      head: wire.id,
+      expires: wire.time,
+      receipt: wire.envelope.optional().openapi({ description: 'That the head is in the log' }),
+    }),
+  ),
 })
 
 const bookRoute = createRoute({
@@ -139,8 +148,9 @@ export function addTrust(app: OpenAPIHono, { identities, books, chains, notices,
   })
   app.openapi(putBookRoute, async (c) => {
     const { id } = c.req.valid('param')
-    const { head, changed } = await books.put(fromHex(id), bookFromJson(c.req.valid('json').book))
-    return c.json({ id, seq: head.seq, head: toHex(head.id), expires: head.expires }, changed ? 201 : 200)
+    const { head, changed, receipt } = await books.put(fromHex(id), bookFromJson(c.req.valid('json').book))
+    const place = { id, seq: head.seq, head: toHex(head.id), expires: head.expires }
+    return c.json({ ...place, ...(receipt && { receipt: envelopeToJson(receipt) }) }, changed ? 201 : 200)
   })
   app.openapi(bookRoute, async (c) => {
     const id = fromHex(c.req.valid('param').id)

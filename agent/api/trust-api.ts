@@ -5,6 +5,7 @@ import { bookSchema, wire } from '../../protocol/service.ts'
 import { bookFromJson, bookToJson } from '../../protocol/vouch.ts'
 import type { AgentContext } from '../context.ts'
 import type { Seller } from '../sell/sell.ts'
+import type { Breach } from '../trust/log-view.ts'
 import { trustTree } from '../trust/tree.ts'
 import type { Trust } from '../trust/trust.ts'
 
@@ -50,6 +51,19 @@ const treeSchema = z
   })
   .openapi('TrustTree')
 
+const breachSchema = z
+  .object({
+    kind: z.enum(['split-view', 'hidden-revocation', 'dropped-book']),
+    notes: z.array(z.string()).optional(),
+    note: z.string().optional(),
+    shown: wire.envelope.optional(),
+    receipt: wire.envelope.optional(),
+    index: z.int().optional(),
+    entry: wire.base64url.optional(),
+    proof: z.array(wire.base64url).optional(),
+  })
+  .openapi('Breach')
+
 const routes = {
   trust: createRoute({
     method: 'get',
@@ -86,6 +100,11 @@ const routes = {
     },
     responses: ok('Whom it loses, or with `preview` would lose', pruneSchema),
   }),
+  breaches: createRoute({
+    method: 'get',
+    path: '/v1/breaches',
+    responses: ok('What the repository was caught at, each with its proof', z.array(breachSchema)),
+  }),
   notices: createRoute({
     method: 'get',
     path: '/v1/notices',
@@ -121,5 +140,11 @@ export function mountTrust(app: OpenAPIHono, { context, trust, seller }: TrustAp
     const lists = { pruned: [...pruned], lost: [...lost], weaker: [...weaker], vouchers: [...vouchers] }
     return c.json({ ...lists, isWhole }, 200)
   })
+  app.openapi(routes.breaches, async (c) => c.json((await trust.breaches()).map(breachJson), 200))
   app.openapi(routes.notices, async (c) => c.json([...(await trust.notices())], 200))
+}
+
+function breachJson(breach: Breach) {
+  if (breach.kind === 'split-view') return { ...breach, notes: [...breach.notes] }
+  return breach.kind === 'hidden-revocation' ? { ...breach, proof: [...breach.proof] } : { ...breach }
 }

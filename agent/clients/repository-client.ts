@@ -1,6 +1,6 @@
 /** A repository as an agent sees it. Ids and hashes are hex. What it says is a hint: identities, announcements and books carry their own signatures. */
 import { z } from '@hono/zod-openapi'
-import { concat, toHex, type Bytes } from '../../protocol/bytes.ts'
+import { concat, fromUtf8, toHex, type Bytes } from '../../protocol/bytes.ts'
 import type { ChainsJson } from '../../protocol/chain.ts'
 import type { Environment } from '../../protocol/environment.ts'
 import { operationFromJson, replay, type IdentityState } from '../../protocol/identity.ts'
@@ -16,12 +16,14 @@ const operation = wire.envelope.transform(operationFromJson)
 const identityShape = (nowMs: number) =>
   z.object({ operations: z.array(operation) }).transform(({ operations }) => replay(operations, nowMs))
 const bookShape = z.object({ book: bookSchema.transform(bookFromJson) })
-const chainsShape = z.object({
+export const chainsShape = z.object({
   identities: z
     .array(z.array(wire.envelope).max(limits.operationsPerIdentity))
     .max(limits.chains * limits.chainVouches),
   chains: z.array(z.array(vouchProofSchema).max(limits.chainVouches)).max(limits.chains),
 })
+const takenShape = z.object({ receipt: signed('receipt').optional() })
+const infoShape = z.object({ id: wire.id, origin: z.string(), vkey: z.string(), timeKey: z.string() })
 const contentShape = z.looseObject({ infoHash: wire.id, name: z.string(), bytes: count, pieceLength: count })
 const sellerShape = z.object({ announcement: signed('announcement'), delegation: signed('delegation').optional() })
 const swarmShape = z.object({ sellers: z.array(sellerShape).max(limits.swarmSellers) })
@@ -32,6 +34,7 @@ const searchShape = z.array(foundShape).max(limits.searchResults)
 
 export type Content = z.output<typeof contentShape>
 export type SwarmSeller = z.output<typeof sellerShape>
+export type RepositoryInfo = z.output<typeof infoShape>
 export type SignedNotice = z.output<typeof noticeShape>
 export type Found = z.output<typeof foundShape>
 
@@ -41,7 +44,8 @@ export interface RepositoryClient {
   putIdentity(operations: readonly Envelope[]): Promise<void>
   /** Replayed here from its genesis: the keys are the owner's word, not the repository's. */
   identity(id: string): Promise<{ state: IdentityState; operations: readonly Envelope[] }>
-  putBook(id: string, book: Book): Promise<void>
+  /** @returns the repository's word that the book is in its log, unless it had it before */
+  putBook(id: string, book: Book): Promise<Envelope | undefined>
   /** As served: `checkBook` and `requireAuthor` verify it. */
   book(id: string): Promise<Book>
   /** Vouching chains between two ids, as served: `protocol/chain.ts` verifies and `protocol/trust.ts` evaluates them. */
@@ -56,6 +60,11 @@ export interface RepositoryClient {
   /** @param reader whom the vouching chains should start from */
   swarm(infoHash: string, reader?: string): Promise<readonly SwarmSeller[]>
   search(query: string): Promise<readonly Found[]>
+  /** Who keeps the log: believed once, and held to it from then on. */
+  info(): Promise<RepositoryInfo>
+  /** Of the log, as served: `readSeen` verifies it. */
+  checkpoint(): Promise<string>
+  tile(path: string): Promise<Bytes>
   /** Tells a voucher of a distrust. */
   putNotice(notice: Envelope, delegation?: Envelope): Promise<void>
   /** What an id was told; to be verified by `parseNotice` and `requireNotifier`. */
@@ -89,7 +98,13 @@ export function createRepositoryClient({ environment, url }: RepositoryClientOpt
     url,
     putIdentity: (operations) => send('POST', '/v1/identities', { operations: operations.map(envelopeToJson) }),
     identity,
-    putBook: (id, book) => send('PUT', `/v1/books/${id}`, { book: bookToJson(book) }),
+    putBook: async (id, book) => {
+      const json = { book: bookToJson(book) }
+      return (await http.json({ method: 'PUT', path: `/v1/books/${id}`, json }, takenShape)).receipt
+    },
+    info: () => get('/v1/repository', infoShape),
+    checkpoint: async () => fromUtf8(await http.bytes({ method: 'GET', path: '/checkpoint', attempts: 1 })),
+    tile: (path) => http.bytes({ method: 'GET', path: `/${path}` }),
     book: async (id) => (await get(`/v1/books/${id}`, bookShape)).book,
     chains: ({ from, to, max }) => get(`/v1/chains?${query({ from, to, max })}`, chainsShape),
     putTorrent: (infoHash, torrent) => upload(`/v1/contents/${infoHash}`, 'application/x-bittorrent', torrent),

@@ -4,7 +4,7 @@
  */
 import { sha256 } from '#primitives'
 import { concat, equal, fromHex, toHex, type Bytes } from '../../protocol/bytes.ts'
-import { edgesOf, evidenceFromJson, type Evidence } from '../../protocol/chain.ts'
+import { edgesOf, evidenceFromJson, type ChainsJson, type Evidence } from '../../protocol/chain.ts'
 import { replay } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem, unlessBug } from '../../protocol/problem.ts'
@@ -13,6 +13,7 @@ import { checkBook, parseHead, renewBook, requireAuthor, type Book } from '../..
 import { createBookShelf } from './book-shelf.ts'
 import type { AgentContext } from '../context.ts'
 import { createDistrusts, type Distrusting, type Distrusts } from './distrusts.ts'
+import { createLogView, type Breach } from './log-view.ts'
 import { createPruner, type PruneReport, type PruneRequest } from './prune.ts'
 import { readNotices, type ToldNotice } from './notices.ts'
 import { lookAround, type Surroundings } from './surroundings.ts'
@@ -45,6 +46,17 @@ export interface Trust {
   verdict(id: string): Promise<TrustVerdict>
   /** @param payer hex */
   creditFor(payer: string): Promise<CreditLine>
+  /**
+   * Chains that a subject brings along, for when the repository does not answer; with its view of the repository's log.
+   * @param subject hex. @returns the credit that it has now. @throws Problem of `evidenceFromJson`
+   */
+  carry(subject: string, chains: ChainsJson, note?: string): Promise<number>
+  /** The newest checkpoint of the repository's log that was seen. */
+  note(): Promise<string | undefined>
+  /** Another's view of the same log. @throws Problem when it is none */
+  compare(note: string): Promise<void>
+  /** What the repository was caught at. */
+  breaches(): Promise<readonly Breach[]>
   /** Renews the owner's book, its vouches unchanged, before it ends; tells the repository what it has not taken. */
   maintain(): Promise<void>
 }
@@ -76,6 +88,9 @@ export function createTrust(context: AgentContext): Trust {
   const distrusts = createDistrusts(store)
   const owner = replay(context.operations, clock.now())
   const lines = new Map<string, Remembered>()
+  const view = createLogView(context)
+  /** By subject, hex: what it brought along. */
+  const carriedBy = new Map<string, Evidence>()
   const pruner = createPruner(context, { distrusts, lookAround: surroundings })
   /** When the repository was last told of a book. */
   let publishedMs = 0
@@ -109,7 +124,8 @@ export function createTrust(context: AgentContext): Trust {
 
   async function publish(book: Book): Promise<void> {
     publishedMs = clock.now()
-    await repository.putBook(toHex(context.owner), book)
+    const receipt = await repository.putBook(toHex(context.owner), book)
+    if (receipt) await view.expect(receipt)
     await shelf.markPublished(book)
   }
 
@@ -124,23 +140,56 @@ export function createTrust(context: AgentContext): Trust {
     const own = edgesOf({ identities: [owner], books: [book] }, clock.now())
     const direct = evaluateOne(context.owner, subject, own, options)
     if (direct.credit > 0 || own.every(({ depth }) => depth === 0)) return direct
-    const found = await chainsTo(subject)
+    if (clock.now() >= awayUntilMs) await view.refresh()
+    const ageMs = await view.ageMs()
+    // Nobody knows what was revoked since: the first hop is the owner's own word.
+    if (ageMs > limits.staleMs) return direct
+    const found = await standing(await chainsTo(subject))
     const identities = [owner, ...found.identities.filter(({ id }) => !equal(id, owner.id))]
     const edges = edgesOf({ ...found, identities, books: [book] }, clock.now())
-    return evaluateOne(context.owner, subject, edges, options)
+    const verdict = evaluateOne(context.owner, subject, edges, options)
+    return ageMs > limits.freshMs ? { ...verdict, credit: Math.min(verdict.credit, limits.agingCredit) } : verdict
   }
 
-  /** A repository that is away, or talks nonsense, leaves the owner's own vouches. */
-  async function chainsTo(subject: Bytes): Promise<Evidence> {
-    if (clock.now() < awayUntilMs) return { identities: [] }
+  /** Without what the repository's log has newer books of. */
+  async function standing({ identities, proofs = [], isShown }: Evidence & { isShown: boolean }): Promise<Evidence> {
+    const revoked = await Promise.all(proofs.map(({ head }) => view.isRevoked(head, isShown)))
+    return { identities, proofs: proofs.filter((_, i) => !revoked[i]) }
+  }
+
+  /** A repository that is away, or talks nonsense, leaves what the subject carries. */
+  async function chainsTo(subject: Bytes): Promise<Evidence & { isShown: boolean }> {
+    const carried = carriedBy.get(toHex(subject)) ?? { identities: [] }
+    if (clock.now() < awayUntilMs) return { ...carried, isShown: false }
     try {
       const chains = await repository.chains({ from: toHex(context.owner), to: toHex(subject) })
-      return evidenceFromJson(chains, clock.now())
+      const evidence = evidenceFromJson(chains, clock.now())
+      if (chains.chains.length > 0) remember(toHex(subject), evidence)
+      return { ...evidence, isShown: true }
     } catch (error) {
       if (!(error instanceof Problem)) throw error
       if (error.code === 'peer-failed') awayUntilMs = clock.now() + limits.askAgainMs
-      return { identities: [] }
+      return { ...carried, isShown: false }
     }
+  }
+
+  /** For when the repository does not answer; the oldest make room. */
+  function remember(subject: string, evidence: Evidence): void {
+    carriedBy.delete(subject)
+    carriedBy.set(subject, evidence)
+    if (carriedBy.size > limits.chainsCarried) carriedBy.delete(carriedBy.keys().next().value as string)
+  }
+
+  /** Kept while it gives its subject credit. */
+  async function carry(subject: string, chains: ChainsJson, note?: string): Promise<number> {
+    if (note !== undefined) await view.compare(note).catch(unlessBug)
+    const before = carriedBy.get(subject)
+    remember(subject, evidenceFromJson(chains, clock.now()))
+    lines.delete(subject)
+    const { credit } = await creditFor(subject)
+    if (credit === 0) carriedBy.delete(subject)
+    if (credit === 0 && before) remember(subject, before)
+    return credit
   }
 
   /** A seller asks with each piece: what was found is believed for a moment. */
@@ -158,6 +207,7 @@ export function createTrust(context: AgentContext): Trust {
 
   async function maintain(): Promise<void> {
     await distrusts.reload()
+    if (await shelf.book()) await view.refresh()
     await pruner.maintain()
     const book = await shelf.book()
     if (!book) return
@@ -183,6 +233,10 @@ export function createTrust(context: AgentContext): Trust {
       return { id, trusted, depth, credit, chain: ids.map(toHex) }
     },
     creditFor,
+    carry,
+    note: () => view.note(),
+    compare: (note) => view.compare(note),
+    breaches: () => view.breaches(),
     maintain,
   }
 }

@@ -45,5 +45,6 @@ export function handClock(startMs = START_MS): HandClock {
     return promise
   }
 
-  return { now: () => nowMs, sleep, advance, until }
+  // A clock counts whole milliseconds, however finely one may sleep.
+  return { now: () => Math.floor(nowMs), sleep, advance, until }
 }

@@ -4,14 +4,20 @@ import { sha256 } from '#primitives'
 import type { AgentContext } from '../../agent/context.ts'
 import { createTrust, vouchAccount } from '../../agent/trust/trust.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
-import { toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
+import { bookEntry, readRecord } from '../../protocol/book-log.ts'
+import { fromBase64url, toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
+import { noteKey, openNote, parseCheckpoint } from '../../protocol/checkpoint.ts'
+import type { Environment } from '../../protocol/environment.ts'
+import { leafHash, verifyInclusion } from '../../protocol/merkle.ts'
 import { chainsToJson, type ChainsJson } from '../../protocol/chain.ts'
 import { delegate } from '../../protocol/delegation.ts'
 import { genesis, replay } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
-import { objectId, signerFrom } from '../../protocol/signed.ts'
+import { envelopeFromJson, objectId, signerFrom } from '../../protocol/signed.ts'
+import { parseTilePath } from '../../protocol/tile.ts'
 import { checkBook, parseHead, proveVouch, writeBook, type Book, type Vouch } from '../../protocol/vouch.ts'
+import { createRepositoryLog } from '../../repository/log.ts'
 import { codeOf } from '../problems.ts'
 import { handClock, START_MS } from './hand-clock.ts'
 
@@ -55,6 +61,14 @@ const next = (before: Book, issuer: Person, vouches: readonly Vouch[]): Book => 
 /** An agent of the owner's, and a repository that knows these books. */
 function open(books: readonly { by: Person; book: Book }[] = []) {
   const clock = handClock()
+  const log = createRepositoryLog({
+    environment: { clock } as unknown as Environment,
+    store: openSqlite(':memory:'),
+    secret: sha256(utf8('repository')),
+    origin: 'repository.example',
+  })
+  const atHome = <T>(answer: () => Promise<T>): Promise<T> =>
+    repository.away ? Promise.reject(new Problem('peer-failed', 'Away.')) : answer()
   const asked: string[] = []
   const published: Book[] = []
   const repository: { chains: () => Promise<ChainsJson>; away: boolean } = {
@@ -76,6 +90,10 @@ function open(books: readonly { by: Person; book: Book }[] = []) {
     signer: agent,
     delegation: delegate({ ...caps, agent: agent.key, owner: owner.id, may: ['spend'] }, owner.signer),
     repository: {
+      url: 'https://repository.example',
+      info: () => atHome(() => log.info()),
+      checkpoint: () => atHome(() => log.checkpoint()),
+      tile: (path: string) => atHome(() => log.tile(parseTilePath(path))),
       async chains({ to }: { to: string }) {
         asked.push(to)
         if (repository.away) throw new Problem('peer-failed', 'Away.')
@@ -87,7 +105,21 @@ function open(books: readonly { by: Person; book: Book }[] = []) {
       },
     },
   } as unknown as AgentContext
-  return { trust: createTrust(context), restart: () => createTrust(context), clock, asked, published, repository }
+  const record = (book: Book) =>
+    log.write(async () => ({
+      changes: [{ pk: 'x', sk: 'x', expect: 'any' as const }],
+      entries: [bookEntry(book, clock.now())],
+      result: undefined,
+    }))
+  return {
+    trust: createTrust(context),
+    restart: () => createTrust(context),
+    clock,
+    asked,
+    published,
+    repository,
+    record,
+  }
 }
 
 describe('credit', () => {
@@ -186,6 +218,76 @@ describe('credit', () => {
     expect(await trust.creditFor(friend.hex)).toMatchObject({ credit: 5 })
     clock.advance(limits.verdictMs)
     expect(await trust.creditFor(friend.hex)).toMatchObject({ credit: 0 })
+  })
+})
+
+describe('a repository that does not answer', () => {
+  const chained = async () => {
+    const opened = open([{ by: friend, book: bookOf(friend, [vouch(stranger, 0, 30)]) }])
+    await opened.trust.putBook(bookOf(owner, [vouch(friend, 1, 20)]))
+    expect(await opened.trust.creditFor(stranger.hex)).toMatchObject({ credit: 20 })
+    opened.repository.away = true
+    return opened
+  }
+
+  it('costs nothing for ten minutes, all above 8 pieces then, and after an hour all but the first hop', async () => {
+    const { trust, clock } = await chained()
+    const after = async (ms: number): Promise<number> => {
+      clock.advance(ms)
+      return (await trust.creditFor(stranger.hex)).credit
+    }
+    expect(await after(limits.freshMs - 5000)).toBe(20)
+    expect(await after(10_000)).toBe(8)
+    expect(await after(limits.staleMs - limits.freshMs - 10_000)).toBe(8)
+    expect(await after(10_000)).toBe(0)
+    expect(await trust.creditFor(friend.hex)).toMatchObject({ credit: 20 })
+  })
+
+  it('leaves what a subject carries, from whoever it comes, while the view is fresh', async () => {
+    const { trust, repository } = open()
+    await trust.putBook(bookOf(owner, [vouch(friend, 1, 20)]))
+    await trust.maintain()
+    repository.away = true
+    const book = bookOf(friend, [vouch(stranger, 0, 7)])
+    const carried = chainsToJson([friend.state], [[proveVouch(book, 0)]])
+    expect(await trust.carry(stranger.hex, chainsToJson([friend.state], []))).toBe(0)
+    expect(await trust.carry(stranger.hex, carried)).toBe(7)
+    expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 7 })
+    expect(await trust.carry(other.hex, carried)).toBe(0)
+    await trust.putDistrusted([friend.hex])
+    expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 0 })
+  })
+})
+
+describe('a repository that shows what its log has revoked', () => {
+  it('is not believed, and what it hid is proven offline', async () => {
+    const book = bookOf(friend, [vouch(stranger, 0, 7)])
+    const { trust, record, clock } = open([{ by: friend, book }])
+    await trust.putBook(bookOf(owner, [vouch(friend, 1, 20)]))
+    await record(book)
+    expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 7 })
+    await record(next(book, friend, []))
+    clock.advance(limits.verdictMs)
+    expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 0 })
+    const [breach, ...others] = await trust.breaches()
+    expect(others).toEqual([])
+    if (breach?.kind !== 'hidden-revocation') throw new Error('there is no such breach')
+    const key = noteKey('repository.example', signerFrom(sha256(utf8('repository'))).key)
+    const { rootHash, size } = parseCheckpoint(openNote(breach.note, [key]).text)
+    const [entry, proof] = [fromBase64url(breach.entry), breach.proof.map((hash) => fromBase64url(hash))]
+    expect(verifyInclusion(breach.index, size, leafHash(entry), proof, rootHash)).toBe(true)
+    const logged = readRecord(entry)
+    if (logged?.kind !== 'book') throw new Error('the entry is no book')
+    expect(parseHead(logged.book.head).seq).toBeGreaterThan(parseHead(envelopeFromJson(breach.shown)).seq)
+  })
+
+  it('carried by its subject, is refused as well, and nobody is to blame', async () => {
+    const book = bookOf(friend, [vouch(stranger, 0, 7)])
+    const { trust, record } = open()
+    await trust.putBook(bookOf(owner, [vouch(friend, 1, 20)]))
+    await record(next(book, friend, []))
+    expect(await trust.carry(stranger.hex, chainsToJson([friend.state], [[proveVouch(book, 0)]]))).toBe(0)
+    expect(await trust.breaches()).toEqual([])
   })
 })
 

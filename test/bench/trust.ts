@@ -52,8 +52,8 @@ export async function trust({ runs, say }: BenchOptions): Promise<readonly Figur
 
 /** One timed change after the other, each undone out of the time. */
 interface Timed {
-  run(): void
-  undo(): void
+  readonly run: () => void
+  readonly undo: () => void
 }
 
 function* revoking(graph: TrustGraph, { issuers, subjects, depths }: MadeGraph): Generator<Timed> {

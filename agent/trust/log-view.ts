@@ -1,0 +1,216 @@
+/**
+ * The repository's log as this agent has seen it: followed entry by entry, so that what was revoked is known whatever the
+ * repository then shows; its keys are believed once. What the repository is caught at is kept, with what proves it.
+ */
+import { readRecord } from '../../protocol/book-log.ts'
+import { fromBase64url, fromHex, toBase64url, toHex, type Bytes } from '../../protocol/bytes.ts'
+import {
+  followLog,
+  frontierAt,
+  isSplitView,
+  readSeen,
+  type LogKeys,
+  type SeenCheckpoint,
+} from '../../protocol/follow-log.ts'
+import { limits } from '../../protocol/limits.ts'
+import { inclusionSpans, leafHash, readSpans, type Frontier } from '../../protocol/merkle.ts'
+import { unlessBug } from '../../protocol/problem.ts'
+import { parseReceipt } from '../../protocol/receipt.ts'
+import { envelopeToJson, type Envelope, type EnvelopeJson } from '../../protocol/signed.ts'
+import { tileNodeReader, tilePath } from '../../protocol/tile.ts'
+import { parseHead, readHead } from '../../protocol/vouch.ts'
+import type { AgentContext } from '../context.ts'
+import { decodeRecord, encodeRecord } from '../records.ts'
+
+/** What the repository was caught at; the members prove it to whoever has its key. */
+export type Breach =
+  /** Two checkpoints that cannot both be true. */
+  | { readonly kind: 'split-view'; readonly notes: readonly [string, string] }
+  /** It showed a book that its own log has a newer one of: the entry, and its inclusion in the checkpoint. */
+  | {
+      readonly kind: 'hidden-revocation'
+      readonly shown: EnvelopeJson
+      readonly note: string
+      readonly index: number
+      /** base64url each. */
+      readonly entry: string
+      readonly proof: readonly string[]
+    }
+  /** It said that a book is in its log, and the checkpoint that came later is of a log without it. */
+  | { readonly kind: 'dropped-book'; readonly receipt: EnvelopeJson; readonly note: string }
+
+export interface LogView {
+  /** As far as the repository answers: that it does not is no error. */
+  refresh(): Promise<void>
+  /** How long ago the last checkpoint was the newest; Infinity before the first, and after a split view. */
+  ageMs(): Promise<number>
+  /** The newest checkpoint seen, to be compared by others. */
+  note(): Promise<string | undefined>
+  /** Another's view of the same log: two that cannot both be true are a breach. */
+  compare(note: string): Promise<void>
+  /** Whether the log has a newer book of the issuer; a repository that showed this one hid the newer. */
+  isRevoked(head: Envelope, shownByRepository: boolean): Promise<boolean>
+  /** A book of the owner's was taken: the log has to have it. */
+  expect(receipt: Envelope): Promise<void>
+  breaches(): Promise<readonly Breach[]>
+}
+
+interface Kept {
+  readonly keys: LogKeys
+  readonly id: string
+  readonly note: string
+  readonly size: number
+  /** Hex. */
+  readonly peaks: readonly string[]
+  readonly timeMs: number
+  readonly isSplit: boolean
+  /** Leaf hash (hex) and receipt of a book that the log has to have. */
+  readonly expected?: { readonly entry: string; readonly receipt: EnvelopeJson; readonly timeMs: number }
+}
+
+interface NewestBook {
+  readonly seq: number
+  readonly index: number
+  readonly entry: string
+}
+
+const PK = 'repository-log'
+const VIEW = 'view/'
+const BREACH = 'breach/'
+const BREACHES = 100
+
+export function createLogView({ store, environment, repository, owner }: AgentContext): LogView {
+  const { clock } = environment
+  const sk = VIEW + repository.url
+  let known: Kept | undefined
+  let triedMs = -Infinity
+  let running: Promise<void> | undefined
+
+  async function kept(): Promise<Kept | undefined> {
+    const item = known ? undefined : await store.get(PK, sk)
+    return (known ??= item && decodeRecord<Kept>(item))
+  }
+
+  async function keep(view: Kept): Promise<void> {
+    await store.write([{ pk: PK, sk, expect: 'any', body: encodeRecord(view) }])
+    known = view
+  }
+
+  async function breach(name: string, what: Breach): Promise<void> {
+    await store.write([{ pk: PK, sk: BREACH + name, expect: 'any', body: encodeRecord(what) }])
+  }
+
+  async function first(): Promise<Kept> {
+    const { id, vkey, timeKey } = await repository.info()
+    const keys = { vkey, timeKeys: [timeKey] }
+    return { keys, id, note: '', size: 0, peaks: [], timeMs: -Infinity, isSplit: false }
+  }
+
+  async function follow(): Promise<void> {
+    const view = (await kept()) ?? (await first())
+    const seen = readSeen(await repository.checkpoint(), view.keys)
+    if (view.note !== '' && isSplitView(view.note, seen.note, view.keys)) return split(view, seen.note)
+    // An old one that is shown again says nothing of now.
+    if (seen.size < view.size) return
+    const from = { size: view.size, peaks: view.peaks.map((peak) => fromHex(peak)) }
+    const isNear = seen.size - view.size <= limits.entriesFollowed
+    const { frontier, entries } = isNear
+      ? await followLog(repository, from, seen)
+      : { frontier: await frontierAt(repository, seen), entries: [] }
+    await takeBooks(entries, from.size)
+    // Where it begins anew, what lies between is not known.
+    const { expected: _, ...anew } = view
+    await keep(await checked(advanced(isNear ? view : anew, seen, frontier)))
+  }
+
+  async function split(view: Kept, note: string): Promise<void> {
+    await breach('split-view', { kind: 'split-view', notes: [view.note, note] })
+    await keep({ ...view, isSplit: true })
+  }
+
+  async function takeBooks(entries: readonly Bytes[], from: number): Promise<void> {
+    for (const [i, bytes] of entries.entries()) {
+      const record = readRecord(bytes)
+      if (record?.kind !== 'book') continue
+      const { issuer, seq } = parseHead(record.book.head)
+      const newest: NewestBook = { seq, index: from + i, entry: toBase64url(bytes) }
+      await store.write([{ pk: PK, sk: bookOf(issuer), expect: 'any', body: encodeRecord(newest) }])
+    }
+  }
+
+  async function isLogged(entry: string): Promise<boolean> {
+    const item = await store.get(PK, bookOf(owner))
+    return item !== undefined && toHex(leafHash(fromBase64url(decodeRecord<NewestBook>(item).entry))) === entry
+  }
+
+  /** The owner's expected book is in the log, or missing from one of later. */
+  async function checked(view: Kept): Promise<Kept> {
+    const { expected, ...rest } = view
+    if (!expected) return view
+    if (await isLogged(expected.entry)) return rest
+    // To the second, as checkpoints are timed.
+    if (view.timeMs <= expected.timeMs + 1000) return view
+    await breach('dropped-book', { kind: 'dropped-book', receipt: expected.receipt, note: view.note })
+    return rest
+  }
+
+  async function refresh(): Promise<void> {
+    if (clock.now() - triedMs < limits.verdictMs) return running
+    triedMs = clock.now()
+    running = follow()
+      .catch(unlessBug)
+      .finally(() => (running = undefined))
+    return running
+  }
+
+  async function isRevoked(head: Envelope, shownByRepository: boolean): Promise<boolean> {
+    const { issuer, seq } = readHead(head)
+    const item = await store.get(PK, bookOf(issuer))
+    const newest = item && decodeRecord<NewestBook>(item)
+    if (!newest || seq >= newest.seq) return false
+    if (shownByRepository) await noteHidden(head, issuer, newest).catch(unlessBug)
+    return true
+  }
+
+  async function noteHidden(head: Envelope, issuer: Bytes, { index, entry }: NewestBook): Promise<void> {
+    const view = await kept()
+    if (!view || index >= view.size) return
+    const read = tileNodeReader(view.size, (tile) => repository.tile(tilePath(tile)))
+    const proof = await readSpans(inclusionSpans(index, view.size), read)
+    const shown = envelopeToJson(head)
+    const { note } = view
+    await breach(toHex(issuer), { kind: 'hidden-revocation', shown, note, index, entry, proof: proof.map(toBase64url) })
+  }
+
+  return {
+    refresh,
+    async ageMs() {
+      const view = await kept()
+      return view && !view.isSplit ? clock.now() - view.timeMs : Infinity
+    },
+    note: async () => (await kept())?.note,
+    async compare(note) {
+      const view = await kept()
+      if (view && view.note !== '' && isSplitView(view.note, note, view.keys)) await split(view, note)
+    },
+    isRevoked,
+    async expect(receipt) {
+      await refresh()
+      const view = await kept()
+      const { entry, ledger, time } = parseReceipt(receipt)
+      if (!view || toHex(ledger) !== view.id || (await isLogged(toHex(entry)))) return
+      await keep({ ...view, expected: { entry: toHex(entry), receipt: envelopeToJson(receipt), timeMs: time } })
+    },
+    async breaches() {
+      const items = await store.list(PK, { prefix: BREACH, limit: BREACHES })
+      return items.map((item) => decodeRecord<Breach>(item))
+    },
+  }
+}
+
+const bookOf = (issuer: Bytes): string => `book/${toHex(issuer)}`
+
+function advanced(view: Kept, seen: SeenCheckpoint, frontier: Frontier): Kept {
+  const { note, size } = seen
+  return { ...view, note, size, peaks: frontier.peaks.map(toHex), timeMs: Math.max(view.timeMs, seen.timeMs) }
+}
