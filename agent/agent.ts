@@ -6,6 +6,7 @@ import type { AgentContext } from './context.ts'
 import { createDownloads, type Downloads } from './download/download.ts'
 import { createLinking } from './storage/linking.ts'
 import { createLinks, type LinkAccess, type Links } from './storage/links.ts'
+import { mountChains } from './api/chain-api.ts'
 import { mountOwnerApi } from './api/owner-api.ts'
 import { createOwnerGuard } from './api/owner-guard.ts'
 import { mountDashboard, type Dashboard } from './dashboard/dashboard.ts'
@@ -29,6 +30,7 @@ const OWNER_PATHS = [
   'redemptions',
   'trust',
   'notices',
+  'breaches',
   'usage',
   'search',
 ]
@@ -85,7 +87,7 @@ export function createAgent(
     links,
     wallet,
     pieceClient,
-    peers: createPeers(context),
+    peers: createPeers(context, trust),
     usage,
     distrusts,
     ...(wakeDownload && { wake: wakeDownload }),
@@ -102,6 +104,7 @@ export function createAgent(
   // In hono `/x/*` takes `/x` too.
   for (const path of OWNER_PATHS) app.use(`/v1/${path}/*`, guard.middleware)
   mountPublicApi(app, context, seller, sendPiece)
+  mountChains(app, trust)
   if (dashboard) mountDashboard(app, dashboard)
   mountOwnerApi(app, { context, links, linking, shares, seller, downloads, trust, usage })
 
