@@ -107,7 +107,11 @@ describe('a signed object', () => {
       expect((await world.post(`${url}/v1/accounts`, { identity: envelopeToJson(identity) })).status).toBe(201)
     }
     const declaration = envelopeToJson(bought.declaration)
-    await refused(world, () => world.post(`${url}/v1/declarations`, { declaration }), 'bad-request')
+    await refused(world, () => world.post(`${url}/v1/declarations`, { declaration }), 'wrong-ledger')
+    const transfer = envelopeToJson(gift(payer, anna.person, 1n))
+    await refused(world, () => world.post(`${url}/v1/transfers`, { transfer }), 'wrong-ledger')
+    const delegation = envelopeToJson(payer.delegation)
+    await refused(world, () => world.post(`${url}/v1/delegations`, { delegation }), 'wrong-ledger')
     const lane = bought.laneTo(anna.person)
     const [commitment, claim] = [envelopeToJson(lane.commitment), envelopeToJson(lane.claim)]
     await refused(world, () => world.post(`${url}/v1/claims`, { commitment, claim }), 'not-found')
