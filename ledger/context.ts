@@ -25,6 +25,8 @@ export interface LedgerContext {
   readonly witnesses: readonly WitnessPlace[]
   /** Where the log is put as plain objects too. */
   readonly objects?: ObjectStore
+  /** Where the replica of the log keeps its state. */
+  readonly replicaStore?: Store
   readonly onFault: (error: unknown) => void
 }
 
@@ -40,13 +42,15 @@ export interface LedgerOptions {
   readonly witnesses?: readonly WitnessPlace[]
   /** Where the log is put as plain objects too; nowhere unless given. */
   readonly objects?: ObjectStore
+  /** Where the replica of the log keeps its state, for one process each; in memory unless given. */
+  readonly replicaStore?: Store
   /** Told of faults of ours, and of what the loops in the background will try again. */
   readonly onFault?: (error: unknown) => void
 }
 
 /** @throws Problem `bad-encoding` for an origin that cannot name a key */
 export function createContext(options: LedgerOptions): LedgerContext {
-  const { environment, store, secret, origin, policy, witnesses = [], objects, onFault } = options
+  const { environment, store, secret, origin, policy, witnesses = [], objects, replicaStore, onFault } = options
   const signer = signerFrom(secret)
   return {
     environment,
@@ -58,6 +62,7 @@ export function createContext(options: LedgerOptions): LedgerContext {
     policy: { ...policy, key: signer.key, mergeDelay: limits.mergeDelayMs },
     witnesses,
     ...(objects && { objects }),
+    ...(replicaStore && { replicaStore }),
     onFault: onFault ?? (() => {}),
   }
 }

@@ -132,3 +132,9 @@ const readProof = (store: Store, spans: readonly Span[], size: number): Promise<
     spans,
     tileNodeReader(size, (tile) => readTile(store, tile)),
   )
+
+/** Of the first `size` entries, which may be fewer than the log has. */
+export async function readRoot(store: Store, size: number): Promise<Bytes> {
+  const [root] = await readProof(store, [[0, size]], size)
+  return root as Bytes
+}

@@ -32,7 +32,13 @@ await untilTerminated('ledger', async (report) => {
   const witnesses = await readWitnesses(set.optional('LEDGER_WITNESSES', ''))
   const policy = { faucet, unitPrice, ...readRoles((name) => set.optional(name, '')) }
   const tiles = set.optional('LEDGER_TILES', '')
-  const shown = { witnesses, ...(tiles !== '' && { objects: await openObjects(tiles) }) }
+  const replica = set.optional('LEDGER_REPLICA', '')
+  const replicaStore = replica === '' ? undefined : await openStore(replica, { synchronous: 'normal' })
+  const shown = {
+    ...(replicaStore && { replicaStore }),
+    witnesses,
+    ...(tiles !== '' && { objects: await openObjects(tiles) }),
+  }
   const ledger = createLedger({ environment, store, secret, origin, policy, ...shown, onFault: report })
   await ledger.start()
   const [port, hostname] = [Number(set.optional('PORT', '8403')), set.optional('HOST', '127.0.0.1')]
@@ -43,6 +49,7 @@ await untilTerminated('ledger', async (report) => {
       await server.close()
       await ledger.stop()
       store.close()
+      replicaStore?.close()
     },
   }
 })

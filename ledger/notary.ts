@@ -1,21 +1,24 @@
 /**
  * Follows the log, replays it with the arbiter's rules and states from time to time, as an entry like any other, what
  * its first entries lead to. All that it knows comes from the log, so it may be killed and started anywhere; of two,
- * the slower one's statement is refused.
+ * the slower one's statement is refused. Where it has a store for its state, it goes on from there at the next start, and
+ * its memory does not grow with the log.
  *
  * A log that does not replay is a fault of ours that no later entry can mend: it is reported, and nothing is attested
  * from there on.
  */
-import { attestations, readAttestation } from '../protocol/arbiter/items.ts'
-import { createReplica } from '../protocol/arbiter/replica.ts'
+import { attestations, keys, readAttestation } from '../protocol/arbiter/items.ts'
+import { openKeptState, type KeptState } from '../protocol/arbiter/kept-state.ts'
+import { createReplica, createReplicaOn, type Replica } from '../protocol/arbiter/replica.ts'
 import { equal, type Bytes } from '../protocol/bytes.ts'
 import { decode } from '../protocol/encoding.ts'
-import { entryHash } from '../protocol/entry.ts'
-import { append, EMPTY_FRONTIER, frontierRoot } from '../protocol/merkle.ts'
-import { problemOf } from '../protocol/problem.ts'
+import { decodeEntry, entryHash } from '../protocol/entry.ts'
+import { append, EMPTY_FRONTIER, frontierRoot, type Frontier } from '../protocol/merkle.ts'
+import { Problem, problemOf } from '../protocol/problem.ts'
+import type { Store } from '../protocol/store.ts'
 import type { Accept } from './accept.ts'
 import type { LedgerContext } from './context.ts'
-import { readEntries, readHead } from './log.ts'
+import { readEntries, readEntry, readHead, readRoot } from './log.ts'
 import { createTurn } from './turn.ts'
 
 /** An attestation after so many entries, or when nothing has come for so long. */
@@ -31,59 +34,110 @@ export interface Notary {
   attest(): Promise<void>
 }
 
-export function createNotary({ environment, store }: LedgerContext, accept: Accept): Notary {
-  const { clock } = environment
-  const replica = createReplica()
+export function createNotary(context: LedgerContext, accept: Accept): Notary {
+  const { store } = context
+  const { clock } = context.environment
   const inTurn = createTurn()
-  let tree = EMPTY_FRONTIER
-  /** The entries up to the last that is no attestation, and those that the log attests. */
-  let news = 0
-  let attested = 0
+  let following: Following | undefined
   let newsMs = clock.now()
   let isSound = true
 
-  async function catchUp(): Promise<void> {
+  async function catchUp(): Promise<Following> {
+    following ??= await begin(context)
+    const { replica } = following
     const head = await readHead(store)
     while (replica.size() < head.size) {
       for (const bytes of await readEntries(store, replica.size(), head.size)) {
-        await apply(bytes)
+        await apply(following, bytes)
         if (replica.size() % ENTRIES_AT_ONCE === 0) await clock.sleep(0)
       }
     }
-    if (!equal(frontierRoot(tree), frontierRoot(head))) throw unsound('the checkpoint has another root')
+    if (!equal(frontierRoot(following.tree), frontierRoot(head)))
+      throw unsound(replica, 'the checkpoint has another root')
+    return following
   }
 
-  async function apply(bytes: Bytes): Promise<void> {
-    const { data, kind } = await replica.apply(bytes).catch((error: unknown) => {
-      throw unsound(problemOf(error).message, error)
+  async function apply(to: Following, bytes: Bytes): Promise<void> {
+    const { data, kind } = await to.replica.apply(bytes).catch((error: unknown) => {
+      throw unsound(to.replica, problemOf(error).message, error)
     })
-    tree = append(tree, [entryHash(bytes)])
-    if (kind === 'state') attested = readAttestation(data ?? {}).size
-    else [news, newsMs] = [replica.size(), clock.now()]
+    to.tree = append(to.tree, [entryHash(bytes)])
+    if (kind === 'state') to.attested = readAttestation(data ?? {}).size
+    else [to.news, newsMs] = [to.replica.size(), clock.now()]
+    if (to.kept?.isFull()) await save(to)
   }
 
-  function unsound(why: string, cause?: unknown): Error {
+  function unsound(replica: Replica, why: string, cause?: unknown): Error {
     isSound = false
     return new Error(`the log does not replay after ${replica.size()} entries: ${why}`, { cause })
   }
 
-  async function attestNews(): Promise<void> {
+  async function attestNews({ attested, news, replica }: Following): Promise<void> {
     if (news <= attested) return
     const statement = attestations.encode(await replica.attestationAt(replica.size()))
     await accept({ kind: 'state', parts: [], data: decode(statement) }).catch(unlessLate)
   }
 
-  async function followSound(isDue: () => boolean): Promise<void> {
+  async function followSound(isDue: (now: Following) => boolean): Promise<void> {
     if (!isSound) return
-    await catchUp()
-    if (isDue()) await attestNews()
+    const now = await catchUp()
+    if (!isDue(now)) return
+    await attestNews(now)
+    await save(now)
   }
 
+  const isDue = ({ attested, replica }: Following): boolean =>
+    replica.size() - attested >= ENTRIES_BETWEEN || clock.now() - newsMs >= IDLE_MS
+
   return {
-    follow: () =>
-      inTurn(() => followSound(() => replica.size() - attested >= ENTRIES_BETWEEN || clock.now() - newsMs >= IDLE_MS)),
+    follow: () => inTurn(() => followSound(isDue)),
     attest: () => inTurn(() => followSound(() => true)),
   }
+}
+
+/** The log as far as it was replayed. */
+interface Following {
+  readonly replica: Replica
+  /** Where the state is kept; in memory when undefined. */
+  readonly kept: KeptState | undefined
+  tree: Frontier
+  /** The entries up to the last that is no attestation, and those that the log attests. */
+  news: number
+  attested: number
+  /** The size that was kept last. */
+  saved: number
+}
+
+/** @throws Problem `conflict` when what was kept is the state of another log */
+async function begin({ replicaStore, store }: LedgerContext): Promise<Following> {
+  const kept = replicaStore && (await openKeptState(replicaStore))
+  const { progress } = kept ?? {}
+  if (!kept || !progress) {
+    const replica = kept ? createReplicaOn(kept) : createReplica()
+    return { replica, kept, tree: EMPTY_FRONTIER, news: 0, attested: 0, saved: 0 }
+  }
+  const { frontier, position } = progress
+  const { size } = position
+  if (size > (await readHead(store)).size || !equal(await readRoot(store, size), frontierRoot(frontier)))
+    throw new Problem('conflict', 'The replica that was kept is of another log: delete it, and it is made anew.')
+  const last = await kept.items.get(keys.attested)
+  const attested = last ? attestations.decode(last.body).size : 0
+  const replica = createReplicaOn({ ...kept, from: position })
+  return { replica, kept, tree: frontier, news: await newsIn(store, size), attested, saved: size }
+}
+
+/** Entries up to the last that is no attestation. */
+async function newsIn(store: Store, size: number): Promise<number> {
+  let news = size
+  while (news > 0 && decodeEntry(await readEntry(store, news - 1)).kind === 'state') news--
+  return news
+}
+
+async function save(following: Following): Promise<void> {
+  const { kept, replica, tree } = following
+  if (!kept || following.saved === replica.size()) return
+  await kept.save({ position: replica.position(), frontier: tree, edge: [] })
+  following.saved = replica.size()
 }
 
 /** Another notary was faster. */

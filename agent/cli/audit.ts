@@ -13,7 +13,7 @@ import { Problem } from '../../protocol/problem.ts'
 import type { LedgerClient } from '../clients/ledger-client.ts'
 import { keyOfLedger } from '../ledger-watch/ledger-key.ts'
 import { createLogReader, Fault, type LogReader } from './audit-reader.ts'
-import type { AuditState, Progress } from './audit-state.ts'
+import type { KeptState, Progress } from '../../protocol/arbiter/kept-state.ts'
 import { sourceAtLedger, type LogSource } from './log-source.ts'
 
 export interface AuditReport {
@@ -39,7 +39,7 @@ export interface AuditOptions {
   /** To tell fresh cosignatures by. */
   readonly nowMs?: number
   /** Where the audit keeps its state; in memory unless given. */
-  readonly state?: AuditState
+  readonly state?: KeptState
   /** Told after each run of entries. */
   readonly onProgress?: (checked: number, size: number) => void
 }
@@ -117,7 +117,7 @@ const START = { frontier: EMPTY_FRONTIER, edge: [] }
 async function replayLog(
   source: LogSource,
   checkpoint: Checkpoint,
-  state: AuditState | undefined,
+  state: KeptState | undefined,
   onProgress: (checked: number, size: number) => void,
 ): Promise<undefined> {
   const { size, rootHash } = checkpoint
@@ -149,7 +149,7 @@ function shrunk({ isCopy }: LogSource, audited: number, size: number): Error {
   return isCopy ? new Problem('log-behind', `${what}.`) : new Fault(what)
 }
 
-async function save(state: AuditState, replica: Replica, reader: LogReader): Promise<void> {
+async function save(state: KeptState, replica: Replica, reader: LogReader): Promise<void> {
   const progress: Progress = { position: replica.position(), ...reader.grown() }
   await state.save(progress)
 }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { auditLog } from '../../agent/cli/audit.ts'
-import { openAuditState } from '../../agent/cli/audit-state.ts'
+import { openKeptState } from '../../protocol/arbiter/kept-state.ts'
 import { sourceAtUrl, sourceInFolder, type LogSource } from '../../agent/cli/log-source.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { realEnvironment } from '../../infra/environment.ts'
@@ -41,7 +41,7 @@ function logAt(size: number, read: (path: string) => void = () => undefined): Lo
 }
 
 const auditIn = async (store: Store, source: LogSource) =>
-  auditLog(source, LOG_KEY, { state: await openAuditState(store) })
+  auditLog(source, LOG_KEY, { state: await openKeptState(store) })
 
 test('goes on where the log was at its end, and reads nothing twice that is whole', async () => {
   const store = openSqlite(':memory:')
@@ -66,7 +66,7 @@ test('comes to the same whenever it is killed, between any two writes', async ()
     const faulty = createFaultyStore(store)
     faulty.setFaults((write) => (write === stop ? 'unanswered' : undefined))
     await expect(auditIn(faulty, logAt(780))).rejects.toMatchObject({ code: 'store-unavailable' })
-    const { progress } = await openAuditState(store)
+    const { progress } = await openKeptState(store)
     expect(progress?.frontier.size).toBeGreaterThan(resumedAt)
     resumedAt = progress?.frontier.size ?? 0
   }
@@ -77,7 +77,7 @@ test('comes to the same whenever it is killed, between any two writes', async ()
 
 test('two audits of one log in one store do not spoil it', async () => {
   const store = openSqlite(':memory:')
-  const [first, second] = [await openAuditState(store), await openAuditState(store)]
+  const [first, second] = [await openKeptState(store), await openKeptState(store)]
   const ends = await Promise.allSettled([first, second].map((state) => auditLog(logAt(520), LOG_KEY, { state })))
   expect(ends.filter(({ status }) => status === 'rejected')).toHaveLength(1)
   expect(ends.find(({ status }) => status === 'rejected')).toMatchObject({ reason: { code: 'conflict' } })

@@ -1,6 +1,8 @@
 /** Attestations: what the log leads to, stated in the log. */
 import { describe, expect, test } from 'vitest'
 import { sha256 } from '#primitives'
+import { openSqlite } from '../../infra/store/sqlite.ts'
+import type { Store } from '../../protocol/store.ts'
 import { createAccept } from '../../ledger/accept.ts'
 import { createContext, type LedgerContext } from '../../ledger/context.ts'
 import { readEntries, readHead } from '../../ledger/log.ts'
@@ -37,7 +39,9 @@ async function open(): Promise<TestLedger> {
 
 async function entriesOf({ store }: TestLedger): Promise<Bytes[]> {
   const { size } = await readHead(store)
-  return readEntries(store, 0, size)
+  const entries: Bytes[] = []
+  while (entries.length < size) entries.push(...(await readEntries(store, entries.length, size)))
+  return entries
 }
 
 async function attestationsIn(ledger: TestLedger): Promise<readonly Attestation[]> {
@@ -46,7 +50,7 @@ async function attestationsIn(ledger: TestLedger): Promise<readonly Attestation[
 }
 
 /** A notary of its own beside the ledger, as another process would run it. */
-function notaryOf({ clock, store }: TestLedger) {
+function notaryOf({ clock, store }: TestLedger, replicaStore?: Store) {
   const policy = { faucet: FAUCET, unitPrice: 1n }
   const context: LedgerContext = createContext({
     environment: testEnvironment(clock),
@@ -54,6 +58,7 @@ function notaryOf({ clock, store }: TestLedger) {
     secret: SECRET,
     origin: ORIGIN,
     policy,
+    ...(replicaStore && { replicaStore }),
   })
   return {
     ...createNotary(
@@ -109,6 +114,55 @@ test('attests at the latest after 1000 entries', async () => {
   await ledger.sequence()
   await notary.follow()
   expect(await notary.sequence()).toBe(1)
+})
+
+describe('a notary that keeps its state', () => {
+  const counted = (store: Store) => {
+    const read: string[] = []
+    const list: Store['list'] = (pk, range) => {
+      read.push(pk)
+      return store.list(pk, range)
+    }
+    return { store: { ...store, list }, bundles: () => read.filter((pk) => pk.startsWith('entries/')).length }
+  }
+
+  test('goes on where it was after a start, and attests what came since', async () => {
+    const ledger = await open()
+    const kept = openSqlite(':memory:')
+    await ledger.sequence()
+    for (let i = 0; i < 300; i++) {
+      await ledger.post('/v1/accounts', { identity: genesis([signerFrom(sha256(utf8(`person ${i}`)))], START_MS) })
+    }
+    await ledger.sequence()
+    const first = notaryOf(ledger, kept)
+    await first.attest()
+    await ledger.sequence()
+    await first.attest()
+    const { bundles, store } = counted(ledger.store)
+    const second = notaryOf({ ...ledger, store }, kept)
+    await second.attest()
+    expect(bundles()).toBeLessThan(4)
+    await ledger.sequence()
+    expect(await attestationsIn(ledger)).toHaveLength(1)
+    await expectAccepted(ledger.post('/v1/transfers', { transfer: gift(alice, bob, 3n) }))
+    await ledger.sequence()
+    await notaryOf(ledger, kept).attest()
+    await ledger.sequence()
+    expect(await attestationsIn(ledger)).toHaveLength(2)
+    await auditStore(ledger.store)
+  })
+
+  test('says that it is of another log, and attests nothing', async () => {
+    const [ledger, other] = [await open(), openLedger()]
+    const kept = openSqlite(':memory:')
+    await ledger.sequence()
+    await notaryOf(ledger, kept).attest()
+    for (const name of ['carol', 'dave']) {
+      await expectAccepted(other.post('/v1/accounts', { identity: person(name).identity }))
+    }
+    await other.sequence()
+    await expect(notaryOf(other, kept).attest()).rejects.toMatchObject({ code: 'conflict' })
+  })
 })
 
 test('of two notaries, and of one that starts anew, each goes on where the log is', async () => {

@@ -7,7 +7,7 @@ import { formatVerifierKey, parseVerifierKey, type NoteKey } from '../../../prot
 import { parseLogPolicy, type LogPolicy } from '../../../protocol/log-policy.ts'
 import type { AuditReport } from '../audit.ts'
 import { makeFolder } from '../../make-folder.ts'
-import { openAuditState, type AuditState } from '../audit-state.ts'
+import { openKeptState, type KeptState } from '../../../protocol/arbiter/kept-state.ts'
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
 import { sourceAtLedger, sourceAtUrl, sourceInFolder, type LogSource } from '../log-source.ts'
 
@@ -88,7 +88,7 @@ async function readPolicy(call: Call): Promise<LogPolicy | undefined> {
 }
 
 interface Opened {
-  readonly state?: AuditState
+  readonly state?: KeptState
   readonly close: () => void
 }
 
@@ -98,5 +98,5 @@ async function openState(call: Call, key: NoteKey): Promise<Opened> {
   if (call.flag('fresh')) await Promise.all(['', '-wal', '-shm'].map((end) => rm(`${path}${end}`, { force: true })))
   await makeFolder(dir, 0o700)
   const store = await call.openStore(path)
-  return store ? { state: await openAuditState(store), close: () => store.close() } : { close: () => undefined }
+  return store ? { state: await openKeptState(store), close: () => store.close() } : { close: () => undefined }
 }

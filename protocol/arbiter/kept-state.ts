@@ -1,37 +1,37 @@
 /**
- * The state of an audit under way, in a store: so that its memory does not grow with the log, and so that it goes on
- * where it was after a crash. What entries change is kept back until one write takes it down together with how far the
- * audit has come: whatever the store holds is the state after so many entries, whole.
+ * The state of a replica in a store: so that its memory does not grow with the log, and so that it goes on where it was
+ * after a crash. What entries change is kept back until one write takes it down together with how far the replica has
+ * come: whatever the store holds is the state after so many entries, whole.
  */
-import { attestations, type Attestation } from '../../protocol/arbiter/items.ts'
-import type { Kept, Position, ReplicaItems, ReplicaPast, Sums } from '../../protocol/arbiter/replica.ts'
-import { keyText, type Key } from '../../protocol/arbiter/view.ts'
-import { concat, type Bytes } from '../../protocol/bytes.ts'
-import { decode, encode, field, fields } from '../../protocol/encoding.ts'
-import { itemsOf } from '../../protocol/items.ts'
-import { limits } from '../../protocol/limits.ts'
-import { HASH_BYTES, type Frontier } from '../../protocol/merkle.ts'
-import { Problem } from '../../protocol/problem.ts'
-import type { Change, Store } from '../../protocol/store.ts'
-import type { Edge } from '../../protocol/tile.ts'
+import { attestations, type Attestation } from './items.ts'
+import type { Kept, Position, ReplicaItems, ReplicaPast, Sums } from './replica.ts'
+import { keyText, type Key } from './view.ts'
+import { concat, type Bytes } from '../bytes.ts'
+import { decode, encode, field, fields } from '../encoding.ts'
+import { itemsOf } from '../items.ts'
+import { limits } from '../limits.ts'
+import { HASH_BYTES, type Frontier } from '../merkle.ts'
+import { Problem } from '../problem.ts'
+import type { Change, Store } from '../store.ts'
+import type { Edge } from '../tile.ts'
 
-/** How far an audit has come: what the replica and the tree go on from. */
+/** How far a replica has come: what it and the tree over its entries go on from. */
 export interface Progress {
   readonly position: Position
   readonly frontier: Frontier
   readonly edge: Edge
 }
 
-export interface AuditState {
+export interface KeptState {
   /** Undefined at the start of a log. */
   readonly progress: Progress | undefined
   readonly items: ReplicaItems
   readonly past: ReplicaPast
   /** Whether so much is kept back that it should be taken down. */
   isFull(): boolean
-  /** Takes down what was changed, and how far the audit is. @throws Problem `conflict` when another audit is at it */
+  /** Takes down what was changed, and how far the replica is. @throws Problem `conflict` when another has its state there */
   save(progress: Progress): Promise<void>
-  /** What was read since the last save is of no other audit. @throws Problem `conflict` */
+  /** What was read since the last save is of no other replica. @throws Problem `conflict` */
   requireAlone(): Promise<void>
 }
 
@@ -39,7 +39,7 @@ export interface AuditState {
 const KEPT_BACK = limits.changesPerWrite - 16
 const ITEMS_CACHED = 4096
 const PAST = 'past'
-const PROGRESS = { pk: 'audit', sk: 'progress' }
+const PROGRESS = { pk: 'replica', sk: 'progress' }
 const DROPPED_AT_ONCE = 4
 const STAMP_BYTES = 8
 
@@ -60,7 +60,7 @@ const progressShape = {
 }
 const pastShape = { past: field.list(field.bytes()) }
 
-export async function openAuditState(store: Store): Promise<AuditState> {
+export async function openKeptState(store: Store): Promise<KeptState> {
   const saved = await store.get(PROGRESS.pk, PROGRESS.sk)
   let version = saved?.version ?? 0
   const items = createItems(store)
@@ -88,7 +88,7 @@ export async function openAuditState(store: Store): Promise<AuditState> {
   }
 }
 
-const notAlone = (): Problem => new Problem('conflict', 'Another audit of this log is under way.')
+const notAlone = (): Problem => new Problem('conflict', 'Another replica of this log is under way in the same place.')
 
 function readProgress(body: Bytes): Progress {
   const { edge, peaks, size, sum, sums } = fields(decode(body), progressShape)
