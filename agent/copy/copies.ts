@@ -4,7 +4,7 @@ import { readAll } from '../../protocol/items.ts'
 import { problemOf, type Problem } from '../../protocol/problem.ts'
 import type { AgentContext } from '../context.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
-import { faultOf } from '../storage/faults.ts'
+import { faultOf, isForgotten } from '../storage/faults.ts'
 import type { Links } from '../storage/links.ts'
 import type { FileRef, WriteRef } from '../storage/storage.ts'
 import { copyFile } from './copy-file.ts'
@@ -106,8 +106,9 @@ export function createCopies(
   function waiting(record: CopyRecord, problem: Problem, { done }: { done: number }): CopyRecord {
     const fault = faultOf(problem)
     const why = { ...record, done, reason: problem.code, detail: problem.message }
-    if (fault?.kind !== 'park' && fault?.kind !== 'retry') return { ...why, state: 'failed' }
-    return { ...why, state: 'waiting', until: fault.kind === 'park' ? fault.untilMs : clock.now() + PAUSE_MS }
+    const passes = fault?.kind === 'park' || fault?.kind === 'retry' || isForgotten(problem)
+    if (!passes) return { ...why, state: 'failed' }
+    return { ...why, state: 'waiting', until: fault?.kind === 'park' ? fault.untilMs : clock.now() + PAUSE_MS }
   }
 
   return {

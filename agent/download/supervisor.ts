@@ -3,7 +3,7 @@ import { parseTorrent, type Metainfo } from '../../protocol/metainfo.ts'
 import { Problem, problemOf, unlessBug, type ProblemCode } from '../../protocol/problem.ts'
 import type { DownloadChange, DownloadRecord, DownloadRecords } from './record.ts'
 import { openRunner, type Runner, type RunnerParts, type RunReport, type Waiting } from './runner.ts'
-import { faultOf } from '../storage/faults.ts'
+import { faultOf, isForgotten } from '../storage/faults.ts'
 import type { Links } from '../storage/links.ts'
 import { without } from '../records.ts'
 import type { Storage } from '../storage/storage.ts'
@@ -236,7 +236,7 @@ function parkedUntil(problem: Problem): number | undefined {
 /** What is full before anything was paid for is no matter of waiting. */
 function mayPass(problem: Problem, attempt: number, runner: Runner | undefined): boolean {
   const { code } = problem
-  if (code === 'conflict') return attempt < CONFLICTS_MOST
+  if (code === 'conflict' || isForgotten(problem)) return attempt < CONFLICTS_MOST
   if (code === 'storage-full') return (runner?.report().ticks ?? 0) > 0
   return PASSING.has(code) && faultOf(problem)?.kind !== 'fatal'
 }

@@ -33,6 +33,12 @@ export const parked = (detail: string, parkUntil: number): Problem =>
 
 export const fatal = (cause: FatalCause, detail: string): Problem => new Problem(CODES[cause], detail, { fatal: cause })
 
+/** The provider no longer has what was put of a file: `written` says what is left, and the rest is put again. */
+export function isForgotten(error: unknown): boolean {
+  const fault = faultOf(error)
+  return fault?.kind === 'fatal' && fault.cause === 'gone'
+}
+
 /** @returns undefined for an answer */
 export function faultOf(error: unknown): Fault | undefined {
   if (!(error instanceof Problem)) return undefined

@@ -202,6 +202,20 @@ test('a paid download goes from a Dropbox into a Drive, in order', async () => {
   await you.ask('unshare', share.infoHash)
 })
 
+test('a download goes on when Drive has forgotten the upload in its midst', async () => {
+  const bytes = pattern(30_000_000, 3)
+  dropbox.state.write('/in/it/show.bin', contentOf(bytes))
+  const share = shapes.share.parse(await you.ask('share', 'show.bin', '--link', 'box', '--price', '1'))
+  drive.faults.next('put', { kind: 'drop-reply' })
+  drive.faults.next('put', { kind: 'refuse', why: 'session-gone' })
+  const download = shapes.download.parse(await neighbour.ask('get', share.infoHash, '--link', 'drive', '--wait'))
+  expect(download).toMatchObject({ state: 'done', file: 'show.bin' })
+  expect(drive.faults.left).toBe(0)
+  const stored = [...drive.state.files.values()].find(({ name }) => name === 'show.bin')?.content
+  expect(stored && Buffer.from(stored.read(0, stored.size)).equals(bytes)).toBe(true)
+  await you.ask('unshare', share.infoHash)
+})
+
 test('unlinking takes the token back, and says so when it cannot', async () => {
   const { refreshToken } = drive.oauth.grant(DRIVE_FILE_SCOPE)
   await you.ask('link', ...DRIVE, '--refresh-token', refreshToken, '--name', 'leaving', '--folder', 'Other')
