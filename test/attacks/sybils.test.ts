@@ -2,9 +2,11 @@
 import { describe, expect, test } from 'vitest'
 import { sha256 } from '#primitives'
 import { toHex, utf8 } from '../../protocol/bytes.ts'
+import { LANE_MODES, type LaneMode } from '../../protocol/commitment.ts'
 import { genesis } from '../../protocol/identity.ts'
 import { envelopeToJson, objectId, signerFrom } from '../../protocol/signed.ts'
 import { writeBook } from '../../protocol/vouch.ts'
+import { decodePaymentResponse, PAYMENT_RESPONSE } from '../../protocol/x402.ts'
 import type { Answer } from './answer.ts'
 import { bargain, declared } from './hand.ts'
 import { filmOf, moveIn, PIECE_BYTES, type Resident, type ShareJson } from './resident.ts'
@@ -23,34 +25,92 @@ function freshPerson({ clock }: World, name: string): Person {
 const enrol = (world: World, { identity }: Person): Promise<Answer> =>
   world.post(`${world.ledger.url}/v1/accounts`, { identity: envelopeToJson(identity) })
 
+/** Whether any block of the piece is somewhere in what came. */
+function holdsPiece(body: Uint8Array, film: Uint8Array, index: number): boolean {
+  const piece = Buffer.from(film.subarray(index * PIECE_BYTES, (index + 1) * PIECE_BYTES))
+  const came = Buffer.from(body)
+  return came.includes(piece.subarray(0, 64)) || came.includes(piece.subarray(-64))
+}
+
 async function threeSellers(world: World): Promise<{ sellers: Resident[]; share: ShareJson }> {
   const sellers = [await moveIn(world, 'anna'), await moveIn(world, 'bert'), await moveIn(world, 'cleo')]
   const shares = await Promise.all(sellers.map((seller) => seller.share('film.bin', filmOf(24))))
   return { sellers, share: shares[0] as ShareJson }
 }
 
+const FRESH = 1000
+const PIECES = 100
+const SELLERS = 10
+/** Every so many freeze what they then keep; the others only say so. */
+const FUNDED_EVERY = 10
+
 describe('a thousand fresh keys', () => {
-  test('each take a first piece from every seller: none is readable', async () => {
+  test('each take first pieces of a hundred from ten sellers, in every mode that is offered: none is readable', async () => {
     const world = await openWorld()
-    const { sellers, share } = await threeSellers(world)
+    const film = filmOf(PIECES)
+    const names = Array.from({ length: SELLERS }, (_, i) => `seller ${i}`.replace(' ', ''))
+    const sellers: Resident[] = []
+    for (const name of names) sellers.push(await moveIn(world, name))
+    const shares = await Promise.all(sellers.map((seller) => seller.share('film.bin', film)))
+    const share = shares[0] as ShareJson
+    const offered = LANE_MODES
+    expect((await sellers[0]?.piece(share, 0))?.headers.get('payment-required')).toBeTruthy()
     const codes = new Map<string, number>()
-    for (let i = 0; i < 1000; i++) {
+    const readable = new Set<number>()
+    for (let i = 0; i < FRESH; i++) {
       const fresh = freshPerson(world, `fresh ${i}`)
-      const made = bargain(fresh, world, share, { units: 3, segment: 1 })
+      const made = bargain(fresh, world, share, { units: SELLERS, segment: 1 })
       const declaration = envelopeToJson(made.declaration)
-      // Some go as far as to freeze what they then keep.
-      if (i % 10 === 0) await enrol(world, fresh)
-      if (i % 10 === 0) await world.post(`${world.ledger.url}/v1/declarations`, { declaration })
-      for (const [first, seller] of sellers.entries()) {
-        const mode = (i + first) % 2 === 0 ? 'credit' : 'prepaid'
-        const payment = made.laneTo(seller.person, { first, mode }).pay(0, { declaration })
-        const { code } = await seller.piece(share, i % 24, payment)
-        codes.set(code, (codes.get(code) ?? 0) + 1)
+      const isFunded = i % FUNDED_EVERY === 0
+      if (isFunded) await enrol(world, fresh)
+      if (isFunded) await world.post(`${world.ledger.url}/v1/declarations`, { declaration })
+      // Of those without funds a few sellers say enough: nothing is asked of the ledger but whether it knows them.
+      for (const [first, seller] of (isFunded ? sellers : sellers.slice(i % 7, (i % 7) + 3)).entries()) {
+        const mode = offered[(i / (isFunded ? FUNDED_EVERY : 1) + first) % offered.length] as LaneMode
+        const index = (i + first) % PIECES
+        const answer = await seller.piece(
+          share,
+          index,
+          made.laneTo(seller.person, { first, mode }).pay(0, { declaration }),
+        )
+        codes.set(`${mode}: ${answer.code}`, (codes.get(`${mode}: ${answer.code}`) ?? 0) + 1)
+        if (answer.code === 'ok' && holdsPiece(answer.body, film, index)) readable.add(index)
       }
     }
-    expect((await world.state()).served).toEqual({})
-    expect(Object.fromEntries(codes)).toEqual({ 'credit-exceeded': 1500, 'payment-required': 1500 })
-    expect(world.ground.sent.filter(({ url }) => url.pathname === '/v1/claims')).toEqual([])
+    expect([...readable]).toEqual([])
+    // What left is sealed, and its lane is one that the ledger holds credits for: one piece each.
+    expect([...codes.keys()].toSorted()).toEqual([
+      'credit: credit-exceeded',
+      'prepaid: payment-required',
+      'sealed: ok',
+      'sealed: payment-required',
+    ])
+    expect(codes.get('sealed: ok')).toBeLessThanOrEqual((FRESH / FUNDED_EVERY) * SELLERS)
+    for (const { person } of sellers) expect((await world.bank.account(person.hex)).earned).toBe(0n)
+  })
+
+  test('as one with a declaration each take piece after piece sealed, and pay for none: one a lane leaves, and no key', async () => {
+    const world = await openWorld()
+    const { sellers, share } = await threeSellers(world)
+    const [film, keys] = [filmOf(24), new Set<string>()]
+    let sealed = 0
+    for (let i = 0; i < 20; i++) {
+      const fresh = freshPerson(world, `fresh ${i}`)
+      await enrol(world, fresh)
+      const made = await declared(world, fresh, share)
+      for (const [first, seller] of sellers.entries()) {
+        const lane = made.laneTo(seller.person, { first, mode: 'sealed' })
+        for (let index = 0; index < 24; index++) {
+          const { body, code, headers } = await seller.piece(share, index, lane.pay(0))
+          if (code !== 'ok') continue
+          sealed++
+          expect(holdsPiece(body, film, index)).toBe(false)
+          const said = decodePaymentResponse(headers.get(PAYMENT_RESPONSE) as string).extensions?.sealed?.key
+          if (said !== undefined) keys.add(said)
+        }
+      }
+    }
+    expect({ sealed, keys: keys.size }).toEqual({ sealed: 20 * 3, keys: 0 })
   })
 
   test('have no use of one tick between them', async () => {

@@ -1,0 +1,200 @@
+/** Strangers who cheat with sealed pieces: what it brings a seller to withhold or to lie, and a buyer to take and not to pay. */
+import { beforeEach, describe, expect, test } from 'vitest'
+import { fromHex } from '../../protocol/bytes.ts'
+import { parseLabel, label } from '../../protocol/label.ts'
+import { parseTorrent } from '../../protocol/metainfo.ts'
+import { partsOf, pieceShape, rootsOf } from '../../protocol/sealed.ts'
+import { envelopeFromJson, envelopeToJson } from '../../protocol/signed.ts'
+import {
+  decodePaymentResponse,
+  encodePaymentResponse,
+  PAYMENT_RESPONSE,
+  type PaymentResponse,
+  type SealedPart,
+} from '../../protocol/x402.ts'
+import type { HandClock } from '../agent/hand-clock.ts'
+import { declared } from './hand.ts'
+import { download, filmOf, moveIn, PIECE_BYTES, PRICE, type Resident, type ShareJson } from './resident.ts'
+import { FAUCET, openWorld, refused, type World } from './world.ts'
+
+const PATIENCE_MS = 4 * 60_000
+const PIECES = 24
+const BOND = 4n * PRICE
+
+let world: World<HandClock>
+let cheat: Resident
+let you: Resident
+let share: ShareJson
+
+beforeEach(async () => {
+  world = await openWorld()
+  ;[cheat, you] = [await moveIn(world, 'cheat'), await moveIn(world, 'you')]
+  share = await cheat.share('film.bin', filmOf(PIECES))
+})
+
+const takings = async (): Promise<bigint> => {
+  const { available, earned, bonds } = await world.bank.account(cheat.person.hex)
+  return available + earned + bonds - FAUCET
+}
+
+const isTick = ({ url }: Request): boolean => new URL(url).pathname === '/v1/ticks'
+
+/** The tick is taken as an honest seller takes it; then something else is answered than its key, here and with later pieces. */
+function withhold(answerInstead: (honest: Response) => Response | Promise<Response>): void {
+  cheat.tamper = async (request, answer) => {
+    const honest = await answer()
+    if (isTick(request)) return answerInstead(honest)
+    const said = honest.headers.get(PAYMENT_RESPONSE)
+    return said === null ? honest : withoutKey(honest, decodePaymentResponse(said))
+  }
+}
+
+function withoutKey(honest: Response, said: PaymentResponse): Response {
+  const { label: signed } = said.extensions?.sealed as SealedPart
+  const headers = new Headers(honest.headers)
+  headers.set(PAYMENT_RESPONSE, encodePaymentResponse({ ...said, extensions: { sealed: { label: signed } } }))
+  return new Response(honest.body, { headers })
+}
+
+describe('a tick is taken and its key withheld: the seller earns nothing, or the buyer reads', () => {
+  test.each<readonly [string, (honest: Response) => Response | Promise<Response>]>([
+    ['nothing at all', () => new Promise<Response>(() => undefined)],
+    ['an error of its own', () => Response.json({ code: 'internal', detail: 'Sorry.' }, { status: 500 })],
+    ['that the lane is closed', () => Response.json({ code: 'closed', detail: 'Sorry.' }, { status: 409 })],
+    ['another key', async (honest) => Response.json({ ...(await honest.json()), key: 'A'.repeat(43) } as object)],
+  ])('by one that answers %s', async (_, instead) => {
+    withhold(instead)
+    const found = await download(world, you, share.infoHash, PATIENCE_MS)
+    expect(found).toMatchObject({ piecesDone: 0, ticks: 1 })
+    expect(await takings()).toBe(0n)
+  })
+
+  test('who redeems the tick after all has shown the key: the piece is read from the ledger', async () => {
+    withhold(async () => {
+      void world.clock.sleep(60_000).then(() => cheat.service.seller.redeem({}))
+      return Response.json({ code: 'closed', detail: 'Sorry.' }, { status: 409 })
+    })
+    const found = await download(world, you, share.infoHash, PATIENCE_MS)
+    expect(found.piecesDone).toBeGreaterThan(0)
+    // The last may have been redeemed just as the download was stopped.
+    expect(await takings()).toBeLessThanOrEqual(BigInt(found.piecesDone + 1) * PRICE)
+  })
+
+  test('and an honest seller brings the rest', async () => {
+    withhold(() => Response.json({ code: 'closed', detail: 'Sorry.' }, { status: 409 }))
+    const honest = await moveIn(world, 'honest')
+    await honest.share('film.bin', filmOf(PIECES))
+    const found = await download(world, you, share.infoHash, PATIENCE_MS)
+    expect(found).toMatchObject({ state: 'done', piecesDone: PIECES })
+    expect(found.ticks).toBeLessThanOrEqual(PIECES + 1)
+    expect(you.disk.files.get('film.bin')?.bytes).toEqual(filmOf(PIECES))
+  })
+})
+
+/** Other bytes than the piece's, sealed as if they were it: both roots hold, and the seller signs for them. */
+async function falsely(infoHash: string, index: number, honest: Response): Promise<Response> {
+  const meta = parseTorrent(await world.library.torrent(infoHash))
+  const shape = pieceShape(meta, index)
+  const body = new Uint8Array(await honest.arrayBuffer())
+  const last = partsOf(body, shape).bytes
+  last[PIECE_BYTES / 2] = (last[PIECE_BYTES / 2] as number) ^ 1
+  const said = decodePaymentResponse(honest.headers.get(PAYMENT_RESPONSE) as string)
+  const sealed = said.extensions?.sealed as SealedPart
+  const { id: _, key: __, ...terms } = parseLabel(envelopeFromJson(sealed.label))
+  const signed = label({ ...terms, ...rootsOf(body, shape) }, cheat.person.agent)
+  const extensions = { sealed: { ...sealed, label: envelopeToJson(signed) } }
+  const headers = new Headers(honest.headers)
+  headers.set(PAYMENT_RESPONSE, encodePaymentResponse({ ...said, extensions }))
+  return new Response(body, { headers })
+}
+
+describe('garbage that is sealed as if it were the piece', () => {
+  /** Good pieces first. */
+  function lieAfter(good: number): void {
+    let left = good
+    cheat.tamper = async (request, answer) => {
+      const honest = await answer()
+      const index = Number(new URL(request.url).pathname.split('/').at(-1))
+      const isPiece = honest.status === 200 && request.headers.has('payment-signature')
+      return isPiece && left-- <= 0 ? falsely(share.infoHash, index, honest) : honest
+    }
+  }
+
+  test('costs its seller the bond, and the buyer nothing; the seller is named as a liar', async () => {
+    lieAfter(0)
+    const found = await download(world, you, share.infoHash, PATIENCE_MS)
+    expect(found).toMatchObject({ state: 'waiting', piecesDone: 0 })
+    expect(found.sellers).toMatchObject([{ status: 'lied', detail: expect.stringContaining('disputed') }])
+    await cheat.service.seller.redeem({})
+    expect(await takings()).toBe(-BOND)
+    const { available, frozen } = await world.bank.account(you.person.hex)
+    expect(available + frozen).toBe(FAUCET + BOND)
+    expect(you.disk.files.size).toBe(0)
+  })
+
+  test('after good pieces costs it more than they brought', async () => {
+    lieAfter(3)
+    const found = await download(world, you, share.infoHash, PATIENCE_MS)
+    expect(found.sellers).toMatchObject([{ status: 'lied' }])
+    await cheat.service.seller.redeem({})
+    expect(await takings()).toBeLessThan(0n)
+  })
+
+  test('leaves the download to an honest seller', async () => {
+    lieAfter(2)
+    const honest = await moveIn(world, 'honest')
+    await honest.share('film.bin', filmOf(PIECES))
+    expect(await download(world, you, share.infoHash)).toMatchObject({ state: 'done' })
+    expect(you.disk.files.get('film.bin')?.bytes).toEqual(filmOf(PIECES))
+  })
+
+  test('is disputed once the ledger answers again', async () => {
+    lieAfter(0)
+    const lie = cheat.tamper as NonNullable<Resident['tamper']>
+    cheat.tamper = async (request, answer) => {
+      const answered = await lie(request, answer)
+      if (isTick(request)) await world.host('ledger', () => Response.json({}, { status: 503 }))
+      return answered
+    }
+    const found = await download(world, you, share.infoHash, PATIENCE_MS)
+    expect(found.sellers).toMatchObject([{ status: 'lied' }])
+    await world.host('ledger', (request) => world.ledger.app.fetch(request))
+    expect(await takings()).toBe(0n)
+    world.clock.advance(3_600_000)
+    await world.clock.until(you.service.maintain())
+    expect(await takings()).toBe(-BOND)
+  })
+})
+
+describe('a buyer of sealed pieces', () => {
+  test('who never pays has one a lane, and can read none', async () => {
+    const lanes = await declared(world, you.person, share, { units: 24 })
+    const codes = new Map<string, number>()
+    for (const first of [0, 1, 2]) {
+      const lane = lanes.laneTo(cheat.person, { first, mode: 'sealed' })
+      for (let index = 0; index < PIECES; index++) {
+        const { code } = await cheat.piece(share, index, lane.pay(0))
+        codes.set(code, (codes.get(code) ?? 0) + 1)
+      }
+    }
+    expect(Object.fromEntries(codes)).toEqual({ ok: 3, 'payment-required': 3 * (PIECES - 1) })
+  })
+
+  test('gets no key for another’s tick, one of another unit, or one that was never sealed', async () => {
+    const lanes = await declared(world, you.person, share, { units: 24 })
+    const [lane, other] = [0, 1].map((first) => lanes.laneTo(cheat.person, { first, mode: 'sealed' })) as [
+      ReturnType<typeof lanes.laneTo>,
+      ReturnType<typeof lanes.laneTo>,
+    ]
+    expect((await cheat.piece(share, 0, lane.pay(0))).code).toBe('ok')
+    expect((await cheat.piece(share, 0, other.pay(0))).code).toBe('ok')
+    const key = (tick: object) => () => world.post(`${cheat.url}/v1/ticks`, { tick })
+    await refused(world, key(lane.tickJson(2)), 'tick-invalid')
+    await refused(world, key(other.tickJson(1, { lane: lane.hex })), 'tick-invalid')
+    const unknown = lanes.laneTo(cheat.person, { first: 2, mode: 'sealed' })
+    await refused(world, key(unknown.tickJson(1)), 'not-found')
+    const answer = await key(lane.tickJson(1))()
+    expect(answer.json).toMatchObject({ unit: 1, key: expect.stringMatching(/^[\w-]{43}$/) })
+    expect(fromHex(lane.hex)).toEqual(lane.id)
+  })
+})
