@@ -1,6 +1,8 @@
 /** The trust repository on HTTP. */
 import type { OpenAPIHono } from '@hono/zod-openapi'
+import type { MiddlewareHandler } from 'hono'
 import { limits } from '../protocol/limits.ts'
+import { Problem } from '../protocol/problem.ts'
 import { createService } from '../protocol/service.ts'
 import { addTiles } from '../protocol/tile-api.ts'
 import { addContents } from './content-api.ts'
@@ -11,6 +13,8 @@ import { addTrust, type TrustParts } from './trust-api.ts'
 
 export interface RepositoryParts extends OfferParts, TrustParts {
   readonly log: RepositoryLog
+  /** Takes nothing from anybody but the repository that it follows. */
+  readonly isMirror: boolean
   readonly hashes: Hashes
 }
 
@@ -31,9 +35,16 @@ export function createApp(parts: RepositoryParts, onFault: (error: unknown) => v
     ],
     onFault,
   })
+  if (parts.isMirror) app.use('/v1/*', onlyReads)
   addTrust(app, parts)
   addContents(app, parts.contents, parts.hashes)
   addOffers(app, parts)
   addTiles(app, parts.log)
   return app
+}
+
+const onlyReads: MiddlewareHandler = async (c, next) => {
+  if (c.req.method !== 'GET' && c.req.method !== 'HEAD')
+    throw new Problem('forbidden', 'This is a mirror: publish where the log is kept.')
+  await next()
 }

@@ -22,6 +22,7 @@ const headShape = {
   head: envelopeField,
   delegation: field.optional(envelopeField),
   base: field.optional(envelopeField),
+  receipt: field.optional(envelopeField),
   run: field.text(),
 }
 const proofShape = { first: envelopeField, second: envelopeField }
@@ -34,14 +35,20 @@ export const headItem = (store: Store, issuer: Bytes): Promise<Item | undefined>
 
 export const headChange = (
   issuer: Bytes,
-  { head, delegation, base }: SignedHead,
+  { head, delegation, base, receipt }: SignedHead & { readonly receipt: Envelope | undefined },
   run: string,
   expect: number,
 ): Change => ({
   pk: bookKey(issuer),
   sk: HEAD,
   expect,
-  body: encode({ head: { ...head }, delegation: delegation && { ...delegation }, base: base && { ...base }, run }),
+  body: encode({
+    head: { ...head },
+    delegation: delegation && { ...delegation },
+    base: base && { ...base },
+    receipt: receipt && { ...receipt },
+    run,
+  }),
 })
 
 export const runPrefix = (run: string): string => `vouches/${run}/`
@@ -57,7 +64,7 @@ export async function readBook(store: Store, issuer: Bytes): Promise<Book | unde
   for (let tries = 0; tries < TRIES; tries++) {
     const item = await headItem(store, issuer)
     if (!item) return undefined
-    const { run, ...signed } = decodeHead(item)
+    const { run, receipt: _, ...signed } = decodeHead(item)
     const items = await store.list(bookKey(issuer), { prefix: runPrefix(run), limit: ITEMS_PER_BOOK })
     const vouches = items.flatMap(({ body }) => decodeVouches(body))
     // Fewer: a successor came in between, and took this run away.

@@ -49,7 +49,7 @@ export interface Books {
 export interface TakenBook {
   readonly head: BookHead
   readonly changed: boolean
-  /** That it is in the log; none for one that was taken before. */
+  /** That it is in the log; a mirror gives none. */
   readonly receipt?: Envelope
 }
 
@@ -63,28 +63,30 @@ interface Replaced {
   readonly changed: boolean
   /** The run of vouches that no head names any more. */
   readonly unused?: string
-  /** Of the log. */
-  readonly entry?: Bytes
+  readonly receipt: Envelope | undefined
 }
 
-export function createBooks({ store, environment, log }: RepositoryContext, identities: Identities): Books {
+export function createBooks({ store, environment, log, source }: RepositoryContext, identities: Identities): Books {
   async function put(id: Bytes, book: Book): Promise<TakenBook> {
     const head = checkBook(book)
     if (!equal(head.issuer, id)) throw new Problem('bad-request', 'The book is of another issuer.')
     const issuer = await identities.require(id)
-    const { changed, unused, entry } = await log.write(() => replace(issuer, book, head))
+    const { changed, unused, receipt } = await log.write(() => replace(issuer, book, head))
     if (unused !== undefined) await removeAll(store, bookKey(id), runPrefix(unused))
-    return { head, changed, ...(entry && { receipt: await log.receipt(entry) }) }
+    return { head, changed, ...(receipt && { receipt }) }
   }
 
   async function replace(issuer: IdentityState, book: Book, head: BookHead): Promise<Logged<Replaced>> {
     const item = await headItem(store, issuer.id)
     const before = item && decodeHead(item)
     const newest = before && readHead(before.head)
-    if (newest && equal(newest.id, head.id)) return { changes: [], entries: [], result: { changed: false } }
+    if (newest && equal(newest.id, head.id))
+      return { changes: [], entries: [], result: { changed: false, receipt: before?.receipt } }
     requireLive(head, environment.clock.now())
     requireAuthor(book, issuer, environment.clock.now())
-    if (before && newest && !follows(head, newest)) {
+    // A mirror may have missed some in between.
+    const isNext = newest === undefined || follows(head, newest) || (source && head.seq > newest.seq)
+    if (before && newest && !isNext) {
       const isProof = isEquivocation(before.head, book.head, issuer)
       if (isProof) await keepEquivocation(store, issuer.id, [before.head, book.head])
       throw notNext(newest, isProof ? [before.head, book.head] : undefined)
@@ -93,10 +95,11 @@ export function createBooks({ store, environment, log }: RepositoryContext, iden
     const run = before && isRenewal ? before.run : toHex(head.id)
     if (!isRenewal) await putAll(store, vouchItems(issuer.id, book, run))
     const entry = bookEntry(book, environment.clock.now())
+    const receipt = source ? undefined : await log.receipt(entry)
     return {
-      changes: [headChange(issuer.id, book, run, item?.version ?? 0)],
+      changes: [headChange(issuer.id, { ...book, receipt }, run, item?.version ?? 0)],
       entries: [entry],
-      result: { changed: true, entry, ...(before && !isRenewal && { unused: before.run }) },
+      result: { changed: true, receipt, ...(before && !isRenewal && { unused: before.run }) },
     }
   }
 

@@ -4,6 +4,7 @@ import type { Bytes } from '../protocol/bytes.ts'
 import { limits } from '../protocol/limits.ts'
 import type { Store } from '../protocol/store.ts'
 import { createRepositoryLog, type RepositoryLog } from './log.ts'
+import { createMirrorLog, sourceAt, type Source } from './mirror.ts'
 
 export interface RepositoryContext {
   readonly environment: Environment
@@ -12,6 +13,8 @@ export interface RepositoryContext {
   readonly allowLoopback: boolean
   readonly announcementsPerOwner: number
   readonly log: RepositoryLog
+  /** The repository whose log this one mirrors. */
+  readonly source: Source | undefined
   readonly onFault: (error: unknown) => void
 }
 
@@ -22,6 +25,8 @@ export interface RepositoryOptions {
   readonly secret?: Bytes
   /** Names its log (C2SP tlog-checkpoint); made of the key unless given. */
   readonly origin?: string
+  /** The URL of a repository to mirror: its log is served, and nothing is taken from anybody else. */
+  readonly mirrorOf?: string
   readonly options?: {
     readonly allowLoopback?: boolean
     readonly announcementsPerOwner?: number
@@ -30,18 +35,16 @@ export interface RepositoryOptions {
   readonly onFault?: (error: unknown) => void
 }
 
-export const createContext = ({
-  environment,
-  store,
-  secret,
-  origin,
-  options = {},
-  onFault,
-}: RepositoryOptions): RepositoryContext => ({
-  environment,
-  store,
-  log: createRepositoryLog({ environment, store, secret, origin }),
-  allowLoopback: options.allowLoopback ?? false,
-  announcementsPerOwner: options.announcementsPerOwner ?? limits.announcementsPerOwner,
-  onFault: onFault ?? (() => {}),
-})
+export function createContext(given: RepositoryOptions): RepositoryContext {
+  const { environment, store, secret, origin, mirrorOf, options = {}, onFault } = given
+  const source = mirrorOf === undefined ? undefined : sourceAt(environment, mirrorOf)
+  return {
+    environment,
+    store,
+    source,
+    log: source ? createMirrorLog(store, source) : createRepositoryLog({ environment, store, secret, origin }),
+    allowLoopback: options.allowLoopback ?? false,
+    announcementsPerOwner: options.announcementsPerOwner ?? limits.announcementsPerOwner,
+    onFault: onFault ?? (() => {}),
+  }
+}

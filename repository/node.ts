@@ -2,7 +2,7 @@
  * Entry point of the repository on Node (`npm run repository`). REPOSITORY_STORE names the store; PORT and HOST have
  * defaults. REPOSITORY_ALLOW_LOOPBACK=1 lets agents at loopback addresses be announced.
  * REPOSITORY_KEY_FILE names a file with the key of its log, made when it is not there; else the store keeps one.
- * REPOSITORY_ORIGIN names the log.
+ * REPOSITORY_ORIGIN names the log. REPOSITORY_MIRRORS is the URL of a repository to follow: this one then serves that log.
  */
 import { realEnvironment } from '../infra/environment.ts'
 import { listen } from '../infra/serve.ts'
@@ -18,12 +18,14 @@ await untilTerminated('repository', async (report) => {
   })
   const environment = realEnvironment()
   const [keyFile, origin] = [set.optional('REPOSITORY_KEY_FILE', ''), set.optional('REPOSITORY_ORIGIN', '')]
+  const mirrorOf = set.optional('REPOSITORY_MIRRORS', '').replace(/\/+$/, '')
   const allowLoopback = set.optional('REPOSITORY_ALLOW_LOOPBACK', '0') === '1'
   const repository = createRepository({
     environment,
     store,
     ...(keyFile !== '' && { secret: await openServiceKey(keyFile, environment.random) }),
     ...(origin !== '' && { origin }),
+    ...(mirrorOf !== '' && { mirrorOf }),
     options: { allowLoopback },
     onFault: report,
   })

@@ -8,6 +8,7 @@ import { createContents } from './contents.ts'
 import { createContext, type RepositoryOptions } from './context.ts'
 import { createHashes } from './hashes.ts'
 import { createIdentities } from './identities.ts'
+import { mirror } from './mirror.ts'
 import { createNotices } from './notices.ts'
 import { createSearch } from './search.ts'
 import { createSwarm } from './swarm.ts'
@@ -26,6 +27,7 @@ export interface Repository {
 }
 
 const SWEEP_PAUSE_MS = 60_000
+const MIRROR_PAUSE_MS = 2_000
 
 export function createRepository(options: RepositoryOptions): Repository {
   const context = createContext(options)
@@ -46,7 +48,11 @@ export function createRepository(options: RepositoryOptions): Repository {
     hashes: createHashes(context, contents),
     swarm: createSwarm(books, announcements),
   }
-  const maintain = (): Promise<number> => sweep(context, parts)
+  const { source, store } = context
+  async function maintain(): Promise<number> {
+    const followed = source ? await mirror({ ...parts, store, source }) : 0
+    return followed + (await sweep(context, parts))
+  }
   const { clock } = context.environment
   let life = new AbortController()
   let sweeping: Promise<void> | undefined
@@ -54,12 +60,12 @@ export function createRepository(options: RepositoryOptions): Repository {
   async function sweepUntil(isOver: AbortSignal): Promise<void> {
     while (!isOver.aborted) {
       await maintain().catch(context.onFault)
-      await clock.sleep(SWEEP_PAUSE_MS, isOver).catch(() => {})
+      await clock.sleep(source ? MIRROR_PAUSE_MS : SWEEP_PAUSE_MS, isOver).catch(() => {})
     }
   }
 
   return {
-    app: createApp(parts, context.onFault),
+    app: createApp({ ...parts, isMirror: source !== undefined }, context.onFault),
     maintain,
     async start() {
       if (sweeping) return

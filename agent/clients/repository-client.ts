@@ -44,7 +44,7 @@ export interface RepositoryClient {
   putIdentity(operations: readonly Envelope[]): Promise<void>
   /** Replayed here from its genesis: the keys are the owner's word, not the repository's. */
   identity(id: string): Promise<{ state: IdentityState; operations: readonly Envelope[] }>
-  /** @returns the repository's word that the book is in its log, unless it had it before */
+  /** @returns the repository's word that the book is in its log; a mirror gives none */
   putBook(id: string, book: Book): Promise<Envelope | undefined>
   /** As served: `checkBook` and `requireAuthor` verify it. */
   book(id: string): Promise<Book>
