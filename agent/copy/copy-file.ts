@@ -24,6 +24,10 @@ export async function copyFile(task: CopyTask): Promise<FileRef | undefined> {
   const held = await target.written(write)
   let done = held.reduce((sum, { length }) => sum + length, 0)
   onProgress(done)
+  if (await copyWhole(task)) {
+    onProgress(write.size)
+    return target.commit(write)
+  }
   const parts = missingParts(target, write, held)
   const movePart = await moverOf(task)
   async function flow(): Promise<void> {
@@ -36,6 +40,18 @@ export async function copyFile(task: CopyTask): Promise<FileRef | undefined> {
   const flows = target.writes === 'in-order' ? 1 : PARTS_AT_ONCE
   await Promise.all(Array.from({ length: flows }, flow))
   return signal.aborted ? undefined : target.commit(write)
+}
+
+/** @returns false where the providers differ, or one account may not copy from the other */
+async function copyWhole({ source, target, file, write }: CopyTask): Promise<boolean> {
+  if (!source.lend || !target.copyWhole || write.size === 0) return false
+  try {
+    await target.copyWhole(write, await source.lend(file))
+    return true
+  } catch (error) {
+    if (!(error instanceof Problem && error.code === 'storage-denied')) throw error
+    return false
+  }
 }
 
 /** A generator that several flows draw from. Where the target takes parts in order, it begins in the midst of one. */

@@ -2,7 +2,6 @@
 import { Problem } from '../../protocol/problem.ts'
 import type { DropboxApi, DropboxFile } from './dropbox-api.ts'
 import { isTagged } from './dropbox-errors.ts'
-import { hashOfBlocks } from './dropbox-hash.ts'
 import type { DropboxPaths } from './dropbox-paths.ts'
 import { fatal } from './faults.ts'
 import { numberedPaths } from './names.ts'
@@ -11,8 +10,10 @@ import type { WriteRef } from './storage.ts'
 export interface WholeWrite {
   readonly write: WriteRef
   readonly contentHash: string
-  /** Missing for an empty file. */
-  readonly session: string | undefined
+  /** Asks for a name. @throws Problem `conflict` where it is taken */
+  readonly ask: (path: string) => Promise<DropboxFile>
+  /** Whether `conflict` may mean that an earlier try has had its effect: a session that is over says something else. */
+  readonly isBlind: boolean
   /** The name that an earlier try has asked for. */
   readonly target: string | undefined
 }
@@ -47,15 +48,10 @@ export function createDropboxPublisher(api: DropboxApi, paths: DropboxPaths): Dr
     return found.size === write.size && found.contentHash === contentHash ? found : undefined
   }
 
-  const ask = ({ write, session }: WholeWrite, name: string): Promise<DropboxFile> =>
-    session === undefined
-      ? api.upload(paths.pathOf(name), new Uint8Array(0), hashOfBlocks(new Uint8Array(0)), 'add')
-      : api.finish(session, write.size, paths.pathOf(name))
-
   /** @returns undefined when the name is taken */
   async function give(whole: WholeWrite, name: string): Promise<DropboxFile | 'lost' | undefined> {
     try {
-      return await ask(whole, name)
+      return await whole.ask(paths.pathOf(name))
     } catch (error) {
       const isLost = isTagged(
         error,
@@ -65,8 +61,7 @@ export function createDropboxPublisher(api: DropboxApi, paths: DropboxPaths): Dr
       )
       if (isLost) return (await earlier(whole, name)) ?? 'lost'
       if (!isTagged(error, 'conflict')) throw error
-      // An empty file has no session that would tell whether the reply was lost.
-      return whole.session === undefined ? earlier(whole, name) : undefined
+      return whole.isBlind ? earlier(whole, name) : undefined
     }
   }
 

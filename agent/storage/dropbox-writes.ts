@@ -19,14 +19,14 @@ import { Problem } from '../../protocol/problem.ts'
 import type { Item, Store } from '../../protocol/store.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
 import { createSerial } from '../serial.ts'
-import type { DropboxApi } from './dropbox-api.ts'
+import type { DropboxApi, DropboxFile } from './dropbox-api.ts'
 import { isTagged } from './dropbox-errors.ts'
 import { BLOCK_BYTES, blockHashes, hashOfBlocks } from './dropbox-hash.ts'
 import type { DropboxPaths } from './dropbox-paths.ts'
-import { createDropboxPublisher } from './dropbox-publish.ts'
+import { createDropboxPublisher, type WholeWrite } from './dropbox-publish.ts'
 import { fatal } from './faults.ts'
 import { checkPart, merge } from './ranges.ts'
-import type { ByteRange, FileRef, WriteRef } from './storage.ts'
+import type { ByteRange, FileRef, Loan, WriteRef } from './storage.ts'
 
 export interface DropboxWrites {
   begin(path: FilePath, size: number, pieceLength: number): Promise<WriteRef>
@@ -34,6 +34,8 @@ export interface DropboxWrites {
   written(write: WriteRef): Promise<readonly ByteRange[]>
   commit(write: WriteRef): Promise<Named>
   abort(write: WriteRef): Promise<void>
+  /** In place of every part. */
+  copyWhole(write: WriteRef, loan: Loan): Promise<void>
 }
 
 export interface DropboxWritesOptions {
@@ -49,6 +51,7 @@ export type Named = FileRef & { readonly version: string }
 /** Whole blocks. */
 export const PART_BYTES = 8 * 1024 * 1024
 const OFFSET_DIGITS = 16
+const EMPTY = new Uint8Array(0)
 
 export interface WriteRecord {
   /** Missing for an empty file, and once it is gone. */
@@ -56,6 +59,11 @@ export interface WriteRecord {
   /** The name it is about to get, in the storage. */
   readonly target?: string
   readonly done?: Named
+}
+
+interface Loaded {
+  readonly item: Item
+  readonly record: WriteRecord
 }
 
 /** A part that Dropbox has. Its item's key tells the offset. */
@@ -75,7 +83,7 @@ export function createDropboxWrites({ api, paths, store, random, pk }: DropboxWr
   const serial = createSerial()
   const publisher = createDropboxPublisher(api, paths)
 
-  async function load(write: WriteRef): Promise<{ item: Item; record: WriteRecord }> {
+  async function load(write: WriteRef): Promise<Loaded> {
     const item = /^[0-9a-f]{32}$/.test(write.id) ? await store.get(pk, keyOf(write)) : undefined
     return item ? { item, record: decodeRecord<WriteRecord>(item) } : gone()
   }
@@ -139,7 +147,7 @@ export function createDropboxWrites({ api, paths, store, random, pk }: DropboxWr
   async function close(write: WriteRef, session: string, parts: readonly Part[]): Promise<void> {
     const last = parts.at(-1)
     if (!last || (last.length % BLOCK_BYTES !== 0 && !last.isAside)) return
-    const none = { offset: write.size, bytes: new Uint8Array(0), contentHash: hashOfBlocks(new Uint8Array(0)) }
+    const none = { offset: write.size, bytes: EMPTY, contentHash: hashOfBlocks(EMPTY) }
     await append(write, session, { ...(last.isAside ? await fromAside(write, last) : none), isLast: true })
   }
 
@@ -156,8 +164,18 @@ export function createDropboxWrites({ api, paths, store, random, pk }: DropboxWr
     const parts = await partsOf(write)
     if (sum(parts) !== write.size) return doneOf(write)
     const contentHash = hashOfBlocks(concat(...parts.map(({ blocks }) => Buffer.from(blocks, 'hex'))))
-    const whole = { write, contentHash, session: record.session, target: record.target }
-    if (record.session !== undefined && !(await publisher.isThere(whole))) await close(write, record.session, parts)
+    const { session, target } = record
+    const ask = (path: string): Promise<DropboxFile> =>
+      session === undefined
+        ? api.upload(path, EMPTY, hashOfBlocks(EMPTY), 'add')
+        : api.finish(session, write.size, path)
+    const whole = { write, contentHash, target, ask, isBlind: session === undefined }
+    if (session !== undefined && !(await publisher.isThere(whole))) await close(write, session, parts)
+    return publish(whole, { item, record })
+  }
+
+  async function publish(whole: WholeWrite, { item, record }: Loaded): Promise<Named> {
+    const { write } = whole
     let expect = item.version
     const file = await publisher.publish(whole, async (target) => {
       if (!(await save(write, { ...record, target }, expect++))) throw overtaken()
@@ -168,6 +186,13 @@ export function createDropboxWrites({ api, paths, store, random, pk }: DropboxWr
     await removeAside(write)
     await removeAll(store, pk, partsKey(write))
     return done
+  }
+
+  async function copyWhole(write: WriteRef, { reference, contentHash }: Loan): Promise<void> {
+    const { item, record } = await load(write)
+    if (record.done) return
+    const ask = (path: string): Promise<DropboxFile> => api.saveReference(reference, path)
+    await publish({ write, contentHash, target: record.target, ask, isBlind: true }, { item, record })
   }
 
   /** What another instance has committed meanwhile has no parts any more. */
@@ -208,7 +233,8 @@ export function createDropboxWrites({ api, paths, store, random, pk }: DropboxWr
       return merge(record.done ? [{ offset: 0, length: write.size }] : await partsOf(write))
     },
     // One at a time: two files of one name get two names.
-    commit: (write) => serial('commit', () => commitAgain(() => commit(write))),
+    commit: (write) => serial('commit', () => unlessOvertaken(() => commit(write))),
+    copyWhole: (write, loan) => serial('commit', () => unlessOvertaken(() => copyWhole(write, loan))),
     abort: (write) => serial('commit', () => abort(write)),
   }
 }
@@ -216,7 +242,7 @@ export function createDropboxWrites({ api, paths, store, random, pk }: DropboxWr
 const OVERTAKEN_MOST = 16
 
 /** Another instance commits the same write: whoever comes second finds what the first has done. */
-async function commitAgain(commit: () => Promise<Named>): Promise<Named> {
+async function unlessOvertaken<T>(commit: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await commit()

@@ -17,6 +17,7 @@ import { createProviderCalls } from './provider-call.ts'
 import { bufferFor, checkSize, outOfRange } from './ranges.ts'
 import type { FileEntry, FilePage, FileRef, ListQuery, Storage } from './storage.ts'
 
+const PROVIDER = 'dropbox'
 /** 2^41 - 2^22. */
 const SIZE_MOST = 2_199_019_061_248
 
@@ -55,6 +56,15 @@ export async function openDropbox({ appKey, folder }: DropboxSettings, context: 
       const isTaken = async (candidate: string): Promise<boolean> =>
         taken(candidate) || (await there(api, paths.pathOf(candidate))) !== undefined
       return freeName(parsePath(name).join('/'), isTaken)
+    },
+    async lend(file) {
+      const { path, rev, contentHash } = await fileAt(api, paths, file)
+      if (rev !== file.version) changed()
+      return { provider: PROVIDER, reference: await api.copyReference(path), contentHash }
+    },
+    async copyWhole(write, loan) {
+      if (loan.provider !== PROVIDER) throw new Problem('storage-denied', 'The file lies with another provider.')
+      await writes.copyWhole(write, loan)
     },
     quota: () => api.quota(),
     close: async () => pacer.close(),

@@ -70,6 +70,14 @@ export interface Storage {
    * @throws Problem `not-found`, `content-changed`, `storage-denied` when the source does not let us
    */
   copyFrom?(write: WriteRef, offset: number, source: CopySource, range: ByteRange): Promise<PartChecksum>
+  /** For `copyWhole` of a storage of the same owner's at the same provider. @throws Problem as `read` */
+  lend?(file: FileRef & { readonly version: string }): Promise<Loan>
+  /**
+   * The provider copies the whole file by itself, in place of every `put`: no byte passes us. Repeatable.
+   * @throws Problem `storage-denied` for a loan of another provider, or one that the provider does not take;
+   *   `content-changed` when it is of another version by now
+   */
+  copyWhole?(write: WriteRef, loan: Loan): Promise<void>
   /** Lets go of handles and connections; unfinished writes stay. */
   close(): Promise<void>
 }
@@ -126,6 +134,14 @@ export interface CopySource {
   readonly provider: string
   readonly place: string
   readonly version: string
+}
+
+/** A secret: whoever has it can copy the file. */
+export interface Loan {
+  readonly provider: string
+  readonly reference: string
+  /** As the provider tells it of the very version. */
+  readonly contentHash: string
 }
 
 export interface PartChecksum {
