@@ -10,6 +10,7 @@ import { openAgent } from './market-story.ts'
 import { readPage, readPages, ROOT } from './page.ts'
 import { createRecorder } from './recorder.ts'
 import * as cast from './cast.ts'
+import { openWitness } from './witness-story.ts'
 
 const recorder = createRecorder()
 const SERVICES: readonly (readonly [name: string, app: OpenAPIHono, pages: readonly string[]])[] = [
@@ -19,6 +20,7 @@ const SERVICES: readonly (readonly [name: string, app: OpenAPIHono, pages: reado
     createRepository({ environment: recorder.environment, store: openSqlite(':memory:') }).app,
     ['repository-api'],
   ],
+  ['witness', openWitness(recorder).app, ['witness-api']],
   ['agent', openAgent(recorder, cast.payee, cast.SELLER_URL).app, ['agent-api', 'owner-api']],
 ]
 

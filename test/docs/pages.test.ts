@@ -10,12 +10,13 @@ import { marketExamples } from './market-story.ts'
 import { objectExamples } from './objects.ts'
 import { examplesIn, readProtocol, render, ROOT, type Written } from './page.ts'
 import { tables } from './tables.ts'
+import { witnessExamples } from './witness-story.ts'
 
 const pages = readProtocol()
 let written: Written
 
 beforeAll(async () => {
-  const told = await Promise.all([federationExamples(), ledgerExamples(), marketExamples()])
+  const told = await Promise.all([federationExamples(), ledgerExamples(), marketExamples(), witnessExamples()])
   written = { examples: new Map([...Object.entries(objectExamples), ...told.flatMap((each) => [...each])]), tables }
 })
 
