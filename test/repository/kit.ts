@@ -34,10 +34,10 @@ export interface TestRepository extends Repository {
   search(query: string): Promise<readonly unknown[]>
 }
 
-export function testRepository(
-  options: RepositoryOptions['options'] = {},
-  store = openSqlite(':memory:'),
-): TestRepository {
+/** What a repository keeps its state in, unless a test says so. */
+export const stores = { open: (): Store => openSqlite(':memory:') }
+
+export function testRepository(options: RepositoryOptions['options'] = {}, store = stores.open()): TestRepository {
   let nowMs = NOW
   const faults: unknown[] = []
   const repository = createRepository({
