@@ -3,10 +3,12 @@ import type { OpenAPIHono } from '@hono/zod-openapi'
 import { limits } from '../protocol/limits.ts'
 import { createService } from '../protocol/service.ts'
 import type { AgentContext } from './context.ts'
+import { createCopies } from './copy/copies.ts'
 import { createDownloads, type Downloads } from './download/download.ts'
 import { createLinking } from './storage/linking.ts'
 import { createLinks, type LinkAccess, type Links } from './storage/links.ts'
 import { mountChains } from './api/chain-api.ts'
+import { mountCopies } from './api/copies-api.ts'
 import { mountOwnerApi } from './api/owner-api.ts'
 import { createOwnerGuard } from './api/owner-guard.ts'
 import { mountDashboard, type Dashboard } from './dashboard/dashboard.ts'
@@ -25,6 +27,7 @@ const OWNER_PATHS = [
   'shares',
   'downloads',
   'links',
+  'copies',
   'authorizations',
   'balance',
   'redemptions',
@@ -91,8 +94,10 @@ export function createAgent(
     usage,
     distrusts,
     ...(wakeDownload && { wake: wakeDownload }),
+    onFault,
   })
   const linking = createLinking(context, links, linkAccess)
+  const copies = createCopies(context, links)
   const guard = createOwnerGuard(context)
 
   const app = createService({
@@ -106,6 +111,7 @@ export function createAgent(
   mountPublicApi(app, context, seller, sendPiece)
   mountChains(app, trust)
   if (dashboard) mountDashboard(app, dashboard)
+  mountCopies(app, copies)
   mountOwnerApi(app, { context, links, linking, shares, seller, downloads, trust, usage })
 
   const chores = [
@@ -135,11 +141,13 @@ export function createAgent(
     return {
       start() {
         void downloads.resumeAll()
+        void copies.resumeAll().catch(onFault)
         running = loop()
       },
       async stop() {
         stopping.abort()
         await downloads.stop()
+        await copies.stop()
         await running
         await usage.flush().catch(onFault)
         await links.close()

@@ -1,13 +1,13 @@
 /**
- * Entry points of an agent on Lambda: `url` behind its function URL, `download` a durable function that works a download
- * off in shifts, `chores` on a schedule, `setup` when the stack comes and goes. AGENT_STORE names the table,
+ * Entry points of an agent on Lambda: `main` behind its function URL, on a schedule, and when its stack comes and goes;
+ * `download`, a durable function that works a download off in shifts. AGENT_STORE names the table,
  * AGENT_KEY_PARAMETER the parameter with the agent's key, DOWNLOAD_FUNCTION the durable function, AGENT_BUCKET a bucket of
  * the owner's that is linked from the start; AGENT_URL is the agent's address where that is not its function URL.
  */
 import { withDurableExecution, type DurableContext } from '@aws/durable-execution-sdk-js'
 import { realEnvironment } from '../infra/environment.ts'
 import { customResource } from '../infra/lambda/custom-resource.ts'
-import { functionUrl, type LambdaStreaming, type UrlEvent } from '../infra/lambda/function-url.ts'
+import { urlHandler, type LambdaStreaming, type UrlEvent } from '../infra/lambda/function-url.ts'
 import { once } from '../infra/lambda/once.ts'
 import { deleteParameterKey, openParameterKey } from '../infra/lambda/parameter-key.ts'
 import { wakeFunction } from '../infra/lambda/wake-function.ts'
@@ -108,14 +108,14 @@ const claimApi = ({ claims, signer, ledger, repository }: Ground) => ({
 const openFront = opener(false)
 const openWorker = opener(true)
 
-export const url = functionUrl(async (_: UrlEvent) => {
+const url = urlHandler(async () => {
   const base = await ground()
   const agent = await openFront(base)
   const { app } = agent ?? createUnclaimedApp({ ...claimApi(base), dashboard: await readDashboard(), onFault: report })
   return app.fetch
 }, awslambda)
 
-export async function chores(): Promise<void> {
+async function chores(): Promise<void> {
   const agent = await openFront(await ground())
   await agent?.maintain()
   await agent?.downloads.resumeAll()
@@ -135,7 +135,7 @@ export const download = withDurableExecution(async ({ id }: { id: string }, cont
   }
 })
 
-export const setup = customResource(
+const setup = customResource(
   realEnvironment().transport,
   {
     async arrive() {
@@ -153,3 +153,11 @@ export const setup = customResource(
   },
   report,
 )
+
+type MainEvent = UrlEvent | { readonly task: 'chores' } | { readonly RequestType: string }
+
+export const main = awslambda.streamifyResponse<MainEvent>(async (event, stream, context) => {
+  if ('requestContext' in event) return url(event, stream, context)
+  await ('task' in event ? chores() : setup(event))
+  stream.end()
+})

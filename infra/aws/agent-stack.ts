@@ -20,7 +20,7 @@ const UNFINISHED_DAYS = 7
 const CHORES_MINUTES = 5
 /** A function of so much memory has two processors: one receives while the other hashes. */
 const DOWNLOAD_MIB = 3008
-const FRONT_MIB = 1024
+const MAIN_MIB = 1024
 
 export class AgentStack extends Stack {
   readonly url: string
@@ -54,35 +54,19 @@ export class AgentStack extends Stack {
     })
     const live = download.function.addAlias('live')
     allowDurable(download)
-    const waking = { ...environment, DOWNLOAD_FUNCTION: live.functionArn }
-    const front = service('Front', {
-      handler: 'url',
-      description: 'Raincheck agent: obeys its owner, sells pieces to anyone',
-      environment: waking,
-      memoryMiB: FRONT_MIB,
-      timeout: Duration.minutes(2),
-    })
-    const chores = service('Chores', {
-      handler: 'chores',
-      description: 'Raincheck agent: announces, redeems, misses workers',
-      environment: waking,
-      memoryMiB: 512,
+    const main = service('Main', {
+      handler: 'main',
+      description: 'Raincheck agent: obeys its owner, sells pieces to anyone, keeps house',
+      environment: { ...environment, DOWNLOAD_FUNCTION: live.functionArn },
+      memoryMiB: MAIN_MIB,
       timeout: Duration.minutes(5),
     })
-    const setup = service('Setup', {
-      handler: 'setup',
-      description: 'Raincheck agent: makes its key; redeems and forgets when the stack goes',
-      environment: waking,
-      memoryMiB: 512,
-      timeout: Duration.minutes(5),
-    })
-    for (const handler of [front, download]) allowFiles(handler, bucket)
-    allowLook(setup, bucket)
-    for (const waker of [front, chores]) waker.allow(['lambda:InvokeFunction'], [live.functionArn])
-    allowForgetting(setup, key)
-    every(chores, Duration.minutes(CHORES_MINUTES), 'chores')
-    const claim = new CustomResource(this, 'Claim', { serviceToken: setup.function.functionArn })
-    this.url = front.url()
+    for (const handler of [main, download]) allowFiles(handler, bucket)
+    main.allow(['lambda:InvokeFunction'], [live.functionArn])
+    allowForgetting(main, key)
+    every(main, Duration.minutes(CHORES_MINUTES), 'chores')
+    const claim = new CustomResource(this, 'Claim', { serviceToken: main.function.functionArn })
+    this.url = main.url()
     new CfnOutput(this, 'Url', { value: this.url, description: 'Your agent: open it and claim it' })
     new CfnOutput(this, 'ClaimSecret', {
       value: claim.getAttString('ClaimSecret'),
@@ -125,12 +109,8 @@ export class AgentStack extends Stack {
   }
 }
 
-function allowLook(service: LambdaService, bucket: Bucket): void {
-  service.allow(['s3:ListBucket', 's3:ListBucketMultipartUploads', 's3:GetBucketLocation'], [bucket.bucketArn])
-}
-
 function allowFiles(service: LambdaService, bucket: Bucket): void {
-  allowLook(service, bucket)
+  service.allow(['s3:ListBucket', 's3:ListBucketMultipartUploads', 's3:GetBucketLocation'], [bucket.bucketArn])
   const actions = [
     's3:GetObject',
     's3:PutObject',

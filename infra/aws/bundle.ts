@@ -7,10 +7,12 @@ import { readDashboard } from '../../agent/dashboard/dashboard-node.ts'
 export type ServiceName = 'agent' | 'ledger' | 'repository'
 
 export interface BundleOptions {
-  /** Leaves out the AWS SDK, which Lambda's runtime brings: for code that must be small. */
+  /** Leaves out the clients of the AWS SDK: for code that must be small. */
   readonly withoutSdk?: boolean
 }
 
+/** Of the AWS SDK, what Lambda's runtime brings. */
+const CLIENTS = ['dynamodb', 'lambda', 's3', 'ssm'].map((service) => `@aws-sdk/client-${service}`)
 const root = new URL('../..', import.meta.url).pathname
 
 /** @returns the folder, which holds `index.js` and nothing else */
@@ -32,9 +34,11 @@ export async function bundle(
     // What is imported when it is needed must not run before.
     format: 'cjs',
     legalComments: 'none',
-    ...(withoutSdk && { external: ['@aws-sdk/*'] }),
+    // `require` finds what the runtime brings; a dynamic `import` looks beside the code alone.
+    supported: { 'dynamic-import': false },
+    ...(withoutSdk && { external: CLIENTS }),
     logLevel: 'error',
-    plugins: [dashboardInside],
+    plugins: [dashboardInside, englishAlone],
   })
   return folder
 }
@@ -50,5 +54,16 @@ const dashboardInside: Plugin = {
       })
       return { contents: `export const readDashboard = async () => new Map([${files.join(',')}])`, loader: 'js' }
     })
+  },
+}
+
+/** Problems are worded by us: of zod's fifty languages one is enough. */
+const englishAlone: Plugin = {
+  name: 'english',
+  setup(steps) {
+    steps.onLoad({ filter: /zod\/v4\/locales\/index\.js$/ }, () => ({
+      contents: "export { default as en } from './en.js'",
+      loader: 'js',
+    }))
   },
 }

@@ -1,9 +1,14 @@
 /** What every stack is held to when it is synthesized. */
-import { Stack, Validations, type App, type CfnElement } from 'aws-cdk-lib'
+import { App, Stack, Validations, type CfnElement } from 'aws-cdk-lib'
 import { AwsSolutionsChecks } from 'cdk-nag'
 import type { Construct } from 'constructs'
 
-/** Any finding is an error, and so is any of the library's own (`cdk.json`). */
+/** Makes the library's own findings errors. */
+const STRICT = { '@aws-cdk/core:validateAgainstDefaultRules': true }
+
+export const strictApp = (): App => new App({ analyticsReporting: false, context: STRICT })
+
+/** Any finding is an error. */
 export function check(app: App): void {
   Validations.of(app).addPlugins(new AwsSolutionsChecks(app))
 }

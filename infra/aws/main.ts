@@ -1,14 +1,13 @@
 /** The CDK app: a stack for each service, and the three of them as a network to try out. `cdk.json` runs it. */
-import { App } from 'aws-cdk-lib'
 import { Code } from 'aws-cdk-lib/aws-lambda'
 import { join } from 'node:path'
 import { bundle, type ServiceName } from './bundle.ts'
-import { check } from './checks.ts'
+import { check, strictApp } from './checks.ts'
 import { AgentStack } from './agent-stack.ts'
 import { LedgerStack } from './ledger-stack.ts'
 import { RepositoryStack } from './repository-stack.ts'
 
-const app = new App({ analyticsReporting: false })
+const app = strictApp()
 const built = (service: ServiceName): Promise<string> => bundle(service, join(app.outdir, 'bundles'))
 const folders = { agent: await built('agent'), ledger: await built('ledger'), repository: await built('repository') }
 /** One a stack: where an asset goes is its stack's matter. */

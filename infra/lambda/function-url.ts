@@ -35,18 +35,21 @@ export interface UrlEvent {
 export type AppFetch = (request: Request, env?: object) => Response | Promise<Response>
 
 /** @param open the app, made when the first event comes: what fails then is answered, and tried again with the next */
-export function functionUrl(
+export const functionUrl = (
   open: (event: UrlEvent) => Promise<AppFetch>,
   streaming: LambdaStreaming,
-): UrlHandler<UrlEvent> {
-  return streaming.streamifyResponse<UrlEvent>(async (event, stream) => {
+): UrlHandler<UrlEvent> => streaming.streamifyResponse(urlHandler(open, streaming))
+
+/** The same for a function that is called for other reasons too. */
+export const urlHandler =
+  (open: (event: UrlEvent) => Promise<AppFetch>, streaming: LambdaStreaming): UrlHandler<UrlEvent> =>
+  async (event, stream) => {
     const response = await answer(open, event)
     const out = streaming.HttpResponseStream.from(stream, metadataOf(response))
     // An empty body must still be ended: the runtime sends the head with the first write.
     if (response.body) await pipeline(response.body, out)
     else out.end('')
-  })
-}
+  }
 
 async function answer(open: (event: UrlEvent) => Promise<AppFetch>, event: UrlEvent): Promise<Response> {
   try {

@@ -60,6 +60,8 @@ export async function openAccount(bucketNames: readonly string[], fate: Fate): P
   return {
     variables: {
       PATH: process.env['PATH'] ?? '',
+      // Where code is inside a template, the SDK is the runtime's.
+      NODE_PATH: new URL('../../node_modules', import.meta.url).pathname,
       AWS_REGION: REGION,
       AWS_ACCESS_KEY_ID: accessKeyId,
       AWS_SECRET_ACCESS_KEY: secretAccessKey,

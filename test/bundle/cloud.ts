@@ -2,9 +2,10 @@
  * What the synthesized templates say comes to be on this machine: tables, buckets, functions from their bundles, each
  * instance a process of its own. There is no TLS here, and loopback must be allowed; all else is as in the template.
  */
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ACCOUNT, openAccount, REGION, type Account } from './account.ts'
 import { hostFunction, type Fate, type FunctionHost } from './function-host.ts'
@@ -19,7 +20,8 @@ export interface Deployed {
 }
 
 export interface Cloud extends Pick<Account, 'log' | 's3Url'> {
-  deploy(stack: string, parameters?: Readonly<Record<string, string>>): Promise<Deployed>
+  /** @param template of its own, where the stack is not among the synthesized */
+  deploy(stack: string, parameters?: Readonly<Record<string, string>>, template?: Template): Promise<Deployed>
   /** What is there now: tables, buckets, parameters. */
   inventory(): readonly string[]
   close(): Promise<void>
@@ -50,8 +52,8 @@ export async function openCloud(outdir: string, stacks: readonly string[], fate:
   return {
     log: account.log,
     s3Url: account.s3Url,
-    deploy: (stack, parameters = {}) =>
-      deploy({ account, outdir, stack, hosts, template: readTemplate(outdir, stack) }, parameters),
+    deploy: (stack, parameters = {}, template = readTemplate(outdir, stack)) =>
+      deploy({ account, outdir, stack, hosts, template }, parameters),
     inventory: () => [
       ...Array.from(account.tables.names, (name) => `table ${name}`),
       ...Array.from(account.buckets, (name) => `bucket ${name}`),
@@ -177,13 +179,13 @@ function nameFunctions(rising: Rising): void {
 }
 
 function startFunctions(rising: Rising): void {
-  const { account, outdir, stack, values, functions, hosts } = rising
+  const { account, stack, values, functions, hosts } = rising
   const { fate, say } = account
   for (const [id, { Properties: properties }] of ofType(rising, 'AWS::Lambda::Function')) {
     const { Variables = {} } = (properties['Environment'] ?? {}) as { Variables?: Properties }
     const environment: Record<string, string> = { ...account.variables }
     for (const [name, value] of Object.entries(Variables)) environment[name] = withoutTls(resolve(value, values))
-    const code = join(outdir, assetOf(rising, properties))
+    const code = codeOf(rising, properties)
     const started = { code, handler: String(properties['Handler']), environment }
     const host = hostFunction({ ...started, name: `${stack}/${id}`, fate, say })
     functions.set(id, host)
@@ -233,12 +235,19 @@ const hostAt = ({ functions, stack }: Rising, arn: unknown): FunctionHost =>
 
 const withoutTls = (value: unknown): string => String(value).replace(/^https:\/\/127\.0\.0\.1/, 'http://127.0.0.1')
 
-function assetOf({ outdir, stack }: Deployment, { Code }: Properties): string {
-  const { S3Key } = Code as { S3Key: string }
+/** @returns the folder of a function's code: an asset, or made of what stands in the template */
+function codeOf({ outdir, stack }: Deployment, { Code }: Properties): string {
+  const { S3Key, ZipFile } = Code as { S3Key?: string; ZipFile?: string }
+  if (ZipFile !== undefined) {
+    const folder = mkdtempSync(join(tmpdir(), 'raincheck-inline-'))
+    writeFileSync(join(folder, 'index.js'), ZipFile)
+    return folder
+  }
   const manifest = JSON.parse(readFileSync(join(outdir, `${stack}.assets.json`), 'utf8')) as {
     files: Record<string, { source: { path: string } }>
   }
-  return manifest.files[S3Key.replace('.zip', '')]?.source.path ?? fail(`${stack}: there is no asset ${S3Key}`)
+  const asset = manifest.files[String(S3Key).replace('.zip', '')] ?? fail(`${stack}: there is no asset ${S3Key}`)
+  return join(outdir, asset.source.path)
 }
 
 function fail(detail: string): never {

@@ -1,7 +1,7 @@
 /** The network of three stacks with two agents, a file in the neighbour's bucket, and one paid download of it. */
 import { GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import { createHash, randomBytes } from 'node:crypto'
-import { openCloud, type Cloud, type Deployed } from './cloud.ts'
+import { openCloud, type Cloud, type Deployed, type Template } from './cloud.ts'
 import type { Fate } from './function-host.ts'
 import { createOwner, type DeployedOwner } from './owner.ts'
 
@@ -31,20 +31,22 @@ const FAUCET = '100000'
 const LOOK_MS = 500
 const PART_BYTES = 16 * 1024 * 1024
 
-export async function openExchange(outdir: string, fate?: Fate): Promise<Exchange> {
+/** @param yours the template of your agent, where it is not the synthesized one */
+export async function openExchange(outdir: string, fate?: Fate, yours?: Template): Promise<Exchange> {
   const stacks = ['ledger', 'repository', 'you', 'neighbour'].map((name) => `raincheck-network-${name}`)
   const cloud = await openCloud(outdir, stacks, fate)
   const bootstrap = { BootstrapVersion: '21' }
   const ledger = await cloud.deploy('raincheck-network-ledger', { ...bootstrap, Faucet: FAUCET })
-  await cloud.deploy('raincheck-network-repository', bootstrap)
-  const party = async (name: string): Promise<Party> => {
-    const stack = await cloud.deploy(`raincheck-network-${name}`, bootstrap)
+  const repository = await cloud.deploy('raincheck-network-repository', bootstrap)
+  const services = { LedgerUrl: ledger.outputs['Url'] ?? '', RepositoryUrl: repository.outputs['Url'] ?? '' }
+  const party = async (name: string, template?: Template): Promise<Party> => {
+    const stack = await cloud.deploy(`raincheck-network-${name}`, { ...bootstrap, ...services }, template)
     const owner = createOwner(stack.outputs['Url'] ?? '')
     const claimed = await again(() => owner.claim(stack.outputs['ClaimSecret']))
     if (!claimed.ok) throw new Error(`${name}: ${await claimed.text()}`)
     return { stack, owner }
   }
-  return { cloud, ledger, you: await party('you'), neighbour: await party('neighbour') }
+  return { cloud, ledger, you: await party('you', yours), neighbour: await party('neighbour') }
 }
 
 /** An instance may die under a request: who asks, asks again. */
@@ -84,16 +86,18 @@ export async function hashOf({ cloud, you }: Exchange, name: string, bytes: numb
   return hash.digest('hex')
 }
 
-/** Shares it, downloads it, and looks until the download has ended. */
-export async function exchange({ you, neighbour }: Exchange, name: string): Promise<DownloadJson> {
+/** Shares it, downloads it, and looks until the download has ended. @throws with what the functions logged when it fails */
+export async function exchange({ cloud, you, neighbour }: Exchange, name: string): Promise<DownloadJson> {
   const share = () => neighbour.owner.ask<{ infoHash: string }>('POST', '/v1/shares', { path: name, price: '2' })
   const { infoHash } = await again(share)
   const start = () => you.owner.ask<DownloadJson>('POST', '/v1/downloads', { source: infoHash })
   let download = await again(start)
-  while (!['done', 'failed', 'cancelled'].includes(download.state)) {
+  while (download.state !== 'done' && download.state !== 'failed') {
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
     download = await again(() => you.owner.ask<DownloadJson>('GET', `/v1/downloads/${download.id}`))
   }
+  await new Promise((resolve) => setTimeout(resolve, download.state === 'done' ? 0 : 2 * LOOK_MS))
+  if (download.state !== 'done') throw new Error(`${JSON.stringify(download)}\n${cloud.log.slice(-20).join('\n')}`)
   return download
 }
 

@@ -4,7 +4,7 @@ import { createLedgerClient } from '../../agent/clients/ledger-client.ts'
 import { realEnvironment } from '../../infra/environment.ts'
 import { again, exchange, hashOf, openExchange, putFile, type Exchange } from './exchange.ts'
 import { createOwner } from './owner.ts'
-import { synthesize } from './synth.ts'
+import { makeTemplate, synthesize } from './synth.ts'
 
 const BYTES = 9 * 1024 * 1024 + 17
 /** Instances come fresh for every sixth event or so: nothing may rest in their memory. */
@@ -12,7 +12,8 @@ const FORGETFUL = { after: () => Math.random() < 0.15, midway: () => false }
 let world: Exchange
 
 beforeAll(async () => {
-  world = await openExchange(await synthesize(), FORGETFUL)
+  // Your agent comes of the one-file template, the neighbour's of its bundle.
+  world = await openExchange(await synthesize(), FORGETFUL, (await makeTemplate()).template)
 }, 180_000)
 afterAll(() => world?.cloud.close())
 

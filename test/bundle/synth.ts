@@ -1,19 +1,35 @@
-/** The templates and bundles, synthesized as `npm run synth` does, once a run of tests. */
+/** The templates and bundles, synthesized as the scripts of the package do. */
 import { execFile } from 'node:child_process'
 import { mkdtemp, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import type { Template } from './cloud.ts'
 
 const root = new URL('../..', import.meta.url).pathname
 
-/** @returns the folder. @throws with what the checks found */
-export async function synthesize(): Promise<string> {
-  const outdir = await mkdtemp(join(tmpdir(), 'raincheck-synth-'))
-  const { context } = JSON.parse(await readFile(join(root, 'cdk.json'), 'utf8')) as { context: object }
-  await promisify(execFile)(process.execPath, ['--disable-warning=ExperimentalWarning', 'infra/aws/main.ts'], {
+async function run(outdir: string, ...words: readonly string[]): Promise<string> {
+  const { stdout } = await promisify(execFile)(process.execPath, ['--disable-warning=ExperimentalWarning', ...words], {
     cwd: root,
-    env: { ...process.env, CDK_OUTDIR: outdir, CDK_CONTEXT_JSON: JSON.stringify(context) },
+    env: { ...process.env, CDK_OUTDIR: outdir },
   })
+  return stdout
+}
+
+const scratch = (): Promise<string> => mkdtemp(join(tmpdir(), 'raincheck-synth-'))
+
+/** @returns the folder of all stacks. @throws with what the checks found */
+export async function synthesize(): Promise<string> {
+  const outdir = await scratch()
+  await run(outdir, 'infra/aws/main.ts')
   return outdir
+}
+
+/** The one-file template. */
+export async function makeTemplate(): Promise<{ readonly text: string; readonly template: Template }> {
+  const outdir = await scratch()
+  const file = join(outdir, 'template.json')
+  await run(outdir, 'infra/aws/template.ts', '--to', file)
+  const text = await readFile(file, 'utf8')
+  return { text, template: JSON.parse(text) as Template }
 }

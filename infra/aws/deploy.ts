@@ -1,0 +1,23 @@
+/**
+ * `npm run deploy -- agent|repository|ledger|network [CDK OPTIONS]` and `npm run destroy -- …`: the CDK on the stacks of
+ * that name, in the account and region of the AWS SDK's own settings. An agent's services are given as
+ * `--parameters LedgerUrl=… --parameters RepositoryUrl=…`.
+ */
+import { spawnSync } from 'node:child_process'
+import { createRequire } from 'node:module'
+
+const STACKS: Readonly<Record<string, readonly string[]>> = {
+  agent: ['raincheck-agent'],
+  repository: ['raincheck-repository'],
+  ledger: ['raincheck-ledger'],
+  network: ['raincheck-network-*'],
+}
+const [action = '', name = '', ...options] = process.argv.slice(2)
+const stacks = Object.hasOwn(STACKS, name) ? STACKS[name] : undefined
+if (!stacks || (action !== 'deploy' && action !== 'destroy')) {
+  console.error(`usage: npm run deploy -- ${Object.keys(STACKS).join('|')}`)
+  process.exit(2)
+}
+const cdk = createRequire(import.meta.url).resolve('aws-cdk/bin/cdk')
+const { status } = spawnSync(process.execPath, [cdk, action, ...stacks, ...options], { stdio: 'inherit' })
+process.exit(status ?? 1)

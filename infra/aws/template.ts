@@ -1,0 +1,50 @@
+/**
+ * The agent's stack as one file that anyone can launch from the console (`npm run template -- [--to FILE] [--url URL]`): no
+ * bootstrap, no asset; the code is inside, and the AWS SDK is the runtime's. `--url` is where you put the file: the link
+ * that launches it is printed.
+ */
+import { BootstraplessSynthesizer, type IStackSynthesizer } from 'aws-cdk-lib'
+import { Code } from 'aws-cdk-lib/aws-lambda'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { brotliCompressSync, constants } from 'node:zlib'
+import { AgentStack } from './agent-stack.ts'
+import { bundle } from './bundle.ts'
+import { check, strictApp } from './checks.ts'
+import { launchUrl } from './launch-url.ts'
+
+/** Of a template that lies in S3. */
+const MOST_BYTES = 1024 * 1024
+const STACK = 'raincheck-agent'
+
+const { values } = parseArgs({ options: { to: { type: 'string' }, url: { type: 'string' } } })
+const app = strictApp()
+const file = values.to ?? join(app.outdir, `${STACK}.json`)
+const code = Code.fromInline(
+  packed(readFileSync(join(await bundle('agent', app.outdir, { withoutSdk: true }), 'index.js'))),
+)
+new AgentStack(app, STACK, { code, synthesizer: new BootstraplessSynthesizer() as IStackSynthesizer })
+check(app)
+const template = JSON.stringify(app.synth().getStackByName(STACK).template)
+if (Buffer.byteLength(template) > MOST_BYTES) throw new Error(`The template has more than ${MOST_BYTES} bytes.`)
+mkdirSync(dirname(file), { recursive: true })
+writeFileSync(file, template)
+console.log(values.url === undefined ? file : launchUrl(values.url, STACK))
+
+/** Inline code is one CommonJS file; packed, it has a third of its size. */
+function packed(source: Buffer): string {
+  const text = brotliCompressSync(source, {
+    params: {
+      [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY,
+      [constants.BROTLI_PARAM_SIZE_HINT]: source.length,
+    },
+  }).toString('base64')
+  return [
+    `const source = require('node:zlib').brotliDecompressSync(Buffer.from('${text}', 'base64'))`,
+    `const inner = new module.constructor(__filename, module)`,
+    `inner.paths = module.paths`,
+    `inner._compile(source.toString(), __filename)`,
+    `module.exports = inner.exports`,
+  ].join('\n')
+}

@@ -1,0 +1,155 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { deflateRawSync } from 'node:zlib'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { launchUrl } from '../../infra/aws/launch-url.ts'
+import { readTemplate, type Resource, type Template } from './cloud.ts'
+import { makeTemplate, synthesize } from './synth.ts'
+
+type Properties = Readonly<Record<string, unknown>>
+interface Statement {
+  readonly Effect: string
+  readonly Action: string | readonly string[]
+  readonly Resource: unknown
+}
+
+let outdir: string
+let single: { readonly text: string; readonly template: Template }
+let templates: readonly (readonly [name: string, template: Template])[]
+
+/** Any finding of AWS Solutions or of the library's own rules fails here. */
+beforeAll(async () => {
+  outdir = await synthesize()
+  single = await makeTemplate()
+  const stacks = readdirSync(outdir).flatMap((file) => /^(.*)\.template\.json$/.exec(file)?.[1] ?? [])
+  templates = [...stacks.map((name) => [name, readTemplate(outdir, name)] as const), ['the one file', single.template]]
+}, 180_000)
+
+const resources = (): [where: string, resource: Resource][] =>
+  templates.flatMap(([name, { Resources }]) =>
+    Object.entries(Resources).map(([id, resource]): [string, Resource] => [`${name}/${id}`, resource]),
+  )
+const ofType = (type: string): [where: string, properties: Properties][] =>
+  resources().flatMap(([where, { Type, Properties: properties }]) => (Type === type ? [[where, properties]] : []))
+
+/** What costs by the hour, or needs what does. */
+const HOURLY =
+  /^AWS::(?:EC2|ECS|EKS|RDS|ElasticLoadBalancing.*|ElastiCache|OpenSearch.*|Redshift|MSK|NAT.*|KMS|SecretsManager)::/
+
+describe('every stack', () => {
+  it('has nothing that is billed by the hour, nor a key or a secret that is billed by the month', () => {
+    expect(resources().filter(([, { Type }]) => HOURLY.test(Type))).toEqual([])
+    for (const [where, { BillingMode }] of ofType('AWS::DynamoDB::GlobalTable')) {
+      expect([where, BillingMode]).toEqual([where, 'PAY_PER_REQUEST'])
+    }
+    for (const [where, properties] of ofType('AWS::Lambda::Function')) {
+      expect([where, properties['ReservedConcurrentExecutions']]).toEqual([where, undefined])
+    }
+  })
+
+  it('allows no action and no resource by a wildcard, but the objects of one bucket and the executions of one function', () => {
+    const statements = [...ofType('AWS::IAM::Policy'), ...ofType('AWS::IAM::ManagedPolicy')].flatMap(
+      ([where, { PolicyDocument }]) =>
+        (PolicyDocument as { Statement: readonly Statement[] }).Statement.map((statement) => ({ where, statement })),
+    )
+    expect(statements.length).toBeGreaterThan(10)
+    for (const { where, statement } of statements.filter(({ statement: { Effect } }) => Effect === 'Allow')) {
+      expect([where, [statement.Action].flat().filter((action) => action.includes('*'))]).toEqual([where, []])
+      const wide = [statement.Resource].flat().filter((resource) => JSON.stringify(resource).includes('*'))
+      for (const resource of wide) {
+        const [start, end] = (resource as { 'Fn::Join': [string, [{ 'Fn::GetAtt': [string, string] }, string]] })[
+          'Fn::Join'
+        ][1]
+        expect([where, start['Fn::GetAtt'][1], ['/*', ':*'].includes(end)]).toEqual([where, 'Arn', true])
+      }
+    }
+    expect(ofType('AWS::IAM::Role').filter(([, role]) => role['ManagedPolicyArns'] !== undefined)).toEqual([])
+  })
+
+  it('gives each function a role of its own, on nodejs24.x', () => {
+    const roles = ofType('AWS::Lambda::Function').map(([where, { Role, Runtime }]) => {
+      expect([where, Runtime]).toEqual([where, 'nodejs24.x'])
+      return `${where.split('/')[0]} ${JSON.stringify(Role)}`
+    })
+    expect(new Set(roles).size).toBe(roles.length)
+  })
+
+  it('streams at its URL, which anyone may call under both permissions', () => {
+    expect(ofType('AWS::Lambda::Url').length).toBe(templates.length)
+    for (const [where, url] of ofType('AWS::Lambda::Url')) {
+      expect([where, url]).toMatchObject([where, { AuthType: 'NONE', InvokeMode: 'RESPONSE_STREAM' }])
+    }
+    for (const [name] of templates) {
+      const actions = ofType('AWS::Lambda::Permission')
+        .filter(([where, { Principal }]) => where.startsWith(`${name}/`) && Principal === '*')
+        .map(([, { Action }]) => Action)
+      expect([name, actions.toSorted()]).toEqual([name, ['lambda:InvokeFunction', 'lambda:InvokeFunctionUrl']])
+    }
+  })
+
+  it('can bring its state back to any second, and keeps what others rest on', () => {
+    for (const [where, { Replicas }] of ofType('AWS::DynamoDB::GlobalTable')) {
+      const [replica] = Replicas as { PointInTimeRecoverySpecification?: object }[]
+      const recovery = replica?.PointInTimeRecoverySpecification
+      expect([where, recovery]).toMatchObject([where, { PointInTimeRecoveryEnabled: true }])
+    }
+    const kept = resources().filter(([, { DeletionPolicy = 'Delete' }]) => DeletionPolicy !== 'Delete')
+    expect(kept.map(([where, { Type }]) => `${where.split('/')[0]}: ${Type}`).toSorted()).toEqual([
+      'raincheck-agent: AWS::S3::Bucket',
+      'raincheck-ledger: AWS::DynamoDB::GlobalTable',
+      'raincheck-network-neighbour: AWS::S3::Bucket',
+      'raincheck-network-you: AWS::S3::Bucket',
+      'the one file: AWS::S3::Bucket',
+    ])
+  })
+
+  it('ends uploads that were left, keeps buckets private, and logs for a month', () => {
+    for (const [where, bucket] of ofType('AWS::S3::Bucket')) {
+      const { LifecycleConfiguration, PublicAccessBlockConfiguration } = bucket
+      const rules = (LifecycleConfiguration as { Rules: object[] }).Rules
+      expect([where, rules]).toMatchObject([where, [{ AbortIncompleteMultipartUpload: { DaysAfterInitiation: 7 } }]])
+      const isPrivate = Object.values(PublicAccessBlockConfiguration as object).every((value) => value === true)
+      expect([where, isPrivate]).toEqual([where, true])
+    }
+    for (const [where, { RetentionInDays }] of ofType('AWS::Logs::LogGroup')) {
+      expect([where, RetentionInDays]).toEqual([where, 30])
+    }
+  })
+})
+
+describe('the agent', () => {
+  it('fits into 1.2 MB when it is zipped', () => {
+    const { files } = JSON.parse(readFileSync(join(outdir, 'raincheck-agent.assets.json'), 'utf8')) as {
+      files: Record<string, { source: { path: string; packaging: string } }>
+    }
+    const folders = Object.values(files).filter(({ source }) => source.packaging === 'zip')
+    expect(folders).toHaveLength(1)
+    const path = join(outdir, folders[0]?.source.path ?? '', 'index.js')
+    expect(statSync(path).isFile()).toBe(true)
+    expect(deflateRawSync(readFileSync(path)).length).toBeLessThan(1_200_000)
+  })
+
+  it('is launched from one file: no asset, no bootstrap, under the limit', () => {
+    expect(Buffer.byteLength(single.text)).toBeLessThan(1024 * 1024)
+    expect(single.text).not.toMatch(/cdk-hnb659fds|BootstrapVersion|S3Key/)
+    expect(Object.keys(single.template.Parameters ?? {}).toSorted()).toEqual(['LedgerUrl', 'RepositoryUrl'])
+    expect(Object.keys(single.template.Outputs ?? {}).toSorted()).toEqual(['Bucket', 'ClaimSecret', 'Url'])
+  })
+
+  it('has a link that opens the console with the template and no secret in it', () => {
+    const url = new URL(
+      launchUrl('https://bucket.s3.amazonaws.com/raincheck agent.json', 'raincheck-agent', 'eu-central-1'),
+    )
+    expect([url.origin, url.pathname, url.search]).toEqual([
+      'https://console.aws.amazon.com',
+      '/cloudformation/home',
+      '?region=eu-central-1',
+    ])
+    const [page, query] = url.hash.split('?')
+    expect(page).toBe('#/stacks/quickcreate')
+    expect(Object.fromEntries(new URLSearchParams(query))).toEqual({
+      templateURL: 'https://bucket.s3.amazonaws.com/raincheck agent.json',
+      stackName: 'raincheck-agent',
+    })
+  })
+})
