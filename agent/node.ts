@@ -3,6 +3,8 @@
  * settings in it name no services yet, they name this agent and its services from now on.
  */
 import { join } from 'node:path'
+import { LANE_MODES } from '../protocol/commitment.ts'
+import { Problem } from '../protocol/problem.ts'
 import { realEnvironment } from '../infra/environment.ts'
 import { guardedTransport, systemResolve } from '../infra/pinned-transport.ts'
 import { listen } from '../infra/serve.ts'
@@ -12,7 +14,7 @@ import { openStore } from '../infra/store/open.ts'
 import { pinAddress } from './clients/address-guard.ts'
 import { readDashboard } from './dashboard/dashboard-node.ts'
 import { openHome, readPassphrase } from './home.ts'
-import { openAgent } from './open.ts'
+import { openAgent, type OpenAgentOptions } from './open.ts'
 import { pieceClientNode } from './download/piece-client-node.ts'
 import { providerHosts } from './storage/providers.ts'
 import { sendPieceNode } from './sell/piece-server-node.ts'
@@ -51,6 +53,7 @@ await untilTerminated('agent', async (report) => {
     publicUrl,
     allowLoopback,
     hosts,
+    ...dealing(optional),
     ...(passphraseFile === '' ? {} : { passphrase: await readPassphrase(passphraseFile) }),
     pieceClient: pieceClientNode(pin),
     sendPiece: sendPieceNode,
@@ -70,3 +73,17 @@ await untilTerminated('agent', async (report) => {
     },
   }
 })
+
+/** How the agent sells, and what it lets be at stake. */
+function dealing(optional: (name: string, otherwise: string) => string): Pick<OpenAgentOptions, 'modes' | 'stakeMost'> {
+  const stake = optional('STAKE_MOST', '')
+  const modes = optional('SELL_MODES', LANE_MODES.join(',')).split(',')
+  const unknown = modes.find((mode) => !LANE_MODES.some((known) => known === mode))
+  if (unknown !== undefined || !/^\d*$/.test(stake)) {
+    throw new Problem('bad-request', 'SELL_MODES is a list of modes, STAKE_MOST a number of credits.')
+  }
+  return {
+    modes: LANE_MODES.filter((mode) => modes.includes(mode)),
+    ...(stake !== '' && { stakeMost: BigInt(stake) }),
+  }
+}

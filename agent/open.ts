@@ -3,6 +3,7 @@ import { readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { equal, fromUtf8, toHex, type Bytes } from '../protocol/bytes.ts'
 import { parseDelegation } from '../protocol/delegation.ts'
+import type { LaneMode } from '../protocol/commitment.ts'
 import type { Environment } from '../protocol/environment.ts'
 import { replay, speaksFor, type IdentityState } from '../protocol/identity.ts'
 import type { LogPolicy } from '../protocol/log-policy.ts'
@@ -36,6 +37,9 @@ export interface OpenAgentOptions extends AgentOptions {
   readonly publicUrl: string
   readonly allowLoopback: boolean
   readonly passphrase?: string
+  /** How it sells, and what may be at stake where it buys prepaid: as in its context. */
+  readonly modes?: readonly LaneMode[]
+  readonly stakeMost?: bigint
   /** Whose cosignatures the ledger's checkpoints need, and how many; nobody's unless given. */
   readonly witnesses?: LogPolicy
   /** Default: the providers' own. */
@@ -84,6 +88,8 @@ export async function openAgent(options: OpenAgentOptions): Promise<OpenedAgent>
     repository,
     publicUrl,
     allowLoopback,
+    ...(options.modes && { modes: options.modes }),
+    ...(options.stakeMost !== undefined && { stakeMost: options.stakeMost }),
   }
   const secrets = createSecrets(options.secret, environment.random)
   const linkAccess = { secrets, ...(options.hosts && { hosts: options.hosts }) }

@@ -157,7 +157,7 @@ export function createSeller(context: AgentContext, { shares, trust, usage }: Se
     try {
       const { terms, tab } = await lanes.update(lane, rule, vouches)
       if (goods && goods.unit !== tab.served) throw new Problem('conflict', 'Another request came first; try again.')
-      usage.served(terms.payer, lease.buffer.length)
+      usage.served(terms.payer, goods?.shape.length ?? lease.buffer.length)
       if (location !== undefined) return awayReply(terms, tab, location)
       return paidReply(terms, tab, lease, goods && sealedPart(context.signer, terms, tab, goods))
     } catch (error) {

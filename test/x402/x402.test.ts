@@ -89,7 +89,7 @@ describe('the published schemas', () => {
   test('read our 402, and each of its offers', async () => {
     const parsed = PaymentRequiredV2Schema.parse(await required())
     expect(parsed).toMatchObject({ x402Version: 2, resource: { url: urlOf(0), mimeType: 'application/octet-stream' } })
-    expect(parsed.accepts.map(({ extra }) => extra?.['mode'])).toEqual(['prepaid', 'credit'])
+    expect(parsed.accepts.map(({ extra }) => extra?.['mode'])).toEqual(['prepaid', 'credit', 'sealed'])
     for (const offer of parsed.accepts) {
       expect(PaymentRequirementsV2Schema.parse(offer)).toMatchObject({
         scheme: 'batch-settlement',
