@@ -54,6 +54,7 @@ const TIMEOUT_MS = 15_000
 /** A token is renewed when less than this is left of it. */
 const MARGIN_MS = 60_000
 const REPLY_BYTES = 64 * 1024
+const KEEP_ATTEMPTS = 8
 
 /** Access tokens live in memory alone; a refresh token that was replaced is kept before the new access token is used. */
 export function createAccess({ environment, provider, clientId, secret, renewSecret }: AccessOptions): Access {
@@ -69,13 +70,20 @@ export function createAccess({ environment, provider, clientId, secret, renewSec
     const form = { grant_type: 'refresh_token', refresh_token: refreshToken }
     try {
       const grant = await askForTokens(environment, provider, client, form)
-      if (grant.refreshToken !== undefined && grant.refreshToken !== refreshToken)
-        await renewSecret({ ...known, refreshToken: grant.refreshToken })
+      if (grant.refreshToken !== undefined && grant.refreshToken !== refreshToken) await keep(known, grant.refreshToken)
       return grant
     } catch (error) {
       // Another instance may have been given a new one meanwhile.
       if ((await secret())?.['refreshToken'] !== refreshToken) return refresh()
       throw error
+    }
+  }
+
+  /** The record may have changed otherwise meanwhile; whoever has put another token there has the newer one. */
+  async function keep(known: LinkSecret, refreshToken: string): Promise<void> {
+    for (let attempt = 0; attempt < KEEP_ATTEMPTS; attempt++) {
+      if (await renewSecret({ ...known, refreshToken })) return
+      if ((await secret())?.['refreshToken'] !== known['refreshToken']) return
     }
   }
 

@@ -1,8 +1,10 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Storage } from '../../agent/storage/storage.ts'
+import type { LinkSecret } from '../../agent/storage/secrets.ts'
 import { nextReset } from '../../agent/storage/drive-errors.ts'
 import { allFiles, namesOf, partsOf, readAll, store, type Part } from '../conformance/storage-world.ts'
 import { pattern } from '../pattern.ts'
+import { DRIVE_FILE_SCOPE } from '../servers/drive.ts'
 import { FOLDER } from '../servers/drive-state.ts'
 import { bytesContent, sparseContent } from '../servers/s3-content.ts'
 import { openDriveWorld, type DriveWorld } from './drive-world.ts'
@@ -221,6 +223,33 @@ describe('a token for Drive', () => {
     expect(world.secret?.['refreshToken']).not.toBe(before?.['refreshToken'])
     expect(world.secret?.['clientSecret']).toBe(before?.['clientSecret'])
     await (await world.reopen()).quota()
+  })
+
+  test('is kept though the link’s record changes at the same time, and not over a newer one', async () => {
+    let refusals = 3
+    Object.assign(world.context, {
+      async renewSecret(secret: LinkSecret) {
+        if (refusals-- > 0) return false
+        world.secret = secret
+        return true
+      },
+    })
+    const before = world.secret?.['refreshToken']
+    const storage = await world.open()
+    world.server.oauth.rotate()
+    await storage.quota()
+    expect(world.secret?.['refreshToken']).not.toBe(before)
+    const newer = world.server.oauth.grant(DRIVE_FILE_SCOPE)
+    Object.assign(world.context, {
+      async renewSecret() {
+        world.secret = { ...world.secret, ...newer }
+        return false
+      },
+    })
+    world.server.oauth.rotate()
+    await (await world.open()).quota()
+    expect(world.secret?.['refreshToken']).toBe(newer.refreshToken)
+    await (await world.open()).quota()
   })
 
   test('waits out a token endpoint that is busy', async () => {
