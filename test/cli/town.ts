@@ -9,6 +9,7 @@ import { startNetwork, type Network } from '../../infra/local/network.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { freePort } from '../local/ports.ts'
 import { scratch } from '../local/scratch.ts'
+import type { Store } from '../../protocol/store.ts'
 
 export interface Said {
   readonly code: number
@@ -25,6 +26,7 @@ export interface Io {
   readonly passphraseFile: string
   readonly columns: number
   readonly workingDir: string
+  readonly openStore: (path: string) => Promise<Store>
   /** Told what the command says on its way. */
   readonly onErr: (text: string) => void
 }
