@@ -136,6 +136,7 @@ async function close({ ask, post, ledger }: Stage): Promise<void> {
   await post('/v1/releases', { release: objects.releaseLane }, 'ledger.release-lane')
   await post('/v1/releases', { release: objects.releaseRest }, 'ledger.release-rest')
   await post('/v1/releases', { release: objects.releaseLaneByPayer }, 'ledger.closed')
+  await post('/v1/disputes', { label: objects.falseLabel, dispute: objects.accusation }, 'ledger.dispute')
   await post('/v1/transfers', { transfer: objects.transfer }, 'ledger.transfer')
   await post('/v1/rotations', { identity: objects.rotation }, 'ledger.rotate')
   await ask('ledger.operations', `/v1/accounts/${toHex(cast.payer.id)}/operations`)

@@ -3,12 +3,16 @@ import { sha256 } from '#primitives'
 import { announce } from '../../protocol/announcement.ts'
 import { notify } from '../../protocol/notice.ts'
 import { toHex } from '../../protocol/bytes.ts'
+import { commit } from '../../protocol/commitment.ts'
+import { dispute, evidenceOf } from '../../protocol/dispute.ts'
 import { applyOperation, rotate } from '../../protocol/identity.ts'
+import { label } from '../../protocol/label.ts'
 import { formatMagnet } from '../../protocol/magnet.ts'
 import { locatePiece, pieceHash, type Metainfo } from '../../protocol/metainfo.ts'
 import { tickToJson, type Tick } from '../../protocol/payword.ts'
+import { keyOf, partsOf, pieceShape, rootsOf, sealedBytes, sealPiece } from '../../protocol/sealed.ts'
 import * as settlement from '../../protocol/settlement.ts'
-import { signerFrom } from '../../protocol/signed.ts'
+import { objectId, signerFrom } from '../../protocol/signed.ts'
 import { bookToJson, encodeVouch, proofToJson, proveVouch, writeBook } from '../../protocol/vouch.ts'
 import * as cast from './cast.ts'
 import { bencode, json, signed, type Examples } from './example.ts'
@@ -59,13 +63,66 @@ export const transfer = settlement.transfer(
 )
 export const signoff = settlement.signOff({ lane: prepaidId, unit: 6 }, payer.agent)
 
+/** The same run of segments as a sealed lane, its keys, and the smallest piece of the folder as it is sent on one. */
+const sealedLane = { ...cast.prepaidLane, mode: 'sealed' as const }
+export const sealedCommitment = commit(sealedLane, payer.agent)
+const sealedId = objectId('commitment', sealedCommitment.body)
+const keyAt = (unit: number) => keyOf(cast.bytesOf(0xee), sealedLane.cap, unit)
+export const sealedClaim = settlement.claim(
+  {
+    commitment: sealedId,
+    payee: payee.id,
+    sealed: { anchor: keyAt(0), bond: settlement.leastBond(sealedLane, cast.PRICE), cipher: 'aes-256-ctr' },
+  },
+  payee.agent,
+)
+export const sealedRedemption = settlement.redeem(
+  { lane: sealedId, link: chain.link(1, 2), payee: payee.id, proof: proofOf(2), unit: 2, unitKey: keyAt(2) },
+  payee.agent,
+)
+const sealedShape = pieceShape(cast.trip.meta, 2)
+const sealedBody = bodyOf(cast.FILM.slice(0, sealedShape.length))
+const sealedTerms = { ...sealedShape, lane: sealedId, unit: 2 }
+export const sealedLabel = label({ ...sealedTerms, ...sealPiece(sealedBody, sealedShape, keyAt(2)) }, payee.agent)
+/** Sealed as if it were that piece, and it is not. */
+const falseBody = falsified()
+export const falseLabel = label({ ...sealedTerms, ...rootsOf(falseBody, sealedShape) }, payee.agent)
+const falseId = objectId('label', falseLabel.body)
+export const accusation = dispute(
+  { ...evidenceOf(falseBody, sealedShape, 0), by: payer.id, label: falseId, unitKey: keyAt(2) },
+  payer.agent,
+)
+
+function bodyOf(piece: Uint8Array): Uint8Array {
+  const body = new Uint8Array(sealedBytes(sealedShape))
+  partsOf(body, sealedShape).bytes.set(piece)
+  return body
+}
+
+function falsified(): Uint8Array {
+  const body = bodyOf(new Uint8Array(sealedShape.length))
+  sealPiece(body, sealedShape, keyAt(2))
+  partsOf(body, sealedShape).leaves.set(partsOf(sealedBody, sealedShape).leaves)
+  return body
+}
+
+const sealedExamples: Examples = {
+  ...signed('sealed-claim', 'claim', sealedClaim),
+  ...signed('sealed-redemption', 'redemption', sealedRedemption),
+  ...signed('label', 'label', sealedLabel),
+  'sealed.keys': json(Array.from({ length: sealedLane.cap + 1 }, (_, unit) => ({ unit, key: toHex(keyAt(unit)) }))),
+  'sealed.piece': json({ ...sealedShape, unit: 2, sealed: toHex(sealedBody) }),
+  ...signed('false-label', 'label', falseLabel),
+  ...signed('dispute', 'dispute', accusation),
+}
+
 export const announcement = announce(
   {
     agent: payee.id,
     expires: START_MS + 3_600_000,
     infoHash: cast.film.meta.infoHash,
     issued: START_MS,
-    modes: ['credit', 'prepaid'],
+    modes: ['credit', 'prepaid', 'sealed'],
     price: cast.PRICE,
     public: false,
     urls: ['https://seller.example'],
@@ -156,6 +213,7 @@ export const objectExamples: Examples = {
   ...signed('announcement', 'announcement', announcement),
   ...signed('notice', 'notice', notice),
   ...chainExamples,
+  ...sealedExamples,
   ...torrentExamples,
   ...bookExamples,
 }
