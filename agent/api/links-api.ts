@@ -1,6 +1,6 @@
 /** Linked storages, over HTTP: for the owner, and the way back from a provider's page. */
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi'
-import { problemOf } from '../../protocol/problem.ts'
+import { Problem } from '../../protocol/problem.ts'
 import { jsonBody, jsonReply, ok } from '../../protocol/route.ts'
 import { problemReply, wire } from '../../protocol/service.ts'
 import { CALLBACK_PATH, type Linking } from '../storage/linking.ts'
@@ -103,7 +103,8 @@ const routes = {
       }),
     },
     responses: {
-      default: { description: 'A page that says what came of it', content: { 'text/html': { schema: z.string() } } },
+      200: { description: 'Linked: a page that says so', content: { 'text/html': { schema: z.string() } } },
+      default: problemReply,
     },
   }),
 }
@@ -123,12 +124,7 @@ export function mountLinks(app: OpenAPIHono, links: Links, linking: Linking): vo
     const { state, code } = c.req.valid('json')
     return c.json(linkJson(await linking.finish(state, code)), 200)
   })
-  app.openapi(routes.callback, async (c) => page(await outcome(linking, c.req.valid('query'))))
-}
-
-interface Outcome {
-  readonly status: number
-  readonly text: string
+  app.openapi(routes.callback, async (c) => page(await linkedBy(linking, c.req.valid('query'))))
 }
 
 interface Query {
@@ -137,17 +133,10 @@ interface Query {
   readonly error?: string | undefined
 }
 
-async function outcome(linking: Linking, { state, code, error }: Query): Promise<Outcome> {
-  if (error !== undefined) return { status: 403, text: 'Not linked: it was not allowed. You can close this page.' }
-  if (state === undefined || code === undefined)
-    return { status: 400, text: 'Not linked: this page came without an answer.' }
-  try {
-    const { name } = await linking.finish(state, code)
-    return { status: 200, text: `Linked as “${name}”. You can close this page.` }
-  } catch (thrown) {
-    const problem = problemOf(thrown)
-    return { status: problem.status, text: `Not linked: ${problem.message}` }
-  }
+async function linkedBy(linking: Linking, { state, code, error }: Query): Promise<LinkInfo> {
+  if (error !== undefined) throw new Problem('forbidden', 'Not linked: it was not allowed.')
+  if (state !== undefined && code !== undefined) return linking.finish(state, code)
+  throw new Problem('bad-request', 'Not linked: the provider’s page sent no answer along.')
 }
 
 /** The address of this page holds the code: it is kept nowhere and told nobody. */
@@ -158,11 +147,11 @@ const PAGE_HEADERS = {
   'cache-control': 'no-store',
 }
 
-const page = ({ status, text }: Outcome): Response =>
-  new Response(`<!doctype html><meta charset="utf-8"><title>Raincheck</title><p>${escaped(text)}</p>\n`, {
-    status,
-    headers: PAGE_HEADERS,
-  })
+const page = ({ name }: LinkInfo): Response =>
+  new Response(
+    `<!doctype html><meta charset="utf-8"><title>Raincheck</title><p>Linked as “${escaped(name)}”. You can close this page.</p>\n`,
+    { headers: PAGE_HEADERS },
+  )
 
 const escaped = (text: string): string => text.replaceAll(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`)
 

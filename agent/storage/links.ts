@@ -217,7 +217,7 @@ export function createLinks(
 }
 
 const refuseSecrets = (): never => {
-  throw new Problem('storage-denied', 'This agent has no key to keep a secret under.')
+  throw new Problem('forbidden', 'This agent has no key to keep a secret under.')
 }
 /** Of an agent without a key. */
 export const NO_SECRETS: Secrets = { seal: async () => refuseSecrets(), open: async () => refuseSecrets() }

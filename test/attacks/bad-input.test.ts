@@ -40,7 +40,8 @@ afterAll(async () => {
 })
 
 const SERVICES = ['ledger', 'repository', 'agent'] as const
-const OWNED = /^\/v1\/(shares|downloads|links|balance|redemptions|trust|usage|search)/
+const OWNED =
+  /^\/v1\/(shares|downloads|copies|links|authorizations|balance|redemptions|trust|notices|breaches|proofs|usage|search)/
 
 const urlOf = (service: (typeof SERVICES)[number]): string => (service === 'agent' ? anna.url : world[service].url)
 

@@ -73,6 +73,7 @@ const TEXTS = [
   'AAAA',
   '0'.repeat(64),
   '0'.repeat(40),
+  '0'.repeat(16),
   `payword:${'0'.repeat(32)}`,
   'https://ledger.example',
   '2026-01-01T00:00:00Z',

@@ -122,7 +122,10 @@ describe('drives', () => {
     expect(page.headers.get('referrer-policy')).toBe('no-referrer')
     expect(await page.text()).toContain('Linked as “paged”')
     const again = await fetch(back)
-    expect([again.status, await again.text()]).toEqual([404, expect.stringContaining('begin the link anew')])
+    expect([again.status, await again.json()]).toMatchObject([
+      404,
+      { detail: expect.stringContaining('begin the link anew') },
+    ])
     for (const query of [
       '',
       '?error=access_denied',
