@@ -57,6 +57,8 @@ export interface Books {
   /** What an account holds, added up anew. */
   holding(account: string): Holding
   totals(): Holding & { readonly issued: bigint }
+  /** By the faucet alone: without what came from another ledger or went there. */
+  given(): bigint
   onLane(listener: (id: string, lane: BookedLane) => void): void
   take(changes: readonly Change[]): void
 }
@@ -183,6 +185,7 @@ export function createBooks(world: World): Books {
     declarations,
     holding,
     totals,
+    given: () => sum([...accountsById.values()], ({ issued }) => issued),
     onLane: (listener) => void listeners.push(listener),
     take(changes) {
       const touched = changes.map(takeChange).includes(true)

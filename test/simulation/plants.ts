@@ -215,6 +215,27 @@ export const PLANTS: readonly Plant[] = [
     replace: 'available: frozen + back',
     seed: 1,
   },
+  {
+    name: 'a lock is minted and declined',
+    file: 'protocol/arbiter/crossings.ts',
+    find: "if (before) throw new Problem('closed'",
+    replace: "if (before && nowMs < 0) throw new Problem('closed'",
+    seed: 8,
+  },
+  {
+    name: 'a lock is refunded twice',
+    file: 'protocol/arbiter/crossings.ts',
+    find: 'repeated: async (view) => (await read(view, locks, place))?.refund,',
+    replace: 'repeated: async () => undefined,',
+    seed: 3,
+  },
+  {
+    name: 'a lock takes nothing out',
+    file: 'protocol/arbiter/circulation.ts',
+    find: 'available: IN[how] ? amount : -amount',
+    replace: 'available: IN[how] ? amount : 0n',
+    seed: 1,
+  },
 ]
 
 /** @throws Error for an unknown name */

@@ -11,6 +11,7 @@ import { CALM } from './network.ts'
 import { createPayer } from './payer.ts'
 import { enrol } from './people.ts'
 import type { Incident, Purchase, Sale } from './scenario.ts'
+import { smuggle } from './smuggler.ts'
 import { contentOf, plantSales, type Resident, type Town } from './town.ts'
 
 /** A download as its owner sees it. */
@@ -57,9 +58,10 @@ export async function liveThroughStorm(town: Town): Promise<void> {
     await world.scheduler.sleep(RETRY_MS)
 }
 
-function raiseStorm({ world, scenario, ledger, repository, agents }: Town): void {
+function raiseStorm({ world, scenario, ledger, repository, agents, smuggling }: Town): void {
   world.network.setWeather(scenario.weather)
   ledger.faults = scenario.faults.ledger
+  if (smuggling) smuggling.far.host.faults = scenario.faults.ledger
   repository.faults = scenario.faults.repository
   for (const { host } of agents) host.faults = scenario.faults.agent
 }
@@ -74,9 +76,10 @@ function calm(town: Town): void {
   town.calmFromMs = town.world.scheduler.now()
 }
 
-const hostsOf = ({ ledger, repository, agents }: Town): Host[] => [
+const hostsOf = ({ ledger, repository, agents, smuggling }: Town): Host[] => [
   ledger,
   repository,
+  ...(smuggling ? [smuggling.far.host] : []),
   ...agents.map(({ host }) => host),
 ]
 
@@ -239,6 +242,7 @@ function villainsOf(town: Town): Promise<void>[] {
   const [content] = town.contents.all
   const { giver, taker, bystander } = strangers
   return [
+    ...(town.smuggling ? [smuggle(town.smuggling)] : []),
     ...(stalls.length > 0 && scenario.tricks > 0
       ? [freeload({ world, chance: world.chance.fork('freeloader'), payer, trades, stalls }, scenario.tricks)]
       : []),

@@ -2,8 +2,9 @@
 import { decodeRecord } from '../../agent/records.ts'
 import type { LaneRecord } from '../../agent/wallet/lane.ts'
 import { createLedger } from '../../ledger/ledger.ts'
-import { toHex } from '../../protocol/bytes.ts'
+import { toHex, type Bytes } from '../../protocol/bytes.ts'
 import { limits } from '../../protocol/limits.ts'
+import { signerFrom } from '../../protocol/signed.ts'
 import { createRepository } from '../../repository/repository.ts'
 import { createCredit, type KnownVouch } from './credit.ts'
 import { createBooks, type Books } from './books.ts'
@@ -14,6 +15,7 @@ import { tamperWith } from './mischief.ts'
 import { codeIn, type Exchange } from './network.ts'
 import { createAgentHost, createPerson, enrol, type AgentHost, type Person, type Services } from './people.ts'
 import { createScenario, FREELOADER, type AgentPlan, type Scenario } from './scenario.ts'
+import { watchBoth, type Place, type Smuggling } from './smuggler.ts'
 import { watchTrades, type Party, type Trades } from './trades.ts'
 import type { World } from './world.ts'
 
@@ -28,6 +30,8 @@ export interface Town {
   /** Who comes without an agent. */
   readonly strangers: Readonly<Record<'freeloader' | 'giver' | 'taker' | 'bystander', Person>>
   readonly books: Books
+  /** Where there are two ledgers. */
+  readonly smuggling: Smuggling | undefined
   readonly trades: Trades
   readonly log: LogWatch
   /** From then on nothing goes wrong any more. */
@@ -41,6 +45,8 @@ export interface Resident {
 }
 
 const FAUCET = 10_000n
+/** Worlds with a second ledger. */
+const SMUGGLERS = 0.4
 /** After the storm, hosts come up again and calls under way end. */
 const AFTERMATH_MS = 120_000
 
@@ -58,22 +64,50 @@ export async function foundTown(world: World): Promise<Town> {
   const agents: Resident[] = []
   for (const plan of scenario.agents) agents.push(await settle(world, plan, services))
   const strangers = await createStrangers(world, services)
-  const town = { world, scenario, contents, services, ledger, repository, agents, strangers, books }
+  const smuggling = await addFarLedger(world, { host: ledger, books })
+  const town = { world, scenario, contents, services, ledger, repository, agents, strangers, books, smuggling }
   const watches = { trades: watchTown(town), log: watchLog(world, ledger), calmFromMs: Infinity }
   return watchFaults(Object.assign(town, watches))
 }
 
-const createLedgerHost = (world: World): Host => {
-  const secret = world.chance.fork('ledger').bytes(32)
+const createLedgerHost = (world: World, name = 'ledger'): Host => {
+  const secret = secretOf(world, name)
   return createHost({
     world,
-    name: 'ledger',
+    name,
     build({ environment, store, onFault }) {
       const policy = { unitPrice: 1n, faucet: FAUCET, mergeDelay: limits.mergeDelayMs }
-      const ledger = createLedger({ environment, store, secret, origin: 'ledger.test/log', policy, onFault })
+      const ledger = createLedger({ environment, store, secret, origin: originOf(name), policy, onFault })
       return { fetch: (request) => ledger.app.fetch(request), start: () => ledger.start(), stop: () => ledger.stop() }
     },
   })
+}
+
+const secretOf = (world: World, ledger: string): Bytes => world.chance.fork(ledger).bytes(32)
+const originOf = (ledger: string): string => `${ledger}.test/log`
+
+/** A second ledger, with its own faucet, and someone who sends credits there: in some worlds. */
+async function addFarLedger(world: World, near: Pick<Place, 'host' | 'books'>): Promise<Smuggling | undefined> {
+  const chance = world.chance.fork('smuggler')
+  if (!chance.hits(SMUGGLERS)) return undefined
+  const host = createLedgerHost(world, 'far-ledger')
+  const books = createBooks(world)
+  host.onWrite((changes) => books.take(changes))
+  await host.start()
+  const placeOf = (at: Pick<Place, 'host' | 'books'>): Place => ({
+    ...at,
+    origin: originOf(at.host.name),
+    signer: signerFrom(secretOf(world, at.host.name)),
+  })
+  const smuggling = {
+    world,
+    chance,
+    near: placeOf(near),
+    far: placeOf({ host, books }),
+    smuggler: createPerson(world, 'smuggler'),
+  }
+  watchBoth(smuggling)
+  return smuggling
 }
 
 const createRepositoryHost = (world: World): Host =>
@@ -171,9 +205,12 @@ function savedLanes(host: Host): Party['saved'] {
 
 /** No answer blames an honest host, unless something was made to fail. */
 function watchFaults(town: Town): Town {
-  const { world, scenario, ledger, repository, agents } = town
+  const { world, scenario, ledger, repository, agents, smuggling } = town
+  const far = smuggling ? [smuggling.far.host] : []
   const honest = new Set(
-    [ledger, repository, ...agents.filter(({ isHonest }) => isHonest).map(({ host }) => host)].map(({ name }) => name),
+    [ledger, repository, ...far, ...agents.filter(({ isHonest }) => isHonest).map(({ host }) => host)].map(
+      ({ name }) => name,
+    ),
   )
   world.network.onExchange((exchange) => {
     world.trace.note(lineOf(exchange))

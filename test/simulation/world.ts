@@ -37,6 +37,7 @@ export const COUNTED = [
   'refusals',
   'keys',
   'disputes',
+  'locks',
 ] as const
 export type Counted = (typeof COUNTED)[number]
 
