@@ -31,7 +31,8 @@ await untilTerminated('agent', async (report) => {
   const [ledgerUrl, repositoryUrl] = [required('LEDGER_URL'), required('REPOSITORY_URL')]
   const real = realEnvironment()
   const hosts = providerHosts(optional)
-  const chosen = [ledgerUrl, repositoryUrl, ...Object.values(hosts)]
+  const moreRepositoryUrls = optional('REPOSITORIES_ALSO', '').split(',').filter(Boolean)
+  const chosen = [ledgerUrl, repositoryUrl, ...moreRepositoryUrls, ...Object.values(hosts)]
   const environment = { ...real, transport: guardedTransport(chosen, pin, real.transport) }
   const publicUrl = optional('AGENT_URL', `http://127.0.0.1:${port}`)
   const home = openHome(dir)
@@ -50,6 +51,7 @@ await untilTerminated('agent', async (report) => {
     dir: join(dir, 'agent'),
     ledgerUrl,
     repositoryUrl,
+    moreRepositoryUrls,
     publicUrl,
     allowLoopback,
     hosts,

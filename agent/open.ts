@@ -19,6 +19,7 @@ import type { ProviderHosts } from './storage/providers.ts'
 import { createSecrets } from './storage/secrets.ts'
 import { createLogWatch } from './ledger-watch/log-watch.ts'
 import { watchLedger } from './ledger-watch/watched-ledger.ts'
+import { joinRepositories } from './clients/joined-repositories.ts'
 import { createRepositoryClient, type RepositoryClient } from './clients/repository-client.ts'
 
 /** A delegation is renewed when less than this is left of it. */
@@ -34,6 +35,8 @@ export interface OpenAgentOptions extends AgentOptions {
   readonly dir: string
   readonly ledgerUrl: string
   readonly repositoryUrl: string
+  /** Further repositories, where the owner is registered as well. */
+  readonly moreRepositoryUrls?: readonly string[]
   readonly publicUrl: string
   readonly allowLoopback: boolean
   readonly passphrase?: string
@@ -60,7 +63,8 @@ export async function openAgent(options: OpenAgentOptions): Promise<OpenedAgent>
   const watched = { environment, store, ledger: unwatched, owner: owner.id, ...(policy && { policy }) }
   const watch = createLogWatch(watched)
   const ledger = watchLedger(unwatched, watch)
-  const repository = createRepositoryClient({ environment, url: repositoryUrl })
+  const more = (options.moreRepositoryUrls ?? []).map((url) => createRepositoryClient({ environment, url }))
+  const repository = joinRepositories(createRepositoryClient({ environment, url: repositoryUrl }), ...more)
 
   async function delegate(): Promise<Envelope> {
     const nowMs = environment.clock.now()

@@ -1,0 +1,78 @@
+/**
+ * Several repositories as one: what the owner says is told to all of them, what is asked is answered by whichever knows.
+ * An agent that is registered at two joins them. The first is the one whose log is followed.
+ */
+import type { ChainsJson } from '../../protocol/chain.ts'
+import { limits } from '../../protocol/limits.ts'
+import type { Found, RepositoryClient, SwarmSeller } from './repository-client.ts'
+
+/** @param first whose word decides whether something was taken */
+export function joinRepositories(first: RepositoryClient, ...others: readonly RepositoryClient[]): RepositoryClient {
+  const all = [first, ...others]
+
+  /** The others catch up when it is told again: what they refuse, or miss, is no failure. */
+  async function tell<T>(say: (one: RepositoryClient) => Promise<T>): Promise<T> {
+    const [said] = await Promise.allSettled(all.map(say))
+    if (said?.status === 'fulfilled') return said.value
+    throw said?.reason
+  }
+
+  /** The first that has an answer. @throws what the first said, when none has */
+  async function ask<T>(question: (one: RepositoryClient) => Promise<T>): Promise<T> {
+    const answers = await Promise.allSettled(all.map(question))
+    const answer = answers.find(({ status }) => status === 'fulfilled') ?? answers[0]
+    if (answer?.status === 'fulfilled') return answer.value
+    throw answer?.reason
+  }
+
+  /** All answers there are. @throws what the first said, when none answers */
+  async function gather<T>(question: (one: RepositoryClient) => Promise<T>): Promise<readonly T[]> {
+    const answers = await Promise.allSettled(all.map(question))
+    const given = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
+    const fault: unknown = answers.find((answer) => answer.status === 'rejected')?.reason
+    if (given.length === 0) throw fault
+    return given
+  }
+
+  return {
+    ...first,
+    putIdentity: (operations) => tell((one) => one.putIdentity(operations)),
+    putBook: (id, book) => tell((one) => one.putBook(id, book)),
+    putTorrent: (infoHash, torrent) => tell((one) => one.putTorrent(infoHash, torrent)),
+    putLeaves: (infoHash, run) => tell((one) => one.putLeaves(infoHash, run)),
+    announce: (announcement, delegation) => tell((one) => one.announce(announcement, delegation)),
+    putNotice: (notice, delegation) => tell((one) => one.putNotice(notice, delegation)),
+    identity: (id) => ask((one) => one.identity(id)),
+    book: (id) => ask((one) => one.book(id)),
+    torrent: (infoHash) => ask((one) => one.torrent(infoHash)),
+    content: (infoHash) => ask((one) => one.content(infoHash)),
+    chains: async (query) => joinChains(await gather((one) => one.chains(query))),
+    swarm: async (infoHash, reader) => joinSwarms(await gather((one) => one.swarm(infoHash, reader))),
+    search: async (text) => joinFound(await gather((one) => one.search(text))),
+    notices: async (id) => (await gather((one) => one.notices(id))).flat(),
+  }
+}
+
+function joinChains(shown: readonly ChainsJson[]): ChainsJson {
+  const identities = new Map(shown.flatMap(({ identities: each }) => each).map((log) => [log[0]?.body ?? '', log]))
+  const chains = new Map(shown.flatMap(({ chains: each }) => each).map((chain) => [JSON.stringify(chain), chain]))
+  return {
+    identities: [...identities.values()].slice(0, limits.chains * limits.chainVouches),
+    chains: [...chains.values()].slice(0, limits.chains),
+  }
+}
+
+const joinSwarms = (shown: readonly (readonly SwarmSeller[])[]): readonly SwarmSeller[] => {
+  const sellers = shown.flat()
+  const seen = new Map(sellers.map((seller) => [seller.announcement.signature.toString(), seller]))
+  return [...seen.values()].slice(0, limits.swarmSellers)
+}
+
+function joinFound(shown: readonly (readonly Found[])[]): readonly Found[] {
+  const found = new Map<string, Found>()
+  for (const one of shown.flat()) {
+    const known = found.get(one.infoHash)
+    if (!known || known.sellers < one.sellers) found.set(one.infoHash, one)
+  }
+  return [...found.values()].slice(0, limits.searchResults)
+}
