@@ -46,7 +46,7 @@ const ground = once(async () => {
   const [ledgerUrl, repositoryUrl] = [set.required('LEDGER_URL'), set.required('REPOSITORY_URL')]
   const real = realEnvironment()
   const hosts = providerHosts(set.optional)
-  const chosen = [ledgerUrl, repositoryUrl, ...Object.values<string>({ ...hosts })]
+  const chosen = [ledgerUrl, repositoryUrl, ...Object.values(hosts)]
   const environment = { ...real, transport: guardedTransport(chosen, pin, real.transport) }
   const secret = await openParameterKey(set.required('AGENT_KEY_PARAMETER'), environment.random)
   const store = await openStore(set.required('AGENT_STORE'))

@@ -4,6 +4,7 @@ import { Problem, problemOf, type ProblemCode } from '../../protocol/problem.ts'
 import { callFor, type CliIo, type Values } from './call.ts'
 import { UsageError, type Answer, type Command, type Commands } from './command.ts'
 import { auditCommands } from './commands/audit.ts'
+import { claimCommands } from './commands/claim.ts'
 import { doctorCommands } from './commands/doctor.ts'
 import { downloadCommands } from './commands/downloads.ts'
 import { keyCommands } from './commands/keys.ts'
@@ -11,6 +12,7 @@ import { moneyCommands } from './commands/money.ts'
 import { ownerCommands } from './commands/owner.ts'
 import { serviceCommands } from './commands/services.ts'
 import { proofCommands } from './commands/proofs.ts'
+import { copyCommands } from './commands/copies.ts'
 import { linkCommands } from './commands/links.ts'
 import { shareCommands } from './commands/storage.ts'
 import { trustCommands } from './commands/trust.ts'
@@ -24,8 +26,8 @@ const COMMON_OPTIONS = {
 } as const satisfies ParseArgsOptionsConfig
 
 const CHAPTERS: Chapters = {
-  'Your key': { ...ownerCommands, ...keyCommands },
-  'Your storage': linkCommands,
+  'Your key': { ...ownerCommands, ...keyCommands, ...claimCommands },
+  'Your storage': { ...linkCommands, ...copyCommands },
   'What you share': shareCommands,
   'What you fetch': downloadCommands,
   Credits: moneyCommands,

@@ -1,14 +1,9 @@
 /** Where the providers answer. Each can be replaced for tests and gateways; no request goes anywhere else then. */
 
 /** URLs without a trailing slash. S3 has none here: the AWS SDK reads its own variables. */
-export interface ProviderHosts {
-  readonly googleApi: string
-  readonly googleOauth: string
-  readonly googleToken: string
-  readonly dropboxApi: string
-  readonly dropboxContent: string
-  readonly dropboxOauth: string
-}
+export type ProviderHosts = Readonly<
+  Record<'googleApi' | 'googleOauth' | 'googleToken' | 'dropboxApi' | 'dropboxContent' | 'dropboxOauth', string>
+>
 
 export const PROVIDER_HOSTS: ProviderHosts = {
   googleApi: 'https://www.googleapis.com',

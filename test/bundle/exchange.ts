@@ -41,9 +41,9 @@ export async function openExchange(outdir: string, fate?: Fate, yours?: Template
   const services = { LedgerUrl: ledger.outputs['Url'] ?? '', RepositoryUrl: repository.outputs['Url'] ?? '' }
   const party = async (name: string, template?: Template): Promise<Party> => {
     const stack = await cloud.deploy(`raincheck-network-${name}`, { ...bootstrap, ...services }, template)
-    const owner = createOwner(stack.outputs['Url'] ?? '')
-    const claimed = await again(() => owner.claim(stack.outputs['ClaimSecret']))
-    if (!claimed.ok) throw new Error(`${name}: ${await claimed.text()}`)
+    const owner = await createOwner(stack.outputs['Url'] ?? '')
+    const claimed = await owner.claim(stack.outputs['ClaimSecret'])
+    if (claimed.id !== owner.id) throw new Error(`${name}: ${JSON.stringify(claimed)}`)
     return { stack, owner }
   }
   return { cloud, ledger, you: await party('you', yours), neighbour: await party('neighbour') }

@@ -1,45 +1,42 @@
-/** An owner of a deployed agent: claims it, and asks of it what the command asks. */
-import { delegateTo, USUAL_CAPS } from '../../agent/adopt.ts'
+/** An owner of a deployed agent: claims it with the command, and asks of it what the command asks. */
+import { execFile } from 'node:child_process'
+import { mkdtemp } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createOwnerClient, type OwnerClient } from '../../agent/cli/owner-client.ts'
+import { openHome } from '../../agent/home.ts'
 import { realEnvironment } from '../../infra/environment.ts'
-import { fromHex, toHex } from '../../protocol/bytes.ts'
-import { genesis } from '../../protocol/identity.ts'
-import { envelopeToJson, objectId, signerFrom } from '../../protocol/signed.ts'
+import { toHex } from '../../protocol/bytes.ts'
 
 export interface DeployedOwner extends OwnerClient {
   readonly id: string
-  readonly claim: (secret?: string) => Promise<Response>
+  /** @returns the command's document: the owner, or a problem */
+  claim(secret?: string): Promise<{ readonly id?: string; readonly code?: string }>
 }
 
 const environment = realEnvironment()
+const program = new URL('../../agent/cli/main.ts', import.meta.url).pathname
 
-export function createOwner(url: string): DeployedOwner {
-  const signer = signerFrom(environment.random.bytes(32))
-  const operation = genesis([signer], environment.clock.now())
-  const owner = objectId('identity', operation.body)
+export async function createOwner(url: string): Promise<DeployedOwner> {
+  const dir = await mkdtemp(join(tmpdir(), 'raincheck-owner-'))
+  const home = openHome(dir)
+  const { id: owner } = await home.init(environment)
+  const command = (...words: readonly string[]): Promise<string> =>
+    new Promise((resolve) => {
+      const options = { env: { ...process.env, RAINCHECK_HOME: dir } }
+      execFile(
+        process.execPath,
+        ['--disable-warning=ExperimentalWarning', program, ...words, '--json'],
+        options,
+        (_, out) => resolve(out),
+      )
+    })
   return {
-    ...createOwnerClient({ environment, url, owner, signer }),
+    ...createOwnerClient({ environment, url, owner, signer: await home.signer() }),
     id: toHex(owner),
     async claim(secret) {
-      const { key, ledgerId } = (await (await fetch(`${url}/v1/claim`)).json()) as { key: string; ledgerId: string }
-      const delegation = delegateTo({
-        owner,
-        signer,
-        agent: fromHex(key),
-        ledgerId,
-        caps: USUAL_CAPS,
-        nowMs: environment.clock.now(),
-      })
-      const body = {
-        ...(secret !== undefined && { secret }),
-        operations: [envelopeToJson(operation)],
-        delegation: envelopeToJson(delegation),
-      }
-      return fetch(`${url}/v1/claim`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify(body),
-      })
+      const shown = secret === undefined ? [] : ['--secret', secret]
+      return JSON.parse(await command('claim', url, ...shown)) as { id?: string; code?: string }
     },
   }
 }

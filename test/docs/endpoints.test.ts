@@ -3,6 +3,11 @@ import type { OpenAPIHono } from '@hono/zod-openapi'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { createUnclaimedApp } from '../../agent/api/unclaimed.ts'
+import { createClaims } from '../../agent/claim.ts'
+import { createLedgerClient } from '../../agent/clients/ledger-client.ts'
+import { createRepositoryClient } from '../../agent/clients/repository-client.ts'
+import { signerFrom } from '../../protocol/signed.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { createRepository } from '../../repository/repository.ts'
 import { openLedger } from './ledger-story.ts'
@@ -13,6 +18,18 @@ import * as cast from './cast.ts'
 import { openWitness } from './witness-story.ts'
 
 const recorder = createRecorder()
+
+/** Nobody asks it anything here. */
+function unclaimed(): { readonly app: OpenAPIHono } {
+  const { environment } = recorder
+  const secret = cast.bytesOf(9)
+  const ledger = createLedgerClient({ environment, url: 'https://ledger.example' })
+  const repository = createRepositoryClient({ environment, url: 'https://repository.example' })
+  const claims = createClaims({ environment, store: openSqlite(':memory:'), secret, ledger, repository })
+  const api = { claims, key: signerFrom(secret).key, ledger, repositoryUrl: repository.url, urlOf: () => '' }
+  return createUnclaimedApp({ ...api, dashboard: new Map(), onFault: () => undefined })
+}
+
 const SERVICES: readonly (readonly [name: string, app: OpenAPIHono, pages: readonly string[]])[] = [
   ['ledger', openLedger(recorder).app, ['ledger-api']],
   [
@@ -22,6 +39,7 @@ const SERVICES: readonly (readonly [name: string, app: OpenAPIHono, pages: reado
   ],
   ['witness', openWitness(recorder).app, ['witness-api']],
   ['agent', openAgent(recorder, cast.payee, cast.SELLER_URL).app, ['agent-api', 'owner-api']],
+  ['unclaimed agent', unclaimed().app, ['ownership-api']],
 ]
 
 /** `GET /v1/…`, the parameters as `{}`. */

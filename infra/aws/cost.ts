@@ -1,0 +1,116 @@
+/**
+ * What an agent costs on AWS, from a table of prices (`npx vitest run test/bundle/cost.test.ts -u` writes the tables of
+ * docs/COST.md). Dollars, before any free tier; what is assumed of the use stands in `USE`.
+ */
+
+/** us-east-1, as the price lists say; each by the unit in its name. */
+export const PRICES = {
+  lambdaGbSecond: 0.0000133334,
+  lambdaRequest: 0.2e-6,
+  dynamodbWrite: 0.625e-6,
+  dynamodbRead: 0.125e-6,
+  dynamodbGbMonth: 0.25,
+  recoveryGbMonth: 0.2,
+  s3GbMonth: 0.023,
+  s3Put: 5e-6,
+  s3Get: 0.4e-6,
+  logGb: 0.5,
+  egressGb: 0.09,
+  otherRegionGb: 0.02,
+} as const
+
+export type Price = keyof typeof PRICES
+/** So much of each unit. */
+export type Bill = Readonly<Partial<Record<Price, number>>>
+
+const MONTH_MINUTES = 30 * 24 * 60
+const GIB = 1024 ** 3
+const TIB_PIECES = 1024 ** 4 / (4 * 1024 ** 2)
+const PART_PIECES = 2
+
+/** Measured with test/bundle, or read off the code: what a round of chores and a piece take. */
+export const USE = {
+  choresEveryMinutes: 5,
+  choresSeconds: 0.35,
+  choresReads: 16,
+  choresWrites: 1,
+  choresLogBytes: 400,
+  stateGb: 0.01,
+  mainGb: 1,
+  downloadGb: 3008 / 1024,
+  /** A piece of 4 MiB read from S3 and streamed. */
+  sellSeconds: 0.25,
+  /** Three flows share an instance. */
+  buySeconds: 0.08,
+  sellWrites: 1,
+  buyWrites: 2,
+} as const
+
+export const dollars = (bill: Bill): number =>
+  Object.entries(bill).reduce((sum, [price, amount]) => sum + PRICES[price as Price] * amount, 0)
+
+/** An agent for a month in which nobody asks anything of it. */
+export function idleMonth(): Bill {
+  const rounds = MONTH_MINUTES / USE.choresEveryMinutes
+  return {
+    lambdaRequest: rounds,
+    lambdaGbSecond: rounds * USE.choresSeconds * USE.mainGb,
+    dynamodbRead: rounds * USE.choresReads,
+    dynamodbWrite: rounds * USE.choresWrites,
+    dynamodbGbMonth: USE.stateGb,
+    recoveryGbMonth: USE.stateGb,
+    logGb: (rounds * USE.choresLogBytes) / GIB,
+  }
+}
+
+/** Where the buyer is. */
+export type Distance = 'internet' | 'other region' | 'same region'
+
+const carriage = (distance: Distance): Bill => {
+  if (distance === 'internet') return { egressGb: 1024 }
+  return distance === 'other region' ? { otherRegionGb: 1024 } : {}
+}
+
+/** The seller's side of a TiB in pieces of 4 MiB. @param linked the bytes go from S3 to the buyer by a signed link */
+export const soldTib = (distance: Distance, linked: boolean): Bill => ({
+  lambdaRequest: TIB_PIECES,
+  lambdaGbSecond: TIB_PIECES * (linked ? USE.sellSeconds / 5 : USE.sellSeconds) * USE.mainGb,
+  dynamodbWrite: TIB_PIECES * USE.sellWrites,
+  s3Get: TIB_PIECES,
+  ...carriage(distance),
+})
+
+/** The buyer's side, into a bucket. */
+export const boughtTib = (): Bill => ({
+  lambdaGbSecond: TIB_PIECES * USE.buySeconds * USE.downloadGb,
+  dynamodbWrite: TIB_PIECES * USE.buyWrites,
+  s3Put: TIB_PIECES / PART_PIECES,
+})
+
+const money = (amount: number): string => `$${amount.toFixed(2)}`
+const table = (rows: readonly (readonly string[])[]): string => rows.map((row) => `| ${row.join(' | ')} |`).join('\n')
+
+/** Markdown, by the name of its place in docs/COST.md. */
+export function costTables(): Readonly<Record<string, string>> {
+  const idle = idleMonth()
+  const distances: readonly Distance[] = ['internet', 'other region', 'same region']
+  const sold = (linked: boolean): string[] => distances.map((distance) => money(dollars(soldTib(distance, linked))))
+  return {
+    idle: table([
+      ['', 'a month'],
+      ['---', '---'],
+      ...Object.entries(idle).map(([price, amount]) => [
+        `\`${price}\``,
+        `$${(PRICES[price as Price] * amount).toFixed(4)}`,
+      ]),
+      ['**an idle agent**', `**${money(dollars(idle))}**`],
+    ]),
+    exchange: table([
+      ['a TiB', ...distances],
+      ['---', ...distances.map(() => '---')],
+      ['sold through the function', ...sold(false)],
+      ['sold by signed links', ...sold(true)],
+      ['bought, into a bucket', ...distances.map(() => money(dollars(boughtTib())))],
+    ]),
+  }
+}

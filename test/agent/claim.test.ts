@@ -1,0 +1,105 @@
+import { describe, expect, it } from 'vitest'
+import { delegateTo, USUAL_CAPS } from '../../agent/adopt.ts'
+import { claimSecret, createClaims, type ClaimRequest } from '../../agent/claim.ts'
+import type { LedgerClient } from '../../agent/clients/ledger-client.ts'
+import type { RepositoryClient } from '../../agent/clients/repository-client.ts'
+import { openSqlite } from '../../infra/store/sqlite.ts'
+import { toHex } from '../../protocol/bytes.ts'
+import type { Environment } from '../../protocol/environment.ts'
+import { genesis } from '../../protocol/identity.ts'
+import { objectId, signerFrom } from '../../protocol/signed.ts'
+import { createChance } from '../simulation/chance.ts'
+
+const NOW_MS = Date.UTC(2030, 0, 1)
+const URL_HERE = 'https://agent.example'
+const secret = new Uint8Array(32).fill(5)
+
+function open() {
+  const told: string[] = []
+  const tell = (what: string) => async (): Promise<never> => void told.push(what) as never
+  const ledger = { register: tell('register'), rotate: tell('rotate'), delegate: tell('delegate') }
+  const repository = { putIdentity: tell('identity') }
+  const environment = {
+    clock: { now: () => NOW_MS, sleep: () => Promise.resolve() },
+    random: createChance('claim'),
+    transport: () => Promise.reject(new Error('nobody is called')),
+  } as unknown as Environment
+  const services = {
+    ledger: ledger as Partial<LedgerClient> as LedgerClient,
+    repository: repository as Partial<RepositoryClient> as RepositoryClient,
+  }
+  return { claims: createClaims({ environment, store: openSqlite(':memory:'), secret, ...services }), told }
+}
+
+interface Asked {
+  readonly shown?: string
+  readonly issued?: number
+  readonly agent?: Uint8Array<ArrayBuffer>
+  readonly signer?: number
+}
+
+function claimOf(
+  byte: number,
+  { shown, issued = NOW_MS, agent = signerFrom(secret).key, signer = byte }: Asked = {},
+): ClaimRequest {
+  const owner = signerFrom(new Uint8Array(32).fill(byte))
+  const operation = genesis([owner], NOW_MS)
+  const delegation = delegateTo({
+    owner: objectId('identity', operation.body),
+    signer: signerFrom(new Uint8Array(32).fill(signer)),
+    agent,
+    ledgerId: '00'.repeat(32),
+    caps: USUAL_CAPS,
+    nowMs: issued,
+  })
+  return { secret: shown, operations: [operation], delegation, url: URL_HERE }
+}
+
+const idOf = ({ operations: [first] }: ClaimRequest): string =>
+  toHex(objectId('identity', first?.body ?? new Uint8Array()))
+
+describe('a deployed agent', () => {
+  it('is whose who shows the secret, and the ledger and the repository know before it does', async () => {
+    const { claims, told } = open()
+    expect(await claims.current()).toBeUndefined()
+    const request = claimOf(1, { shown: claimSecret(secret) })
+    const owned = await claims.claim(request)
+    expect(toHex(owned.owner)).toBe(idOf(request))
+    expect(told).toEqual(['register', 'identity', 'delegate'])
+    expect(await claims.current()).toMatchObject({ url: URL_HERE, operations: request.operations })
+  })
+
+  it.each([
+    ['without the secret', claimOf(1), 'forbidden'],
+    ['with another', claimOf(1, { shown: 'AAAAAAAAAAAAAAAAAAAA' }), 'forbidden'],
+    [
+      'with a delegation to another agent',
+      claimOf(1, { shown: claimSecret(secret), agent: signerFrom(new Uint8Array(32).fill(6)).key }),
+      'bad-request',
+    ],
+    ['with a delegation that another signed', claimOf(1, { shown: claimSecret(secret), signer: 2 }), 'unknown-key'],
+    ['without an identity', { ...claimOf(1, { shown: claimSecret(secret) }), operations: [] }, 'bad-request'],
+  ])('is nobody’s who claims it %s', async (_, request, code) => {
+    const { claims, told } = open()
+    await expect(claims.claim(request)).rejects.toMatchObject({ code })
+    expect(await claims.current()).toBeUndefined()
+    expect(told).toEqual([])
+  })
+
+  it('is claimed once: the secret opens nothing any more', async () => {
+    const { claims } = open()
+    const mine = claimOf(1, { shown: claimSecret(secret) })
+    await claims.claim(mine)
+    await expect(claims.claim(claimOf(2, { shown: claimSecret(secret) }))).rejects.toMatchObject({ code: 'conflict' })
+    expect(toHex((await claims.claim(mine)).owner)).toBe(idOf(mine))
+  })
+
+  it('takes a later delegation of its owner without the secret, and no earlier one', async () => {
+    const { claims } = open()
+    await claims.claim(claimOf(1, { shown: claimSecret(secret) }))
+    const later = claimOf(1, { issued: NOW_MS + 1000 })
+    await claims.claim(later)
+    await expect(claims.claim(claimOf(1))).rejects.toMatchObject({ code: 'stale-request' })
+    expect((await claims.current())?.delegation).toEqual(later.delegation)
+  })
+})

@@ -1,0 +1,26 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { boughtTib, costTables, dollars, idleMonth, soldTib } from '../../infra/aws/cost.ts'
+
+const PAGE = new URL('../../docs/COST.md', import.meta.url)
+
+describe('the cost of an agent', () => {
+  it('is below ten cents a month while nobody asks anything of it', () => {
+    expect(dollars(idleMonth())).toBeLessThan(0.1)
+  })
+
+  it('is nearly all egress where it sends to the internet, and small in one region', () => {
+    expect(dollars(soldTib('internet', true))).toBeGreaterThan(90)
+    expect(dollars(soldTib('same region', true)) + dollars(boughtTib())).toBeLessThan(3)
+  })
+
+  it('stands in COST.md as it is computed', async () => {
+    let page = readFileSync(PAGE, 'utf8')
+    for (const [name, table] of Object.entries(costTables())) {
+      const place = new RegExp(`(<!-- table: ${name} -->\n)[^]*?(\n?<!-- /table -->)`)
+      expect(page).toMatch(place)
+      page = page.replace(place, (_, start: string) => `${start}\n${table}\n\n<!-- /table -->`)
+    }
+    await expect(page).toMatchFileSnapshot(PAGE.pathname)
+  })
+})
