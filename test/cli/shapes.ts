@@ -72,6 +72,9 @@ export const audit = z.strictObject({
   size: count,
   rootHash: z.base64(),
   problems: z.array(z.string()),
+  entry: count.optional(),
+  resumedAt: count,
+  witnesses: z.array(z.string()),
 })
 
 export const graph = z.strictObject({

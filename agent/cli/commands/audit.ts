@@ -1,4 +1,5 @@
 /** `raincheck audit`: a ledger's log, from its first entry or from where the last audit was. */
+import { existsSync } from 'node:fs'
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sha256 } from '#primitives'
@@ -92,7 +93,9 @@ interface Opened {
   readonly close: () => void
 }
 
+/** In the owner's home, where there is one; else in memory, as for whoever audits a ledger that is not theirs. */
 async function openState(call: Call, key: NoteKey): Promise<Opened> {
+  if (!existsSync(call.homeDir)) return { close: () => undefined }
   const dir = join(call.homeDir, 'audits')
   const path = join(dir, `${toHex(sha256(utf8(formatVerifierKey(key)))).slice(0, 32)}.sqlite`)
   if (call.flag('fresh')) await Promise.all(['', '-wal', '-shm'].map((end) => rm(`${path}${end}`, { force: true })))
