@@ -216,6 +216,12 @@ describe('credits for outside money', () => {
   const available = async (ledger: TestLedger, { hex } = alice) =>
     (await ledger.get(`/v1/accounts/${hex}`)).body['available']
 
+  /** What the statement adds up to. */
+  async function stated(ledger: TestLedger, { hex } = alice): Promise<string> {
+    const { entries } = (await ledger.get(`/v1/accounts/${hex}/entries?limit=1000`)).body
+    return String((entries as { available: string }[]).reduce((sum, row) => sum + BigInt(row.available), 0n))
+  }
+
   test('come by the issuer’s word, once for a reference', async () => {
     const ledger = await open()
     await expectAccepted(bought(ledger))
@@ -281,6 +287,7 @@ describe('credits for outside money', () => {
         const sum = BigInt(String(await available(ledger))) + BigInt(String(await available(ledger, bob)))
         expect(sum).toBe(circulating)
         await ledger.attest()
+        for (const each of [alice, bob]) expect(await stated(ledger, each)).toBe(await available(ledger, each))
         const replica = await auditStore(ledger.store)
         expect(await replica.attestationAt(replica.size())).toMatchObject({ available: sum, issued: sum })
         expect(ledger.faults).toEqual([])
