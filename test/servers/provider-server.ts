@@ -137,12 +137,18 @@ async function send({ status, headers, body }: Reply, outgoing: ServerResponse, 
   const bytes = body ?? bytesContent(new Uint8Array(0))
   for (let at = 0; at < most; at += CHUNK) {
     const more = outgoing.write(bytes.read(at, Math.min(CHUNK, most - at)))
-    if (!more && !outgoing.destroyed)
-      await new Promise((resolve) => outgoing.once('drain', resolve).once('close', resolve))
+    if (!more && !outgoing.destroyed) await drained(outgoing)
   }
   if (fault?.kind === 'reset-reply') outgoing.socket?.destroy()
   else outgoing.end()
   return most
+}
+
+async function drained(outgoing: ServerResponse): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  outgoing.once('drain', resolve).once('close', resolve)
+  await promise
+  outgoing.off('drain', resolve).off('close', resolve)
 }
 
 function spoil(reply: Reply, fault?: ServerFault): Reply {
