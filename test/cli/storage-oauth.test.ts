@@ -205,6 +205,18 @@ test('a paid download goes from a Dropbox into a Drive, in order', async () => {
   await you.ask('unshare', share.infoHash)
 })
 
+test('a file is copied between an owner’s own drives', async () => {
+  const bytes = pattern(10_000_000, 4)
+  dropbox.state.write('/in/it/own.bin', contentOf(bytes))
+  await you.ask('copy', 'box:own.bin', 'drive:copies/own.bin')
+  expect(await you.ask('copy', 'drive:copies/own.bin', 'box')).toMatchObject({
+    state: 'done',
+    to: { path: 'own (2).bin' },
+  })
+  const stored = dropbox.state.get('/in/it/own (2).bin')?.content
+  expect(stored && Buffer.from(stored.read(0, stored.size)).equals(bytes)).toBe(true)
+})
+
 test('a download goes on when Drive has forgotten the upload in its midst', async () => {
   const bytes = pattern(30_000_000, 3)
   dropbox.state.write('/in/it/show.bin', contentOf(bytes))
