@@ -44,13 +44,18 @@ export interface LogReader {
 
 /** The kinds of the signed objects in an entry, to verify them ahead; what is not here is verified in its turn. */
 const PARTS: Readonly<Record<string, readonly Kind[]>> = {
-  register: ['identity'],
+  register: ['identity', 'membership'],
   rotate: ['identity'],
   delegate: ['delegation'],
   declare: ['declaration'],
   claim: ['commitment', 'claim'],
   redeem: ['redemption'],
-  release: ['release'],
+  release: ['release', 'signoff'],
+  dispute: ['label', 'dispute'],
+  buy: ['buy'],
+  lock: ['lock'],
+  mint: ['mint'],
+  refund: ['refund'],
   transfer: ['transfer'],
 }
 
