@@ -81,7 +81,7 @@ const downloadSchema = z
   .openapi('Download')
 
 const balanceSchema = z
-  .object({ available: wire.money, frozen: wire.money, earned: wire.money, outstanding: wire.money })
+  .object({ available: wire.money, frozen: wire.money, earned: wire.money, bonds: wire.money, outstanding: wire.money })
   .openapi('Balance')
 
 const foundSchema = z
@@ -248,6 +248,7 @@ function mountMoney(app: OpenAPIHono, { context, seller }: OwnerParts): void {
       available: account.available.toString(),
       frozen: account.frozen.toString(),
       earned: account.earned.toString(),
+      bonds: account.bonds.toString(),
       outstanding: (await seller.outstanding()).toString(),
     }
   }

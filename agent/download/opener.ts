@@ -16,6 +16,7 @@ import { createHttpClient } from '../clients/http-client.ts'
 import type { LedgerLane } from '../clients/ledger-client.ts'
 import type { Lane } from '../wallet/lane.ts'
 import { openGoods, publishedKey } from '../wallet/opening.ts'
+import type { Parked } from '../wallet/parked.ts'
 import type { Run } from './run.ts'
 import type { SellerState } from './sellers.ts'
 import { transferBody, type Failure, type TransferOptions } from './transfer.ts'
@@ -162,28 +163,25 @@ function readLabel(label: Envelope): Label | undefined {
   }
 }
 
-/** Parked pieces that are still missing, and whose keys the ledger shows by now. */
+/** Parked pieces whose keys the ledger shows by now: what is still missing is read, a false label is disputed in any case. */
 export async function openParked(run: Run): Promise<void> {
   for (const parked of await run.purse.parking.list()) {
     const { piece } = parked.shape
     const lane = run.purse.lanes.find(({ id }) => id === parked.lane)
-    const isWanted = run.picker.isOpen(piece) && (run.sink.mayFetch?.(piece) ?? true)
-    if (!lane || lane.pending !== piece || lane.unit !== parked.unit || !isWanted) continue
+    const isMissing = run.picker.isOpen(piece) && (run.sink.mayFetch?.(piece) ?? true)
+    const isTheirs = lane?.pending === piece && lane.unit === parked.unit
+    if (!lane || !isTheirs || !(isMissing || run.progress.isDone(piece))) continue
     const key = await publishedKey(run.context, parked.lane, parked.unit)
-    if (!key || !run.picker.take(piece)) continue
+    const isTaken = key !== undefined && run.picker.take(piece)
+    if (!key || !(isTaken || run.progress.isDone(piece))) continue
     await readParked(run, lane, parked, key).catch((error: unknown) => {
-      run.picker.giveBack(piece)
+      if (isTaken) run.picker.giveBack(piece)
       throw error
     })
   }
 }
 
-async function readParked(
-  run: Run,
-  lane: Lane,
-  parked: Awaited<ReturnType<Run['purse']['parking']['list']>>[number],
-  key: Bytes,
-): Promise<void> {
+async function readParked(run: Run, lane: Lane, parked: Parked, key: Bytes): Promise<void> {
   const { parking } = run.purse
   const { piece } = parked.shape
   const seller = run.sellers.get(lane.payee)
@@ -195,9 +193,11 @@ async function readParked(
     run.sellers.leave(seller, 'lied', `Piece ${piece} was sealed under a false label: it is disputed.`)
     await run.journal.write([run.sellers.entry(seller), lane.leave()])
   } else {
-    await run.journal.write(await run.sink.prepare(piece))
-    await run.sink.put(piece, opened.bytes)
-    run.picker.done(piece)
+    if (!run.progress.isDone(piece)) {
+      await run.journal.write(await run.sink.prepare(piece))
+      await run.sink.put(piece, opened.bytes)
+      run.picker.done(piece)
+    }
     seller.lost--
     await run.journal.write([run.progress.mark(piece), lane.verified()])
   }

@@ -44,7 +44,8 @@ const CHORE = 'settle/'
 const MAINTENANCE_MS = 2_000
 const SIGNOFF_ATTEMPTS = 2
 const FIRST_PAUSE_MS = 30_000
-const LONGEST_PAUSE_MS = 3_600_000
+/** Half of a declaration's dispute window: a key that is shown as late as may be is still judged in time. */
+const LONGEST_PAUSE_MS = 1_800_000
 
 type IsDistrusted = (payee: string) => Promise<boolean>
 

@@ -54,11 +54,12 @@ describe('the ledger client', () => {
       available: '9007199254740993',
       frozen: '0',
       earned: '7',
+      bonds: '2',
       declarations: [],
       lanes: [],
     }
     const { ledger } = clientOf(() => json({ ...account, more: 'is ignored' }))
-    expect(await ledger.account(info.id)).toEqual({ ...account, available: 9007199254740993n, frozen: 0n, earned: 7n })
+    expect(await ledger.account(info.id)).toEqual({ ...account, available: 9007199254740993n, frozen: 0n, earned: 7n, bonds: 2n })
   })
 
   it('asks who the ledger is once, and again after a failure', async () => {

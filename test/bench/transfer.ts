@@ -1,5 +1,5 @@
 /**
- * One file between two agents in two processes, verified and written, with payment and without, beside a plain
+ * One file between two agents in two processes, verified and written, with payment, sealed and without, beside a plain
  * `node:http` transfer of the same bytes. CPU time is that of both ends; ledger and repository run in processes of
  * their own.
  */
@@ -30,13 +30,15 @@ interface Measured {
   readonly peak: number
 }
 
-type Way = 'plain' | 'unpaid' | 'paid'
+const WAYS = ['plain', 'unpaid', 'paid', 'sealed'] as const
+/** `paid`: prepaid. */
+type Way = (typeof WAYS)[number]
 
 export const transfer: Bench = async (options) => {
-  const measured: Record<Way, Measured[]> = { plain: [], unpaid: [], paid: [] }
+  const measured: Record<Way, Measured[]> = { plain: [], unpaid: [], paid: [], sealed: [] }
   const file = makeFile(options.dir, GIB)
   for (let run = 0; run < options.runs; run++) {
-    for (const way of ['plain', 'unpaid', 'paid'] as const) {
+    for (const way of WAYS) {
       const one = way === 'plain' ? await plain(options.dir, file, GIB) : await between(options.dir, file, GIB, way)
       measured[way].push(one)
       options.say(
@@ -65,29 +67,27 @@ function figuresOf(measured: Record<Way, Measured[]>, { runs }: BenchOptions): F
   const speed = (way: Way) => median(measured[way].map(({ seconds }) => GIB / MIB / seconds))
   const against = (way: Way, baseline: Way) =>
     median(measured[way].map(({ seconds }, i) => (measured[baseline][i]?.seconds ?? Number.NaN) / seconds))
-  return (['plain', 'unpaid', 'paid'] as const)
-    .flatMap((way) => [
-      { name: `transfer/${way}`, unit: 'MiB/s, ratio to plain', value: speed(way), ratio: against(way, 'plain'), runs },
-      {
-        name: `transfer/${way}/cpu`,
-        unit: 'CPU-s/GiB of both ends',
-        value: median(measured[way].map(({ cpu }) => cpu)),
-        runs,
-      },
-      {
-        name: `transfer/${way}/memory`,
-        unit: 'MiB peak of the larger end',
-        value: Math.max(...measured[way].map(({ peak }) => peak)),
-        runs,
-      },
-    ])
-    .concat({
-      name: 'transfer/paid-to-unpaid',
-      unit: 'ratio of throughputs',
-      value: against('paid', 'unpaid'),
-      ratio: against('paid', 'unpaid'),
+  return WAYS.flatMap((way) => [
+    { name: `transfer/${way}`, unit: 'MiB/s, ratio to plain', value: speed(way), ratio: against(way, 'plain'), runs },
+    {
+      name: `transfer/${way}/cpu`,
+      unit: 'CPU-s/GiB of both ends',
+      value: median(measured[way].map(({ cpu }) => cpu)),
       runs,
-    })
+    },
+    {
+      name: `transfer/${way}/memory`,
+      unit: 'MiB peak of the larger end',
+      value: Math.max(...measured[way].map(({ peak }) => peak)),
+      runs,
+    },
+  ]).concat({
+    name: 'transfer/paid-to-unpaid',
+    unit: 'ratio of throughputs',
+    value: against('paid', 'unpaid'),
+    ratio: against('paid', 'unpaid'),
+    runs,
+  })
 }
 
 function makeFile(dir: string, bytes: number): string {
@@ -119,12 +119,15 @@ async function plain(dir: string, file: string, bytes: number): Promise<Measured
 }
 
 /** Fresh services each time, so that no run profits from another. */
-async function between(dir: string, file: string, bytes: number, way: 'unpaid' | 'paid'): Promise<Measured> {
+async function between(dir: string, file: string, bytes: number, way: Exclude<Way, 'plain'>): Promise<Measured> {
   const state = join(dir, 'state')
   rmSync(state, { recursive: true, force: true })
   const services = await startServices(state)
   try {
-    const [seller, buyer] = [await startAgent(state, 'seller', services), await startAgent(state, 'buyer', services)]
+    const [seller, buyer] = [
+      await startAgent(state, 'seller', services, way),
+      await startAgent(state, 'buyer', services),
+    ]
     services.push(seller.child, buyer.child)
     await seller.owner.ask('POST', '/v1/links', { kind: 'folder', path: join(dir, 'seller', 'files') })
     await buyer.owner.ask('POST', '/v1/links', { kind: 'folder', path: mkdir(join(state, 'buyer-files')) })
@@ -168,6 +171,7 @@ async function startAgent(
   state: string,
   name: string,
   services: readonly Child[],
+  way?: Way,
 ): Promise<{ child: Child; owner: OwnerClient }> {
   const dir = mkdir(join(state, name))
   const home = openHome(dir)
@@ -183,6 +187,7 @@ async function startAgent(
     LEDGER_URL: String(ledger?.ready['url']),
     REPOSITORY_URL: String(repository?.ready['url']),
     RAINCHECK_ALLOW_LOOPBACK: '1',
+    ...(way === 'paid' && { SELL_MODES: 'prepaid' }),
   })
   return { child, owner: createOwnerClient({ environment, url, owner: owner.id, signer: await home.signer() }) }
 }

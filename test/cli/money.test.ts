@@ -18,9 +18,9 @@ async function buy(name: string, bytes: number, price: string) {
 
 describe('balance', () => {
   test('starts with what the faucet gives', async () => {
-    expect(await balance(you)).toEqual({ available: '1000000', frozen: '0', earned: '0', outstanding: '0' })
+    expect(await balance(you)).toEqual({ available: '1000000', frozen: '0', earned: '0', bonds: '0', outstanding: '0' })
     expect((await you.raincheck('balance')).out).toBe(
-      'available    1000000\nfrozen       0\nearned       0\noutstanding  0\n',
+      'available    1000000\nfrozen       0\nearned       0\nbonds        0\noutstanding  0\n',
     )
   })
 
@@ -41,6 +41,7 @@ describe('balance', () => {
       available: '1000021',
       frozen: '0',
       earned: '0',
+      bonds: '0',
       outstanding: '0',
     })
   })
@@ -65,7 +66,7 @@ describe('statement', () => {
     )
     const { out } = await you.raincheck('statement')
     expect(out.split('\n')).toHaveLength(complete.entries.length + 3)
-    expect(out).toMatch(/^ENTRY +TIME +KIND +AVAILABLE +FROZEN +EARNED\n/)
+    expect(out).toMatch(/^ENTRY +TIME +KIND +AVAILABLE +FROZEN +EARNED +BONDS\n/)
   })
 })
 

@@ -6,13 +6,14 @@ interface BalanceJson {
   available: string
   frozen: string
   earned: string
+  bonds: string
   outstanding: string
 }
 
 export const moneyCommands: Commands = {
   balance: {
     usage: '',
-    summary: 'Credits: available, frozen for downloads, earned on open lanes, and not yet redeemed',
+    summary: 'Credits: available, frozen for downloads, earned on open lanes, put up as bonds, and not yet redeemed',
     takes: [0, 0],
     run: async (call) => balanceAnswer(await balance(call)),
   },
@@ -53,11 +54,12 @@ async function statement(call: Call): Promise<Answer> {
     row.available,
     row.frozen,
     row.earned,
+    row.bonds,
   ])
-  const sums = ['', '', 'now', now.available, now.frozen, now.earned]
+  const sums = ['', '', 'now', now.available, now.frozen, now.earned, now.bonds]
   return {
     json: { ...now, entries },
-    text: table([...rows, sums], ['entry', 'time', 'kind', 'available', 'frozen', 'earned']),
+    text: table([...rows, sums], ['entry', 'time', 'kind', 'available', 'frozen', 'earned', 'bonds']),
   }
 }
 
