@@ -4,9 +4,9 @@
  * AGENT_KEY_PARAMETER the parameter with the agent's key, DOWNLOAD_FUNCTION the durable function, AGENT_BUCKET a bucket of
  * the owner's that is linked from the start; AGENT_URL is the agent's address where that is not its function URL.
  */
-import { withDurableExecution, type DurableContext } from '@aws/durable-execution-sdk-js'
 import { realEnvironment } from '../infra/environment.ts'
 import { customResource } from '../infra/lambda/custom-resource.ts'
+import { durableShifts } from '../infra/lambda/durable-shifts.ts'
 import { urlHandler, type LambdaStreaming, type UrlEvent } from '../infra/lambda/function-url.ts'
 import { once } from '../infra/lambda/once.ts'
 import { deleteParameterKey, openParameterKey } from '../infra/lambda/parameter-key.ts'
@@ -24,7 +24,6 @@ import { createLedgerClient } from './clients/ledger-client.ts'
 import { createRepositoryClient } from './clients/repository-client.ts'
 import { readDashboard } from './dashboard/dashboard-node.ts'
 import { pieceClientNode } from './download/piece-client-node.ts'
-import type { Rest } from './download/shift.ts'
 import { createLinks } from './storage/links.ts'
 import { providerHosts } from './storage/providers.ts'
 import { createSecrets } from './storage/secrets.ts'
@@ -33,8 +32,6 @@ declare const awslambda: LambdaStreaming
 
 /** Well within the 15 minutes of a function. */
 const SHIFT_MS = 10 * 60_000
-const BETWEEN_SHIFTS_SECONDS = 1
-const NOTHING_TO_DO: Rest = { isOver: true }
 
 const set = settings(process.env)
 const report = (error: unknown): void => console.error(faultText(error))
@@ -121,19 +118,10 @@ async function chores(): Promise<void> {
   await agent?.downloads.resumeAll()
 }
 
-/** What a finished shift did is in the store: a shift that is run again goes on from there. */
-export const download = withDurableExecution(async ({ id }: { id: string }, context: DurableContext) => {
-  for (let shift = 1; ; shift++) {
-    const rest = await context.step(`shift ${shift}`, async () => {
-      const agent = await openWorker(await ground())
-      return agent?.downloads.work(id, AbortSignal.timeout(SHIFT_MS)) ?? NOTHING_TO_DO
-    })
-    if (rest.isOver) return
-    const waitsMs = (rest.untilMs ?? 0) - Date.now()
-    // A wait ends the invocation, so that the next shift has 15 minutes of its own.
-    await context.wait(`after shift ${shift}`, { seconds: Math.max(BETWEEN_SHIFTS_SECONDS, Math.ceil(waitsMs / 1000)) })
-  }
-})
+export const download = durableShifts(async (id) => {
+  const agent = await openWorker(await ground())
+  return agent?.downloads.work(id, AbortSignal.timeout(SHIFT_MS)) ?? { isOver: true }
+}, realEnvironment().clock)
 
 const setup = customResource(
   realEnvironment().transport,
