@@ -95,8 +95,19 @@ function openTown() {
 }
 
 describe('two hundred agents at two repositories and a mirror', () => {
+  /** Who reads the mirror publishes at the first repository. */
+  const settlerAt =
+    ({ one, two }: ReturnType<typeof openTown>, hub: Person) =>
+    async (agent: Trust, i: number, owner: Person): Promise<void> => {
+      const book = bookOf(owner, [vouch(hub, 3, 40)])
+      await (i % 4 === 1 ? two : one).putIdentity([owner.operation])
+      await agent.putBook(book).catch(() => undefined)
+      if (i % 4 === 3) await one.putBook(owner.hex, book)
+    }
+
   it('agree within five seconds on exactly who is lost by a revocation', async () => {
-    const { clock, mirror, one, two, both, agentOf } = openTown()
+    const town = openTown()
+    const { clock, mirror, both, agentOf } = town
     const people = Array.from({ length: AGENTS }, (_, i) => person(`agent ${i}`))
     const behind = people.slice(-BEHIND)
     const [kept, lost] = [behind.slice(0, WITH_ANOTHER), behind.slice(WITH_ANOTHER)]
@@ -119,15 +130,8 @@ describe('two hundred agents at two repositories and a mirror', () => {
       ),
     )
     await mirror.maintain()
-    const agents = people.map(agentOf)
-    for (const [i, agent] of agents.entries()) {
-      const owner = people[i] as Person
-      if (i % 4 !== 3) await (i % 4 === 1 ? two : one).putIdentity([owner.operation])
-      // Who reads the mirror publishes at the first repository.
-      await agent.putBook(bookOf(owner, [vouch(hub, 3, 40)])).catch(() => undefined)
-      if (i % 4 === 3) await one.putIdentity([owner.operation])
-      if (i % 4 === 3) await one.putBook(owner.hex, bookOf(owner, [vouch(hub, 3, 40)]))
-    }
+    const [agents, settle] = [people.map(agentOf), settlerAt(town, hub)]
+    for (const [i, agent] of agents.entries()) await settle(agent, i, people[i] as Person)
     await mirror.maintain()
 
     /** Of each agent: what a kept one and two lost ones may owe it, as it would be for a piece. */

@@ -1,126 +1,18 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { sha256 } from '#primitives'
-import type { AgentContext } from '../../agent/context.ts'
-import { createTrust, vouchAccount } from '../../agent/trust/trust.ts'
-import { openSqlite } from '../../infra/store/sqlite.ts'
-import { bookEntry, readRecord } from '../../protocol/book-log.ts'
-import { fromBase64url, toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
+import { readRecord } from '../../protocol/book-log.ts'
+import { fromBase64url, utf8 } from '../../protocol/bytes.ts'
 import { noteKey, openNote, parseCheckpoint } from '../../protocol/checkpoint.ts'
-import type { Environment } from '../../protocol/environment.ts'
 import { leafHash, verifyInclusion } from '../../protocol/merkle.ts'
-import { chainsToJson, type ChainsJson } from '../../protocol/chain.ts'
-import { delegate } from '../../protocol/delegation.ts'
-import { genesis, replay } from '../../protocol/identity.ts'
+import { chainsToJson } from '../../protocol/chain.ts'
 import { limits } from '../../protocol/limits.ts'
-import { Problem } from '../../protocol/problem.ts'
-import { envelopeFromJson, objectId, signerFrom } from '../../protocol/signed.ts'
-import { parseTilePath } from '../../protocol/tile.ts'
-import { checkBook, parseHead, proveVouch, writeBook, type Book, type Vouch } from '../../protocol/vouch.ts'
-import { createRepositoryLog } from '../../repository/log.ts'
+import { envelopeFromJson, signerFrom } from '../../protocol/signed.ts'
+import { checkBook, parseHead, proveVouch, type Book } from '../../protocol/vouch.ts'
 import { codeOf } from '../problems.ts'
-import { handClock, START_MS } from './hand-clock.ts'
+import { START_MS } from './hand-clock.ts'
 
-function person(name: string) {
-  const signer = signerFrom(sha256(utf8(name)))
-  const operation = genesis([signer], START_MS)
-  const id = objectId('identity', operation.body)
-  return { id, hex: toHex(id), signer, operation, state: replay([operation], START_MS) }
-}
-type Person = ReturnType<typeof person>
-
-const owner = person('owner')
-const [friend, other, stranger] = [person('friend'), person('other'), person('stranger')]
-const agent = signerFrom(sha256(utf8('agent')))
-
-const account = (issuer: Person, subject: Person): string => vouchAccount({ issuer: issuer.id, subject: subject.id })
-
-const vouch = (subject: Person, depth: number, credit: number, more: Partial<Vouch> = {}): Vouch => ({
-  subject: subject.id,
-  depth,
-  credit,
-  scope: '',
-  notBefore: START_MS,
-  expires: START_MS + limits.vouchMs,
-  salt: sha256(subject.id).slice(0, 16),
-  ...more,
-})
-
-const bookOf = (issuer: Person, vouches: readonly Vouch[], seq = 0, prev?: Bytes): Book =>
-  writeBook(
-    { issuer: issuer.id, seq, issued: START_MS, expires: START_MS + limits.bookMs, ...(prev && { prev }) },
-    vouches,
-    issuer.signer,
-  )
-
-const next = (before: Book, issuer: Person, vouches: readonly Vouch[]): Book => {
-  const { id, seq } = parseHead(before.head)
-  return bookOf(issuer, vouches, seq + 1, id)
-}
-
-/** An agent of the owner's, and a repository that knows these books. */
-function open(books: readonly { by: Person; book: Book }[] = []) {
-  const clock = handClock()
-  const log = createRepositoryLog({
-    environment: { clock } as unknown as Environment,
-    store: openSqlite(':memory:'),
-    secret: sha256(utf8('repository')),
-    origin: 'repository.example',
-  })
-  const atHome = <T>(answer: () => Promise<T>): Promise<T> =>
-    repository.away ? Promise.reject(new Problem('peer-failed', 'Away.')) : answer()
-  const asked: string[] = []
-  const published: Book[] = []
-  const repository: { chains: () => Promise<ChainsJson>; away: boolean } = {
-    away: false,
-    chains: async () => {
-      const issuers = books.map(({ by }) => by.state)
-      return chainsToJson(
-        issuers,
-        books.map(({ book }) => book.vouches.map((_, i) => proveVouch(book, i))),
-      )
-    },
-  }
-  const caps = { day: 1n, total: 1n, issued: START_MS, expires: START_MS + limits.delegationMs }
-  const context = {
-    environment: { clock },
-    store: openSqlite(':memory:'),
-    owner: owner.id,
-    operations: [owner.operation],
-    signer: agent,
-    delegation: delegate({ ...caps, agent: agent.key, owner: owner.id, may: ['spend'] }, owner.signer),
-    repository: {
-      url: 'https://repository.example',
-      info: () => atHome(() => log.info()),
-      checkpoint: () => atHome(() => log.checkpoint()),
-      tile: (path: string) => atHome(() => log.tile(parseTilePath(path))),
-      async chains({ to }: { to: string }) {
-        asked.push(to)
-        if (repository.away) throw new Problem('peer-failed', 'Away.')
-        return repository.chains()
-      },
-      async putBook(_: string, book: Book) {
-        if (repository.away) throw new Problem('peer-failed', 'Away.')
-        published.push(book)
-      },
-    },
-  } as unknown as AgentContext
-  const record = (book: Book) =>
-    log.write(async () => ({
-      changes: [{ pk: 'x', sk: 'x', expect: 'any' as const }],
-      entries: [bookEntry(book, clock.now())],
-      result: undefined,
-    }))
-  return {
-    trust: createTrust(context),
-    restart: () => createTrust(context),
-    clock,
-    asked,
-    published,
-    repository,
-    record,
-  }
-}
+import { account, agent, bookOf, friend, next, open, other, owner, person, stranger, vouch } from './trust-desk.ts'
 
 describe('credit', () => {
   it('is nothing without a vouch', async () => {
