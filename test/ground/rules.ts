@@ -17,7 +17,7 @@ const isEntryPoint = (path: string): boolean =>
 const isWorldly = (path: string): boolean => isEntryPoint(path) || /^infra\/(?:aws\/)?[^/]+\.ts$/.test(path)
 /** A simulation that looked at the clock would not replay; its scheduler is what stands in for one. */
 const isTest = (path: string): boolean =>
-  folderOf(path) === 'test' && !/^test\/simulation\/(?!(?:main|scheduler)\.ts$)/.test(path)
+  folderOf(path) === 'test' && !/^test\/simulation\/(?!(?:main|scheduler|.*\.test)\.ts$)/.test(path)
 
 /** Services meet over HTTP: each imports itself and `protocol`, an entry point what the world is made of as well. */
 export const imports: Rule = (facts) => facts.imports.flatMap((found) => importViolation(facts.path, found))
