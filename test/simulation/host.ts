@@ -75,6 +75,8 @@ export interface HostOptions {
   readonly world: World
   readonly name: string
   readonly build: (ground: Ground) => Promise<Service> | Service
+  /** The store of another host, which is this one's too. */
+  readonly items?: Store
 }
 
 const STOP_WITHIN_MS = 120_000
@@ -90,10 +92,9 @@ const EXPECTED: ReadonlySet<ProblemCode> = new Set([
   'conflict',
 ])
 
-export function createHost({ world, name, build }: HostOptions): Host {
+export function createHost({ world, name, build, items = openSqlite(':memory:') }: HostOptions): Host {
   const { scheduler, network, trace } = world
   const chance = world.chance.fork(`host/${name}`)
-  const items = openSqlite(':memory:')
   const disk = createDisk()
   const listeners: ((changes: readonly Change[]) => void)[] = []
   const transport = network.transportOf(name)

@@ -13,7 +13,7 @@ import { Problem } from '../../protocol/problem.ts'
 import { parseReceipt } from '../../protocol/receipt.ts'
 import { envelopeFromJson } from '../../protocol/signed.ts'
 import { decodeBundle, tilePath, tileWidth } from '../../protocol/tile.ts'
-import type { Host } from './host.ts'
+import type { LedgerTown } from './ledgers.ts'
 import { CALM, type Exchange } from './network.ts'
 import type { World } from './world.ts'
 
@@ -28,22 +28,28 @@ const POLL_MS = 2_000
 /** Until the next look, and for a store that takes its time. */
 const SLACK_MS = 2 * POLL_MS
 
-export function watchLog(world: World, host: Host): LogWatch {
+/** @param cosigned roots by size, hex: what witnesses have vouched for */
+export function watchLog(
+  world: World,
+  { url, hosts }: Pick<LedgerTown, 'url' | 'hosts'>,
+  cosigned: ReadonlyMap<number, string>,
+): LogWatch {
   const { scheduler, network } = world
   const environment = {
     clock: scheduler,
     random: world.chance.fork('auditor'),
     transport: network.transportOf('auditor', CALM),
   }
-  const ledger = createLedgerClient({ environment, url: host.url })
+  const ledger = createLedgerClient({ environment, url })
   /** Entry hash -> when its receipt was answered. */
   const owed = new Map<string, number>()
   const logged = new Set<string>()
+  const roots = new Map<number, string>()
   let frontier = EMPTY_FRONTIER
   let note = ''
 
   network.onExchange((exchange) => {
-    const entry = exchange.to === host.name ? receiptIn(exchange) : undefined
+    const entry = exchange.to === new URL(url).host ? receiptIn(exchange) : undefined
     if (entry === undefined) return
     world.count('receipts')
     if (!logged.has(entry) && !owed.has(entry)) owed.set(entry, exchange.atMs)
@@ -66,8 +72,10 @@ export function watchLog(world: World, host: Host): LogWatch {
     const width = tileWidth('entries', index, size)
     const entries = decodeBundle(await ledger.tile(tilePath({ level: 'entries', index, width })), width)
     const hashes = entries.slice(frontier.size % limits.entriesPerTile).map(entryHash)
-    frontier = append(frontier, hashes)
-    for (const hash of hashes.map(toHex)) {
+    for (const leaf of hashes) {
+      frontier = append(frontier, [leaf])
+      roots.set(frontier.size, toHex(frontierRoot(frontier)))
+      const hash = toHex(leaf)
       logged.add(hash)
       owed.delete(hash)
     }
@@ -76,7 +84,7 @@ export function watchLog(world: World, host: Host): LogWatch {
 
   /** What happens to a ledger that is down, or whose store failed, counts from when it is well again. */
   function checkDelay(): void {
-    const { upSinceMs } = host
+    const upSinceMs = wellSince()
     if (upSinceMs === undefined) return
     for (const [entry, atMs] of owed) {
       const lateMs = scheduler.now() - Math.max(atMs, upSinceMs) - limits.mergeDelayMs - SLACK_MS
@@ -84,10 +92,16 @@ export function watchLog(world: World, host: Host): LogWatch {
     }
   }
 
+  /** Since when any of its processes has been up, the longest. */
+  function wellSince(): number | undefined {
+    const since = hosts.flatMap(({ upSinceMs }) => (upSinceMs === undefined ? [] : [upSinceMs]))
+    return since.length > 0 ? Math.min(...since) : undefined
+  }
+
   async function follow(): Promise<void> {
     for (;;) {
       await scheduler.sleep(POLL_MS)
-      if (host.upSinceMs === undefined) continue
+      if (wellSince() === undefined) continue
       const heard = await look().then(() => true, unlessAway)
       if (heard) checkDelay()
     }
@@ -105,6 +119,9 @@ export function watchLog(world: World, host: Host): LogWatch {
       await scheduler.sleep(limits.mergeDelayMs + SLACK_MS)
       await look()
       if (owed.size > 0) world.fail(`${owed.size} receipts are not in the log`)
+      for (const [size, root] of cosigned) {
+        if (roots.get(size) !== root) world.fail(`witnesses cosign another log of ${size} entries`)
+      }
       const report = await auditLedger(ledger)
       if (!report.ok) world.fail(`the audit finds: ${report.problems.join('; ')}`)
       if (report.size < frontier.size) world.fail('the log shrinks')

@@ -47,6 +47,8 @@ export type Message = Omit<Exchange, 'answer' | 'atMs'>
 
 export interface SimulatedNetwork {
   attach(host: string, handler: Handler | undefined): void
+  /** What is sent to this name goes to any of these hosts that is up. */
+  route(name: string, hosts: readonly string[]): void
   /** What this host reaches the others by. @param weather its own, whatever comes over the others */
   transportOf(from: string, weather?: Weather): Transport
   setWeather(weather: Weather): void
@@ -62,6 +64,7 @@ export interface SimulatedNetwork {
 
 export function createNetwork(scheduler: Scheduler, chance: Chance): SimulatedNetwork {
   const hosts = new Map<string, Attached>()
+  const routes = new Map<string, readonly string[]>()
   const sent = createTold<Message>()
   const delivered = createTold<Message>()
   const exchanged = createTold<Exchange>()
@@ -73,9 +76,14 @@ export function createNetwork(scheduler: Scheduler, chance: Chance): SimulatedNe
     return scheduler.sleep(least + chance.fraction() * (most - least) + more)
   }
 
+  function hostOf(name: string): Attached | undefined {
+    const up = (routes.get(name) ?? [name]).filter((one) => hosts.has(one))
+    return up.length > 1 ? hosts.get(chance.pick(up)) : hosts.get(up[0] ?? name)
+  }
+
   async function deliver(message: Message, weather: Weather): Promise<Exchange> {
     await travel(weather)
-    const host = hosts.get(message.to)
+    const host = hostOf(message.to)
     if (!host) throw new TypeError('connection refused')
     delivered.tell(message)
     const answer = await Promise.race([answerOf(host.handler, message), host.isDown])
@@ -110,6 +118,7 @@ export function createNetwork(scheduler: Scheduler, chance: Chance): SimulatedNe
       const { promise, resolve } = Promise.withResolvers<undefined>()
       hosts.set(host, { handler, isDown: promise, goDown: () => resolve(undefined) })
     },
+    route: (name, to) => void routes.set(name, to),
     setWeather: (next) => void (prevailing = next),
     transportOf: (from, weather) => async (request) => exchange(await messageOf(from, request), weather ?? prevailing),
     onSend: sent.listen,

@@ -236,6 +236,20 @@ export const PLANTS: readonly Plant[] = [
     replace: 'available: IN[how] ? amount : 0n',
     seed: 1,
   },
+  {
+    name: 'a sequencer overwrites what another has put, and does not take over first',
+    file: 'ledger/sequencer.ts',
+    find: 'const from = isClear ? head : await swap(head, head)',
+    replace: 'const from = isClear || own !== head.version ? head : await swap(head, head)',
+    seed: 1,
+  },
+  {
+    name: 'a witness cosigns whatever goes beyond what it knows',
+    file: 'ledger/witness/witness.ts',
+    find: 'if (!verifyConsistency(oldSize, size, proof, latest.rootHash, rootHash))',
+    replace: 'if (!verifyConsistency(oldSize, size, proof, latest.rootHash, rootHash) && size <= oldSize)',
+    seed: 1,
+  },
 ]
 
 /** @throws Error for an unknown name */

@@ -2,6 +2,7 @@
 import type { LaneMode } from '../../protocol/commitment.ts'
 import type { Chance } from './chance.ts'
 import { NO_FAULTS, type Faults } from './host.ts'
+import { ledgerHosts, witnessHosts, type LedgerPlan } from './ledgers.ts'
 import { MISCHIEFS, type Mischief } from './mischief.ts'
 import { CALM, type Weather } from './network.ts'
 
@@ -66,6 +67,7 @@ export interface Scenario {
   /** Tricks that the freeloader tries. */
   readonly tricks: number
   readonly hasFence: boolean
+  readonly ledger: LedgerPlan
   readonly stormMs: number
 }
 
@@ -87,14 +89,16 @@ export function createScenario(chance: Chance): Scenario {
       ? honestAgent(chance.fork(name), { name, number: i, honest, contents, stormMs, isQuiet })
       : crook(chance.fork(name), { name, contents, stormMs }),
   )
+  const ledger = ledgerOf(chance.fork('ledger'))
   return {
     isQuiet,
+    ledger,
     contents,
     agents,
     stormMs,
     weather: isQuiet ? CALM : weatherOf(chance.fork('weather')),
     faults: isQuiet ? noFaults : faultsOf(chance.fork('faults')),
-    incidents: isQuiet ? [] : incidentsOf(chance.fork('incidents'), agents, stormMs),
+    incidents: isQuiet ? [] : incidentsOf(chance.fork('incidents'), agents, ledger, stormMs),
     tricks: isQuiet ? 0 : chance.pick([0, 4, 11]),
     hasFence: !isQuiet && chance.hits(0.4),
   }
@@ -212,9 +216,16 @@ function faultsOf(chance: Chance): Scenario['faults'] {
   return { agent: one(), ledger: one(), repository: one() }
 }
 
-function incidentsOf(chance: Chance, agents: readonly AgentPlan[], stormMs: number): Incident[] {
+/** Many have one process and no witness. */
+const ledgerOf = (chance: Chance): LedgerPlan => ({
+  processes: chance.integer(1, 2),
+  witnesses: chance.pick([0, 0, 1, 2]),
+})
+
+function incidentsOf(chance: Chance, agents: readonly AgentPlan[], ledger: LedgerPlan, stormMs: number): Incident[] {
   const places = agents.map(({ name }) => hostOf(name))
-  const hosts = [...SERVICES, ...places]
+  const services = [...ledgerHosts(ledger), ...witnessHosts(ledger), 'repository']
+  const hosts = [...services, ...places]
   const some = (most: number, from: readonly string[], make: () => Incident['event']): Incident[] =>
     Array.from({ length: chance.integer(0, most) }, () => ({
       host: chance.pick(from),
@@ -229,7 +240,7 @@ function incidentsOf(chance: Chance, agents: readonly AgentPlan[], stormMs: numb
       event: { kind: 'vanish' },
     })),
     ...some(5, hosts, () => ({ kind: 'crash', downMs: chance.integer(0, 30_000) })),
-    ...some(3, ['ledger'], () => ({ kind: 'crash', downMs: chance.integer(10_000, 60_000) })),
+    ...some(3, ledgerHosts(ledger), () => ({ kind: 'crash', downMs: chance.integer(10_000, 60_000) })),
     ...some(2, hosts, () => ({ kind: 'restart' })),
     ...some(3, hosts, () => ({ kind: 'clock', byMs: chance.integer(-MOST_SKEW_MS, MOST_SKEW_MS) })),
     ...some(2, places, () => ({ kind: 'redeem' })),
@@ -238,7 +249,6 @@ function incidentsOf(chance: Chance, agents: readonly AgentPlan[], stormMs: numb
   ]
 }
 
-const SERVICES = ['ledger', 'repository']
 const hostOf = (name: string): string => `${name}.example.org`
 
 /** Only what another honest agent sells too is overwritten. */

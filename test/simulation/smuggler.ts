@@ -6,23 +6,20 @@ import { proveEntry } from '../../agent/clients/carry.ts'
 import { createLedgerClient, type LedgerClient } from '../../agent/clients/ledger-client.ts'
 import { sha256 } from '#primitives'
 import { toHex } from '../../protocol/bytes.ts'
-import { formatVerifierKey, noteKey } from '../../protocol/checkpoint.ts'
+import { formatVerifierKey } from '../../protocol/checkpoint.ts'
 import { lock, mint, refund, type CarriedTerms } from '../../protocol/crossing.ts'
 import { trustPeer } from '../../protocol/federation.ts'
 import { Problem } from '../../protocol/problem.ts'
-import { envelopeToJson, type Envelope, type Signer } from '../../protocol/signed.ts'
+import { envelopeToJson, type Envelope } from '../../protocol/signed.ts'
 import type { Books } from './books.ts'
 import type { Chance } from './chance.ts'
-import type { Host } from './host.ts'
+import type { LedgerTown } from './ledgers.ts'
 import type { Person } from './people.ts'
 import type { World } from './world.ts'
 
-/** A ledger, and the key that decides there. */
 export interface Place {
-  readonly host: Host
+  readonly ledger: LedgerTown
   readonly books: Books
-  readonly signer: Signer
-  readonly origin: string
 }
 
 export interface Smuggling {
@@ -39,7 +36,7 @@ const MOST_LOCKS = 4
 /** What passes: somebody is away, or the entry is in no checkpoint yet. */
 const PASSING = new Set(['peer-failed', 'conflict', 'store-unavailable', 'not-found'])
 
-const idOf = ({ signer }: Place) => sha256(signer.key)
+const idOf = ({ ledger }: Place) => sha256(ledger.signer.key)
 
 /** At every write of either ledger: what circulates at both is never more than what their faucets gave. */
 export function watchBoth({ world, near, far }: Pick<Smuggling, 'world' | 'near' | 'far'>): void {
@@ -47,7 +44,7 @@ export function watchBoth({ world, near, far }: Pick<Smuggling, 'world' | 'near'
     const [circulating, given] = [circulatingAt(near, far), near.books.given() + far.books.given()]
     if (circulating > given) world.fail(`${circulating} credits circulate at two ledgers that gave ${given}`)
   }
-  for (const { host } of [near, far]) host.onWrite(check)
+  for (const host of [...near.ledger.hosts, ...far.ledger.hosts]) host.onWrite(check)
 }
 
 const circulatingAt = (...places: readonly Place[]): bigint =>
@@ -55,8 +52,8 @@ const circulatingAt = (...places: readonly Place[]): bigint =>
 
 /** Resolves when every lock is settled. */
 export async function smuggle(at: Smuggling): Promise<void> {
-  const [near, far] = [at.near, at.far].map(({ host }) =>
-    createLedgerClient({ environment: at.smuggler.environment, url: host.url }),
+  const [near, far] = [at.near, at.far].map(({ ledger }) =>
+    createLedgerClient({ environment: at.smuggler.environment, url: ledger.url }),
   ) as [LedgerClient, LedgerClient]
   for (const ledger of [near, far]) await insist(at, () => ledger.register(at.smuggler.operations[0] as Envelope))
   await trust(at, at.near, at.far)
@@ -68,12 +65,12 @@ export async function smuggle(at: Smuggling): Promise<void> {
 }
 
 async function trust({ smuggler, world }: Smuggling, at: Place, peer: Place): Promise<void> {
-  const policy = `log ${formatVerifierKey(noteKey(peer.origin, peer.signer.key))}\nquorum none\n`
-  const order = trustPeer({ ledger: idOf(at), limit: LIMIT, policy, seq: 1 }, at.signer)
+  const policy = `log ${formatVerifierKey(peer.ledger.key)}\nquorum none\n`
+  const order = trustPeer({ ledger: idOf(at), limit: LIMIT, policy, seq: 1 }, at.ledger.signer)
   const body = JSON.stringify({ peer: [envelopeToJson(order)] })
   const headers = { 'content-type': 'application/json' }
   for (const untilMs = world.scheduler.now() + GIVE_UP_MS; world.scheduler.now() < untilMs;) {
-    const request = new Request(`${at.host.url}/v1/peers`, { method: 'POST', headers, body })
+    const request = new Request(`${at.ledger.url}/v1/peers`, { method: 'POST', headers, body })
     const isTaken = await smuggler.environment.transport(request).then(
       ({ ok }) => ok,
       () => false,
@@ -81,7 +78,7 @@ async function trust({ smuggler, world }: Smuggling, at: Place, peer: Place): Pr
     if (isTaken) return
     await world.scheduler.sleep(1_000)
   }
-  world.fail(`${at.host.name} takes no peer`)
+  world.fail(`${at.ledger.url} takes no peer`)
 }
 
 async function cross(at: Smuggling, near: LedgerClient, far: LedgerClient): Promise<void> {

@@ -4,7 +4,9 @@ import { formatMagnet } from '../../protocol/magnet.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { bookToJson, writeBook } from '../../protocol/vouch.ts'
 import { faultsOfCopy } from './contents.ts'
+import { crowd } from './crowd.ts'
 import { fence } from './fence.ts'
+import { forge } from './forger.ts'
 import { freeload, type Stall } from './freeloader.ts'
 import { NO_FAULTS, type Host } from './host.ts'
 import { CALM } from './network.ts'
@@ -60,8 +62,8 @@ export async function liveThroughStorm(town: Town): Promise<void> {
 
 function raiseStorm({ world, scenario, ledger, repository, agents, smuggling }: Town): void {
   world.network.setWeather(scenario.weather)
-  ledger.faults = scenario.faults.ledger
-  if (smuggling) smuggling.far.host.faults = scenario.faults.ledger
+  for (const host of [...ledger.hosts, ...ledger.witnesses]) host.faults = scenario.faults.ledger
+  for (const host of smuggling?.far.ledger.hosts ?? []) host.faults = scenario.faults.ledger
   repository.faults = scenario.faults.repository
   for (const { host } of agents) host.faults = scenario.faults.agent
 }
@@ -77,9 +79,10 @@ function calm(town: Town): void {
 }
 
 const hostsOf = ({ ledger, repository, agents, smuggling }: Town): Host[] => [
-  ledger,
+  ...ledger.hosts,
+  ...ledger.witnesses,
+  ...(smuggling?.far.ledger.hosts ?? []),
   repository,
-  ...(smuggling ? [smuggling.far.host] : []),
   ...agents.map(({ host }) => host),
 ]
 
@@ -240,9 +243,13 @@ function villainsOf(town: Town): Promise<void>[] {
   const stalls = stallsOf(town)
   const payer = createPayer(strangers.freeloader, services)
   const [content] = town.contents.all
+  const isCrowded = town.ledger.hosts.length > 1 && !scenario.isQuiet
+  const forging = town.ledger.witnesses.length > 0 && !scenario.isQuiet
   const { giver, taker, bystander } = strangers
   return [
     ...(town.smuggling ? [smuggle(town.smuggling)] : []),
+    ...(isCrowded ? [crowd(world, services, world.chance.fork('crowd'), [bystander, giver], scenario.stormMs)] : []),
+    ...(forging ? [forge(world, town.ledger, world.chance.fork('forger'))] : []),
     ...(stalls.length > 0 && scenario.tricks > 0
       ? [freeload({ world, chance: world.chance.fork('freeloader'), payer, trades, stalls }, scenario.tricks)]
       : []),

@@ -1,15 +1,14 @@
 /** Everyone and everything that a scenario needs, put in place, and watched. */
 import { decodeRecord } from '../../agent/records.ts'
 import type { LaneRecord } from '../../agent/wallet/lane.ts'
-import { createLedger } from '../../ledger/ledger.ts'
-import { toHex, type Bytes } from '../../protocol/bytes.ts'
-import { limits } from '../../protocol/limits.ts'
-import { signerFrom } from '../../protocol/signed.ts'
+import { toHex } from '../../protocol/bytes.ts'
 import { createRepository } from '../../repository/repository.ts'
 import { createCredit, type KnownVouch } from './credit.ts'
 import { createBooks, type Books } from './books.ts'
 import { createContents, plantContent, type Content, type Contents } from './contents.ts'
 import { createHost, type Host } from './host.ts'
+import { watchWitnesses } from './forger.ts'
+import { createLedgerTown, LEDGER, type LedgerTown } from './ledgers.ts'
 import { watchLog, type LogWatch } from './log-watch.ts'
 import { tamperWith } from './mischief.ts'
 import { codeIn, type Exchange } from './network.ts'
@@ -24,7 +23,7 @@ export interface Town {
   readonly scenario: Scenario
   readonly contents: Contents
   readonly services: Services
-  readonly ledger: Host
+  readonly ledger: LedgerTown
   readonly repository: Host
   readonly agents: readonly Resident[]
   /** Who comes without an agent. */
@@ -44,7 +43,6 @@ export interface Resident {
   readonly isHonest: boolean
 }
 
-const FAUCET = 10_000n
 /** Worlds with a second ledger. */
 const SMUGGLERS = 0.4
 /** After the storm, hosts come up again and calls under way end. */
@@ -54,58 +52,35 @@ const AFTERMATH_MS = 120_000
 export async function foundTown(world: World): Promise<Town> {
   const scenario = createScenario(world.chance.fork('scenario'))
   const contents = createContents(world.chance.fork('contents'), scenario.contents)
-  const ledger = createLedgerHost(world)
+  const ledger = createLedgerTown(world, LEDGER, scenario.ledger)
   const repository = createRepositoryHost(world)
   const services = { ledgerUrl: ledger.url, repositoryUrl: repository.url }
   const books = createBooks(world)
-  ledger.onWrite((changes) => books.take(changes))
-  await ledger.start()
+  for (const host of ledger.hosts) host.onWrite((changes) => books.take(changes))
+  for (const host of [...ledger.witnesses, ...ledger.hosts]) await host.start()
   await repository.start()
   const agents: Resident[] = []
   for (const plan of scenario.agents) agents.push(await settle(world, plan, services))
   const strangers = await createStrangers(world, services)
-  const smuggling = await addFarLedger(world, { host: ledger, books })
+  const smuggling = await addFarLedger(world, { ledger, books })
   const town = { world, scenario, contents, services, ledger, repository, agents, strangers, books, smuggling }
-  const watches = { trades: watchTown(town), log: watchLog(world, ledger), calmFromMs: Infinity }
+  const watches = {
+    trades: watchTown(town),
+    log: watchLog(world, ledger, watchWitnesses(world, ledger)),
+    calmFromMs: Infinity,
+  }
   return watchFaults(Object.assign(town, watches))
 }
 
-const createLedgerHost = (world: World, name = 'ledger'): Host => {
-  const secret = secretOf(world, name)
-  return createHost({
-    world,
-    name,
-    build({ environment, store, onFault }) {
-      const policy = { unitPrice: 1n, faucet: FAUCET, mergeDelay: limits.mergeDelayMs }
-      const ledger = createLedger({ environment, store, secret, origin: originOf(name), policy, onFault })
-      return { fetch: (request) => ledger.app.fetch(request), start: () => ledger.start(), stop: () => ledger.stop() }
-    },
-  })
-}
-
-const secretOf = (world: World, ledger: string): Bytes => world.chance.fork(ledger).bytes(32)
-const originOf = (ledger: string): string => `${ledger}.test/log`
-
 /** A second ledger, with its own faucet, and someone who sends credits there: in some worlds. */
-async function addFarLedger(world: World, near: Pick<Place, 'host' | 'books'>): Promise<Smuggling | undefined> {
+async function addFarLedger(world: World, near: Place): Promise<Smuggling | undefined> {
   const chance = world.chance.fork('smuggler')
   if (!chance.hits(SMUGGLERS)) return undefined
-  const host = createLedgerHost(world, 'far-ledger')
+  const ledger = createLedgerTown(world, 'far-ledger', { processes: 1, witnesses: 0 })
   const books = createBooks(world)
-  host.onWrite((changes) => books.take(changes))
-  await host.start()
-  const placeOf = (at: Pick<Place, 'host' | 'books'>): Place => ({
-    ...at,
-    origin: originOf(at.host.name),
-    signer: signerFrom(secretOf(world, at.host.name)),
-  })
-  const smuggling = {
-    world,
-    chance,
-    near: placeOf(near),
-    far: placeOf({ host, books }),
-    smuggler: createPerson(world, 'smuggler'),
-  }
+  for (const host of ledger.hosts) host.onWrite((changes) => books.take(changes))
+  for (const host of ledger.hosts) await host.start()
+  const smuggling = { world, chance, near, far: { ledger, books }, smuggler: createPerson(world, 'smuggler') }
   watchBoth(smuggling)
   return smuggling
 }
@@ -206,11 +181,15 @@ function savedLanes(host: Host): Party['saved'] {
 /** No answer blames an honest host, unless something was made to fail. */
 function watchFaults(town: Town): Town {
   const { world, scenario, ledger, repository, agents, smuggling } = town
-  const far = smuggling ? [smuggling.far.host] : []
+  const far = smuggling?.far.ledger.hosts ?? []
   const honest = new Set(
-    [ledger, repository, ...far, ...agents.filter(({ isHonest }) => isHonest).map(({ host }) => host)].map(
-      ({ name }) => name,
-    ),
+    [
+      ...ledger.hosts,
+      ...ledger.witnesses,
+      ...far,
+      repository,
+      ...agents.filter(({ isHonest }) => isHonest).map(({ host }) => host),
+    ].map(({ name }) => name),
   )
   world.network.onExchange((exchange) => {
     world.trace.note(lineOf(exchange))

@@ -38,6 +38,7 @@ export const COUNTED = [
   'keys',
   'disputes',
   'locks',
+  'cosigned',
 ] as const
 export type Counted = (typeof COUNTED)[number]
 
