@@ -160,8 +160,11 @@ export function createDropboxWrites({ api, paths, store, random, pk }: DropboxWr
 
   async function commit(write: WriteRef): Promise<Named> {
     const { item, record } = await load(write)
-    if (record.done) return record.done
     const parts = await partsOf(write)
+    if (record.done) {
+      if (parts.length > 0) await removeAll(store, pk, partsKey(write))
+      return record.done
+    }
     if (sum(parts) !== write.size) return doneOf(write)
     const contentHash = hashOfBlocks(concat(...parts.map(({ blocks }) => Buffer.from(blocks, 'hex'))))
     const { session, target } = record
@@ -182,8 +185,9 @@ export function createDropboxWrites({ api, paths, store, random, pk }: DropboxWr
     })
     if (file === 'lost') return startOver(write)
     const done = { name: paths.nameOf(file.path), version: file.rev }
-    await remember(write, done)
+    // Before it counts as done: who repeats the commit looks no further then.
     await removeAside(write)
+    await remember(write, done)
     await removeAll(store, pk, partsKey(write))
     return done
   }
