@@ -67,9 +67,18 @@ export function identityAt(id: Bytes, operations: LedgerOperations): IdentitySta
   return state
 }
 
-/** Replaces a key by another in its place, signed by the old one. */
-export function replaceKey(state: IdentityState, signer: Signer, keys: readonly Bytes[], nowMs: number): Envelope[] {
-  return [...state.operations.map(({ envelope }) => envelope), rotate(state, keys, nowMs, signer)]
+/**
+ * Replaces a key by another in its place, signed by the old one.
+ * @param books how many vouch books the owner has written: they go on counting
+ */
+export function replaceKey(
+  state: IdentityState,
+  signer: Signer,
+  keys: readonly Bytes[],
+  nowMs: number,
+  books?: number,
+): Envelope[] {
+  return [...state.operations.map(({ envelope }) => envelope), rotate(state, keys, nowMs, signer, state.seq, books)]
 }
 
 /**

@@ -1,7 +1,8 @@
 import { writeFile } from 'node:fs/promises'
 import { equal, fromHex, toHex, type Bytes } from '../../../protocol/bytes.ts'
 import { replay, type IdentityState } from '../../../protocol/identity.ts'
-import { Problem } from '../../../protocol/problem.ts'
+import { Problem, unlessBug } from '../../../protocol/problem.ts'
+import { parseHead } from '../../../protocol/vouch.ts'
 import { envelopeToJson, signerFrom, type Signer } from '../../../protocol/signed.ts'
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
 import type { Keepers } from '../../key-change.ts'
@@ -108,8 +109,16 @@ async function rotate(call: Call): Promise<Answer> {
     const next = await home.nextSigner(environment, await call.passphrase())
     const keys = state.keys.with(rank, next.key)
     const above = file && (await home.makeRecovery(environment, file))
-    return replaceKey(state, signer, above ? [above.key, ...keys.slice(rank)] : keys, nowMs)
+    const books = await booksOf(call, state)
+    return replaceKey(state, signer, above ? [above.key, ...keys.slice(rank)] : keys, nowMs, books)
   })
+}
+
+/** The number after the newest vouch book: what was vouched for stands, though the key that signed it goes. */
+async function booksOf(call: Call, { id }: IdentityState): Promise<number | undefined> {
+  const { repository } = await keepersOf(call)
+  const book = await repository?.book(toHex(id)).catch(unlessBug)
+  return book && parseHead(book.head).seq + 1
 }
 
 async function recover(call: Call): Promise<Answer> {
