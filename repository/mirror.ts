@@ -59,11 +59,12 @@ export function sourceAt(environment: Environment, url: string): Source {
   }
 }
 
+const nobody = (): never => {
+  throw new Problem('forbidden', 'This is a mirror: publish where the log is kept.')
+}
+
 /** The log of a mirror: the other's, as far as it was followed. */
 export function createMirrorLog(store: Store, source: Source): RepositoryLog {
-  const nobody = (): never => {
-    throw new Problem('forbidden', 'This is a mirror: publish where the log is kept.')
-  }
   /** Believed once, and held to it from then on. */
   async function info() {
     const item = await store.get(INFO.pk, INFO.sk)

@@ -45,7 +45,7 @@ export interface Run {
   /** Why no lane can be opened for now. */
   blocked: { readonly reason: string; readonly detail: string; readonly untilMs: number } | undefined
   /** Whether the owner distrusts a seller: nothing is asked of it, and no tick sent, from that moment on. */
-  isDistrusted(id: string): boolean
+  readonly isDistrusted: (id: string) => boolean
   readonly signal: AbortSignal
   /** Resolves when the signal aborts. */
   readonly stopped: Promise<undefined>

@@ -165,6 +165,15 @@ export async function openRunner(parts: RunnerParts, task: RunnerTask): Promise<
     }
   }
 
+  /** Whatever ended it, its last write is over. */
+  async function fetchAndClose(): Promise<string | undefined> {
+    try {
+      return await fetchWhole()
+    } finally {
+      await journal.close()
+    }
+  }
+
   async function settle(): Promise<void> {
     await wallet.finish(id, pace.patienceMs)
     await run.purse.reload()
@@ -174,7 +183,7 @@ export async function openRunner(parts: RunnerParts, task: RunnerTask): Promise<
     report: () => reportOf(run),
     abort: () => run.sink.abort(),
     async run() {
-      const file = await fetchWhole().finally(() => journal.close())
+      const file = await fetchAndClose()
       if (file !== undefined) await settle()
       return file
     },

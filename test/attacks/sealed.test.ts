@@ -50,7 +50,7 @@ function withhold(answerInstead: (honest: Response) => Response | Promise<Respon
 }
 
 function withoutKey(honest: Response, said: PaymentResponse): Response {
-  const signed = (said.extensions?.sealed as SealedPart).label
+  const signed = (said.extensions as { readonly sealed: SealedPart }).sealed.label
   const headers = new Headers(honest.headers)
   headers.set(PAYMENT_RESPONSE, encodePaymentResponse({ ...said, extensions: { sealed: { label: signed } } }))
   return new Response(honest.body, { headers })
