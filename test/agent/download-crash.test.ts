@@ -4,14 +4,17 @@ import { Problem } from '../../protocol/problem.ts'
 import type { Store } from '../../protocol/store.ts'
 import { createChance } from '../simulation/chance.ts'
 import { FAUCET, openBazaar, type Bazaar, type Buyer } from './bazaar.ts'
+import type { StandOptions } from './bazaar-stand.ts'
 import { bytesOf, contentOf, filmOf, PIECE_BYTES, type Content } from './bazaar-content.ts'
 
 type Death = 'before the write' | 'after the write'
+type Terms = StandOptions & { readonly price: bigint }
 
 /** Runs a download whose process dies at its `at`th durable write, and starts it again. @returns whether it died */
-async function dieAt(at: number, death: Death, content: Content, price: bigint): Promise<boolean> {
+async function dieAt(at: number, death: Death, content: Content, terms: Terms): Promise<boolean> {
+  const { price } = terms
   const bazaar = await openBazaar(content)
-  const stand = await bazaar.stand('anna', { price })
+  const stand = await bazaar.stand('anna', terms)
   let writes = 0
   let isDead = false
   const mortal = (inner: Store): Store => ({
@@ -56,9 +59,10 @@ async function mend(bazaar: Bazaar, buyer: Buyer): Promise<boolean> {
   return true
 }
 
-async function dieEverywhere(death: Death, content: Content): Promise<number> {
+/** Sealed, unless told. */
+async function dieEverywhere(death: Death, content: Content, terms: StandOptions = {}): Promise<number> {
   let deaths = 0
-  while (await dieAt(deaths + 1, death, content, 2n)) deaths++
+  while (await dieAt(deaths + 1, death, content, { price: 2n, ...terms })) deaths++
   return deaths
 }
 
@@ -116,6 +120,11 @@ describe('a crash', () => {
 
   it('after any durable write costs nothing', async () => {
     expect(await dieEverywhere('after the write', filmOf(6))).toBeGreaterThan(15)
+  })
+
+  it('of who pays first, or on credit, costs nothing', async () => {
+    for (const terms of [{ modes: ['prepaid'] as const }, { credit: 2 }])
+      expect(await dieEverywhere('after the write', filmOf(3), terms)).toBeGreaterThan(8)
   })
 
   it('in a folder costs nothing', async () => {
