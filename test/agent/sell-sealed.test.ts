@@ -5,8 +5,10 @@ import { parseLabel } from '../../protocol/label.ts'
 import { limits } from '../../protocol/limits.ts'
 import { pieceHash } from '../../protocol/metainfo.ts'
 import { tickToJson } from '../../protocol/payword.ts'
+import { Problem } from '../../protocol/problem.ts'
 import { isKeyOf, openPiece, partsOf, pieceShape, rootsOf } from '../../protocol/sealed.ts'
 import { envelopeFromJson } from '../../protocol/signed.ts'
+import type { Store } from '../../protocol/store.ts'
 import { decodePaymentResponse, PAYMENT_RESPONSE } from '../../protocol/x402.ts'
 import { codeOf } from '../problems.ts'
 import { openMarket, outcome, pieceOf, PRICE, type Lane, type MarketOptions } from './market.ts'
@@ -183,5 +185,63 @@ describe('a sealed lane', () => {
     expect(await ask(0, 0, rich.lane('sealed', 0, 1))).toBe('served')
     expect(await ledger.client.account(toHex(party.id))).toMatchObject({ available: 0n, bonds: FAUCET })
     expect(await ask(0, 0)).toBe('bond-missing')
+  })
+})
+
+describe('a seller of sealed pieces that dies at a write', () => {
+  /** A store whose `at`th write from when it is armed on fails, done or not. */
+  function mortal(at: number, isDone: boolean) {
+    const life = { isArmed: false, isDead: false, writes: 0 }
+    const wrapStore = (inner: Store): Store => ({
+      ...inner,
+      async write(changes) {
+        if (!life.isArmed || life.isDead || ++life.writes !== at) return inner.write(changes)
+        life.isDead = true
+        if (isDone) await inner.write(changes)
+        throw new Problem('store-unavailable', 'The process died.')
+      },
+    })
+    return { life, wrapStore }
+  }
+
+  it.each([
+    ['before', false],
+    ['after', true],
+  ])('%s it is done, sends the same again, loses no key and no credit', async (_, isDone) => {
+    let deaths = 0
+    for (let at = 1; at === deaths + 1; at++) {
+      const { life, wrapStore } = mortal(at, isDone)
+      const market = await open({ wrapStore })
+      life.isArmed = true
+      let seller = market.seller
+      /** What the buyer does when no answer comes. */
+      async function again<T>(ask: (by: typeof seller) => Promise<T>): Promise<T> {
+        const wasDead = life.isDead
+        try {
+          return await ask(seller)
+        } catch (error) {
+          if (wasDead || !life.isDead) throw error
+          seller = market.restart()
+          return ask(seller)
+        }
+      }
+      const first = await again((by) => market.take(4, 0, market.lane, by))
+      const paid = await again((by) => by.tick(tickToJson(market.lane.tick(1))))
+      expect(plainOf(market, first.body, 4, fromBase64url(paid.key as string))).toEqual(
+        pieceOf(market.share, market.content, 4),
+      )
+      const second = await again((by) => market.take(9, 1, market.lane, by))
+      const last = await again((by) => by.tick(tickToJson(market.lane.tick(2))))
+      expect(plainOf(market, second.body, 9, fromBase64url(last.key as string))).toEqual(
+        pieceOf(market.share, market.content, 9),
+      )
+      expect(await again((by) => by.signoff(market.lane.signoff(2)))).toMatchObject({ redeemed: 2 })
+      expect(await market.ledger.client.account(toHex(market.party.id))).toMatchObject({
+        available: FAUCET + 2n * PRICE,
+        bonds: 0n,
+      })
+      if (life.isDead) deaths++
+    }
+    expect(deaths).toBeGreaterThan(6)
   })
 })
