@@ -140,7 +140,7 @@ describe('two hundred agents at two repositories and a mirror', () => {
       for (const [i, agent] of agents.slice(0, count).entries()) {
         const asked = [kept[i % kept.length], lost[i % lost.length], lost[(i * 7 + 1) % lost.length]] as Person[]
         const lines = await Promise.all(
-          asked.map(({ hex }) => (hex === people[i]?.hex ? undefined : agent.creditFor(hex))),
+          asked.map(async ({ hex }) => (hex === people[i]?.hex ? undefined : agent.creditFor(hex))),
         )
         found.push(lines.map((line) => line?.credit ?? 'itself').join(' '))
       }

@@ -19,7 +19,7 @@ const VOUCHES = 10_000_000
 const CHANGES = 20_000
 const SEED = 7
 
-export async function trust({ runs, say }: BenchOptions): Promise<readonly Figure[]> {
+export async function trust({ runs, ...io }: BenchOptions): Promise<readonly Figure[]> {
   const made = madeGraph(AGENTS, VOUCHES)
   const full: number[] = []
   let graph = trustGraph(made, 0)
@@ -31,11 +31,11 @@ export async function trust({ runs, say }: BenchOptions): Promise<readonly Figur
   }
   const { rss, arrayBuffers } = process.memoryUsage()
   const trusted = countByDepth(graph).reduce((sum, count) => sum + count, 0)
-  say(`${trusted} of ${AGENTS} agents are trusted: ${countByDepth(graph).join(', ')} by depth`)
+  io.say(`${trusted} of ${AGENTS} agents are trusted: ${countByDepth(graph).join(', ')} by depth`)
   const revokes = timesOf(revoking(graph, made))
   const prunes = timesOf(pruning(graph))
   const credits = timesOf(asking(graph))
-  say(`the slowest revoke took ${at(revokes, 1).toFixed(0)} µs, the slowest prune ${at(prunes, 1).toFixed(0)} µs`)
+  io.say(`the slowest revoke took ${at(revokes, 1).toFixed(0)} µs, the slowest prune ${at(prunes, 1).toFixed(0)} µs`)
   requireSame(graph)
   return [
     { name: 'trust-evaluate', unit: 's, index and evaluation', value: median(full), runs },
