@@ -6,9 +6,10 @@ import { parseArgs } from 'node:util'
 import type { Bench, Figure } from './figure.ts'
 import { audit } from './audit.ts'
 import { memory, transfer } from './transfer.ts'
+import { repository } from './repository.ts'
 import { trust } from './trust.ts'
 
-const BENCHES: Readonly<Record<string, Bench>> = { transfer, memory, trust, audit }
+const BENCHES: Readonly<Record<string, Bench>> = { transfer, memory, trust, repository, audit }
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
