@@ -5,7 +5,7 @@
  */
 import { drive_v3 } from 'googleapis/build/src/apis/drive/v3.js'
 import { Problem } from '../../protocol/problem.ts'
-import { passing } from './faults.ts'
+import { passing, unlessNotFound } from './faults.ts'
 import { readRange, TRANSFER_MS, type ProviderCalls } from './provider-call.ts'
 import type { ByteRange, Quota } from './storage.ts'
 
@@ -202,7 +202,7 @@ export function createDriveApi(root: string, { send, paced }: ProviderCalls): Dr
     remove: (id) =>
       paced(async (signal) => void (await files.delete({ fileId: id }, options(signal))), {
         units: UNITS.update,
-      }).catch(unlessGone),
+      }).catch(unlessNotFound),
     async quota() {
       const { data } = await paced((signal) => about.get({ fields: 'storageQuota(limit,usage)' }, options(signal)), {
         units: UNITS.get,
@@ -226,7 +226,7 @@ export function createDriveApi(root: string, { send, paced }: ProviderCalls): Dr
       paced(async (signal) => {
         const reply = await send(root + session, { method: 'DELETE', signal })
         await reply.body?.cancel()
-      }).catch(unlessGone),
+      }).catch(unlessNotFound),
   }
 }
 
@@ -273,9 +273,4 @@ function otherInstance(error: unknown): never {
   const refused =
     error instanceof Problem && error.code === 'storage-unavailable' && error.members['retryAfterMs'] === undefined
   throw refused ? passing('Drive has other bytes of the upload by now.') : error
-}
-
-export function unlessGone(error: unknown): undefined {
-  if (!(error instanceof Problem && error.code === 'not-found')) throw error
-  return undefined
 }

@@ -7,7 +7,8 @@ import type { FilePath } from '../../protocol/file-path.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Store } from '../../protocol/store.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
-import { FOLDER, unlessGone, type DriveApi, type DriveFile } from './drive-api.ts'
+import { FOLDER, type DriveApi, type DriveFile } from './drive-api.ts'
+import { unlessNotFound } from './faults.ts'
 
 export interface DrivePaths {
   /** The folder's id. */
@@ -87,7 +88,7 @@ export function createDrivePaths(api: DriveApi, store: Store, clock: Clock, pk: 
   async function find(path: FilePath): Promise<DriveFile | undefined> {
     const key = path.join('/')
     const known = files.get(key)
-    const file = known && (await api.get(known.id).catch(unlessGone))
+    const file = known && (await api.get(known.id).catch(unlessNotFound))
     if (file && isThere(file, known.parent, path.at(-1) as string)) return file
     const found = await search(path)
     if (files.size >= CACHED_MOST) files.clear()
@@ -127,7 +128,7 @@ const isThere = (file: DriveFile, parent: string, name: string): boolean =>
 function unlessRefused(error: unknown): undefined {
   const isRefused =
     error instanceof Problem && error.code === 'storage-unavailable' && error.members['retryAfterMs'] === undefined
-  return isRefused ? undefined : unlessGone(error)
+  return isRefused ? undefined : unlessNotFound(error)
 }
 
 /** As a string of a search (Drive API, "Search for files and folders"). */

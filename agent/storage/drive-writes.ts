@@ -15,9 +15,9 @@ import { Problem } from '../../protocol/problem.ts'
 import type { Item, Store } from '../../protocol/store.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
 import { createSerial } from '../serial.ts'
-import { unlessGone, type DriveApi, type DriveFile, type SessionState } from './drive-api.ts'
+import type { DriveApi, DriveFile, SessionState } from './drive-api.ts'
 import type { DrivePaths } from './drive-paths.ts'
-import { fatal } from './faults.ts'
+import { fatal, unlessNotFound } from './faults.ts'
 import { numberedPaths, PARTIAL_FOLDER } from './names.ts'
 import { checkPart, merge } from './ranges.ts'
 import type { Secrets } from './secrets.ts'
@@ -137,7 +137,7 @@ export function createDriveWrites({ api, paths, store, secrets, random, pk }: Dr
   }
 
   async function whole(write: WriteRef, { file }: WriteRecord): Promise<DriveFile | undefined> {
-    const found = await api.get(file).catch(unlessGone)
+    const found = await api.get(file).catch(unlessNotFound)
     return found && !found.trashed && found.size === write.size ? found : undefined
   }
 
@@ -168,7 +168,9 @@ export function createDriveWrites({ api, paths, store, secrets, random, pk }: Dr
     const target = [...path.slice(0, -1), name].join('/')
     // Another instance has chosen a name meanwhile, or this one has, before it was cut short.
     if (record.target !== target && !(await save(write, { ...record, target }, item.version))) return commit(write)
-    return refTo(target, await api.move(file.id, { name, from: record.partial, to: folder }))
+    const moved = await api.move(file.id, { name, from: record.partial, to: folder })
+    received.delete(write.id)
+    return refTo(target, moved)
   }
 
   async function freeName(folder: string, name: string, id: string): Promise<string> {
@@ -180,11 +182,11 @@ export function createDriveWrites({ api, paths, store, secrets, random, pk }: Dr
   }
 
   async function abort(write: WriteRef): Promise<void> {
-    const found = await load(write).catch(unlessGone)
+    const found = await load(write).catch(unlessNotFound)
     if (!found) return
     const { file, partial, session } = found.record
     if (session !== undefined) await api.cancelSession(await addressOf(write, session))
-    const left = await api.get(file).catch(unlessGone)
+    const left = await api.get(file).catch(unlessNotFound)
     if (left && !left.parents.includes(partial)) return
     if (left) await api.remove(file)
     await store.write([{ pk, sk: keyOf(write), expect: 'any' }])

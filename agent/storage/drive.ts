@@ -4,11 +4,12 @@
  */
 import type { FilePath } from '../../protocol/file-path.ts'
 import { Problem } from '../../protocol/problem.ts'
-import { createDriveApi, SESSION_STATUSES, unlessGone, type DriveApi, type DriveFile } from './drive-api.ts'
+import { createDriveApi, SESSION_STATUSES, type DriveApi, type DriveFile } from './drive-api.ts'
 import { createDriveErrors } from './drive-errors.ts'
 import { createDriveList } from './drive-list.ts'
 import { createDrivePaths, type DrivePaths } from './drive-paths.ts'
 import { createDriveWrites, PART_BYTES } from './drive-writes.ts'
+import { unlessNotFound } from './faults.ts'
 import { freeName, parsePath } from './names.ts'
 import { createAccess } from './oauth.ts'
 import { driveOAuth } from './oauth-providers.ts'
@@ -93,7 +94,7 @@ function createReads(api: DriveApi, paths: DrivePaths): Reads {
   async function find({ name, id }: FileRef): Promise<DriveFile | undefined> {
     const path = parsePath(name)
     if (id === undefined) return paths.find(path)
-    const file = await api.get(id).catch(unlessGone)
+    const file = await api.get(id).catch(unlessNotFound)
     return file && !file.trashed && file.size !== undefined ? file : undefined
   }
 

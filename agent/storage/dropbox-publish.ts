@@ -3,7 +3,7 @@ import { Problem } from '../../protocol/problem.ts'
 import type { DropboxApi, DropboxFile } from './dropbox-api.ts'
 import { isTagged } from './dropbox-errors.ts'
 import type { DropboxPaths } from './dropbox-paths.ts'
-import { fatal } from './faults.ts'
+import { fatal, unlessNotFound } from './faults.ts'
 import { numberedPaths } from './names.ts'
 import type { WriteRef } from './storage.ts'
 
@@ -32,10 +32,7 @@ const MOST_NUMBERS = 10_000
 
 export function createDropboxPublisher(api: DropboxApi, paths: DropboxPaths): DropboxPublisher {
   async function bearer(name: string): Promise<DropboxFile | 'folder' | undefined> {
-    return api.get(paths.pathOf(name)).catch((error: unknown) => {
-      if (error instanceof Problem && error.code === 'not-found') return undefined
-      throw error
-    })
+    return api.get(paths.pathOf(name)).catch(unlessNotFound)
   }
 
   /** The file of an earlier try whose reply was lost. */

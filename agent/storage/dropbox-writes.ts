@@ -24,7 +24,7 @@ import { isTagged } from './dropbox-errors.ts'
 import { BLOCK_BYTES, blockHashes, hashOfBlocks } from './dropbox-hash.ts'
 import type { DropboxPaths } from './dropbox-paths.ts'
 import { createDropboxPublisher, type WholeWrite } from './dropbox-publish.ts'
-import { fatal } from './faults.ts'
+import { fatal, unlessNotFound } from './faults.ts'
 import { checkPart, merge } from './ranges.ts'
 import type { ByteRange, FileRef, Loan, WriteRef } from './storage.ts'
 
@@ -212,13 +212,11 @@ export function createDropboxWrites({ api, paths, store, random, pk }: DropboxWr
   }
 
   async function removeAside(write: WriteRef): Promise<void> {
-    await api.remove(paths.partial(write.id)).catch((error: unknown) => {
-      if (!(error instanceof Problem && error.code === 'not-found')) throw error
-    })
+    await api.remove(paths.partial(write.id)).catch(unlessNotFound)
   }
 
   async function abort(write: WriteRef): Promise<void> {
-    const found = await load(write).catch(() => undefined)
+    const found = await load(write).catch(unlessNotFound)
     if (!found || found.record.done) return
     await removeAside(write)
     await removeAll(store, pk, partsKey(write))

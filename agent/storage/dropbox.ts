@@ -8,6 +8,7 @@ import { createDropboxApi, type DropboxApi, type DropboxFile, type DropboxPage }
 import { dropboxProblem, isTagged } from './dropbox-errors.ts'
 import { createDropboxPaths, type DropboxPaths } from './dropbox-paths.ts'
 import { createDropboxWrites, PART_BYTES } from './dropbox-writes.ts'
+import { unlessNotFound } from './faults.ts'
 import { freeName, PARTIAL_FOLDER, parsePath } from './names.ts'
 import { createAccess } from './oauth.ts'
 import { dropboxOAuth } from './oauth-providers.ts'
@@ -72,10 +73,7 @@ export async function openDropbox({ appKey, folder }: DropboxSettings, context: 
 }
 
 const there = (api: DropboxApi, path: string): Promise<DropboxFile | 'folder' | undefined> =>
-  api.get(path).catch((error: unknown) => {
-    if (error instanceof Problem && error.code === 'not-found') return undefined
-    throw error
-  })
+  api.get(path).catch(unlessNotFound)
 
 async function fileAt(api: DropboxApi, paths: DropboxPaths, { name }: FileRef): Promise<DropboxFile> {
   const found = await api.get(paths.pathOf(name))
@@ -110,12 +108,8 @@ function unlessBeyond(error: unknown): undefined {
 
 async function list(api: DropboxApi, paths: DropboxPaths, { under, cursor }: ListQuery = {}): Promise<FilePage> {
   const path = under === undefined ? paths.root : paths.pathOf(under)
-  const page = await (cursor === undefined ? api.list(path) : api.listOn(cursor)).catch(
-    (error: unknown): DropboxPage => {
-      if (error instanceof Problem && error.code === 'not-found') return { files: [] }
-      throw error
-    },
-  )
+  const listed = cursor === undefined ? api.list(path) : api.listOn(cursor)
+  const page: DropboxPage = (await listed.catch(unlessNotFound)) ?? { files: [] }
   const named = page.files.map((file) => ({ file, name: paths.nameOf(file.path) }))
   const visible = named.filter(({ name }) => !name.startsWith(`${PARTIAL_FOLDER}/`))
   return {
@@ -147,7 +141,7 @@ async function remove(api: DropboxApi, paths: DropboxPaths, { name, version }: F
   if (version !== undefined && found.rev !== version) changed()
   await api.remove(path, found.rev).catch((error: unknown) => {
     if (isTagged(error, 'conflict')) changed()
-    if (!(error instanceof Problem && error.code === 'not-found')) throw error
+    unlessNotFound(error)
   })
 }
 

@@ -33,6 +33,12 @@ export const parked = (detail: string, parkUntil: number): Problem =>
 
 export const fatal = (cause: FatalCause, detail: string): Problem => new Problem(CODES[cause], detail, { fatal: cause })
 
+/** For a `catch` where nothing may be there. */
+export function unlessNotFound(error: unknown): undefined {
+  if (!(error instanceof Problem && error.code === 'not-found')) throw error
+  return undefined
+}
+
 /** The provider no longer has what was put of a file: `written` says what is left, and the rest is put again. */
 export function isForgotten(error: unknown): boolean {
   const fault = faultOf(error)
