@@ -9,6 +9,7 @@
  * | book/ID | vouches/RUN/N | the vouches, a thousand an item |
  * | log | head, key | the log's last checkpoint and tree; its key, where none is given |
  * | log/entries/BUNDLE, log/tile/LEVEL | INDEX | entries of the log, and tiles of their hashes |
+ * | prune | ID | an id that the repository no longer stands by |
  * | notice/ID | BY/SUBJECT | what a voucher was told of a distrust |
  * | content/HASH | head | what a content is; which run of items is its own |
  * | content/HASH | torrent/RUN/N, files/RUN/FIRST, hashes/RUN/N, leaves/RUN/FILE/UNIT | its bytes, files, piece hashes, 16 KiB hashes |

@@ -2,6 +2,7 @@
  * Entry point of the repository on Node (`npm run repository`). REPOSITORY_STORE names the store; PORT and HOST have
  * defaults. REPOSITORY_ALLOW_LOOPBACK=1 lets agents at loopback addresses be announced.
  * REPOSITORY_KEY_FILE names a file with the key of its log, made when it is not there; else the store keeps one.
+ * REPOSITORY_PRUNES are ids, separated by commas, that the log says the repository no longer stands by.
  * REPOSITORY_ORIGIN names the log. REPOSITORY_MIRRORS is the URL of a repository to follow: this one then serves that log.
  */
 import { realEnvironment } from '../infra/environment.ts'
@@ -9,6 +10,7 @@ import { listen } from '../infra/serve.ts'
 import { openServiceKey } from '../infra/service-key.ts'
 import { settings, untilTerminated } from '../infra/service-process.ts'
 import { openStore } from '../infra/store/open.ts'
+import { fromHex } from '../protocol/bytes.ts'
 import { createRepository } from './repository.ts'
 
 await untilTerminated('repository', async (report) => {
@@ -29,6 +31,8 @@ await untilTerminated('repository', async (report) => {
     options: { allowLoopback },
     onFault: report,
   })
+  for (const id of set.optional('REPOSITORY_PRUNES', '').split(',').filter(Boolean))
+    await repository.prune(fromHex(id, 32))
   await repository.start()
   const [port, hostname] = [Number(set.optional('PORT', '8404')), set.optional('HOST', '127.0.0.1')]
   const server = await listen({ fetch: repository.app.fetch, port, hostname })

@@ -5,9 +5,12 @@ import { createApp } from './app.ts'
 import { createBooks } from './books.ts'
 import { createChains } from './chains.ts'
 import { createContents } from './contents.ts'
-import { createContext, type RepositoryOptions } from './context.ts'
+import { pruneEntry } from '../protocol/book-log.ts'
+import { toHex, type Bytes } from '../protocol/bytes.ts'
+import { createContext, type RepositoryContext, type RepositoryOptions } from './context.ts'
 import { createHashes } from './hashes.ts'
 import { createIdentities } from './identities.ts'
+import { EMPTY } from './keys.ts'
 import { mirror } from './mirror.ts'
 import { createNotices } from './notices.ts'
 import { createSearch } from './search.ts'
@@ -22,6 +25,8 @@ export interface Repository {
   start(): Promise<void>
   /** Lets a sweep under way end. */
   stop(): Promise<void>
+  /** Says in the log that the repository no longer stands by an id: for each reader to follow or not. @returns false when it has said so */
+  prune(id: Bytes): Promise<boolean>
   /** Takes away what is over, up to a bound. @returns how much was due */
   maintain(): Promise<number>
 }
@@ -66,6 +71,7 @@ export function createRepository(options: RepositoryOptions): Repository {
 
   return {
     app: createApp({ ...parts, isMirror: source !== undefined }, context.onFault),
+    prune: (id) => prune(context, id),
     maintain,
     async start() {
       if (sweeping) return
@@ -79,3 +85,15 @@ export function createRepository(options: RepositoryOptions): Repository {
     },
   }
 }
+
+const prune = ({ store, log, environment }: RepositoryContext, id: Bytes): Promise<boolean> =>
+  log.write(async () => {
+    const key = { pk: 'prune', sk: toHex(id) }
+    const result = (await store.get(key.pk, key.sk)) === undefined
+    if (!result) return { changes: [], entries: [], result }
+    return {
+      changes: [{ ...key, expect: 0, body: EMPTY }],
+      entries: [pruneEntry(id, environment.clock.now())],
+      result,
+    }
+  })

@@ -75,7 +75,11 @@ const routes = {
     path: '/v1/trust',
     request: {
       body: jsonBody(
-        z.strictObject({ book: bookSchema.optional(), distrusted: z.array(wire.id).max(10_000).optional() }),
+        z.strictObject({
+          book: bookSchema.optional(),
+          distrusted: z.array(wire.id).max(10_000).optional(),
+          followPrunes: z.boolean().optional(),
+        }),
       ),
     },
     responses: ok('As it is now', trustSchema),
@@ -119,9 +123,10 @@ export function mountTrust(app: OpenAPIHono, { context, trust, seller }: TrustAp
   }
   app.openapi(routes.trust, async (c) => c.json(await current(), 200))
   app.openapi(routes.putTrust, async (c) => {
-    const { book, distrusted } = c.req.valid('json')
+    const { book, distrusted, followPrunes } = c.req.valid('json')
     if (book) await trust.putBook(bookFromJson(book))
     if (distrusted) await trust.putDistrusted(distrusted)
+    if (followPrunes !== undefined) await trust.followPrunes(followPrunes)
     return c.json(await current(), 200)
   })
   // Before the route of an id, which would take it.

@@ -10,6 +10,7 @@ export interface Distrusting {
   readonly distrusted: ReadonlySet<string>
   /** By id in hex: for how many distrusted ids they vouched. */
   readonly halved: ReadonlyMap<string, number>
+  readonly follows: boolean
 }
 
 /** Vouchers, by the distrusted id that they vouched for; all in hex. */
@@ -22,12 +23,16 @@ export interface Distrusts {
   /** Takes the place of the list; blame that rested on an id that is not in it ends. */
   put(ids: readonly string[]): Promise<void>
   add(ids: readonly string[], blame: Blame): Promise<void>
+  /** Whether what the repository prunes is distrusted as well. */
+  follow(follows: boolean): Promise<void>
   reload(): Promise<void>
   /** @returns how to stop being told */
   onChange(listener: () => void): () => void
 }
 
 interface Kept {
+  /** Whether what the repository prunes is distrusted as well. */
+  readonly follows?: boolean
   readonly ids: readonly string[]
   readonly blame: Blame
 }
@@ -70,8 +75,10 @@ export function createDistrusts(store: Store): Distrusts {
   return {
     current: async () => known ?? take((await read()).kept),
     has: (id) => known?.distrusted.has(id) ?? false,
-    put: (ids) => change(({ blame }) => keptOf(ids, blame)),
-    add: (ids, more) => change(({ ids: before, blame }) => keptOf([...before, ...ids], { ...blame, ...more })),
+    put: (ids) => change(({ blame, ...rest }) => ({ ...rest, ...keptOf(ids, blame) })),
+    add: (ids, more) =>
+      change(({ ids: before, blame, ...rest }) => ({ ...rest, ...keptOf([...before, ...ids], { ...blame, ...more }) })),
+    follow: (follows) => change((kept) => ({ ...kept, follows })),
     reload,
     onChange(listener) {
       listeners.add(listener)
@@ -86,8 +93,8 @@ function keptOf(ids: readonly string[], blame: Blame): Kept {
   return { ids: unique, blame: Object.fromEntries(standing) }
 }
 
-function distrustingOf({ ids, blame }: Kept): Distrusting {
+function distrustingOf({ ids, blame, follows = false }: Kept): Distrusting {
   const halved = new Map<string, number>()
   for (const voucher of Object.values(blame).flat()) halved.set(voucher, (halved.get(voucher) ?? 0) + 1)
-  return { distrusted: new Set(ids), halved }
+  return { distrusted: new Set(ids), halved, follows }
 }

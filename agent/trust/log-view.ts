@@ -12,6 +12,7 @@ import {
   type LogKeys,
   type SeenCheckpoint,
 } from '../../protocol/follow-log.ts'
+import { readAll } from '../../protocol/items.ts'
 import { limits } from '../../protocol/limits.ts'
 import { inclusionSpans, leafHash, readSpans, type Frontier } from '../../protocol/merkle.ts'
 import { unlessBug } from '../../protocol/problem.ts'
@@ -53,6 +54,8 @@ export interface LogView {
   /** A book of the owner's was taken: the log has to have it. */
   expect(receipt: Envelope): Promise<void>
   breaches(): Promise<readonly Breach[]>
+  /** Ids in hex that the repository says it no longer stands by. */
+  pruned(): Promise<readonly string[]>
 }
 
 interface Kept {
@@ -76,6 +79,7 @@ interface NewestBook {
 
 const PK = 'repository-log'
 const VIEW = 'view/'
+const PRUNED = 'pruned/'
 const BREACH = 'breach/'
 const BREACHES = 100
 
@@ -131,6 +135,8 @@ export function createLogView({ store, environment, repository, owner }: AgentCo
   async function takeBooks(entries: readonly Bytes[], from: number): Promise<void> {
     for (const [i, bytes] of entries.entries()) {
       const record = readRecord(bytes)
+      if (record?.kind === 'prune')
+        await store.write([{ pk: PK, sk: PRUNED + toHex(record.subject), expect: 'any', body: encodeRecord({}) }])
       if (record?.kind !== 'book') continue
       const { issuer, seq } = parseHead(record.book.head)
       const newest: NewestBook = { seq, index: from + i, entry: toBase64url(bytes) }
@@ -201,6 +207,7 @@ export function createLogView({ store, environment, repository, owner }: AgentCo
       if (!view || toHex(ledger) !== view.id || (await isLogged(toHex(entry)))) return
       await keep({ ...view, expected: { entry: toHex(entry), receipt: envelopeToJson(receipt), timeMs: time } })
     },
+    pruned: () => readAll(store, PK, ({ sk: name }) => name.slice(PRUNED.length), { prefix: PRUNED }),
     async breaches() {
       const items = await store.list(PK, { prefix: BREACH, limit: BREACHES })
       return items.map((item) => decodeRecord<Breach>(item))

@@ -36,6 +36,8 @@ export interface Trust {
   distrusted(): Promise<readonly string[]>
   putDistrusted(ids: readonly string[]): Promise<void>
   prune(id: string, request: PruneRequest): Promise<PruneReport>
+  /** Whether ids that the repository no longer stands by are distrusted as well. */
+  followPrunes(follows: boolean): Promise<void>
   /** For those who ask with each piece. */
   readonly distrusts: Pick<Distrusts, 'current' | 'has' | 'onChange'>
   /** What the owner was told by those who believed its vouches. @throws Problem `peer-failed` when the repository does not answer */
@@ -134,8 +136,14 @@ export function createTrust(context: AgentContext): Trust {
     return book ? lookAround(context, { owner, book }) : { edges: [], isWhole: true }
   }
 
+  /** The owner's own, and where the owner wants it the repository's. */
+  async function distrusting(): Promise<Distrusting> {
+    const own = await distrusts.current()
+    return own.follows ? { ...own, distrusted: new Set([...own.distrusted, ...(await view.pruned())]) } : own
+  }
+
   async function evaluate(subject: Bytes): Promise<Verdict> {
-    const [book, options] = [await shelf.book(), await distrusts.current()]
+    const [book, options] = [await shelf.book(), await distrusting()]
     if (!book || options.distrusted.has(toHex(subject))) return UNTRUSTED
     const own = edgesOf({ identities: [owner], books: [book] }, clock.now())
     const direct = evaluateOne(context.owner, subject, own, options)
@@ -226,7 +234,8 @@ export function createTrust(context: AgentContext): Trust {
     prune: (id, request) => pruner.prune(id, request),
     distrusts,
     notices: () => readNotices(context),
-    around: async () => ({ ...(await surroundings()), ...(await distrusts.current()) }),
+    around: async () => ({ ...(await surroundings()), ...(await distrusting()) }),
+    followPrunes: (follows) => distrusts.follow(follows),
     async verdict(id) {
       const { trusted, depth, credit, chain } = await evaluate(fromHex(id, 32))
       const ids = chain.length > 0 ? [context.owner, ...chain.map(({ subject }) => subject)] : []

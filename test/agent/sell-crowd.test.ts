@@ -9,7 +9,7 @@ import { Problem } from '../../protocol/problem.ts'
 const CROWD = 100_000
 const SELLERS = 50
 const NOW = 1_000_000
-const NOBODY_DISTRUSTED = { distrusted: new Set<string>(), halved: new Map<string, number>() }
+const NOBODY_DISTRUSTED = { distrusted: new Set<string>(), halved: new Map<string, number>(), follows: false }
 
 function idOf(number: number): Bytes {
   const bytes = new Uint8Array(32)

@@ -3,7 +3,7 @@ import { sha256 } from '#primitives'
 import type { AgentContext } from '../../agent/context.ts'
 import { createTrust, vouchAccount } from '../../agent/trust/trust.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
-import { bookEntry } from '../../protocol/book-log.ts'
+import { bookEntry, pruneEntry } from '../../protocol/book-log.ts'
 import { toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
 import type { Environment } from '../../protocol/environment.ts'
 import { chainsToJson, type ChainsJson } from '../../protocol/chain.ts'
@@ -102,10 +102,12 @@ export function open(books: readonly { by: Person; book: Book }[] = []) {
       },
     },
   } as unknown as AgentContext
-  const record = (book: Book) =>
+  const record = (book: Book) => enter(bookEntry(book, clock.now()))
+  const prune = ({ id }: Person) => enter(pruneEntry(id, clock.now()))
+  const enter = (entry: Bytes) =>
     log.write(async () => ({
       changes: [{ pk: 'x', sk: 'x', expect: 'any' as const }],
-      entries: [bookEntry(book, clock.now())],
+      entries: [entry],
       result: undefined,
     }))
   return {
@@ -116,5 +118,6 @@ export function open(books: readonly { by: Person; book: Book }[] = []) {
     published,
     repository,
     record,
+    prune,
   }
 }

@@ -87,7 +87,7 @@ function openTown() {
       owner: who.id,
       operations: [who.operation],
       signer: who.signer,
-      delegation: delegate({ ...terms, ...times, ledger: sha256(utf8('ledger')) } as never, who.signer),
+      delegation: delegate({ ...terms, ...times, ledger: sha256(utf8('ledger')) }, who.signer),
       repository,
     } as unknown as AgentContext)
   }

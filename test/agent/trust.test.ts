@@ -183,6 +183,21 @@ describe('a repository that shows what its log has revoked', () => {
   })
 })
 
+describe('an id that the repository prunes', () => {
+  it('is distrusted by who follows the repository in that, and by nobody else', async () => {
+    const { trust, prune, clock } = open([{ by: friend, book: bookOf(friend, [vouch(stranger, 0, 7)]) }])
+    await trust.putBook(bookOf(owner, [vouch(friend, 1, 20)]))
+    await prune(stranger)
+    clock.advance(limits.verdictMs)
+    expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 7 })
+    await trust.followPrunes(true)
+    expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 0 })
+    expect(await trust.distrusted()).toEqual([])
+    await trust.followPrunes(false)
+    expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 7 })
+  })
+})
+
 describe('distrust', () => {
   it('overrides every vouch, to an id and through it, and stays', async () => {
     const { trust, restart } = open([{ by: friend, book: bookOf(friend, [vouch(stranger, 0, 7)]) }])

@@ -63,6 +63,13 @@ describe('the log', () => {
     expect(seqs).toEqual([0, 1, 2, 3, 4])
   })
 
+  it('says once of an id that the repository stands by it no longer', async () => {
+    const repository = testRepository()
+    expect([await repository.prune(ann.id), await repository.prune(ann.id)]).toEqual([true, false])
+    const { entries } = await follow(repository)
+    expect(entries.map(readRecord)).toMatchObject([{ kind: 'prune', subject: ann.id }])
+  })
+
   it('grows over the sizes of tiles, and is followed from any of its ages', async () => {
     const repository = testRepository()
     await repository.register(ann, bob)
@@ -108,7 +115,7 @@ describe('the log', () => {
     const log = readerOf(repository)
     const seen = readSeen(await log.checkpoint(), await keysOf(repository))
     const lying: LogReader = { ...log, tile: async (path) => (await log.tile(path)).map((byte) => byte ^ 1) }
-    await expect(followLog(lying, EMPTY_FRONTIER, seen)).rejects.toThrow()
+    await expect(followLog(lying, EMPTY_FRONTIER, seen)).rejects.toThrow(coded('bad-encoding'))
     await expect(frontierAt(lying, seen)).rejects.toThrow(coded('peer-failed'))
   })
 
