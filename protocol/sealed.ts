@@ -7,7 +7,7 @@
  * AES-256-CTR, whose counter starts anew for each piece: a block can be decrypted alone. The encryption key is
  * HMAC-SHA256(K(i), "raincheck/sealed/v1" NUL piece as uint64, big-endian).
  */
-import { aes256Ctr, hmacSha256, sha256Into, sha256Repeated, sha256 } from '#primitives'
+import { aes256Ctr, hmacSha256, sha256Into, sha256Repeated } from '#primitives'
 import { BLOCK_BYTES, blocksOf, HASH_BYTES, levelsOfPiece, rootOfPiece } from './block-tree.ts'
 import { concat, equal, utf8, type Bytes } from './bytes.ts'
 import { limits } from './limits.ts'
@@ -84,14 +84,9 @@ export interface Roots {
 /** Encrypts a piece that lies in its place of the body, and puts the hashes before it. @param key of the unit */
 export function sealPiece(body: Uint8Array, shape: PieceShape, key: Bytes): Roots {
   const { leaves, bytes } = partsOf(body, shape)
-  const secret = pieceKey(key, shape.piece)
-  const sealed = new Uint8Array(leaves.length)
-  for (const [block, plain] of blocksIn(bytes)) {
-    sha256Into(plain, leaves, block * HASH_BYTES)
-    plain.set(aes256Ctr(secret, (block * BLOCK_BYTES) / AES_BLOCK_BYTES, plain))
-    sha256Into(plain, sealed, block * HASH_BYTES)
-  }
-  return { plainRoot: rootOfPiece(leaves, shape.levels), cipherRoot: rootOfPiece(sealed, shape.levels) }
+  leaves.set(blockHashes(bytes))
+  bytes.set(aes256Ctr(pieceKey(key, shape.piece), 0, bytes))
+  return rootsOf(body, shape)
 }
 
 /** What a body claims to be and what it is, before it is paid for. */
@@ -117,15 +112,10 @@ export function blockHashes(bytes: Uint8Array): Bytes {
  */
 export function openPiece(body: Uint8Array, shape: PieceShape, key: Bytes): number | undefined {
   const { leaves, bytes } = partsOf(body, shape)
-  const secret = pieceKey(key, shape.piece)
-  const crypt = (block: number, run: Uint8Array): void =>
-    run.set(aes256Ctr(secret, (block * BLOCK_BYTES) / AES_BLOCK_BYTES, run))
-  for (const [block, run] of blocksIn(bytes)) {
-    crypt(block, run)
-    if (equal(sha256(run), leaves.subarray(block * HASH_BYTES, (block + 1) * HASH_BYTES))) continue
-    for (const [before, done] of blocksIn(bytes)) if (before <= block) crypt(before, done)
-    return block
-  }
+  const plain = aes256Ctr(pieceKey(key, shape.piece), 0, bytes)
+  const hashes = blockHashes(plain)
+  if (!equal(hashes, leaves)) return Math.floor(hashes.findIndex((byte, at) => byte !== leaves[at]) / HASH_BYTES)
+  bytes.set(plain)
   return undefined
 }
 
