@@ -41,7 +41,7 @@ export function watchLog(
     transport: network.transportOf('auditor', CALM),
   }
   const ledger = createLedgerClient({ environment, url })
-  /** Entry hash -> when its receipt was answered. */
+  /** Entry hash -> when its receipt was answered, leaps not counted. */
   const owed = new Map<string, number>()
   const logged = new Set<string>()
   const roots = new Map<number, string>()
@@ -52,7 +52,7 @@ export function watchLog(
     const entry = exchange.to === new URL(url).host ? receiptIn(exchange) : undefined
     if (entry === undefined) return
     world.count('receipts')
-    if (!logged.has(entry) && !owed.has(entry)) owed.set(entry, exchange.atMs)
+    if (!logged.has(entry) && !owed.has(entry)) owed.set(entry, exchange.atMs - scheduler.leaptMs)
   })
 
   async function look(): Promise<void> {
@@ -86,8 +86,9 @@ export function watchLog(
   function checkDelay(): void {
     const upSinceMs = wellSince()
     if (upSinceMs === undefined) return
+    const { leaptMs } = scheduler
     for (const [entry, atMs] of owed) {
-      const lateMs = scheduler.now() - Math.max(atMs, upSinceMs) - limits.mergeDelayMs - SLACK_MS
+      const lateMs = scheduler.now() - leaptMs - Math.max(atMs, upSinceMs - leaptMs) - limits.mergeDelayMs - SLACK_MS
       if (lateMs > 0) world.fail(`entry ${entry} is not in the log ${limits.mergeDelayMs} ms after its receipt`)
     }
   }

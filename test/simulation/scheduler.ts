@@ -19,6 +19,8 @@ export interface Scheduler extends Clock {
   run(done: () => boolean, untilMs: number): Promise<boolean>
   /** The time goes on by so much at once, as when a machine sleeps; what was due meanwhile comes next. */
   leap(ms: number): void
+  /** The time that passed in leaps: nobody could do anything in it. */
+  readonly leaptMs: number
   /** Nobody is woken any more, and nothing is held for those who sleep. */
   end(): void
   /** Told after every wake-up, when all that it set going has come to rest. */
@@ -30,6 +32,7 @@ export function createScheduler(startMs: number): Scheduler {
   let nowMs = startMs
   let order = 0
   let steps = 0
+  let leaptMs = 0
   const queue = createQueue()
   const listeners: (() => void)[] = []
 
@@ -80,7 +83,13 @@ export function createScheduler(startMs: number): Scheduler {
     now: () => Math.floor(nowMs),
     sleep,
     run,
-    leap: (ms) => void (nowMs += ms),
+    get leaptMs() {
+      return leaptMs
+    },
+    leap(ms) {
+      nowMs += ms
+      leaptMs += ms
+    },
     end: () => queue.clear(),
     onStep: (listener) => void listeners.push(listener),
   }
