@@ -60,10 +60,10 @@ describe('the repository client', () => {
     const terms = { issuer: objectId('identity', first.body), seq: 0, issued: START_MS, expires: START_MS + 1000 }
     const book = writeBook(terms, [], signer)
     const { client, requests } = clientOf((request) =>
-      request.method === 'GET' ? Response.json({ book: bookToJson(book) }) : new Response(null, { status: 200 }),
+      Response.json(request.method === 'GET' ? { book: bookToJson(book) } : { id, seq: 0 }),
     )
     expect(await client.book(id)).toEqual(book)
-    await client.putBook(id, book)
+    expect(await client.putBook(id, book)).toBeUndefined()
     expect(await (requests[1] as Request).json()).toEqual({ book: bookToJson(book) })
   })
 
