@@ -5,7 +5,8 @@ import { summarize, type Summary } from './report.ts'
 import { runSeed } from './run.ts'
 import { COUNTED } from './world.ts'
 
-const SEEDS = 6
+/** All that is counted happens in them. */
+const [FIRST, SEEDS] = [21, 6]
 /** Each plant is found sooner, from its seed on. */
 const SEARCHED = 40
 const AT_ONCE = 2
@@ -37,9 +38,9 @@ describe('the simulation', () => {
   it(
     'breaks no invariant, and plays the same seeds in the same way in every process',
     async () => {
-      const elsewhere = simulate('--seeds', String(SEEDS))
+      const elsewhere = simulate('--from', String(FIRST), '--seeds', String(SEEDS))
       const outcomes = []
-      for (let seed = 1; seed <= SEEDS; seed++) outcomes.push(await runSeed(String(seed)))
+      for (let seed = FIRST; seed < FIRST + SEEDS; seed++) outcomes.push(await runSeed(String(seed)))
       const here = summarize(outcomes, 0, () => '')
       expect(here.failed).toEqual([])
       expect(COUNTED.filter((what) => here.counts[what] === 0)).toEqual([])

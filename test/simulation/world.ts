@@ -45,6 +45,8 @@ export type Counted = (typeof COUNTED)[number]
 /** All that happens, in order: two runs of one seed have the same. */
 export interface Trace {
   note(event: string): void
+  /** What comes from now on is shown, and no part of the hash. */
+  end(): void
   /** SHA-256 of all events. */
   hash(): string
 }
@@ -81,10 +83,12 @@ export function createWorld(seed: string, onEvent: (line: string) => void = () =
 
 function createTrace(scheduler: Scheduler, onEvent: (line: string) => void): Trace {
   const hash = createHash('sha256')
+  let isOver = false
   return {
+    end: () => void (isOver = true),
     note(event) {
       const line = `${scheduler.now() - START_MS} ${event}`
-      hash.update(`${line}\n`)
+      if (!isOver) hash.update(`${line}\n`)
       onEvent(line)
     },
     hash: () => hash.copy().digest('hex'),
