@@ -43,7 +43,13 @@ export const download = z
   .refine(({ state, reason }) => state !== 'waiting' || reason !== undefined, 'what waits has a reason')
   .refine(({ state, file }) => (state === 'done') === (file !== undefined), 'what is done has a file')
 
-export const balance = z.strictObject({ available: money, frozen: money, earned: money, bonds: money, outstanding: money })
+export const balance = z.strictObject({
+  available: money,
+  frozen: money,
+  earned: money,
+  bonds: money,
+  outstanding: money,
+})
 
 export const statement = balance.extend({
   entries: z.array(

@@ -49,7 +49,10 @@ const PACKAGES: readonly (readonly [name: RegExp, where: RegExp])[] = [
   [/^@hono\/node-server$/, /^infra\/|(?:\/|-)node\.ts$/],
   [/^node:crypto$/, /^protocol\/primitives-node\.ts$|^infra\//],
   [/^node:module$/, /^(?:infra\/local|agent\/cli)\/main\.ts$|^infra\/aws\/deploy\.ts$/],
-  [/^node:(?:process|timers.*|perf_hooks|vm|worker_threads|cluster|child_process)$/, /^infra\/local\/main\.ts$|^infra\/aws\/deploy\.ts$/],
+  [
+    /^node:(?:process|timers.*|perf_hooks|vm|worker_threads|cluster|child_process)$/,
+    /^infra\/local\/main\.ts$|^infra\/aws\/deploy\.ts$/,
+  ],
   [/^node:/, /^(?:agent|infra)\/|\/node\.ts$/],
 ]
 const VENDORS = /^agent\/storage\/|^infra\/store\/dynamodb[-.]|^infra\/(?:aws|lambda)\/|\/(?:node|lambda|worker)\.ts$/
