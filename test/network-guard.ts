@@ -18,12 +18,41 @@ export function hostOf(args: readonly unknown[]): string {
 
 export const mayConnect = (host: string): boolean => LOOPBACK.test(host.toLowerCase())
 
+type Found = string | readonly { readonly address: string }[]
+type Lookup = (
+  host: string,
+  options: object,
+  done: (error: Error | null, found?: Found, family?: number) => void,
+) => void
+
+/** Of a call that resolves names by itself, what it resolves them to counts. */
+function lookupOf(args: readonly unknown[]): { lookup?: Lookup } | undefined {
+  const [first] = Array.isArray(args[0]) ? (args[0] as readonly unknown[]) : args
+  const options = typeof first === 'object' && first !== null ? (first as { lookup?: Lookup }) : undefined
+  return options?.lookup ? options : undefined
+}
+
+const guardedLookup =
+  (lookup: Lookup): Lookup =>
+  (host, options, done) =>
+    lookup(host, options, (error, found, family) => {
+      const addresses = typeof found === 'string' ? [found] : (found ?? []).map(({ address }) => address)
+      const isHere = addresses.every((address) => mayConnect(address))
+      done(error ?? (isHere ? null : refusal(host)), found, family)
+    })
+
+const refusal = (host: string): Error => new Error(`A test reached for ${host}: tests talk to this machine alone.`)
+
 const { connect } = Socket.prototype as unknown as { connect: Connect }
 
 ;(Socket.prototype as unknown as { connect: Connect }).connect = function guarded(...args) {
   const host = hostOf(args)
   if (mayConnect(host)) return connect.apply(this, args)
-  const error = new Error(`A test reached for ${host}: tests talk to this machine alone.`)
-  queueMicrotask(() => this.destroy(error))
+  const own = lookupOf(args)
+  if (own?.lookup) {
+    own.lookup = guardedLookup(own.lookup)
+    return connect.apply(this, args)
+  }
+  queueMicrotask(() => this.destroy(refusal(host)))
   return this
 }

@@ -16,7 +16,12 @@ describe('announcing', () => {
     await shop.plant('file', pattern(100))
     const share = await shop.shares.add({ path: 'file', price: 3n })
     const first = shop.repository.latest(share) as Announcement
-    expect(first).toMatchObject({ price: 3n, public: false, modes: ['credit', 'prepaid'], urls: ['http://agent.test'] })
+    expect(first).toMatchObject({
+      price: 3n,
+      public: false,
+      modes: ['credit', 'prepaid', 'sealed'],
+      urls: ['http://agent.test'],
+    })
     expect(first.expires - first.issued).toBe(limits.announcementMs)
     shop.clock.advance(limits.announcedAgainMs - 1)
     await shop.shares.announce()

@@ -19,5 +19,5 @@ test.each([
   const report = await settlements({ store: await place(), processes: 3, lanes: 16, seconds: 8, seed: 'suite', say })
   expect(report).toMatchObject({ missing: 0, twice: 0, wrongAccounts: 0, auditProblems: [] })
   expect(report.settled).toBeGreaterThan(100)
-  expect(report.sequencersKilled).toBeGreaterThan(4)
+  expect(report.sequencersKilled).toBeGreaterThan(2)
 })
