@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util'
 import { installPlant, plantNamed } from './plants.ts'
 import { summarize, type Summary } from './report.ts'
 import type { Outcome, runSeed } from './run.ts'
+import { COUNTED } from './world.ts'
 
 const USAGE =
   'usage: npm run simulate -- [--seeds N] [--from K] [--seed S [--trace]] [--plant NAME] [--jobs N] [--stop] [--json]'
@@ -89,6 +90,8 @@ async function runInProcesses(options: Options, onOutcome: (outcome: Outcome) =>
   )
 }
 
+/** In so many seeds everything that is counted happens: else the simulation has become poorer. */
+const MANY = 100
 const QUIET = '--disable-warning=ExperimentalWarning'
 
 /** A process that another one gives its seeds. */
@@ -108,7 +111,10 @@ async function main(options: Options): Promise<void> {
   await (options.jobs === 1 ? runHere : runInProcesses)(options, onOutcome)
   const summary = summarize(outcomes, (performance.now() - startedMs) / 1000, (seed) => replayOf(seed, options))
   process.stdout.write(options.json ? `${JSON.stringify({ event: 'done', ...summary })}\n` : lines(summary))
-  if (summary.failed.length > 0) process.exitCode = 1
+  const never = COUNTED.filter((what) => summary.counts[what] === 0)
+  const isPoor = summary.seeds >= MANY && never.length > 0
+  if (isPoor) process.stderr.write(`In none of them: ${never.join(', ')}.\n`)
+  if (summary.failed.length > 0 || isPoor) process.exitCode = 1
 }
 
 const failure = ({ seed, violations }: Outcome, options: Options): string =>
