@@ -5,11 +5,13 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Bench, Figure } from './figure.ts'
 import { audit } from './audit.ts'
+import { settlements } from './settlements.ts'
+import { ticks } from './ticks.ts'
 import { memory, transfer } from './transfer.ts'
 import { repository } from './repository.ts'
 import { trust } from './trust.ts'
 
-const BENCHES: Readonly<Record<string, Bench>> = { transfer, memory, trust, repository, audit }
+const BENCHES: Readonly<Record<string, Bench>> = { transfer, memory, trust, repository, audit, settlements, ticks }
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
