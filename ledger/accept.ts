@@ -8,16 +8,15 @@
  */
 import type { Bytes } from '../protocol/bytes.ts'
 import { decide, prepare, type Outcome, type Prepared } from '../protocol/arbiter.ts'
-import { isFixed, type Accepted } from '../protocol/arbiter/items.ts'
+import type { Accepted } from '../protocol/arbiter/items.ts'
 import type { Command } from '../protocol/arbiter/step.ts'
-import { draft, type Draft } from '../protocol/arbiter/view.ts'
+import type { Draft } from '../protocol/arbiter/view.ts'
 import type { Environment } from '../protocol/environment.ts'
 import { limits } from '../protocol/limits.ts'
 import { Problem } from '../protocol/problem.ts'
 import type { Change, Store } from '../protocol/store.ts'
 import { commandChange, createPointing, MARK_BYTES } from './pending.ts'
-import { createLanesAtHand, type Load } from './lanes-at-hand.ts'
-import { changeOf, isLane, load, redemptionSlot, slotAfter, type Versioned } from './state.ts'
+import { changeOf, isLane, redemptionSlot, slotAfter, viewOf, type Versioned } from './state.ts'
 import { createTurn } from './turn.ts'
 
 export interface Acceptance {
@@ -34,34 +33,17 @@ export function createAccept({ clock, random }: Environment, store: Store, onAcc
   const inTurn = createTurn()
   const point = createPointing(store, { clock, random })
 
-  const lanes = createLanesAtHand(store)
-
   async function write(decided: Decided & { readonly outcome: AcceptedOutcome }): Promise<boolean> {
     const slot = settlementOf(decided)
     if (!slot) return store.write(changesOf(decided))
     const pointer = { ...slotAfter(slot.key, slot.before), mark: random.bytes(MARK_BYTES) }
     await point(pointer)
-    const isPut = await store.write([redemptionSlot(pointer, decided.outcome.bytes, slot.before.whole)])
-    if (isPut) lanes.keep(slot.key, { ...slot.before, version: pointer.seq, timeMs: decided.timeMs, body: slot.body })
-    return isPut
-  }
-
-  const decideFresh = (prepared: Prepared) => decideInTime((key) => load(store, key), prepared, clock.now())
-
-  /** On a lane as this process left it, which saves a read. That others have changed it since, a write finds out. */
-  async function decideAtHand(prepared: Prepared): Promise<Decided | undefined> {
-    const reading = lanes.read()
-    const decided = await decideInTime(reading.load, prepared, clock.now()).catch((error: unknown) => {
-      if (!reading.isUsed()) throw error
-      return undefined
-    })
-    return reading.isUsed() && decided?.outcome.kind !== 'accepted' ? undefined : decided
+    return store.write([redemptionSlot(pointer, decided.outcome.bytes, slot.before.whole)])
   }
 
   async function attempt(prepared: Prepared): Promise<Acceptance> {
     for (let tries = 0; tries < limits.writeAttempts; tries++) {
-      const atHand = tries === 0 ? await decideAtHand(prepared) : undefined
-      const { outcome, ...decided } = atHand ?? (await decideFresh(prepared))
+      const { outcome, ...decided } = await decideInTime(store, prepared, clock.now())
       if (outcome.kind === 'repeat') return { accepted: outcome.accepted, isRepeat: true }
       if (await write({ ...decided, outcome })) {
         onAccepted()
@@ -95,9 +77,9 @@ interface Decided {
  * The entry's time is the clock's, or just after what it rests on when the clock is behind that: a clock that steps
  * back, or several that differ, never put a cause after its effect. Nothing else is held up by a clock that ran ahead.
  */
-async function decideInTime(read: Load, prepared: Prepared, nowMs: number): Promise<Decided> {
+async function decideInTime(store: Store, prepared: Prepared, nowMs: number): Promise<Decided> {
   for (let timeMs = nowMs; ;) {
-    const view = draft(read, isFixed)
+    const view = viewOf(store)
     const outcome = await decide(view, prepared, timeMs).catch((error: unknown) => {
       if (view.earliestMs() <= timeMs) throw error
     })
@@ -112,7 +94,7 @@ function settlementOf({ prepared, view }: Decided) {
   const [only, ...others] = view.touched()
   const whole = only?.before?.whole
   if (prepared.command.kind !== 'redeem' || others.length > 0 || !only?.before || whole === undefined) return undefined
-  return { key: only.key, before: { ...only.before, whole }, body: only.body as Bytes }
+  return { key: only.key, before: { ...only.before, whole } }
 }
 
 function changesOf({ outcome, timeMs, view }: Decided & { readonly outcome: AcceptedOutcome }): Change[] {

@@ -7,7 +7,6 @@ import type { Environment } from '../protocol/environment.ts'
 import { limits } from '../protocol/limits.ts'
 import { signerFrom, type Signer } from '../protocol/signed.ts'
 import type { Store } from '../protocol/store.ts'
-import { withSlotsAtHand } from './lanes-at-hand.ts'
 import type { ObjectStore } from './publisher.ts'
 import type { WitnessPlace } from './witness-client.ts'
 
@@ -55,7 +54,7 @@ export function createContext(options: LedgerOptions): LedgerContext {
   const signer = signerFrom(secret)
   return {
     environment,
-    store: withSlotsAtHand(store),
+    store,
     signer,
     id: sha256(signer.key),
     origin,

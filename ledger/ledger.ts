@@ -28,8 +28,6 @@ export interface Ledger {
 
 /** How long an entry may wait when the wake-up for it was lost, with another process for example: well within the merge delay. */
 const SEQUENCER_PAUSE_MS = 1000
-/** What comes in the meantime is appended at once. */
-const SEQUENCER_REST_MS = 200
 const NOTARY_PAUSE_MS = 1000
 /** How long a checkpoint may wait that another process signed, to be witnessed and put where copies are read. */
 const SHOWN_PAUSE_MS = 5000
@@ -53,7 +51,6 @@ export function createLedger(options: LedgerOptions): Ledger {
   const sequencing = createLoop({
     clock,
     pauseMs: SEQUENCER_PAUSE_MS,
-    restMs: SEQUENCER_REST_MS,
     work: async () => {
       if ((await inTurn(sequencer.assist)) > 0) shower.wake()
     },

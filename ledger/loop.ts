@@ -12,14 +12,12 @@ export interface Loop {
 export interface LoopOptions {
   readonly clock: Clock
   readonly pauseMs: number
-  /** Also when woken, the work is not done again before so long. */
-  readonly restMs?: number
   readonly work: () => Promise<void>
   /** Told of failures; the work is tried again after the pause. */
   readonly onFault: (error: unknown) => void
 }
 
-export function createLoop({ clock, pauseMs, restMs = 0, work, onFault }: LoopOptions): Loop {
+export function createLoop({ clock, pauseMs, work, onFault }: LoopOptions): Loop {
   let life = new AbortController()
   let pause: AbortController | undefined
   let isWoken = false
@@ -29,7 +27,6 @@ export function createLoop({ clock, pauseMs, restMs = 0, work, onFault }: LoopOp
     while (!isOver.aborted) {
       isWoken = false
       await work().catch(onFault)
-      if (restMs > 0) await clock.sleep(restMs, isOver).catch(() => {})
       if (isWoken) continue
       pause = new AbortController()
       const interrupted = AbortSignal.any([isOver, pause.signal])
