@@ -59,7 +59,13 @@ describe('the ledger client', () => {
       lanes: [],
     }
     const { ledger } = clientOf(() => json({ ...account, more: 'is ignored' }))
-    expect(await ledger.account(info.id)).toEqual({ ...account, available: 9007199254740993n, frozen: 0n, earned: 7n, bonds: 2n })
+    expect(await ledger.account(info.id)).toEqual({
+      ...account,
+      available: 9007199254740993n,
+      frozen: 0n,
+      earned: 7n,
+      bonds: 2n,
+    })
   })
 
   it('asks who the ledger is once, and again after a failure', async () => {
