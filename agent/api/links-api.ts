@@ -44,6 +44,7 @@ const routes = {
             bucket: z.string().regex(BUCKET),
             prefix: z.string().min(1).max(900).optional(),
             region: z.string().max(64).optional(),
+            lends: z.boolean().optional(),
             ...linkExtras,
           }),
           z.strictObject({ kind: z.literal('drive'), clientId, folder, ...linkExtras }),

@@ -27,13 +27,14 @@ const KINDS: Readonly<Record<string, Kind>> = {
     run: async (call) => add(call, { kind: 'folder', path: call.resolvePath(call.args[1] as string) }),
   },
   s3: {
-    usage: 's3 --bucket B [--prefix P] [--region R] [--access-key-id ID --secret-access-key KEY]',
+    usage: 's3 --bucket B [--prefix P] [--region R] [--lends] [--access-key-id ID --secret-access-key KEY]',
     takes: 1,
     run: async (call) =>
       add(call, {
         kind: 's3',
         bucket: required(call, 'bucket'),
         ...given({ prefix: trimmed(call.text('prefix')), region: call.text('region') }),
+        ...(call.flag('lends') ? { lends: true } : {}),
         ...secretOf({ accessKeyId: call.text('access-key-id'), secretAccessKey: call.text('secret-access-key') }),
       }),
   },
@@ -71,7 +72,10 @@ export const linkCommands: Commands = {
       .map(({ usage }) => usage)
       .join(' | ')} [--name NAME]`,
     summary: 'Let your agent read and write a storage of yours; without a token, your browser asks for one',
-    options: Object.fromEntries(TEXTS.map((name) => [name, { type: 'string' as const }])),
+    options: {
+      ...Object.fromEntries(TEXTS.map((name) => [name, { type: 'string' as const }])),
+      lends: { type: 'boolean' },
+    },
     takes: [1, 2],
     async run(call) {
       const name = call.args[0] as string
