@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import type { Faults, ServerFault, Step } from '../conformance/storage-world.ts'
 import { createFaults } from './faults.ts'
 import { bytesContent, sliceContent, type Content } from './s3-content.ts'
+import { drained, spoil } from './spoiled-reply.ts'
 
 export interface ServerRequest {
   readonly method: string
@@ -143,33 +144,6 @@ async function send({ status, headers, body }: Reply, outgoing: ServerResponse, 
   else outgoing.end()
   return most
 }
-
-async function drained(outgoing: ServerResponse): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>()
-  outgoing.once('drain', resolve).once('close', resolve)
-  await promise
-  outgoing.off('drain', resolve).off('close', resolve)
-}
-
-function spoil(reply: Reply, fault?: ServerFault): Reply {
-  const { body, headers = {} } = reply
-  if (!body || !fault) return reply
-  if (fault.kind === 'truncate') return { ...reply, body: sliceContent(body, 0, Math.min(fault.bytes, body.size)) }
-  if (fault.kind === 'corrupt') return { ...reply, body: corrupted(body) }
-  if (fault.kind !== 'wrong-range' || headers['content-range'] === undefined) return reply
-  const [, first = '0', last = '0', size = '0'] = /(\d+)-(\d+)\/(\d+)/.exec(headers['content-range']) ?? []
-  const shifted = `bytes ${Number(first) + 1}-${Number(last) + 1}/${size}`
-  return { ...reply, headers: { ...headers, 'content-range': shifted } }
-}
-
-const corrupted = (content: Content): Content => ({
-  size: content.size,
-  read(offset, length) {
-    const bytes = Buffer.from(content.read(offset, length))
-    if (offset === 0 && length > 0) bytes[0] = (bytes[0] as number) ^ 1
-    return bytes
-  },
-})
 
 /** RFC 9110 §14.2: one range of bytes, or the whole. @returns undefined where it cannot be satisfied */
 export function rangeReply(content: Content, range: string | undefined): Reply | undefined {

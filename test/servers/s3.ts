@@ -6,11 +6,12 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import type { Faults, ServerFault, Step } from '../conformance/storage-world.ts'
 import { createFaults } from './faults.ts'
-import { bytesContent, sliceContent, type Content } from './s3-content.ts'
+import { bytesContent } from './s3-content.ts'
 import { S3Error, xmlDocument } from './s3-errors.ts'
 import { createOperations, operationOf, type Reply } from './s3-operations.ts'
 import { acceptRequest, rawRequest, type RawRequest, type S3Request } from './s3-request.ts'
 import { createBucket, type Bucket } from './s3-state.ts'
+import { drained, spoil } from './spoiled-reply.ts'
 
 /** An AWS principal: what it may read and write, all unless named. */
 export interface Principal {
@@ -184,31 +185,3 @@ async function send(method: string, reply: Reply, outgoing: ServerResponse, faul
   else outgoing.end()
   return most
 }
-
-async function drained(outgoing: ServerResponse): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>()
-  const go = (): void => resolve()
-  outgoing.on('drain', go).on('close', go)
-  await promise
-  outgoing.off('drain', go).off('close', go)
-}
-
-function spoil(reply: Reply, fault?: ServerFault): Reply {
-  const { body, headers = {} } = reply
-  if (!body || !fault) return reply
-  if (fault.kind === 'truncate') return { ...reply, body: sliceContent(body, 0, Math.min(fault.bytes, body.size)) }
-  if (fault.kind === 'corrupt') return { ...reply, body: corrupted(body) }
-  if (fault.kind !== 'wrong-range' || headers['content-range'] === undefined) return reply
-  const [, first = '0', last = '0', size = '0'] = /(\d+)-(\d+)\/(\d+)/.exec(headers['content-range']) ?? []
-  const shifted = `bytes ${Number(first) + 1}-${Number(last) + 1}/${size}`
-  return { ...reply, headers: { ...headers, 'content-range': shifted } }
-}
-
-const corrupted = (content: Content): Content => ({
-  size: content.size,
-  read(offset, length) {
-    const bytes = Buffer.from(content.read(offset, length))
-    if (offset === 0 && length > 0) bytes[0] = (bytes[0] as number) ^ 1
-    return bytes
-  },
-})
