@@ -3,7 +3,7 @@ import { applyFields, type Mask } from './drive-fields.ts'
 import { FILE_FIELDS, type DriveFile, type DriveState, type NewFile } from './drive-state.ts'
 import { driveError } from './drive-errors.ts'
 import { jsonReply, type Reply, type ServerRequest } from './provider-server.ts'
-import { bytesContent, joinContents, sliceContent, type Content } from './s3-content.ts'
+import { joinContents, sliceContent, type Content, type Keep } from './s3-content.ts'
 
 const UNIT = 256 * 1024
 
@@ -11,7 +11,8 @@ interface Session {
   readonly meta: NewFile
   readonly size: number | undefined
   readonly fields: Mask | undefined
-  content: Content
+  parts: readonly Content[]
+  received: number
   done?: DriveFile
 }
 
@@ -25,36 +26,34 @@ export interface Uploads {
   readonly unfinished: readonly string[]
 }
 
-const empty = bytesContent(new Uint8Array(0))
-
-/** @param forgetful uploaded bytes are counted and read as zeros */
-export function createUploads(state: DriveState, url: () => string, forgetful: boolean): Uploads {
+export function createUploads(state: DriveState, url: () => string, keep: Keep): Uploads {
   const sessions = new Map<string, Session>()
   let serial = 0
   const idOf = ({ url: { searchParams } }: ServerRequest): string => searchParams.get('upload_id') ?? ''
   const gone = (): never => driveError(404, 'notFound', 'Upload session not found.')
 
-  function progress({ content }: Session): Reply {
-    const range = content.size > 0 ? { range: `bytes=0-${content.size - 1}` } : undefined
+  function progress({ received }: Session): Reply {
+    const range = received > 0 ? { range: `bytes=0-${received - 1}` } : undefined
     return { status: 308, headers: { ...range } }
   }
   function finished(session: Session): Reply {
-    session.done ??= state.create({ ...session.meta, content: session.content })
+    session.done ??= state.create({ ...session.meta, content: joinContents(session.parts) })
     const mask = session.fields ?? { kind: true, id: true, name: true, mimeType: true }
     return jsonReply(200, applyFields(state.resource(session.done), mask, FILE_FIELDS))
   }
   function append(session: Session, body: Buffer, first: number, last: number, total: number | undefined): void {
     if (last - first + 1 !== body.length) driveError(400, 'badRequest', 'Content-Length does not match Content-Range.')
-    if (first !== session.content.size) driveError(400, 'badRequest', 'Content-Range begins elsewhere than it must.')
+    if (first !== session.received) driveError(400, 'badRequest', 'Content-Range begins elsewhere than it must.')
     if (last + 1 !== total && body.length % UNIT !== 0) {
       driveError(400, 'badRequest', 'A chunk must be a multiple of 256 KiB.')
     }
-    const kept: Content = forgetful
-      ? { size: body.length, read: (_, length) => new Uint8Array(length) }
-      : bytesContent(body)
-    session.content = forgetful
-      ? { size: session.content.size + kept.size, read: (_, length) => new Uint8Array(length) }
-      : joinContents([session.content, kept])
+    session.parts = [...session.parts, keep(body)]
+    session.received += body.length
+  }
+  function forget(session: Session, bytes: number): void {
+    const kept = Math.max(0, Math.floor((session.received - bytes) / UNIT) * UNIT)
+    session.parts = [sliceContent(joinContents(session.parts), 0, kept)]
+    session.received = kept
   }
 
   return {
@@ -64,7 +63,8 @@ export function createUploads(state: DriveState, url: () => string, forgetful: b
       if (length !== undefined && state.used() + Number(length) > state.limit) {
         driveError(403, 'storageQuotaExceeded', "The user's Drive storage quota has been exceeded.")
       }
-      sessions.set(id, { meta, size: length === undefined ? undefined : Number(length), fields, content: empty })
+      const size = length === undefined ? undefined : Number(length)
+      sessions.set(id, { meta, size, fields, parts: [], received: 0 })
       return {
         status: 200,
         headers: { location: `${url()}/upload/drive/v3/files?uploadType=resumable&upload_id=${id}` },
@@ -83,11 +83,8 @@ export function createUploads(state: DriveState, url: () => string, forgetful: b
       if (first === undefined)
         return request.body.length > 0 ? driveError(400, 'badRequest', 'A query has no body.') : progress(session)
       append(session, request.body, Number(first), Number(last), size)
-      if (forgets > 0) {
-        const kept = Math.max(0, Math.floor((session.content.size - forgets) / UNIT) * UNIT)
-        session.content = sliceContent(session.content, 0, kept)
-      }
-      return session.content.size === size ? finished(session) : progress(session)
+      if (forgets > 0) forget(session, forgets)
+      return session.received === size ? finished(session) : progress(session)
     },
     cancel: (request) => (sessions.delete(idOf(request)) ? { status: 499 } : gone()),
     end: (request) => void sessions.delete(idOf(request)),

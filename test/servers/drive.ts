@@ -18,6 +18,7 @@ import {
   type Reply,
   type ServerRequest,
 } from './provider-server.ts'
+import { bytesContent, type Keep } from './s3-content.ts'
 
 export const DRIVE_CLIENT = {
   id: 'client.apps.googleusercontent.com',
@@ -35,8 +36,7 @@ export interface DriveServer extends ProviderServer {
 
 export interface DriveOptions {
   readonly now?: () => number
-  /** Uploaded bytes are forgotten and read as zeros. */
-  readonly forgetful?: boolean
+  readonly keep?: Keep
 }
 
 type Handler = (request: ServerRequest) => Reply
@@ -45,11 +45,11 @@ const PAGE_MOST = 1000
 
 export async function startDrive({
   now = () => Date.now(),
-  forgetful = false,
+  keep = bytesContent,
 }: DriveOptions = {}): Promise<DriveServer> {
   const state = createDriveState(now)
   let url = ''
-  const uploads = createUploads(state, () => url, forgetful)
+  const uploads = createUploads(state, () => url, keep)
   const oauth = createOAuth({
     client: DRIVE_CLIENT,
     demands: { access_type: 'offline' },

@@ -1,7 +1,7 @@
 /** Concurrent upload sessions (files/upload_session): any order, in multiples of 4 MiB but for what closes them. */
 import { badInput, routeError } from './dropbox-errors.ts'
 import { contentHash } from './dropbox-state.ts'
-import { bytesContent, joinContents, type Content } from './s3-content.ts'
+import { bytesContent, joinContents, type Content, type Keep } from './s3-content.ts'
 
 const UNIT = 4 * 1024 * 1024
 const REQUEST_MOST = 150 * 1024 * 1024
@@ -27,16 +27,10 @@ export interface DropboxSessions {
 const tagOf = (value: unknown): unknown =>
   typeof value === 'string' ? value : (value as { '.tag'?: unknown })?.['.tag']
 
-/** @param forgetful uploaded bytes are hashed and read as zeros */
-export function createDropboxSessions(forgetful: boolean): DropboxSessions {
+export function createDropboxSessions(keep: Keep): DropboxSessions {
   const sessions = new Map<string, Session>()
   let serial = 0
   const sizeOf = ({ parts }: Session): number => Math.max(0, ...[...parts].map(([at, { size }]) => at + size))
-
-  function kept(body: Buffer): Content {
-    if (forgetful) return { size: body.length, read: (_, length) => new Uint8Array(length) }
-    return bytesContent(body)
-  }
 
   return {
     start({ close = false, session_type: type }, body) {
@@ -57,7 +51,7 @@ export function createDropboxSessions(forgetful: boolean): DropboxSessions {
         return routeError('concurrent_session_invalid_data_size')
       const content = bytesContent(body)
       if (hash !== undefined && hash !== contentHash(content)) return routeError('content_hash_mismatch')
-      if (body.length > 0) session.parts.set(offset, kept(body))
+      if (body.length > 0) session.parts.set(offset, keep(body))
       session.isClosed = close
       return undefined
     },

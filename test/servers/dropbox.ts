@@ -16,7 +16,7 @@ import {
   type Reply,
   type ServerRequest,
 } from './provider-server.ts'
-import { bytesContent, type Content } from './s3-content.ts'
+import { bytesContent, type Content, type Keep } from './s3-content.ts'
 
 export const DROPBOX_CLIENT = {
   id: 'dropbox-app-key',
@@ -36,8 +36,7 @@ export interface DropboxServer extends ProviderServer {
 export interface DropboxOptions {
   readonly now?: () => number
   readonly references?: CopyReferences
-  /** Uploaded bytes are hashed and read as zeros. */
-  readonly forgetful?: boolean
+  readonly keep?: Keep
 }
 
 /** Arguments as they come in: JSON of a client. */
@@ -64,7 +63,7 @@ interface Route {
 const PAGE_MOST = 2000
 
 export async function startDropbox(options: DropboxOptions = {}): Promise<DropboxServer> {
-  const { now = () => Date.now(), references = new Map(), forgetful = false } = options
+  const { now = () => Date.now(), references = new Map(), keep = bytesContent } = options
   const state = createDropboxState(now)
   const oauth = createOAuth({
     client: DROPBOX_CLIENT,
@@ -72,7 +71,7 @@ export async function startDropbox(options: DropboxOptions = {}): Promise<Dropbo
     scopes: SCOPES,
     prefix: 'sl.',
   })
-  const routes = { ...readRoutes(state), ...writeRoutes(state, references, forgetful) }
+  const routes = { ...readRoutes(state), ...writeRoutes(state, references, keep) }
   const routeOf = ({ url: { pathname } }: ServerRequest): Route | undefined => routes[pathname.replace(/^\/2\//, '')]
 
   const provider: Provider = {
@@ -206,12 +205,8 @@ function readRoutes(state: DropboxState): Readonly<Record<string, Route>> {
   }
 }
 
-function writeRoutes(
-  state: DropboxState,
-  references: CopyReferences,
-  forgetful: boolean,
-): Readonly<Record<string, Route>> {
-  const sessions = createDropboxSessions(forgetful)
+function writeRoutes(state: DropboxState, references: CopyReferences, keep: Keep): Readonly<Record<string, Route>> {
+  const sessions = createDropboxSessions(keep)
   const scope = 'files.content.write'
 
   /** Mode `add`: what is there is never replaced; the very same content is no conflict unless that is asked for. */
@@ -238,7 +233,7 @@ function writeRoutes(
     const content = bytesContent(body)
     const { content_hash: hash } = arg
     if (hash !== undefined && hash !== contentHash(content)) return routeError('content_hash_mismatch')
-    return jsonReply(200, state.metadata(save(arg, content)))
+    return jsonReply(200, state.metadata(save(arg, keep(body))))
   }
 
   function finish({ cursor, commit = {} }: Arg, { body }: ServerRequest): Reply {

@@ -11,16 +11,20 @@ export const bytesContent = (bytes: Uint8Array): Content => ({
   read: (offset, length) => bytes.subarray(offset, offset + length),
 })
 
-const ZEROS = new Uint8Array(1024 * 1024)
+/** What a server does with uploaded bytes: keeps them, unless it holds more than memory does. */
+export type Keep = (bytes: Buffer) => Content
 
-/** Sparse: zeros, but for the offset of each MiB in its first 8 bytes, big-endian, so that no two MiB are the same. */
+/** Every upload to a provider is in multiples of this, but for the last. */
+const RUN = 256 * 1024
+
+/** Sparse: zeros, but for the offset of each 256 KiB in its first 8 bytes, big-endian, so that no two are the same. */
 export function sparseContent(size: number): Content {
   return {
     size,
     read(offset, length) {
       const bytes = Buffer.alloc(length)
-      const first = Math.floor(offset / ZEROS.length) * ZEROS.length
-      for (let at = first; at < offset + length; at += ZEROS.length) {
+      const first = Math.floor(offset / RUN) * RUN
+      for (let at = first; at < offset + length; at += RUN) {
         const mark = Buffer.alloc(8)
         mark.writeBigUInt64BE(BigInt(at))
         for (let i = 0; i < 8; i++) {
@@ -32,6 +36,15 @@ export function sparseContent(size: number): Content {
     },
   }
 }
+
+/** Bytes that are a run of the sparse content are kept as that, which takes no memory; others as they are. */
+export const keepSparse =
+  (sparse: Content): Keep =>
+  (bytes) => {
+    const at = bytes.length < 8 ? sparse.size : Number(bytes.readBigUInt64BE())
+    const isRun = at + bytes.length <= sparse.size && bytes.equals(sparse.read(at, bytes.length))
+    return isRun ? sliceContent(sparse, at, bytes.length) : bytesContent(bytes)
+  }
 
 export function joinContents(parts: readonly Content[]): Content {
   const starts: number[] = []

@@ -1,6 +1,6 @@
 /** The operations of Amazon S3's API that an agent may use, by the published reference. */
 import { createHash } from 'node:crypto'
-import { bytesContent, sliceContent, type Content } from './s3-content.ts'
+import { bytesContent, sliceContent, type Content, type Keep } from './s3-content.ts'
 import { readElements, S3Error, xmlDocument, type Xml } from './s3-errors.ts'
 import type { S3Request } from './s3-request.ts'
 import { uriEncode } from './s3-signature.ts'
@@ -19,26 +19,19 @@ export interface Operations {
   run(request: S3Request, bucketFor: BucketFor): Reply
 }
 
-interface Settings {
-  /** Uploaded bytes are hashed and forgotten; what replaces them is zeros. */
-  readonly forgetful: boolean
-}
-
 type Handler = (request: S3Request, bucketFor: BucketFor) => Reply
 
 const CHECKSUM_XML = { CRC32: 'ChecksumCRC32', SHA1: 'ChecksumSHA1', SHA256: 'ChecksumSHA256' } as const
 const COPY_BYTES_MAX = 5 * 1024 ** 3
 const PAGE = 1000
 
-export function createOperations({ forgetful }: Settings): Operations {
-  const kept = (body: Buffer): Content => (forgetful ? holeOf(body.length) : bytesContent(body))
-
+export function createOperations(keep: Keep): Operations {
   const putObject: Handler = (request, bucketFor) => {
     const bucket = bucketFor(request.bucket, 'write')
     bucket.check(request.key, conditionsOf(request))
     const etag = `"${checksumMd5(request.body)}"`
     const checksum = request.checksum && { checksum: request.checksum }
-    const object = bucket.put(request.key, kept(request.body), { metadata: metadataOf(request), etag, ...checksum })
+    const object = bucket.put(request.key, keep(request.body), { metadata: metadataOf(request), etag, ...checksum })
     return { status: 200, headers: { etag: object.etag, 'x-amz-version-id': object.versionId } }
   }
 
@@ -56,7 +49,6 @@ export function createOperations({ forgetful }: Settings): Operations {
 
   const uploadPart: Handler = (request, bucketFor) => {
     const upload = bucketFor(request.bucket, 'write').upload(request.key, request.query.get('uploadId') ?? '')
-    const content = bytesContent(request.body)
     const { algorithm } = upload
     if (algorithm && algorithm !== 'CRC32' && request.checksum?.[0] !== algorithm) {
       throw new S3Error(400, 'InvalidRequest', `Checksum Type mismatch occurred, expected checksum Type: ${algorithm}`)
@@ -65,7 +57,7 @@ export function createOperations({ forgetful }: Settings): Operations {
     const checksum = request.checksum && { checksum: request.checksum[1] }
     addPart(upload.parts, {
       number: partNumberOf(request),
-      content: forgetful ? holeOf(content.size) : content,
+      content: keep(request.body),
       etag,
       ...checksum,
     })
@@ -295,8 +287,6 @@ const checksumHeader = (checksum: S3Request['checksum']): Record<string, string>
   checksum ? { [`x-amz-checksum-${checksum[0].toLowerCase()}`]: checksum[1] } : {}
 
 const checksumMd5 = (bytes: Buffer): string => createHash('md5').update(bytes).digest('hex')
-
-const holeOf = (size: number): Content => ({ size, read: (_, length) => Buffer.alloc(length) })
 
 const xml = (root: string, content: Xml): Reply => ({
   status: 200,

@@ -6,7 +6,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import type { Faults, ServerFault, Step } from '../conformance/storage-world.ts'
 import { createFaults } from './faults.ts'
-import { bytesContent } from './s3-content.ts'
+import { bytesContent, type Keep } from './s3-content.ts'
 import { S3Error, xmlDocument } from './s3-errors.ts'
 import { createOperations, operationOf, type Reply } from './s3-operations.ts'
 import { acceptRequest, rawRequest, type RawRequest, type S3Request } from './s3-request.ts'
@@ -25,8 +25,7 @@ export interface S3Options {
   /** By access key id. */
   readonly principals: Readonly<Record<string, Principal>>
   readonly now?: () => number
-  /** Uploaded bytes are hashed and forgotten. */
-  readonly forgetful?: boolean
+  readonly keep?: Keep
   readonly versioned?: boolean
 }
 
@@ -66,9 +65,9 @@ const REFUSALS: Readonly<Record<Extract<ServerFault, { kind: 'refuse' }>['why'],
 }
 
 export async function startS3(options: S3Options): Promise<S3Server> {
-  const { now = () => Date.now(), principals, forgetful = false, versioned = false } = options
+  const { now = () => Date.now(), principals, keep = bytesContent, versioned = false } = options
   const buckets = new Map(options.buckets.map((name) => [name, createBucket(name, now, versioned)]))
-  const operations = createOperations({ forgetful })
+  const operations = createOperations(keep)
   const faults = createFaults()
   const counts = new Map<Step, number>()
   const traffic = { in: 0, out: 0 }
