@@ -39,7 +39,7 @@ const REFUSALS_MOST = 1
 /** @param buffer holds a piece. @throws Problem of the store or the storage; a seller's failures end the flow, no more */
 export async function runFlow(run: Run, job: Job, buffer: Uint8Array): Promise<void> {
   let { lane } = job
-  if (lane) run.busy.add(lane)
+  if (lane) run.purse.busy.add(lane)
   try {
     const terms = await termsFor(run, job)
     const offer = lane ? undefined : chooseOffer(run, job.seller, terms)
@@ -50,7 +50,7 @@ export async function runFlow(run: Run, job: Job, buffer: Uint8Array): Promise<v
       await fetchAll({ run, seller: job.seller, buffer, lane, terms, opener: createOpener(run, job.seller) }, job.piece)
     else run.picker.giveBack(job.piece)
   } finally {
-    if (lane) run.busy.delete(lane)
+    if (lane) run.purse.busy.delete(lane)
   }
 }
 
@@ -74,7 +74,6 @@ async function laneFor(run: Run, seller: SellerState, offer: Offer): Promise<Lan
   const lane = await Promise.race([opening, run.stopped]).finally(() => run.waitingForLane--)
   // A price may change: the next lane is agreed on anew.
   seller.terms = undefined
-  if (lane) run.busy.add(lane)
   return lane
 }
 

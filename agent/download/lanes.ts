@@ -13,7 +13,7 @@ const NO_BODY = new Uint8Array(0)
 export const isAllowed = ({ maxPrice }: Run, price: bigint): boolean => maxPrice === undefined || price <= maxPrice
 
 const idleLanes = (run: Run, seller: SellerState): readonly Lane[] =>
-  run.purse.lanes.filter((lane) => isFor(run, seller, lane) && !run.busy.has(lane))
+  run.purse.lanes.filter((lane) => isFor(run, seller, lane) && !run.purse.busy.has(lane))
 
 /** An idle lane whose tick has left for a piece that is still to be fetched: on any other lane it would cost another. */
 export const owedLane = (run: Run, seller: SellerState): Lane | undefined =>
@@ -118,9 +118,9 @@ export function openLane(run: Run, seller: SellerState, offer: Offer): Promise<L
 }
 
 /** Pieces that no lane at work has a unit for. */
-function uncovered({ picker, waitingForLane, busy }: Run): number {
-  const covered = [...busy].reduce((sum, { left }) => sum + left, 0)
+function uncovered({ picker, waitingForLane, purse }: Run): number {
+  const covered = [...purse.busy].reduce((sum, { left }) => sum + left, 0)
   return Math.max(1, picker.open + waitingForLane - covered)
 }
 
-const flowsOf = (run: Run): number => Math.max(1, run.busy.size + run.waitingForLane)
+const flowsOf = (run: Run): number => Math.max(1, run.purse.busy.size + run.waitingForLane)

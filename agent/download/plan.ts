@@ -65,8 +65,8 @@ function pick(run: Run, seller: SellerState, lane?: Job['lane']): Job | undefine
 }
 
 /** The seller's flows at work have units for all that is left: another lane would freeze more for nothing. */
-function isCovered({ busy, picker }: Run, { id }: SellerState): boolean {
-  const units = [...busy].reduce((sum, { payee, left }) => sum + (payee === id ? left : 0), 0)
+function isCovered({ purse, picker }: Run, { id }: SellerState): boolean {
+  const units = [...purse.busy].reduce((sum, { payee, left }) => sum + (payee === id ? left : 0), 0)
   return units >= picker.open
 }
 

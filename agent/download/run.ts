@@ -34,8 +34,6 @@ export interface Run {
   readonly meter: Meter
   /** Requests under way. */
   readonly transfers: Set<Transfer>
-  /** Lanes that a flow is using. */
-  readonly busy: Set<Lane>
   /** Pieces kept for the lane that asked for them before a crash: its tick has left. */
   readonly reserved: Set<number>
   /** Sellers that are being asked what they have. */

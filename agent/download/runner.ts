@@ -125,7 +125,6 @@ export async function openRunner(parts: RunnerParts, task: RunnerTask): Promise<
     }),
     meter: createMeter(clock, pace.smoothingMs),
     transfers: new Set(),
-    busy: new Set(),
     reserved: new Set(),
     asking: new Set(),
     waitingForLane: 0,

@@ -40,8 +40,11 @@ export interface LaneTerms {
 /** The wallet as one download sees it. */
 export interface Purse {
   readonly lanes: readonly Lane[]
+  /** Lanes that somebody uses: who takes one of `lanes` adds it, who is done with one deletes it. */
+  readonly busy: Set<Lane>
   /**
-   * A lane for a seller, declared first where no segment is left.
+   * A lane for a seller, declared first where no segment is left. It is busy from the moment it is listed, so that
+   * nobody takes it before its opener goes on.
    * @throws Problem `funds-insufficient`, `delegation-exceeded`, `peer-failed` when the ledger cannot be reached
    */
   openLane(terms: LaneTerms): Promise<Lane>
@@ -93,6 +96,7 @@ async function openPurse(
   const chains = new Map<number, Chain>()
   const declarations: DeclarationRecord[] = []
   const lanes: Lane[] = []
+  const busy = new Set<Lane>()
   await reload()
   let turn: Promise<unknown> = Promise.resolve()
 
@@ -143,6 +147,7 @@ async function openPurse(
     declarations[after.number] = after
     const lane = laneOf(record)
     lanes.push(lane)
+    busy.add(lane)
     return lane
   }
 
@@ -164,6 +169,7 @@ async function openPurse(
 
   return {
     lanes,
+    busy,
     openLane(terms) {
       const opened = turn.then(() => openLane(terms))
       turn = opened.catch(() => undefined)

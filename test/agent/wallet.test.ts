@@ -71,6 +71,13 @@ describe('a wallet', () => {
     expect(await buyer.frozen()).toBe(0n)
   })
 
+  it('lists a new lane as one that is used, so that nobody takes it before its opener goes on', async () => {
+    const bazaar = await openBazaar(filmOf(1))
+    const purse = await openPurse(bazaar, await bazaar.buyer())
+    const lane = await bazaar.happen(purse.openLane(termsOf(bazaar)))
+    expect([...purse.busy]).toEqual([lane])
+  })
+
   it('makes ticks that the declared root proves, each for the next unit', async () => {
     const bazaar = await openBazaar(filmOf(1))
     const buyer = await bazaar.buyer()

@@ -248,7 +248,7 @@ function villainsOf(town: Town): Promise<void>[] {
   const { giver, taker, bystander } = strangers
   return [
     ...(town.smuggling ? [smuggle(town.smuggling)] : []),
-    ...(isCrowded ? [crowd(world, services, world.chance.fork('crowd'), [bystander, giver], scenario.stormMs)] : []),
+    ...(isCrowded ? [crowd(world, services, world.chance.fork('crowd'), [bystander, taker], scenario.stormMs)] : []),
     ...(forging ? [forge(world, town.ledger, world.chance.fork('forger'))] : []),
     ...(stalls.length > 0 && scenario.tricks > 0
       ? [freeload({ world, chance: world.chance.fork('freeloader'), payer, trades, stalls }, scenario.tricks)]
