@@ -125,9 +125,10 @@ export function watchLog(
       }
       // It computes beside the event loop, and so for a time that no clock of ours knows.
       world.trace.end()
+      const { size } = frontier
       const report = await auditLedger(ledger)
       if (!report.ok) world.fail(`the audit finds: ${report.problems.join('; ')}`)
-      if (report.size < frontier.size) world.fail('the log shrinks')
+      if (report.size < size) world.fail(`the audit finds ${report.size} entries of ${size}`)
     },
   }
 }
