@@ -8,7 +8,7 @@ import { limits } from '../protocol/limits.ts'
 import { signerFrom, type Signer } from '../protocol/signed.ts'
 import type { Store } from '../protocol/store.ts'
 import type { ObjectStore } from './publisher.ts'
-import type { WitnessPlace } from './witness-client.ts'
+import type { WitnessPlace } from '../protocol/witness-client.ts'
 
 export interface LedgerContext {
   readonly environment: Environment

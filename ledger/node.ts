@@ -17,7 +17,7 @@ import type { Policy } from '../protocol/arbiter/items.ts'
 import { fromHex, type Bytes } from '../protocol/bytes.ts'
 import { parseLogPolicy } from '../protocol/log-policy.ts'
 import { createLedger } from './ledger.ts'
-import type { WitnessPlace } from './witness-client.ts'
+import type { WitnessPlace } from '../protocol/witness-client.ts'
 
 await untilTerminated('ledger', async (report) => {
   const set = settings(process.env)

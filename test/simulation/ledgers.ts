@@ -1,7 +1,7 @@
 /** The ledger of a town: one process or two over one store, and the witnesses that it asks. */
 import { createLedger } from '../../ledger/ledger.ts'
 import { createWitness } from '../../ledger/witness/witness.ts'
-import type { WitnessPlace } from '../../ledger/witness-client.ts'
+import type { WitnessPlace } from '../../protocol/witness-client.ts'
 import type { Bytes } from '../../protocol/bytes.ts'
 import { formatVerifierKey, noteKey, parseVerifierKey, type NoteKey } from '../../protocol/checkpoint.ts'
 import { limits } from '../../protocol/limits.ts'

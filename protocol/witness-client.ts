@@ -1,12 +1,12 @@
-/** A ledger's question to a witness (C2SP tlog-witness): will it cosign this checkpoint? */
-import { fromUtf8, utf8, type Bytes } from '../protocol/bytes.ts'
-import { parseSignatureLines, type NoteKey, type NoteSignature } from '../protocol/checkpoint.ts'
-import { readCosignatures } from '../protocol/cosignature.ts'
-import type { Environment } from '../protocol/environment.ts'
-import { exchange } from '../protocol/exchange.ts'
-import { limits } from '../protocol/limits.ts'
-import { Problem } from '../protocol/problem.ts'
-import { formatAddCheckpoint, parseSize, SIZE_TYPE } from '../protocol/witness-request.ts'
+/** A log's question to a witness (C2SP tlog-witness): will it cosign this checkpoint? */
+import { fromUtf8, utf8, type Bytes } from './bytes.ts'
+import { parseSignatureLines, type NoteKey, type NoteSignature } from './checkpoint.ts'
+import { readCosignatures } from './cosignature.ts'
+import type { Environment } from './environment.ts'
+import { exchange } from './exchange.ts'
+import { limits } from './limits.ts'
+import { Problem } from './problem.ts'
+import { formatAddCheckpoint, parseSize, SIZE_TYPE } from './witness-request.ts'
 
 export interface WitnessPlace {
   readonly key: NoteKey
