@@ -9,12 +9,22 @@ import { addFacilitator } from './facilitator.ts'
 import { addQuestions } from './questions.ts'
 import { addTiles } from './tiles.ts'
 
-export function createApp(books: Books): OpenAPIHono {
+/** What tells of the log's end; all else is either state, which is ahead of the log, or in the log already. */
+const OF_THE_END = ['/checkpoint', '/v1/accounts/:id/entries']
+
+/** @param bringUpToDate run before such a question is answered */
+export function createApp(books: Books, bringUpToDate?: () => Promise<void>): OpenAPIHono {
   const app = createService({
     title: 'Raincheck ledger',
     description: 'Freezes, settles and returns credits by signed objects, and proves its history by a tiled log.',
     onFault: books.context.onFault,
   })
+  for (const path of bringUpToDate ? OF_THE_END : []) {
+    app.use(path, async (_, next) => {
+      await bringUpToDate?.()
+      await next()
+    })
+  }
   addCommands(app, books)
   addCirculation(app, books)
   addFederation(app, books)

@@ -21,6 +21,8 @@ export interface LedgerContext {
   /** The checkpoint key as C2SP signed-note publishes it. */
   readonly verifierKey: string
   readonly policy: Policy
+  /** Of a shard: the round that is open (shards.ts). */
+  readonly openRound?: () => Promise<number>
   /** Asked to cosign each checkpoint before it is published. */
   readonly witnesses: readonly WitnessPlace[]
   /** Where the log is put as plain objects too. */
@@ -44,6 +46,8 @@ export interface LedgerOptions {
   readonly objects?: ObjectStore
   /** Where the replica of the log keeps its state, for one process each; in memory unless given. */
   readonly replicaStore?: Store
+  /** Nothing runs in the background: what waits is appended, and witnessed, before a question about the log is answered. */
+  readonly sequencesWhenAsked?: boolean
   /** Told of faults of ours, and of what the loops in the background will try again. */
   readonly onFault?: (error: unknown) => void
 }

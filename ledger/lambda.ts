@@ -1,13 +1,16 @@
 /**
  * Entry points of the ledger on Lambda: `url` behind its function URL, `chores` on a schedule, `setup` when the stack
- * comes and goes. LEDGER_STORE names the table, LEDGER_KEY_PARAMETER the parameter with the key, LEDGER_ORIGIN the log;
- * LEDGER_FAUCET and LEDGER_UNIT_PRICE count for a new log only.
+ * comes and goes. LEDGER_STORE names the table, LEDGER_KEY_PARAMETER the parameter with the key, LEDGER_ORIGIN the log.
+ * LEDGER_WITNESSES is the policy itself, as there are no files here; LEDGER_TILES is set for the chores alone. What is for a
+ * new log stands in infra/ledger-settings.ts.
  */
 import { realEnvironment } from '../infra/environment.ts'
 import { customResource } from '../infra/lambda/custom-resource.ts'
 import { functionUrl, type LambdaStreaming } from '../infra/lambda/function-url.ts'
 import { once } from '../infra/lambda/once.ts'
 import { deleteParameterKey, openParameterKey } from '../infra/lambda/parameter-key.ts'
+import { ledgerPolicy, witnessPlaces } from '../infra/ledger-settings.ts'
+import { openObjects } from '../infra/objects.ts'
 import { faultText, settings } from '../infra/service-process.ts'
 import { openStore } from '../infra/store/open.ts'
 import { createLedger } from './ledger.ts'
@@ -20,15 +23,17 @@ const report = (error: unknown): void => console.error(faultText(error))
 
 const open = once(async () => {
   const secret = await openParameterKey(set.required('LEDGER_KEY_PARAMETER'), environment.random)
+  const tiles = set.optional('LEDGER_TILES', '')
   return createLedger({
     environment,
     store: await openStore(set.required('LEDGER_STORE')),
     secret,
     origin: set.required('LEDGER_ORIGIN'),
-    policy: {
-      faucet: BigInt(set.optional('LEDGER_FAUCET', '0')),
-      unitPrice: BigInt(set.optional('LEDGER_UNIT_PRICE', '1')),
-    },
+    policy: ledgerPolicy(set),
+    witnesses: witnessPlaces(set.optional('LEDGER_WITNESSES', ''), 'LEDGER_WITNESSES'),
+    ...(tiles !== '' && { objects: await openObjects(tiles) }),
+    // A function that has answered does nothing until it is called again.
+    sequencesWhenAsked: true,
     onFault: report,
   })
 })
@@ -45,8 +50,9 @@ export async function chores({ task }: { readonly task: 'sequence' | 'attest' })
 export const setup = customResource(
   environment.transport,
   {
+    /** The log begins with the stack. */
     async arrive() {
-      await open()
+      await (await open()).sequence()
       return {}
     },
     leave: () => deleteParameterKey(set.required('LEDGER_KEY_PARAMETER')),

@@ -6,7 +6,7 @@ import { openBooks } from './books.ts'
 import { createContext, type LedgerOptions } from './context.ts'
 import { createLoop } from './loop.ts'
 import { createNotary } from './notary.ts'
-import { createSequencer } from './sequencer.ts'
+import { createSequencers } from './shards.ts'
 import { createTurn } from './turn.ts'
 import { createPublisher } from './publisher.ts'
 import { createWitnessing } from './witnessing.ts'
@@ -36,9 +36,9 @@ export function createLedger(options: LedgerOptions): Ledger {
   const context = createContext(options)
   const { clock } = context.environment
   const inTurn = createTurn()
-  const sequencer = createSequencer(context)
+  const sequencer = createSequencers(context)
   const appendWaiting = () => inTurn(sequencer.sequence)
-  const accept = createAccept(context.environment, context.store, () => sequencing.wake())
+  const accept = createAccept(context, () => sequencing.wake())
   const books = openBooks(context, accept, appendWaiting)
   const notary = createNotary(context, accept)
   const { onFault } = context
@@ -58,6 +58,12 @@ export function createLedger(options: LedgerOptions): Ledger {
   })
   const witnessing = createWitnessing(context)
   const publisher = context.objects && createPublisher(context, context.objects)
+  /** Where nothing runs in the background, whoever asks about the log finds in it what was promised. */
+  const bringUpToDate = async () => {
+    await books.policy()
+    await appendWaiting()
+    await witnessing.round()
+  }
   /** What is shown to others: witnesses first, then whoever reads copies. */
   const show = async () => {
     await witnessing.round()
@@ -66,7 +72,7 @@ export function createLedger(options: LedgerOptions): Ledger {
   const shower = createLoop({ clock, pauseMs: SHOWN_PAUSE_MS, work: show, onFault })
 
   return {
-    app: createApp(books),
+    app: createApp(books, options.sequencesWhenAsked ? () => bringUpToDate().catch(onFault) : undefined),
     async start() {
       await books.policy()
       sequencing.start()
