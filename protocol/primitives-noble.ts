@@ -35,11 +35,18 @@ export interface Hasher {
 export const sha256Hasher = (): Hasher => nobleSha256.create()
 export const sha1Hasher = (): Hasher => nobleSha1.create()
 
-/** AES-256 in counter mode (NIST SP 800-38A §6.5) from that block of 16 bytes on; it encrypts and decrypts alike. */
-export function aes256Ctr(key: Uint8Array, counter: number, bytes: Uint8Array): Uint8Array {
+/**
+ * AES-256 in counter mode (NIST SP 800-38A §6.5) from that block of 16 bytes on; it encrypts and decrypts alike.
+ * @returns what each run of bytes becomes, the next going on where the last one ended: all but the last are whole blocks
+ */
+export function aes256Ctr(key: Uint8Array, counter: number): (run: Uint8Array) => Uint8Array {
   const block = new Uint8Array(16)
-  new DataView(block.buffer).setBigUint64(8, BigInt(counter))
-  return ctr(key, block).encrypt(bytes)
+  let next = counter
+  return (run) => {
+    new DataView(block.buffer).setBigUint64(8, BigInt(next))
+    next += run.length / block.length
+    return ctr(key, block).encrypt(run)
+  }
 }
 
 /** AES-256-GCM (NIST SP 800-38D) under a nonce of 12 bytes: the ciphertext, then its tag of 16. `extra` is vouched for too. */

@@ -54,11 +54,15 @@ export interface Hasher {
 export const sha256Hasher = (): Hasher => createHash('sha256')
 export const sha1Hasher = (): Hasher => createHash('sha1')
 
-/** AES-256 in counter mode (NIST SP 800-38A §6.5) from that block of 16 bytes on; it encrypts and decrypts alike. */
-export function aes256Ctr(key: Uint8Array, counter: number, bytes: Uint8Array): Uint8Array {
+/**
+ * AES-256 in counter mode (NIST SP 800-38A §6.5) from that block of 16 bytes on; it encrypts and decrypts alike.
+ * @returns what each run of bytes becomes, the next going on where the last one ended: all but the last are whole blocks
+ */
+export function aes256Ctr(key: Uint8Array, counter: number): (run: Uint8Array) => Uint8Array {
   const block = Buffer.alloc(16)
   block.writeBigUInt64BE(BigInt(counter), 8)
-  return createCipheriv('aes-256-ctr', key, block).update(bytes)
+  const cipher = createCipheriv('aes-256-ctr', key, block)
+  return (run) => cipher.update(run)
 }
 
 const TAG_BYTES = 16

@@ -59,7 +59,7 @@ export function isKeyOf(known: UnitKey, unit: number, key: Bytes): boolean {
 
 /** Encrypts a block, and decrypts it. @param key of the unit */
 export const cryptBlock = (key: Bytes, piece: number, block: number, bytes: Uint8Array): Uint8Array =>
-  aes256Ctr(pieceKey(key, piece), (block * BLOCK_BYTES) / AES_BLOCK_BYTES, bytes)
+  aes256Ctr(pieceKey(key, piece), (block * BLOCK_BYTES) / AES_BLOCK_BYTES)(bytes)
 
 function pieceKey(key: Bytes, piece: number): Bytes {
   const index = new Uint8Array(8)
@@ -81,27 +81,59 @@ export interface Roots {
   readonly cipherRoot: Bytes
 }
 
-/** Encrypts a piece that lies in its place of the body, and puts the hashes before it. @param key of the unit */
+/**
+ * Encrypts a piece that lies in its place of the body, and puts the hashes before it. Each block is hashed, encrypted and
+ * hashed again while it is in the processor's cache.
+ * @param key of the unit
+ */
 export function sealPiece(body: Uint8Array, shape: PieceShape, key: Bytes): Roots {
   const { leaves, bytes } = partsOf(body, shape)
-  leaves.set(blockHashes(bytes))
-  bytes.set(aes256Ctr(pieceKey(key, shape.piece), 0, bytes))
-  return rootsOf(body, shape)
+  const crypt = aes256Ctr(pieceKey(key, shape.piece), 0)
+  const sealed = new Uint8Array(leaves.length)
+  for (const { at, run } of blocksIn(bytes)) {
+    sha256Into(run, leaves, at)
+    const cipher = crypt(run)
+    sha256Into(cipher, sealed, at)
+    run.set(cipher)
+  }
+  return { plainRoot: rootOfPiece(leaves, shape.levels), cipherRoot: rootOfPiece(sealed, shape.levels) }
 }
 
 /** What a body claims to be and what it is, before it is paid for. */
 export function rootsOf(body: Uint8Array, shape: PieceShape): Roots {
+  const reader = readSealed(body, shape)
+  reader.arrived(body.length)
+  return reader.roots()
+}
+
+/** Hashes a body while its bytes arrive: what came last is still in the processor's cache. */
+export interface SealedReader {
+  /** So many bytes more lie in the body, after those before. */
+  arrived(bytes: number): void
+  /** Once all have arrived. */
+  roots(): Roots
+}
+
+export function readSealed(body: Uint8Array, shape: PieceShape): SealedReader {
   const { leaves, bytes } = partsOf(body, shape)
+  const sealed = new Uint8Array(leaves.length)
+  const blocks = blocksIn(bytes)
+  let here = -leaves.length
+  let next = blocks.next()
   return {
-    plainRoot: rootOfPiece(leaves, shape.levels),
-    cipherRoot: rootOfPiece(blockHashes(bytes), shape.levels),
+    arrived(more) {
+      here += more
+      for (; !next.done && next.value.end <= here; next = blocks.next())
+        sha256Into(next.value.run, sealed, next.value.at)
+    },
+    roots: () => ({ plainRoot: rootOfPiece(leaves, shape.levels), cipherRoot: rootOfPiece(sealed, shape.levels) }),
   }
 }
 
 /** The hashes of all blocks, packed. */
 export function blockHashes(bytes: Uint8Array): Bytes {
   const hashes = new Uint8Array(blocksOf(bytes.length) * HASH_BYTES)
-  for (const [block, run] of blocksIn(bytes)) sha256Into(run, hashes, block * HASH_BYTES)
+  for (const { at, run } of blocksIn(bytes)) sha256Into(run, hashes, at)
   return hashes
 }
 
@@ -112,16 +144,40 @@ export function blockHashes(bytes: Uint8Array): Bytes {
  */
 export function openPiece(body: Uint8Array, shape: PieceShape, key: Bytes): number | undefined {
   const { leaves, bytes } = partsOf(body, shape)
-  const plain = aes256Ctr(pieceKey(key, shape.piece), 0, bytes)
-  const hashes = blockHashes(plain)
-  if (!equal(hashes, leaves)) return Math.floor(hashes.findIndex((byte, at) => byte !== leaves[at]) / HASH_BYTES)
-  bytes.set(plain)
+  const secret = pieceKey(key, shape.piece)
+  const crypt = aes256Ctr(secret, 0)
+  const hash = new Uint8Array(HASH_BYTES)
+  for (const { at, run, block } of blocksIn(bytes)) {
+    const plain = crypt(run)
+    sha256Into(plain, hash, 0)
+    if (!equal(hash, leaves.subarray(at, at + HASH_BYTES))) {
+      closeAgain(bytes.subarray(0, block * BLOCK_BYTES), secret)
+      return block
+    }
+    run.set(plain)
+  }
   return undefined
 }
 
-/** Every block with its number; the last may be shorter. */
-function* blocksIn(bytes: Uint8Array): Generator<readonly [number, Uint8Array]> {
+function closeAgain(bytes: Uint8Array, secret: Bytes): void {
+  const crypt = aes256Ctr(secret, 0)
+  for (const { run } of blocksIn(bytes)) run.set(crypt(run))
+}
+
+interface Block {
+  /** Its number. */
+  readonly block: number
+  /** Its bytes; the last may be shorter. */
+  readonly run: Uint8Array
+  /** Where they end. */
+  readonly end: number
+  /** Where its hash lies among those of all blocks. */
+  readonly at: number
+}
+
+function* blocksIn(bytes: Uint8Array): Generator<Block> {
   for (let block = 0; block * BLOCK_BYTES < bytes.length; block++) {
-    yield [block, bytes.subarray(block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES)]
+    const end = Math.min(bytes.length, (block + 1) * BLOCK_BYTES)
+    yield { block, run: bytes.subarray(block * BLOCK_BYTES, end), end, at: block * HASH_BYTES }
   }
 }

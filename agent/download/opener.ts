@@ -8,7 +8,7 @@ import { parseLabel, type Label } from '../../protocol/label.ts'
 import { pieceHash } from '../../protocol/metainfo.ts'
 import { Problem, unlessBug } from '../../protocol/problem.ts'
 import { wire } from '../../protocol/service.ts'
-import { isKeyOf, pieceShape, rootsOf, sealedBytes, type PieceShape } from '../../protocol/sealed.ts'
+import { isKeyOf, pieceShape, readSealed, sealedBytes, type PieceShape, type Roots } from '../../protocol/sealed.ts'
 import { leastBond } from '../../protocol/settlement.ts'
 import { envelopeFromJson, envelopeToJson, type Envelope } from '../../protocol/signed.ts'
 import { decodePaymentResponse, PAYMENT_RESPONSE, type SealedPart } from '../../protocol/x402.ts'
@@ -59,13 +59,15 @@ export function createOpener(run: Run, seller: SellerState): Opener {
   async function obtain(lane: Lane, { piece, into, headers }: TransferOptions): Promise<Uint8Array | Failure> {
     const shape = pieceShape(run.meta, piece)
     const body = into.subarray(0, sealedBytes(shape))
-    const answer = await transferBody(run, seller, { piece, into: body, headers })
+    const reader = readSealed(body, shape)
+    const hear = (chunk: Uint8Array): void => reader.arrived(chunk.length)
+    const answer = await transferBody(run, seller, { piece, into: body, headers }, hear)
     if ('kind' in answer) return answer
     const claim = await claimOf(lane)
     if ('kind' in claim) return claim
     const delivery = deliveryIn(saidOf(answer.headers), { lane, shape, body })
     if ('kind' in delivery) return delivery
-    const failure = faultOf(run, delivery, claim)
+    const failure = faultOf(run, delivery, reader.roots(), claim)
     if (failure) return failure
     if (run.isDistrusted(seller.id)) return PRUNED
     if (lane.ticks < lane.unit) await run.journal.write([lane.pay()])
@@ -144,11 +146,15 @@ function deliveryIn(
 }
 
 /** What speaks against paying for it; nothing is lost yet. */
-function faultOf({ meta }: Run, { lane, shape, body, label }: Delivery, claim: LedgerLane): Failure | undefined {
+function faultOf(
+  { meta }: Run,
+  { lane, shape, label }: Delivery,
+  { plainRoot, cipherRoot }: Roots,
+  claim: LedgerLane,
+): Failure | undefined {
   const said = readLabel(label)
   if (!said || toHex(said.key) !== claim.claimer) return broken('The label is not signed by who claimed the lane.')
   if (toHex(said.lane) !== lane.id || said.unit !== lane.unit) return broken('The label is of another unit.')
-  const { plainRoot, cipherRoot } = rootsOf(body, shape)
   const isOfPiece = said.piece === shape.piece && said.length === shape.length && said.levels === shape.levels
   const isPiece = equal(plainRoot, pieceHash(meta, shape.piece)) && equal(said.plainRoot, plainRoot)
   if (isOfPiece && isPiece && equal(said.cipherRoot, cipherRoot)) return undefined
