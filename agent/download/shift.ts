@@ -8,21 +8,23 @@ import type { Clock } from '../../protocol/environment.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { AgentContext } from '../context.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
-import type { DownloadRecords } from './record.ts'
+import type { DownloadRecord, DownloadRecords } from './record.ts'
 import type { RunReport } from './runner.ts'
-import type { Supervisor } from './supervisor.ts'
+import { settled, type Supervisor } from './supervisor.ts'
 
 /** How a shift ended. */
 export interface Rest {
-  /** It is done, failed, cancelled or paused, or another worker has it: nothing is left to do here. */
+  /** It is done, failed, cancelled or paused: nothing is left to do here. */
   readonly isOver: boolean
   /** When it is worth going on, in milliseconds; at once when missing. */
   readonly untilMs?: number
+  /** Another worker has it, or had it and was killed: `untilMs` tells which. */
+  readonly isTaken?: true
 }
 
 export interface Leases {
-  /** @returns undefined while another works under it */
-  take(id: string): Promise<Lease | undefined>
+  /** @returns while another works under it, until when */
+  take(id: string): Promise<Lease | number>
   isAtWork(id: string): Promise<boolean>
   /** Whether a worker is at it, or comes back by itself. */
   isTaken(id: string): Promise<boolean>
@@ -38,7 +40,7 @@ export interface Lease {
 const LEASES = 'download-lease'
 const CALLS = 'download-call'
 /** A worker that was killed is missed after so long. */
-const LEASE_MS = 20_000
+const LEASE_MS = 10_000
 /** How late a worker may come back before it is missed. */
 const LATE_MS = 60_000
 const LOOK_MS = 2_000
@@ -64,13 +66,13 @@ export function createLeases({ store, environment }: Pick<AgentContext, 'store' 
 
   const atWork = (): Omit<LeaseRecord, 'holder'> => ({ untilMs: clock.now() + LEASE_MS })
 
-  async function take(id: string): Promise<Lease | undefined> {
+  async function take(id: string): Promise<Lease | number> {
     const holder = toHex(random.bytes(8))
     const put = (expect: number, lease: Omit<LeaseRecord, 'holder'>): Promise<boolean> =>
       store.write([{ pk: LEASES, sk: id, expect, body: encodeRecord({ holder, ...lease } satisfies LeaseRecord) }])
     const held = await find(id)
-    if (isRunning(held) && !held?.parked) return undefined
-    if (!(await put(held?.version ?? 0, atWork()))) return undefined
+    if (held && isRunning(held) && !held.parked) return held.untilMs
+    if (!(await put(held?.version ?? 0, atWork()))) return clock.now() + LEASE_MS
     return {
       async keep() {
         const mine = await find(id)
@@ -154,7 +156,7 @@ export interface ShiftParts {
 /** Works on a download until it rests, has to wait, is called, or the signal aborts. */
 export async function workShift(parts: ShiftParts, id: string, signal: AbortSignal): Promise<Rest> {
   const lease = await parts.leases.take(id)
-  if (!lease) return { isOver: true }
+  if (typeof lease === 'number') return { isOver: false, untilMs: lease, isTaken: true }
   let rest: Rest = { isOver: true }
   try {
     rest = await shift(parts, id, lease, signal)
@@ -168,10 +170,19 @@ async function shift(parts: ShiftParts, id: string, lease: Lease, signal: AbortS
   const { clock, calls, records, supervisor, note } = parts
   const record = await records.get(id)
   if (record.untidy) await supervisor.discard(record)
-  else if (isUnderWay(record.state) && !(await calls.isToRest(id))) await supervisor.launch(id)
+  else if (isUnderWay(record.state) && !(await calls.isToRest(id))) {
+    await records.update(id, unstopped)
+    await supervisor.launch(id)
+  }
   for (;;) {
-    const { state, until, untidy } = await records.get(id)
+    const latest = await records.get(id)
+    const { state, until, untidy } = latest
     if (!untidy && !isUnderWay(state)) return { isOver: true }
+    // Whoever lets it go on wakes another worker.
+    if (isStopped(latest)) {
+      await note(id, await supervisor.halt(id))
+      return { isOver: true }
+    }
     const isToRest = await calls.isToRest(id)
     const waitsMs = state === 'waiting' && until !== undefined ? until - clock.now() : 0
     if (isToRest || signal.aborted || waitsMs > WORTHWHILE_MS || !(await lease.keep())) {
@@ -182,5 +193,10 @@ async function shift(parts: ShiftParts, id: string, lease: Lease, signal: AbortS
     await clock.sleep(LOOK_MS, signal).catch(() => undefined)
   }
 }
+
+const isStopped = ({ state, reason }: DownloadRecord): boolean => state === 'waiting' && reason === 'stopped'
+
+const unstopped = (record: DownloadRecord): DownloadRecord =>
+  isStopped(record) ? { ...settled(record, undefined), state: 'queued' } : record
 
 const isUnderWay = (state: string): boolean => state === 'queued' || state === 'running' || state === 'waiting'

@@ -6,6 +6,8 @@ export interface ShiftEnd {
   readonly isOver: boolean
   /** When it is worth going on, in milliseconds; at once when missing. */
   readonly untilMs?: number
+  /** Another works on it, or was killed at it: by `untilMs` that shows. */
+  readonly isTaken?: true
 }
 
 /** A wait ends the invocation, so that the next shift has the function's whole time. */
@@ -14,13 +16,16 @@ const PAUSE_SECONDS = 1
 /** What a finished shift did is in the store: one that is run again, after a crash, goes on from there. */
 export const durableShifts = (work: (id: string) => Promise<ShiftEnd>, clock: Pick<Clock, 'now'>) =>
   withDurableExecution(async ({ id }: { readonly id: string }, context: DurableContext) => {
+    let wasTaken = false
     for (let shift = 1; ; shift++) {
-      const { isOver, waitSeconds } = await context.step(`shift ${shift}`, async () => {
-        const { isOver, untilMs } = await work(id)
+      const { isOver, isTaken, waitSeconds } = await context.step(`shift ${shift}`, async () => {
+        const { isOver, isTaken = false, untilMs } = await work(id)
         const waitSeconds = untilMs === undefined ? 0 : Math.ceil((untilMs - clock.now()) / 1000)
-        return { isOver, waitSeconds }
+        return { isOver, isTaken, waitSeconds }
       })
-      if (isOver) return
+      // Who has it after that time as well is alive: one worker is enough.
+      if (isOver || (isTaken && wasTaken)) return
+      wasTaken = isTaken
       await context.wait(`after shift ${shift}`, { seconds: Math.max(PAUSE_SECONDS, waitSeconds) })
     }
   })

@@ -46,7 +46,16 @@ export interface Tables {
   remove(name: string): Promise<void>
 }
 
-export async function openAccount(bucketNames: readonly string[], fate: Fate): Promise<Account> {
+export interface AccountOptions {
+  readonly fate: Fate
+  /** What every function is given besides. */
+  readonly variables?: Readonly<Record<string, string>>
+}
+
+export async function openAccount(
+  bucketNames: readonly string[],
+  { fate, variables = {} }: AccountOptions,
+): Promise<Account> {
   const log: string[] = []
   const say = (line: string): void => void log.push(line)
   const database = await startDynamodb()
@@ -71,6 +80,7 @@ export async function openAccount(bucketNames: readonly string[], fate: Fate): P
       AWS_ENDPOINT_URL_LAMBDA: lambda.url,
       RAINCHECK_ALLOW_LOOPBACK: '1',
       REPOSITORY_ALLOW_LOOPBACK: '1',
+      ...variables,
     },
     s3Url: s3.url,
     say,
@@ -139,7 +149,8 @@ function openExecutions(
     child.once('exit', (code) => {
       if (running.delete(child) && code !== 0) begin(arn, payload)
     })
-    if (fate.midway()) setTimeout(() => child.kill('SIGKILL'), Math.random() * KILL_WITHIN_MS)
+    const killMs = fate.atWork(KILL_WITHIN_MS)
+    if (killMs !== undefined) setTimeout(() => child.kill('SIGKILL'), killMs)
   }
 
   return {

@@ -7,7 +7,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ACCOUNT, openAccount, REGION, type Account } from './account.ts'
+import { ACCOUNT, openAccount, REGION, type Account, type AccountOptions } from './account.ts'
 import { hostFunction, type Fate, type FunctionHost } from './function-host.ts'
 import { resolve, type Values } from './intrinsics.ts'
 
@@ -15,6 +15,8 @@ export interface Deployed {
   readonly outputs: Readonly<Record<string, string>>
   /** Runs what the stack's schedules run, by the task's name. */
   tick(task: string): Promise<void>
+  /** Deploys it again, with other parameters: what it holds stays. */
+  update(parameters: Readonly<Record<string, string>>): void
   /** Takes away what the template does not keep. */
   remove(): Promise<void>
 }
@@ -41,13 +43,17 @@ export interface Template {
   readonly Outputs?: Readonly<Record<string, { readonly Value: unknown; readonly Export?: { readonly Name: string } }>>
 }
 
-const STEADY: Fate = { after: () => false, midway: () => false }
+const STEADY: Fate = { after: () => false, midway: () => undefined, atWork: () => undefined }
 
 export const readTemplate = (outdir: string, stack: string): Template =>
   JSON.parse(readFileSync(join(outdir, `${stack}.template.json`), 'utf8')) as Template
 
-export async function openCloud(outdir: string, stacks: readonly string[], fate: Fate = STEADY): Promise<Cloud> {
-  const account = await openAccount(stacks.map(bucketName), fate)
+export async function openCloud(
+  outdir: string,
+  stacks: readonly string[],
+  options: Partial<AccountOptions> = {},
+): Promise<Cloud> {
+  const account = await openAccount(stacks.map(bucketName), { fate: STEADY, ...options })
   const hosts: FunctionHost[] = []
   return {
     log: account.log,
@@ -99,6 +105,14 @@ async function deploy(deployment: Deployment, parameters: Readonly<Record<string
         for (const { Arn, Input } of Targets as { Arn: unknown; Input: string }[]) {
           if ((JSON.parse(Input) as { task: string }).task === task) await hostAt(rising, Arn).invoke(JSON.parse(Input))
         }
+      }
+    },
+    update(changed) {
+      for (const [name, value] of Object.entries(changed)) rising.refs.set(name, value)
+      for (const [id, { Properties: properties }] of ofType(rising, 'AWS::Lambda::Function')) {
+        const { environment = {} } = rising.account.functions.get(rising.values.attribute(id, 'Arn')) ?? {}
+        Object.assign(environment, environmentOf(rising, properties))
+        rising.functions.get(id)?.renew()
       }
     },
     async remove() {
@@ -178,13 +192,17 @@ function nameFunctions(rising: Rising): void {
   }
 }
 
+function environmentOf({ account, values }: Rising, properties: Properties): Record<string, string> {
+  const { Variables = {} } = (properties['Environment'] ?? {}) as { Variables?: Properties }
+  const own = Object.entries(Variables).map(([name, value]) => [name, withoutTls(resolve(value, values))])
+  return { ...account.variables, ...(Object.fromEntries(own) as Record<string, string>) }
+}
+
 function startFunctions(rising: Rising): void {
   const { account, stack, values, functions, hosts } = rising
   const { fate, say } = account
   for (const [id, { Properties: properties }] of ofType(rising, 'AWS::Lambda::Function')) {
-    const { Variables = {} } = (properties['Environment'] ?? {}) as { Variables?: Properties }
-    const environment: Record<string, string> = { ...account.variables }
-    for (const [name, value] of Object.entries(Variables)) environment[name] = withoutTls(resolve(value, values))
+    const environment = environmentOf(rising, properties)
     const code = codeOf(rising, properties)
     const started = { code, handler: String(properties['Handler']), environment }
     const host = hostFunction({ ...started, name: `${stack}/${id}`, fate, say })

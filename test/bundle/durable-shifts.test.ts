@@ -30,6 +30,19 @@ describe('a durable download', () => {
     expect(waits).toEqual([1, 3600])
   })
 
+  it('looks once more at what another has, and leaves it to one that is alive', async () => {
+    const ends: ShiftEnd[] = [
+      { isOver: false, isTaken: true, untilMs: clock.now() + 10_000 },
+      { isOver: false },
+      { isOver: false, isTaken: true, untilMs: clock.now() + 8_000 },
+      { isOver: false, isTaken: true, untilMs: clock.now() + 9_000 },
+    ]
+    let shifts = 0
+    const { execution, waits } = await run(async () => ends[shifts++] ?? { isOver: true })
+    expect(execution.getStatus()).toBe('SUCCEEDED')
+    expect([shifts, waits]).toEqual([4, [10, 1, 8]])
+  })
+
   it('runs a shift again that failed, and no other', async () => {
     let shifts = 0
     const { execution } = await run(async () => {

@@ -1,8 +1,8 @@
 /** The network of three stacks with two agents, a file in the neighbour's bucket, and one paid download of it. */
 import { GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import { createHash, randomBytes } from 'node:crypto'
+import type { AccountOptions } from './account.ts'
 import { openCloud, type Cloud, type Deployed, type Template } from './cloud.ts'
-import type { Fate } from './function-host.ts'
 import { createOwner, type DeployedOwner } from './owner.ts'
 
 export interface Exchange {
@@ -31,10 +31,14 @@ const FAUCET = '100000'
 const LOOK_MS = 500
 const PART_BYTES = 16 * 1024 * 1024
 
-/** @param yours the template of your agent, where it is not the synthesized one */
-export async function openExchange(outdir: string, fate?: Fate, yours?: Template): Promise<Exchange> {
+export interface ExchangeOptions extends Partial<AccountOptions> {
+  /** The template of your agent, where it is not the synthesized one. */
+  readonly yours?: Template
+}
+
+export async function openExchange(outdir: string, { yours, ...options }: ExchangeOptions = {}): Promise<Exchange> {
   const stacks = ['ledger', 'repository', 'you', 'neighbour'].map((name) => `raincheck-network-${name}`)
-  const cloud = await openCloud(outdir, stacks, fate)
+  const cloud = await openCloud(outdir, stacks, options)
   const bootstrap = { BootstrapVersion: '21' }
   const ledger = await cloud.deploy('raincheck-network-ledger', { ...bootstrap, Faucet: FAUCET })
   const repository = await cloud.deploy('raincheck-network-repository', bootstrap)
@@ -86,11 +90,15 @@ export async function hashOf({ cloud, you }: Exchange, name: string, bytes: numb
   return hash.digest('hex')
 }
 
-/** Shares it, downloads it, and looks until the download has ended. @throws with what the functions logged when it fails */
-export async function exchange({ cloud, you, neighbour }: Exchange, name: string): Promise<DownloadJson> {
+/** Shares it, downloads it to the link named, and looks until the download has ended. @throws with what the functions logged when it fails */
+export async function exchange(
+  { cloud, you, neighbour }: Exchange,
+  name: string,
+  target: { readonly link?: string } = {},
+): Promise<DownloadJson> {
   const share = () => neighbour.owner.ask<{ infoHash: string }>('POST', '/v1/shares', { path: name, price: '2' })
   const { infoHash } = await again(share)
-  const start = () => you.owner.ask<DownloadJson>('POST', '/v1/downloads', { source: infoHash })
+  const start = () => you.owner.ask<DownloadJson>('POST', '/v1/downloads', { source: infoHash, ...target })
   let download = await again(start)
   while (download.state !== 'done' && download.state !== 'failed') {
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS))

@@ -11,19 +11,25 @@ export interface FunctionOptions {
   readonly code: string
   readonly handler: string
   readonly environment: Readonly<Record<string, string>>
-  /** Ends an instance when it has answered; one is killed in the middle of an answer where `midway` says so. */
   readonly fate: Fate
   readonly say: (line: string) => void
 }
 
+/** When instances go. */
 export interface Fate {
+  /** Whether one ends when it has answered. */
   readonly after: () => boolean
-  readonly midway: () => boolean
+  /** When one is killed that begins its work now, in milliseconds of at most so many; undefined: it is not. */
+  readonly midway: (mostMs: number) => number | undefined
+  /** The same of a durable execution. */
+  readonly atWork: (mostMs: number) => number | undefined
 }
 
 export interface FunctionHost {
   readonly starts: () => number
   invoke(event: unknown): Promise<{ status: number; body: string }>
+  /** Instances that are there go: the next is started with the variables as they are then. */
+  renew(): void
   /** Its URL on this machine. */
   listen(): Promise<string>
   close(): Promise<void>
@@ -37,6 +43,8 @@ interface Instance {
 /** What Lambda takes of a request through a URL. */
 const MOST_BODY_BYTES = 6 * 1024 * 1024
 const CONCURRENCY = 8
+/** A piece is under way for about so long. */
+const KILL_WITHIN_MS = 200
 
 export function hostFunction(options: FunctionOptions): FunctionHost {
   const idle: Instance[] = []
@@ -91,7 +99,8 @@ export function hostFunction(options: FunctionOptions): FunctionHost {
       const asked = requestHttp({ host: '127.0.0.1', port: instance.port, method: 'POST', agent: false })
       const answered = once(asked, 'response') as Promise<[IncomingMessage]>
       asked.end(JSON.stringify(event))
-      if (options.fate.midway()) setTimeout(() => instance.child.kill('SIGKILL'), Math.random() * 30)
+      const killMs = options.fate.midway(KILL_WITHIN_MS)
+      if (killMs !== undefined) setTimeout(() => instance.child.kill('SIGKILL'), killMs)
       const [answer] = await answered
       await onAnswer(answer)
     } finally {
@@ -122,6 +131,9 @@ export function hostFunction(options: FunctionOptions): FunctionHost {
         answered = { status: answer.statusCode ?? 0, body: (await bytesOf(answer)).toString() }
       })
       return answered
+    },
+    renew() {
+      for (const child of all) child.kill('SIGKILL')
     },
     async listen() {
       const server = createServer((request, response) => void serve(request, response))

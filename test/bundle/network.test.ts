@@ -8,12 +8,12 @@ import { makeTemplate, synthesize } from './synth.ts'
 
 const BYTES = 9 * 1024 * 1024 + 17
 /** Instances come fresh for every sixth event or so: nothing may rest in their memory. */
-const FORGETFUL = { after: () => Math.random() < 0.15, midway: () => false }
+const FORGETFUL = { after: () => Math.random() < 0.15, midway: () => undefined, atWork: () => undefined }
 let world: Exchange
 
 beforeAll(async () => {
   // Your agent comes of the one-file template, the neighbour's of its bundle.
-  world = await openExchange(await synthesize(), FORGETFUL, (await makeTemplate()).template)
+  world = await openExchange(await synthesize(), { fate: FORGETFUL, yours: (await makeTemplate()).template })
 }, 180_000)
 afterAll(() => world?.cloud.close())
 

@@ -12,6 +12,8 @@ export interface DeployedOwner extends OwnerClient {
   readonly id: string
   /** @returns the command's document: the owner, or a problem */
   claim(secret?: string): Promise<{ readonly id?: string; readonly code?: string }>
+  /** What the command prints. */
+  command(...words: readonly string[]): Promise<string>
 }
 
 const environment = realEnvironment()
@@ -34,6 +36,7 @@ export async function createOwner(url: string): Promise<DeployedOwner> {
   return {
     ...createOwnerClient({ environment, url, owner, signer: await home.signer() }),
     id: toHex(owner),
+    command,
     async claim(secret) {
       const shown = secret === undefined ? [] : ['--secret', secret]
       return JSON.parse(await command('claim', url, ...shown)) as { id?: string; code?: string }

@@ -1,9 +1,21 @@
+import { GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { deflateRawSync } from 'node:zlib'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { sha256 } from '#primitives'
+import { auditLog } from '../../agent/cli/audit.ts'
+import { sourceInFolder } from '../../agent/cli/log-source.ts'
 import { launchUrl } from '../../infra/aws/launch-url.ts'
-import { readTemplate, type Resource, type Template } from './cloud.ts'
+import { toHex, utf8 } from '../../protocol/bytes.ts'
+import { openNote, parseVerifierKey } from '../../protocol/checkpoint.ts'
+import { genesis } from '../../protocol/identity.ts'
+import { parseLogPolicy, requireWitnessed } from '../../protocol/log-policy.ts'
+import { envelopeToJson, signerFrom } from '../../protocol/signed.ts'
+import { CREDENTIALS, REGION } from './account.ts'
+import { openCloud, readTemplate, type Cloud, type Resource, type Template } from './cloud.ts'
 import { makeTemplate, synthesize } from './synth.ts'
 
 type Properties = Readonly<Record<string, unknown>>
@@ -100,8 +112,10 @@ describe('every stack', () => {
     expect(kept.map(([where, { Type }]) => `${where.split('/')[0]}: ${Type}`).toSorted()).toEqual([
       'raincheck-agent: AWS::S3::Bucket',
       'raincheck-ledger: AWS::DynamoDB::GlobalTable',
+      'raincheck-ledger: AWS::S3::Bucket',
       'raincheck-network-neighbour: AWS::S3::Bucket',
       'raincheck-network-you: AWS::S3::Bucket',
+      'raincheck-witness: AWS::DynamoDB::GlobalTable',
       'the one file: AWS::S3::Bucket',
     ])
   })
@@ -156,3 +170,69 @@ describe('the agent', () => {
     })
   })
 })
+
+describe('the ledger and its witness', () => {
+  const stacks = ['raincheck-ledger', 'raincheck-witness']
+  const names = ['ada', 'ben', 'eve']
+  const federation = names.map((name) => toHex(signerFrom(sha256(utf8(name))).key))
+  let cloud: Cloud
+  let dir: string
+  beforeAll(async () => {
+    cloud = await openCloud(outdir, stacks)
+    dir = await mkdtemp(join(tmpdir(), 'raincheck-tiles-'))
+  })
+  afterAll(async () => {
+    await cloud.close()
+    await rm(dir, { recursive: true, force: true })
+  })
+
+  it('cosign what the ledger publishes, of a log that lies in the bucket too and can be audited there', async () => {
+    const bootstrap = { BootstrapVersion: '21' }
+    const policy = { Faucet: '1000', UnitPrice: '3', Federation: federation.join(',') }
+    const ledger = await cloud.deploy('raincheck-ledger', { ...bootstrap, ...policy })
+    const { Url: url = '' } = ledger.outputs
+    const { vkey, ...info } = (await (await fetch(`${url}/v1/ledger`)).json()) as { vkey: string }
+    expect(info).toMatchObject({ unitPrice: '3', faucet: '1000', federation: { keys: federation, majority: 2 } })
+
+    const witness = await cloud.deploy('raincheck-witness', { ...bootstrap, Logs: `log ${vkey}\nquorum none\n` })
+    const { Url: witnessUrl, VerifierKey: witnessKey } = witness.outputs
+    const witnesses = `witness W1 ${witnessKey} ${witnessUrl}\nquorum W1\n`
+    ledger.update({ Witnesses: witnesses })
+    for (const name of names) {
+      const identity = envelopeToJson(genesis([signerFrom(sha256(utf8(name)))], Date.now()))
+      const headers = { 'content-type': 'application/json' }
+      const sent = await fetch(`${url}/v1/accounts`, { method: 'POST', headers, body: JSON.stringify({ identity }) })
+      expect(sent.status).toBe(201)
+    }
+    const audit = { policy: parseLogPolicy(witnesses), nowMs: Date.now() }
+    const seen = openNote(await (await fetch(`${url}/checkpoint`)).text(), [parseVerifierKey(vkey)])
+    expect(requireWitnessed(seen, audit.policy, audit.nowMs)).toMatchObject({ size: 1 + names.length })
+
+    await ledger.tick('sequence')
+    await copyBucket(cloud, ledger.outputs['Tiles'] ?? '', dir)
+    expect(await auditLog(sourceInFolder(dir), parseVerifierKey(vkey), audit)).toMatchObject({
+      ok: true,
+      size: 1 + names.length,
+      witnesses: [parseVerifierKey(witnessKey ?? '', 'cosignature').name],
+    })
+
+    await ledger.remove()
+    await witness.remove()
+    expect(cloud.inventory().map((name) => name.replace(/State.*/, 'State'))).toEqual([
+      'table raincheck-ledger-State',
+      'table raincheck-witness-State',
+      'bucket raincheck-ledger-files',
+    ])
+  }, 120_000)
+})
+
+async function copyBucket({ s3Url }: Cloud, bucket: string, dir: string): Promise<void> {
+  const client = new S3Client({ endpoint: s3Url, region: REGION, forcePathStyle: true, credentials: CREDENTIALS })
+  const { Contents: objects = [] } = await client.send(new ListObjectsV2Command({ Bucket: bucket }))
+  for (const { Key: key = '' } of objects) {
+    const { Body: body } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: key }))
+    await mkdir(dirname(join(dir, key)), { recursive: true })
+    await writeFile(join(dir, key), (await body?.transformToByteArray()) ?? '')
+  }
+  client.destroy()
+}
