@@ -1,10 +1,11 @@
 /** One owner's agent in the owner's own account. */
-import { CfnOutput, CfnParameter, CustomResource, Duration, RemovalPolicy, Stack, type StackProps } from 'aws-cdk-lib'
+import { CfnOutput, CfnParameter, CustomResource, Duration, Stack, type StackProps } from 'aws-cdk-lib'
 import type { Code } from 'aws-cdk-lib/aws-lambda'
 import { Policy, PolicyStatement } from 'aws-cdk-lib/aws-iam'
-import { BlockPublicAccess, Bucket, BucketEncryption } from 'aws-cdk-lib/aws-s3'
+import type { Bucket } from 'aws-cdk-lib/aws-s3'
 import type { Construct } from 'constructs'
 import { except, logicalId } from './checks.ts'
+import { allowObjects, keptBucket } from './kept-bucket.ts'
 import { LambdaService, type LambdaServiceProps } from './lambda-service.ts'
 import { allowForgetting, allowKey, keyParameter } from './parameter-key.ts'
 import { every } from './schedule.ts'
@@ -16,7 +17,6 @@ export interface AgentStackProps extends StackProps {
   readonly services?: { readonly ledgerUrl: string; readonly repositoryUrl: string }
 }
 
-const UNFINISHED_DAYS = 7
 const CHORES_MINUTES = 5
 /** A function of so much memory has two processors: one receives while the other hashes. */
 const DOWNLOAD_MIB = 3008
@@ -29,7 +29,11 @@ export class AgentStack extends Stack {
     super(scope, id, props)
     const { ledgerUrl, repositoryUrl } = props.services ?? this.#serviceParameters()
     const table = stateTable(this, { keep: false })
-    const bucket = this.#bucket()
+    const bucket = keptBucket(
+      this,
+      'Files',
+      'One agent alone uses it, and logs what it does; a log of each request would cost more than the requests.',
+    )
     const key = keyParameter(this, 'agent')
     const environment = {
       AGENT_STORE: `dynamodb:${table.tableName}`,
@@ -90,23 +94,6 @@ export class AgentStack extends Stack {
       repositoryUrl: parameter('RepositoryUrl', 'Where your agent meets others'),
     }
   }
-
-  /** The owner's files: they stay when the stack goes. */
-  #bucket(): Bucket {
-    const bucket = new Bucket(this, 'Files', {
-      encryption: BucketEncryption.S3_MANAGED,
-      blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
-      enforceSSL: true,
-      removalPolicy: RemovalPolicy.RETAIN,
-      lifecycleRules: [{ abortIncompleteMultipartUploadAfter: Duration.days(UNFINISHED_DAYS) }],
-    })
-    except(
-      bucket,
-      'S1',
-      'One agent alone uses it, and logs what it does; a log of each request would cost more than the requests.',
-    )
-    return bucket
-  }
 }
 
 function allowFiles(service: LambdaService, bucket: Bucket): void {
@@ -118,12 +105,7 @@ function allowFiles(service: LambdaService, bucket: Bucket): void {
     's3:AbortMultipartUpload',
     's3:ListMultipartUploadParts',
   ]
-  service.allow(actions, [bucket.arnForObjects('*')])
-  except(
-    service,
-    `IAM5[Resource::<${logicalId(bucket)}.Arn>/*]`,
-    'Every object of the one bucket, whose names the owner chooses.',
-  )
+  allowObjects(service, bucket, actions, 'Every object of the one bucket, whose names the owner chooses.')
 }
 
 /**

@@ -4,7 +4,14 @@ import { join } from 'node:path'
 import { build, type Plugin } from 'esbuild'
 import { readDashboard } from '../../agent/dashboard/dashboard-node.ts'
 
-export type ServiceName = 'agent' | 'ledger' | 'repository'
+const ENTRY_POINTS = {
+  agent: 'agent/lambda.ts',
+  ledger: 'ledger/lambda.ts',
+  repository: 'repository/lambda.ts',
+  witness: 'ledger/witness/lambda.ts',
+} as const
+
+export type ServiceName = keyof typeof ENTRY_POINTS
 
 export interface BundleOptions {
   /** Leaves out the clients of the AWS SDK: for code that must be small. */
@@ -25,7 +32,7 @@ export async function bundle(
   mkdirSync(folder, { recursive: true })
   await build({
     absWorkingDir: root,
-    entryPoints: [`${service}/lambda.ts`],
+    entryPoints: [ENTRY_POINTS[service]],
     outfile: join(folder, 'index.js'),
     bundle: true,
     minify: true,

@@ -2,6 +2,7 @@
  * What an agent costs on AWS, from a table of prices (`npx vitest run test/bundle/cost.test.ts -u` writes the tables of
  * docs/COST.md). Dollars, before any free tier; what is assumed of the use stands in `USE`.
  */
+import { limits } from '../../protocol/limits.ts'
 
 /** us-east-1, as the price lists say; each by the unit in its name. */
 export const PRICES = {
@@ -44,6 +45,16 @@ export const USE = {
   buySeconds: 0.08,
   sellWrites: 1,
   buyWrites: 2,
+  sequenceSeconds: 0.2,
+  sequenceGb: 0.5,
+  sequenceReads: 12,
+  /** A run of entries, a tile, the head, what is taken off the waiting list, what is published. */
+  appendWrites: 8,
+  /** A tile, a bundle of entries, the checkpoint. */
+  appendPuts: 3,
+  askedAgainMinutes: limits.cosignedAgainMs / 60_000,
+  cosignSeconds: 0.1,
+  witnessGb: 0.25,
 } as const
 
 export const dollars = (bill: Bill): number =>
@@ -60,6 +71,32 @@ export function idleMonth(): Bill {
     dynamodbGbMonth: USE.stateGb,
     recoveryGbMonth: USE.stateGb,
     logGb: (rounds * USE.choresLogBytes) / GIB,
+  }
+}
+
+/** A ledger for a month: at rest, or with something to append, to have cosigned and to put into its bucket every minute. */
+export function ledgerMonth(isAtRest: boolean): Bill {
+  const appends = isAtRest ? 0 : MONTH_MINUTES
+  return {
+    lambdaRequest: MONTH_MINUTES,
+    lambdaGbSecond: MONTH_MINUTES * USE.sequenceSeconds * USE.sequenceGb,
+    dynamodbRead: MONTH_MINUTES * USE.sequenceReads,
+    dynamodbWrite: appends * USE.appendWrites,
+    dynamodbGbMonth: USE.stateGb,
+    recoveryGbMonth: USE.stateGb,
+    s3Put: appends * USE.appendPuts,
+    logGb: (MONTH_MINUTES * USE.choresLogBytes) / GIB,
+  }
+}
+
+/** A witness that is asked about one log: again every 20 minutes where that is at rest, every minute where it grows. */
+export function witnessMonth(isAtRest: boolean): Bill {
+  const asked = isAtRest ? MONTH_MINUTES / USE.askedAgainMinutes : MONTH_MINUTES
+  return {
+    lambdaRequest: asked,
+    lambdaGbSecond: asked * USE.cosignSeconds * USE.witnessGb,
+    dynamodbRead: asked,
+    dynamodbWrite: asked,
   }
 }
 
@@ -104,6 +141,12 @@ export function costTables(): Readonly<Record<string, string>> {
         `$${(PRICES[price as Price] * amount).toFixed(4)}`,
       ]),
       ['**an idle agent**', `**${money(dollars(idle))}**`],
+    ]),
+    ledger: table([
+      ['', 'a month at rest', 'with entries every minute'],
+      ['---', '---', '---'],
+      ['a ledger', ...[true, false].map((isAtRest) => money(dollars(ledgerMonth(isAtRest))))],
+      ['a witness of one log', ...[true, false].map((isAtRest) => money(dollars(witnessMonth(isAtRest))))],
     ]),
     exchange: table([
       ['a TiB', ...distances],

@@ -1,5 +1,5 @@
 /**
- * `npm run deploy -- agent|repository|ledger|network [CDK OPTIONS]` and `npm run destroy -- …`: the CDK on the stacks of
+ * `npm run deploy -- agent|repository|ledger|witness|network [CDK OPTIONS]` and `npm run destroy -- …`: the CDK on the stacks of
  * that name, in the account and region of the AWS SDK's own settings. An agent's services are given as
  * `--parameters LedgerUrl=… --parameters RepositoryUrl=…`.
  */
@@ -10,6 +10,7 @@ const STACKS: Readonly<Record<string, readonly string[]>> = {
   agent: ['raincheck-agent'],
   repository: ['raincheck-repository'],
   ledger: ['raincheck-ledger'],
+  witness: ['raincheck-witness'],
   network: ['raincheck-network-*'],
 }
 const [action = '', name = '', ...options] = process.argv.slice(2)

@@ -1,7 +1,17 @@
 /** A ledger of one's own. Its log outlives the stack: others hold claims on what it says. */
-import { CfnOutput, CfnParameter, CustomResource, Duration, Stack, type StackProps } from 'aws-cdk-lib'
+import {
+  CfnOutput,
+  CfnParameter,
+  CustomResource,
+  Duration,
+  Stack,
+  type CfnParameterProps,
+  type StackProps,
+} from 'aws-cdk-lib'
 import type { Code } from 'aws-cdk-lib/aws-lambda'
+import type { Bucket } from 'aws-cdk-lib/aws-s3'
 import type { Construct } from 'constructs'
+import { allowObjects, keptBucket } from './kept-bucket.ts'
 import { LambdaService } from './lambda-service.ts'
 import { allowForgetting, allowKey, keyParameter } from './parameter-key.ts'
 import { every } from './schedule.ts'
@@ -9,7 +19,7 @@ import { allowState, stateTable } from './state-table.ts'
 
 export interface LedgerStackProps extends StackProps {
   readonly code: Code
-  /** Keeps the log when the stack is removed. */
+  /** Keeps the log when the stack is removed, and puts it into a bucket as well. */
   readonly keep: boolean
 }
 
@@ -18,12 +28,12 @@ export class LedgerStack extends Stack {
 
   constructor(scope: Construct, id: string, props: LedgerStackProps) {
     super(scope, id, props)
-    const faucet = new CfnParameter(this, 'Faucet', {
-      default: '0',
-      allowedPattern: '[0-9]{1,18}',
-      description: 'Credits that each new account is given; for networks to try out',
+    const policy = policyParameters(this)
+    const witnesses = parameter(this, 'Witnesses', {
+      description: 'Who is asked to cosign, with URLs: the text of a C2SP tlog-policy; nobody when empty',
     })
     const table = stateTable(this, { keep: props.keep })
+    const tiles = props.keep ? tilesBucket(this) : undefined
     const key = keyParameter(this, 'ledger')
     const shared = {
       code: props.code,
@@ -31,7 +41,8 @@ export class LedgerStack extends Stack {
         LEDGER_STORE: `dynamodb:${table.tableName}`,
         LEDGER_KEY_PARAMETER: key.name,
         LEDGER_ORIGIN: `${this.stackName}.${this.account}.${this.region}.raincheck/ledger`,
-        LEDGER_FAUCET: faucet.valueAsString,
+        LEDGER_WITNESSES: witnesses,
+        ...policy,
       },
     }
     const front = new LambdaService(this, 'Front', {
@@ -43,8 +54,9 @@ export class LedgerStack extends Stack {
     })
     const chores = new LambdaService(this, 'Chores', {
       ...shared,
+      environment: { ...shared.environment, ...(tiles && { LEDGER_TILES: `s3://${tiles.bucketName}` }) },
       handler: 'chores',
-      description: 'Raincheck ledger: sequences the log and attests it',
+      description: 'Raincheck ledger: sequences the log, has it witnessed, attests it',
       memoryMiB: 512,
       timeout: Duration.minutes(5),
     })
@@ -60,6 +72,10 @@ export class LedgerStack extends Stack {
       allowKey(service, key)
     }
     allowForgetting(setup, key)
+    if (tiles) {
+      allowObjects(chores, tiles, ['s3:PutObject'], 'The objects of the one bucket: a log has ever more of them.')
+      new CfnOutput(this, 'Tiles', { value: tiles.bucketName, description: 'The log as plain objects; it stays' })
+    }
     every(chores, Duration.minutes(1), 'sequence')
     every(chores, Duration.days(1), 'attest')
     new CustomResource(this, 'Key', { serviceToken: setup.function.functionArn })
@@ -67,3 +83,25 @@ export class LedgerStack extends Stack {
     new CfnOutput(this, 'Url', { value: this.url, description: 'LEDGER_URL of agents that settle here' })
   }
 }
+
+const parameter = (stack: Stack, id: string, own: CfnParameterProps): string =>
+  new CfnParameter(stack, id, { default: '', ...own }).valueAsString
+
+/** What counts for a new log only, by the variable that says it. */
+function policyParameters(stack: Stack): Record<string, string> {
+  const credits = (id: string, usual: string, description: string): string =>
+    parameter(stack, id, { default: usual, allowedPattern: '[0-9]{1,18}', description })
+  const keys = (id: string, allowedPattern: string, description: string): string =>
+    parameter(stack, id, { allowedPattern, description: `${description}; 64 hex digits each, for a new log` })
+  const one = '([0-9a-f]{64})?'
+  return {
+    LEDGER_FAUCET: credits('Faucet', '0', 'Credits that each new account is given; for networks to try out'),
+    LEDGER_UNIT_PRICE: credits('UnitPrice', '1', 'Credits announced for a unit until a price changes it'),
+    LEDGER_ISSUER: keys('Issuer', one, 'Public key of who sells credits'),
+    LEDGER_FEDERATION: keys('Federation', '([0-9a-f]{64}(,[0-9a-f]{64}){0,14})?', 'Public keys that decide'),
+    LEDGER_AUTHORITY: keys('Authority', one, 'Public key of who admits accounts'),
+  }
+}
+
+const tilesBucket = (stack: Stack): Bucket =>
+  keptBucket(stack, 'Objects', 'The ledger alone writes to it, what anyone may read; its log says what.')

@@ -1,12 +1,17 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { boughtTib, costTables, dollars, idleMonth, soldTib } from '../../infra/aws/cost.ts'
+import { boughtTib, costTables, dollars, idleMonth, ledgerMonth, soldTib, witnessMonth } from '../../infra/aws/cost.ts'
 
 const PAGE = new URL('../../docs/COST.md', import.meta.url)
 
 describe('the cost of an agent', () => {
   it('is below ten cents a month while nobody asks anything of it', () => {
     expect(dollars(idleMonth())).toBeLessThan(0.1)
+  })
+
+  it('is a few dollars for a ledger and a witness that are busy all month', () => {
+    expect(dollars(ledgerMonth(true)) + dollars(witnessMonth(true))).toBeLessThan(0.5)
+    expect(dollars(ledgerMonth(false)) + dollars(witnessMonth(false))).toBeLessThan(3)
   })
 
   it('is nearly all egress where it sends to the internet, and small in one region', () => {

@@ -1,0 +1,27 @@
+/** A bucket that stays when its stack goes: private, encrypted, without uploads that were left. */
+import { Duration, RemovalPolicy } from 'aws-cdk-lib'
+import { BlockPublicAccess, Bucket, BucketEncryption } from 'aws-cdk-lib/aws-s3'
+import type { Construct } from 'constructs'
+import { except, logicalId } from './checks.ts'
+import type { LambdaService } from './lambda-service.ts'
+
+const UNFINISHED_DAYS = 7
+
+/** @param unlogged why no log of each request is kept */
+export function keptBucket(scope: Construct, id: string, unlogged: string): Bucket {
+  const bucket = new Bucket(scope, id, {
+    encryption: BucketEncryption.S3_MANAGED,
+    blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
+    enforceSSL: true,
+    removalPolicy: RemovalPolicy.RETAIN,
+    lifecycleRules: [{ abortIncompleteMultipartUploadAfter: Duration.days(UNFINISHED_DAYS) }],
+  })
+  except(bucket, 'S1', unlogged)
+  return bucket
+}
+
+/** @param why the objects cannot be named one by one */
+export function allowObjects(service: LambdaService, bucket: Bucket, actions: string[], why: string): void {
+  service.allow(actions, [bucket.arnForObjects('*')])
+  except(service, `IAM5[Resource::<${logicalId(bucket)}.Arn>/*]`, why)
+}
