@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { freePort } from '../local/ports.ts'
-import { crash } from './crash.ts'
+import { crash, fileGoods } from './crash.ts'
 
 const MIB = 1024 ** 2
 const KILLS = 6
@@ -13,7 +13,8 @@ test('a download goes on by itself after every kill of the whole network, and ev
   try {
     const say = () => undefined
     const port = await freePort()
-    const report = await crash({ dir, port, bytes: 48 * MIB + 5, kills: KILLS, seed: 'suite', price: 3n, say })
+    const goods = fileGoods(dir, 48 * MIB + 5)
+    const report = await crash({ dir, port, goods, kills: KILLS, seed: 'suite', price: 3n, say })
     expect(report).toMatchObject({ sameBytes: true, prefixes: true, auditProblems: [] })
     expect(report.lost).toBe(report.paid)
     expect(report.gained).toBe(report.paid)

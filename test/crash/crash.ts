@@ -4,7 +4,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { createReadStream, mkdirSync, openSync, writeSync, closeSync } from 'node:fs'
+import { createReadStream, openSync, writeSync, closeSync } from 'node:fs'
 import { createHash, randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -20,10 +20,23 @@ import { decodeBundle, tilePath, tileWidth } from '../../protocol/tile.ts'
 import { limits } from '../../protocol/limits.ts'
 import { createChance, type Chance } from '../simulation/chance.ts'
 
+/** What is bought, of which link of the neighbour's, and the link of yours that it goes to. */
+export interface Goods {
+  readonly path: string
+  readonly from: string
+  readonly to: string
+  /** Puts it there, and links both ends. */
+  place(owners: { readonly you: OwnerClient; readonly neighbour: OwnerClient }): Promise<void>
+  /** Whether what came, under this name, is what was shared, and nothing else is left. */
+  isSame(name: string): Promise<boolean>
+}
+
 export interface CrashOptions {
   readonly dir: string
   readonly port: number
-  readonly bytes: number
+  readonly goods: Goods
+  /** Variables of the network's process. */
+  readonly env?: Readonly<Record<string, string>>
   readonly kills: number
   readonly seed: string
   readonly price: bigint
@@ -44,6 +57,20 @@ export interface CrashReport {
   readonly prefixes: boolean
   readonly auditProblems: readonly string[]
 }
+
+/** Right bytes, an honest log, and each credit where it belongs; a kill may cost one piece. */
+export const isRight = ({
+  kills,
+  pieces,
+  ticks,
+  sameBytes,
+  lost,
+  gained,
+  paid,
+  prefixes,
+  auditProblems,
+}: CrashReport) =>
+  sameBytes && prefixes && auditProblems.length === 0 && lost === paid && gained === paid && ticks <= pieces + kills
 
 interface DownloadJson {
   id: string
@@ -68,17 +95,19 @@ const MAIN = new URL('../../infra/local/main.ts', import.meta.url).pathname
 const FINISH_MS = 120_000
 
 export async function crash(options: CrashOptions): Promise<CrashReport> {
-  const { dir, kills, say } = options
+  const { dir, kills, say, goods } = options
   const chance = createChance(options.seed)
   let network = await start(options)
   const [you, neighbour] = [await idOf(dir, 'you'), await idOf(dir, 'neighbour')]
   const before = { you: await worth(network, you), neighbour: await worth(network, neighbour) }
-  const source = makeFile(join(dir, 'neighbour', 'files'), options.bytes)
+  await goods.place(network)
   const share = await network.neighbour.ask<{ infoHash: string; pieces: number }>('POST', '/v1/shares', {
-    path: 'crash.bin',
+    path: goods.path,
+    link: goods.from,
     price: options.price.toString(),
   })
-  const { id } = await network.you.ask<DownloadJson>('POST', '/v1/downloads', { source: share.infoHash })
+  const order = { source: share.infoHash, link: goods.to }
+  const { id } = await network.you.ask<DownloadJson>('POST', '/v1/downloads', order)
   const seen: Checkpoint[] = []
 
   for (let kill = 1; kill <= kills; kill++) {
@@ -96,7 +125,7 @@ export async function crash(options: CrashOptions): Promise<CrashReport> {
     pieces: share.pieces,
     ticks: download.ticks,
     paid: BigInt(download.paid),
-    sameBytes: (await sha256(source)) === (await sha256(join(dir, 'you', 'files', download.file ?? ''))),
+    sameBytes: await goods.isSame(download.file ?? ''),
     lost: before.you - (await worth(network, you)),
     gained: (await worth(network, neighbour)) - before.neighbour,
     prefixes: await arePrefixes(network.ledger, seen, last),
@@ -125,13 +154,11 @@ async function untilMoment(
   }
 }
 
-async function start({ dir, port }: CrashOptions): Promise<Running> {
+async function start({ dir, port, env }: CrashOptions): Promise<Running> {
   const child = spawn(
     process.execPath,
     ['--disable-warning=ExperimentalWarning', MAIN, '--json', '--data', dir, '--port', String(port)],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
+    { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, ...env } },
   )
   const [line] = (await Promise.race([once(createInterface({ input: child.stdout }), 'line'), died(child)])) as [string]
   const { agent, neighbour, ledger } = JSON.parse(line) as Record<string, string>
@@ -205,14 +232,24 @@ async function arePrefixes(ledger: LedgerClient, seen: readonly Checkpoint[], la
   )
 }
 
-function makeFile(dir: string, bytes: number): string {
-  mkdirSync(dir, { recursive: true })
-  const path = join(dir, 'crash.bin')
+/** Random bytes, from folder to folder. */
+export function fileGoods(dir: string, bytes: number): Goods {
+  const path = 'crash.bin'
+  const source = join(dir, 'neighbour', 'files', path)
+  return {
+    path,
+    from: 'folder',
+    to: 'folder',
+    place: async () => makeFile(source, bytes),
+    isSame: async (name) => (await sha256(source)) === (await sha256(join(dir, 'you', 'files', name))),
+  }
+}
+
+function makeFile(path: string, bytes: number): void {
   const file = openSync(path, 'w')
   const run = 16 * 1024 * 1024
   for (let at = 0; at < bytes; at += run) writeSync(file, randomBytes(Math.min(run, bytes - at)))
   closeSync(file)
-  return path
 }
 
 async function sha256(path: string): Promise<string> {

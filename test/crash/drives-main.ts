@@ -1,121 +1,82 @@
 /**
- * A paid download from a Drive into a Dropbox, and one the other way, of servers in this process; the network is killed with -9
- * all along. Right bytes, each piece paid for once, nothing left behind, and the log holds.
+ * `node test/crash/drives-main.ts [--pairs FROM:TO,…] [--bytes N] [--kills N]`: a paid download from each kind of storage
+ * into another, the network killed with -9 all along. Right bytes, each credit where it belongs, nothing left behind, and
+ * the log holds. `--pairs all` is every kind into every kind. Exit code 1 when anything is wrong.
  */
-import assert from 'node:assert/strict'
-import { execFile, spawn, type ChildProcess } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
+import { parseArgs } from 'node:util'
 import { freePort } from '../local/ports.ts'
-import { pattern } from '../pattern.ts'
-import { DRIVE_CLIENT, DRIVE_FILE_SCOPE, startDrive } from '../servers/drive.ts'
-import { FOLDER } from '../servers/drive-state.ts'
-import { DROPBOX_CLIENT, DROPBOX_SCOPE, startDropbox } from '../servers/dropbox.ts'
-import { bytesContent, digestOf } from '../servers/s3-content.ts'
+import { folderCloud, isSameContent, KINDS, linkTo, startClouds, type Cloud, type Clouds, type Kind } from './clouds.ts'
+import { crash, isRight, type Goods } from './crash.ts'
 
-interface Download {
-  readonly id: string
-  readonly state: string
-  readonly paid: string
+type Pair = readonly [Kind, Kind]
+
+const { values } = parseArgs({
+  options: {
+    pairs: { type: 'string', default: 'folder:s3,s3:drive,drive:dropbox,dropbox:folder' },
+    bytes: { type: 'string', default: String(100_000_000) },
+    kills: { type: 'string', default: '6' },
+  },
+})
+const [bytes, kills] = [Number(values.bytes), Number(values.kills)]
+
+function pairsIn(words: string): readonly Pair[] {
+  if (words === 'all') return KINDS.flatMap((from) => KINDS.map((to) => [from, to] as const))
+  return words.split(',').map((word) => {
+    const [from, to] = word.split(':').map((name) => KINDS.find((kind) => kind === name))
+    if (!from || !to) throw new Error(`'${word}' is no pair of ${KINDS.join(', ')}`)
+    return [from, to] as const
+  })
 }
 
-const BYTES = 60_000_000
-const KILLS_MOST = 20
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-const NODE = ['--disable-warning=ExperimentalWarning']
-
-const [drive, dropbox] = await Promise.all([startDrive(), startDropbox()])
-const dir = await mkdtemp(join(tmpdir(), 'raincheck-drives-'))
-const port = await freePort()
-const env = {
-  ...process.env,
-  RAINCHECK_GOOGLE_API_URL: drive.url,
-  RAINCHECK_GOOGLE_TOKEN_URL: drive.url,
-  RAINCHECK_DROPBOX_API_URL: dropbox.url,
-  RAINCHECK_DROPBOX_CONTENT_URL: dropbox.url,
-}
-
-async function start(): Promise<ChildProcess> {
-  const words = ['infra/local/main.ts', '--data', dir, '--port', String(port), '--json']
-  const child = spawn(process.execPath, [...NODE, ...words], { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'ignore'] })
-  await once(child.stdout, 'data')
-  return child
-}
-
-async function raincheck<T>(owner: string, ...words: string[]): Promise<T> {
-  const argv = [...NODE, 'agent/cli/main.ts', ...words, '--json']
-  const settings = { cwd: ROOT, env: { ...env, RAINCHECK_HOME: join(dir, owner) } }
-  return JSON.parse((await promisify(execFile)(process.execPath, argv, settings)).stdout) as T
-}
-
-let network = await start()
-
-async function kill(signal: NodeJS.Signals): Promise<void> {
-  network.kill(signal)
-  await once(network, 'close')
-}
-
-async function buy(seller: string, from: string, buyer: string, to: string, file: string): Promise<string> {
-  type Share = { infoHash: string; pieces: number }
-  const share = await raincheck<Share>(seller, 'share', file, '--link', from, '--price', '1')
-  const { id } = await raincheck<Download>(buyer, 'get', share.infoHash, '--link', to)
-  for (let kills = 0; ; kills++) {
-    await pause(150 + Math.random() * 500)
-    const [latest] = (await raincheck<Download[]>(buyer, 'downloads')).filter((one) => one.id === id)
-    assert.notEqual(latest?.state, 'failed')
-    if (latest?.state === 'done') {
-      assert.equal(latest.paid, String(share.pieces))
-      return `${from} -> ${to}: killed ${kills} times, ${share.pieces} pieces, ${latest.paid} credits`
-    }
-    if (kills >= KILLS_MOST) continue
-    await kill('SIGKILL')
-    network = await start()
+function goodsOf(clouds: Clouds, dir: string, [from, to]: Pair): Goods {
+  const cloudOf = (kind: Kind): Cloud => (kind === 'folder' ? folderCloud(dir) : clouds.of(kind))
+  const [source, target] = [cloudOf(from), cloudOf(to)]
+  const path = `${from} to ${to}.bin`
+  return {
+    path,
+    from,
+    to,
+    async place({ you, neighbour }) {
+      await source.put('seller', path, clouds.content)
+      await linkTo(neighbour, source, 'seller')
+      await linkTo(you, target, 'buyer')
+    },
+    async isSame(name) {
+      const left = await target.leftovers()
+      if (left.length > 0) console.log(`left behind: ${left.join(', ')}`)
+      return left.length === 0 && isSameContent(clouds.content, target.find('buyer', name))
+    },
   }
 }
 
-const tokens = { drive: drive.oauth.grant(DRIVE_FILE_SCOPE), dropbox: dropbox.oauth.grant(DROPBOX_SCOPE) }
-const driveWords = ['--client-id', DRIVE_CLIENT.id, '--client-secret', DRIVE_CLIENT.secret]
-await raincheck('neighbour', 'link', 'drive', ...driveWords, '--refresh-token', tokens.drive.refreshToken)
-await raincheck(
-  'you',
-  'link',
-  'dropbox',
-  '--app-key',
-  DROPBOX_CLIENT.id,
-  '--refresh-token',
-  tokens.dropbox.refreshToken,
-)
-
-const [film, song] = [pattern(BYTES, 1), pattern(BYTES, 2)]
-const folder = drive.state.create({ name: 'Raincheck', mimeType: FOLDER })
-drive.state.create({ name: 'film', parents: [folder.id], content: bytesContent(film) })
-dropbox.state.write('/song', bytesContent(song))
-const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
-
-try {
-  console.log(await buy('neighbour', 'drive', 'you', 'dropbox', 'film'))
-  console.log(await buy('you', 'dropbox', 'neighbour', 'drive', 'song'))
-  const bought = [
-    dropbox.state.get('/film')?.content,
-    drive.state.files.values().find(({ name }) => name === 'song')?.content,
-  ]
-  assert.deepEqual(
-    bought.map((content) => content && digestOf('sha256', content).toString('hex')),
-    [sha256(film), sha256(song)],
-  )
-  assert.deepEqual(
-    [drive.sessions(), [...dropbox.state.entries.keys()].filter((key) => key.includes('partial/'))],
-    [[], []],
-  )
-  assert.equal((await raincheck<{ ok: boolean }>('you', 'audit')).ok, true)
-} finally {
-  await kill('SIGTERM')
-  await Promise.all([drive.close(), dropbox.close()])
-  await rm(dir, { recursive: true })
+async function run(clouds: Clouds, pair: Pair): Promise<boolean> {
+  const dir = mkdtempSync(join(tmpdir(), 'raincheck-drives-'))
+  const startedMs = performance.now()
+  const seconds = (): string => ((performance.now() - startedMs) / 1000).toFixed(0)
+  try {
+    const options = { dir, port: await freePort(), env: clouds.env, kills, price: 3n, say: () => undefined }
+    const report = await crash({ ...options, goods: goodsOf(clouds, dir, pair), seed: pair.join(':') })
+    const { pieces, ticks, paid, sameBytes, auditProblems } = report
+    const found = `${pieces} pieces, ${ticks} ticks, ${paid} credits, bytes ${sameBytes ? 'same' : 'OTHERS'}`
+    const audit = auditProblems.length === 0 ? 'ok' : auditProblems.join('; ')
+    const verdict = isRight(report) ? 'right' : 'WRONG'
+    console.log(
+      `${pair.join(' -> ').padEnd(20)} ${verdict}: killed ${kills} times, ${found}, audit ${audit}, ${seconds()} s`,
+    )
+    return isRight(report)
+  } catch (error) {
+    console.log(`${pair.join(' -> ').padEnd(20)} FAILED after ${seconds()} s: ${(error as Error).message}`)
+    return false
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
 }
+
+const clouds = await startClouds(bytes)
+const failed: Pair[] = []
+for (const pair of pairsIn(values.pairs)) if (!(await run(clouds, pair))) failed.push(pair)
+await clouds.close()
+process.exitCode = failed.length > 0 ? 1 : 0

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { crash } from './crash.ts'
+import { crash, fileGoods, isRight } from './crash.ts'
 
 const { values } = parseArgs({
   options: {
@@ -18,15 +18,13 @@ try {
   const report = await crash({
     dir,
     port: Number(values.port),
-    bytes: Number(values.bytes),
+    goods: fileGoods(dir, Number(values.bytes)),
     kills: Number(values.kills),
     seed: values.seed,
     price: 3n,
     say: (line) => console.error(line),
   })
-  const { kills, pieces, ticks, sameBytes, lost, gained, paid, prefixes, auditProblems } = report
-  const ok =
-    sameBytes && prefixes && auditProblems.length === 0 && lost === paid && gained === paid && ticks <= pieces + kills
+  const ok = isRight(report)
   console.log(
     JSON.stringify({ ok, ...report }, (_, value: unknown) => (typeof value === 'bigint' ? value.toString() : value)),
   )

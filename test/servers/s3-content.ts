@@ -15,7 +15,7 @@ export const bytesContent = (bytes: Uint8Array): Content => ({
 export type Keep = (bytes: Buffer) => Content
 
 /** Every upload to a provider is in multiples of this, but for the last. */
-const RUN = 256 * 1024
+export const RUN = 256 * 1024
 
 /** Sparse: zeros, but for the offset of each 256 KiB in its first 8 bytes, big-endian, so that no two are the same. */
 export function sparseContent(size: number): Content {
