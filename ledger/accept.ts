@@ -11,11 +11,14 @@ import { decide, prepare, type Outcome, type Prepared } from '../protocol/arbite
 import type { Accepted } from '../protocol/arbiter/items.ts'
 import type { Command } from '../protocol/arbiter/step.ts'
 import type { Draft } from '../protocol/arbiter/view.ts'
-import type { Environment } from '../protocol/environment.ts'
+import { decodeEntry } from '../protocol/entry.ts'
 import { limits } from '../protocol/limits.ts'
 import { Problem } from '../protocol/problem.ts'
+import { shardOf } from '../protocol/shards.ts'
 import type { Change, Store } from '../protocol/store.ts'
+import type { LedgerContext } from './context.ts'
 import { commandChange, createPointing, MARK_BYTES } from './pending.ts'
+import { shardsOf } from './shards.ts'
 import { changeOf, isLane, redemptionSlot, slotAfter, viewOf, type Versioned } from './state.ts'
 import { createTurn } from './turn.ts'
 
@@ -29,15 +32,22 @@ export interface Acceptance {
 export type Accept = (command: Command) => Promise<Acceptance>
 
 /** @param onAccepted told when an entry waits to be sequenced */
-export function createAccept({ clock, random }: Environment, store: Store, onAccepted: () => void): Accept {
+export function createAccept(context: LedgerContext, onAccepted: () => void): Accept {
+  const { environment, store } = context
+  const { clock, random } = environment
   const inTurn = createTurn()
-  const point = createPointing(store, { clock, random })
+  const shards = shardsOf(context).map((shard) => ({ ...shard, point: createPointing(shard) }))
+  const [only, ...others] = shards as [Shard, ...Shard[]]
+
+  const shardFor = (bytes: Bytes): Shard =>
+    others.length === 0 ? only : (shards[shardOf(decodeEntry(bytes), shards.length)] as Shard)
 
   async function write(decided: Decided & { readonly outcome: AcceptedOutcome }): Promise<boolean> {
     const slot = settlementOf(decided)
-    if (!slot) return store.write(changesOf(decided))
+    const shard = shardFor(decided.outcome.bytes)
+    if (!slot) return shard.store.write(changesOf(decided, await shard.openRound?.()))
     const pointer = { ...slotAfter(slot.key, slot.before), mark: random.bytes(MARK_BYTES) }
-    await point(pointer)
+    await shard.point(pointer)
     return store.write([redemptionSlot(pointer, decided.outcome.bytes, slot.before.whole)])
   }
 
@@ -63,6 +73,10 @@ export function createAccept({ clock, random }: Environment, store: Store, onAcc
 
 /** Up to a time that doubles from 2 ms to 256 ms. */
 const pauseMs = (tries: number, random: Bytes): number => (2 ** Math.min(tries + 1, 8) * (random[0] as number)) / 255
+
+interface Shard extends LedgerContext {
+  readonly point: ReturnType<typeof createPointing>
+}
 
 type AcceptedOutcome = Outcome & { readonly kind: 'accepted' }
 
@@ -97,9 +111,12 @@ function settlementOf({ prepared, view }: Decided) {
   return { key: only.key, before: { ...only.before, whole } }
 }
 
-function changesOf({ outcome, timeMs, view }: Decided & { readonly outcome: AcceptedOutcome }): Change[] {
+function changesOf(
+  { outcome, timeMs, view }: Decided & { readonly outcome: AcceptedOutcome },
+  round: number | undefined,
+): Change[] {
   const touched = view.touched()
   const lanes = touched.filter(({ key }) => isLane(key)).map(({ key, before }) => slotAfter(key, before))
-  const waiting = commandChange(timeMs, outcome.accepted.entry, { entry: outcome.bytes, lanes })
+  const waiting = commandChange(timeMs, outcome.accepted.entry, { entry: outcome.bytes, lanes }, round)
   return [waiting, ...touched.map((item) => changeOf(item, timeMs))]
 }

@@ -57,6 +57,8 @@ async function openPolicy(context: LedgerContext, accept: Accept, sequence: () =
   if (!equal(policy.key, context.signer.key)) {
     throw new Problem('conflict', 'The store holds the log of a ledger with another key.')
   }
+  if (policy.shards !== context.policy.shards)
+    throw new Problem('conflict', `The store holds a log of ${policy.shards ?? 1} shards: how many is for its birth.`)
   if ((await readHead(context.store)).size === 0) await sequence()
   return policy
 }

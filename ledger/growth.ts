@@ -26,13 +26,20 @@ export function takeBatch(waiting: readonly Waiting[]): readonly Waiting[] {
   return end < 0 ? waiting : waiting.slice(0, Math.max(end, 1))
 }
 
-export function nextHead({ origin, signer }: LedgerContext, head: Head, batch: readonly Waiting[]): Head {
+/** @param round that the batch is the last of, where it is of one */
+export function nextHead(
+  { origin, signer }: LedgerContext,
+  head: Head,
+  batch: readonly Waiting[],
+  round = head.round,
+): Head {
   const grown = append(
     head,
     batch.map(({ hash }) => hash),
   )
   const text = formatCheckpoint({ origin, size: grown.size, rootHash: frontierRoot(grown) })
-  return { ...grown, from: head.size, version: head.version, note: signNote(text, { name: origin, signer }) }
+  const note = signNote(text, { name: origin, signer })
+  return { ...grown, from: head.size, version: head.version, note, ...(round !== undefined && { round }) }
 }
 
 export interface Growth {
@@ -81,8 +88,7 @@ const runOf = (waiting: readonly Waiting[]): Run => ({
   accounts: waiting.map(({ entry }) => accountMarks(movementsOf(entry))),
   entries: waiting.map(({ bytes, pointer }) => (pointer ? { lane: pointer.lane, seq: pointer.seq } : bytes)),
   hashes: concat(...waiting.map(({ hash }) => hash)),
-  taken: [...new Map(waiting.map(({ key }) => [`${key.pk} ${key.sk}`, key])).values()].map(({ pk, sk }) => ({
-    pk,
-    sk,
-  })),
+  taken: [...new Map(waiting.flatMap(({ key }) => (key ? [[`${key.pk} ${key.sk}`, key]] : []))).values()].map(
+    ({ pk, sk }) => ({ pk, sk }),
+  ),
 })

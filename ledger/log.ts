@@ -8,6 +8,7 @@ import {
   HASH_BYTES,
   inclusionSpans,
   readSpans,
+  subtrees,
   type Frontier,
   type Span,
 } from '../protocol/merkle.ts'
@@ -31,17 +32,20 @@ export interface Head extends Frontier {
   readonly note: string
   /** What was appended last goes from here up to the size. */
   readonly from: number
+  /** Of a shard: the last round whose entries it holds (shards.ts). */
+  readonly round?: number
 }
 
 const headShape = {
   from: field.integer(),
   note: field.text(),
   peaks: field.list(field.bytes(HASH_BYTES)),
+  round: field.optional(field.integer()),
   size: field.integer(),
 }
 
-export const encodeHead = ({ from, note, peaks, size }: Omit<Head, 'version'>): Bytes =>
-  encode({ from, note, peaks, size })
+export const encodeHead = ({ from, note, peaks, round, size }: Omit<Head, 'version'>): Bytes =>
+  encode({ from, note, peaks, round, size })
 
 export async function readHead(store: Store): Promise<Head> {
   const item = await store.get(logKeys.head.pk, logKeys.head.sk)
@@ -132,6 +136,12 @@ const readProof = (store: Store, spans: readonly Span[], size: number): Promise<
     spans,
     tileNodeReader(size, (tile) => readTile(store, tile)),
   )
+
+/** The tree over the first `size` entries, which may be fewer than the log has. */
+export async function readFrontier(store: Store, size: number): Promise<Frontier> {
+  const read = tileNodeReader(size, (tile) => readTile(store, tile))
+  return { size, peaks: await read(subtrees([0, size])) }
+}
 
 /** Of the first `size` entries, which may be fewer than the log has. */
 export async function readRoot(store: Store, size: number): Promise<Bytes> {

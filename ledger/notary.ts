@@ -12,13 +12,14 @@ import { openKeptState, type KeptState } from '../protocol/arbiter/kept-state.ts
 import { createReplica, createReplicaOn, type Replica } from '../protocol/arbiter/replica.ts'
 import { equal, type Bytes } from '../protocol/bytes.ts'
 import { decode } from '../protocol/encoding.ts'
-import { decodeEntry, entryHash } from '../protocol/entry.ts'
-import { append, EMPTY_FRONTIER, frontierRoot, type Frontier } from '../protocol/merkle.ts'
+import { decodeEntry } from '../protocol/entry.ts'
+import { EMPTY_FRONTIER, frontierRoot } from '../protocol/merkle.ts'
 import { Problem, problemOf } from '../protocol/problem.ts'
 import type { Store } from '../protocol/store.ts'
 import type { Accept } from './accept.ts'
 import type { LedgerContext } from './context.ts'
-import { readEntries, readEntry, readHead, readRoot } from './log.ts'
+import { readEntry, readHead, readRoot } from './log.ts'
+import { createReplayFeed, Unsound, type ReplayFeed } from './replay-feed.ts'
 import { createTurn } from './turn.ts'
 
 /** An attestation after so many entries, or when nothing has come for so long. */
@@ -35,7 +36,6 @@ export interface Notary {
 }
 
 export function createNotary(context: LedgerContext, accept: Accept): Notary {
-  const { store } = context
   const { clock } = context.environment
   const inTurn = createTurn()
   let following: Following | undefined
@@ -44,24 +44,28 @@ export function createNotary(context: LedgerContext, accept: Accept): Notary {
 
   async function catchUp(): Promise<Following> {
     following ??= await begin(context)
-    const { replica } = following
-    const head = await readHead(store)
-    while (replica.size() < head.size) {
-      for (const bytes of await readEntries(store, replica.size(), head.size)) {
-        await apply(following, bytes)
-        if (replica.size() % ENTRIES_AT_ONCE === 0) await clock.sleep(0)
+    try {
+      await readOn(following)
+    } catch (error) {
+      throw error instanceof Unsound ? unsound(following.replica, error.message) : error
+    }
+    return following
+  }
+
+  async function readOn(to: Following): Promise<void> {
+    for (let entries = await to.feed.next(); entries.length > 0; entries = await to.feed.next()) {
+      for (const bytes of entries) {
+        await apply(to, bytes)
+        if (to.replica.size() % ENTRIES_AT_ONCE === 0) await clock.sleep(0)
       }
     }
-    if (!equal(frontierRoot(following.tree), frontierRoot(head)))
-      throw unsound(replica, 'the checkpoint has another root')
-    return following
   }
 
   async function apply(to: Following, bytes: Bytes): Promise<void> {
     const { data, kind } = await to.replica.apply(bytes).catch((error: unknown) => {
       throw unsound(to.replica, problemOf(error).message, error)
     })
-    to.tree = append(to.tree, [entryHash(bytes)])
+    to.feed.took(bytes)
     if (kind === 'state') to.attested = readAttestation(data ?? {}).size
     else [to.news, newsMs] = [to.replica.size(), clock.now()]
     if (to.kept?.isFull()) await save(to)
@@ -100,7 +104,7 @@ interface Following {
   readonly replica: Replica
   /** Where the state is kept; in memory when undefined. */
   readonly kept: KeptState | undefined
-  tree: Frontier
+  readonly feed: ReplayFeed
   /** The entries up to the last that is no attestation, and those that the log attests. */
   news: number
   attested: number
@@ -109,24 +113,28 @@ interface Following {
 }
 
 /** @throws Problem `conflict` when what was kept is the state of another log */
-async function begin({ replicaStore, store }: LedgerContext): Promise<Following> {
+async function begin(context: LedgerContext): Promise<Following> {
+  const { policy, replicaStore, store } = context
   const kept = replicaStore && (await openKeptState(replicaStore))
   const { progress } = kept ?? {}
   if (!kept || !progress) {
     const replica = kept ? createReplicaOn(kept) : createReplica()
-    return { replica, kept, tree: EMPTY_FRONTIER, news: 0, attested: 0, saved: 0 }
+    const feed = await createReplayFeed(context, EMPTY_FRONTIER, 0)
+    return { replica, kept, feed, news: 0, attested: 0, saved: 0 }
   }
   const { frontier, position } = progress
-  const { size } = position
+  const { size } = frontier
   if (size > (await readHead(store)).size || !equal(await readRoot(store, size), frontierRoot(frontier)))
     throw new Problem('conflict', 'The replica that was kept is of another log: delete it, and it is made anew.')
   const last = await kept.items.get(keys.attested)
   const attested = last ? attestations.decode(last.body).size : 0
   const replica = createReplicaOn({ ...kept, from: position })
-  return { replica, kept, tree: frontier, news: await newsIn(store, size), attested, saved: size }
+  const feed = await createReplayFeed(context, frontier, position.size)
+  const news = policy.shards === undefined ? await newsIn(store, size) : position.size
+  return { replica, kept, feed, news, attested, saved: position.size }
 }
 
-/** Entries up to the last that is no attestation. */
+/** Entries of one log up to the last that is no attestation. */
 async function newsIn(store: Store, size: number): Promise<number> {
   let news = size
   while (news > 0 && decodeEntry(await readEntry(store, news - 1)).kind === 'state') news--
@@ -134,9 +142,9 @@ async function newsIn(store: Store, size: number): Promise<number> {
 }
 
 async function save(following: Following): Promise<void> {
-  const { kept, replica, tree } = following
+  const { feed, kept, replica } = following
   if (!kept || following.saved === replica.size()) return
-  await kept.save({ position: replica.position(), frontier: tree, edge: [] })
+  await kept.save({ position: replica.position(), frontier: feed.frontier(), edge: [] })
   following.saved = replica.size()
 }
 

@@ -9,9 +9,9 @@
 import { concat, toHex, type Bytes } from '../protocol/bytes.ts'
 import type { Key } from '../protocol/arbiter/view.ts'
 import { decode, encode, field, fields, type Fields } from '../protocol/encoding.ts'
-import type { Environment } from '../protocol/environment.ts'
-import { readAll } from '../protocol/items.ts'
+import { readAll, type ItemRange } from '../protocol/items.ts'
 import type { Change, Item, Store } from '../protocol/store.ts'
+import type { LedgerContext } from './context.ts'
 import { slotShape, sortable, type Slot } from './places.ts'
 
 /** To a redemption that is, or will be, or would have been in a slot. */
@@ -31,12 +31,19 @@ const COMMANDS = 'pending'
 /** Several, as every settlement passes here: DynamoDB writes 1,000 units a second in one. */
 const PARTITIONS = ['0', '1', '2', '3'].map((partition) => `pointers/${partition}`)
 
-export const commandChange = (timeMs: number, hash: Bytes, waiting: WaitingCommand): Change => ({
+/** @param round that is open, where the log is in shards: what was read before the decision is of it, or of one before */
+export const commandChange = (timeMs: number, hash: Bytes, waiting: WaitingCommand, round?: number): Change => ({
   pk: COMMANDS,
-  sk: `${sortable(timeMs)}/${toHex(hash)}`,
+  sk: `${labelOf(round)}${sortable(timeMs)}/${toHex(hash)}`,
   expect: 0,
   body: encode(waiting),
 })
+
+const labelOf = (round: number | undefined): string => (round === undefined ? '' : `${sortable(round)}/`)
+
+/** What waits of rounds before this one. */
+const before = (round: number | undefined): ItemRange =>
+  round === undefined ? {} : { after: sortable(round), reverse: true }
 
 /** A body and where it lies. */
 export interface Waits<T> {
@@ -52,15 +59,22 @@ const waits = <T>({ pk, sk, version, body }: Item, read: (body: Bytes) => T): Wa
 })
 
 /** The earliest first; read from the latest, so whatever was written while it was read, what one rests on is there too. */
-export async function readCommands(store: Store): Promise<Waits<WaitingCommand>[]> {
-  return (await readAll(store, COMMANDS, (item) => waits(item, decodeCommand), { reverse: true })).toReversed()
+export async function readCommands(store: Store, round?: number): Promise<Waits<WaitingCommand>[]> {
+  const range = { ...before(round), reverse: true }
+  return (await readAll(store, COMMANDS, (item) => waits(item, decodeCommand), range)).toReversed()
 }
 
 const decodeCommand = (body: Bytes): WaitingCommand => fields(decode(body), commandShape)
 
-export async function readPointers(store: Store): Promise<Waits<Pointer[]>[]> {
-  const groups = await Promise.all(PARTITIONS.map((pk) => readAll(store, pk, (item) => waits(item, decodePointers))))
-  return groups.flat()
+export async function readPointers(store: Store, round?: number): Promise<Waits<Pointer[]>[]> {
+  const read = (pk: string) => readAll(store, pk, (item) => waits(item, decodePointers), before(round))
+  return (await Promise.all(PARTITIONS.map(read))).flat()
+}
+
+/** Whether anything does. */
+export async function isWaiting(store: Store): Promise<boolean> {
+  const found = await Promise.all([COMMANDS, ...PARTITIONS].map((pk) => store.list(pk, { limit: 1 })))
+  return found.some((items) => items.length > 0)
 }
 
 /** Takes pointers off a group: they were followed, or point to nothing. */
@@ -117,10 +131,11 @@ interface Group {
  * Writes pointers down: those that come while a write is under way go into the next together.
  * @throws Problem `store-unavailable`: it may be there or not, and points to nothing
  */
-export function createPointing(
-  store: Store,
-  { clock, random }: Pick<Environment, 'clock' | 'random'>,
-): (pointer: Pointer) => Promise<void> {
+export function createPointing({
+  environment: { clock, random },
+  openRound,
+  store,
+}: LedgerContext): (pointer: Pointer) => Promise<void> {
   let groups = 0
   let last = Promise.resolve()
   let open: Group | undefined
@@ -128,8 +143,9 @@ export function createPointing(
   async function put(pointers: readonly Pointer[]): Promise<void> {
     const pk = PARTITIONS[groups++ % PARTITIONS.length] as string
     const body = encodePointers(pointers)
+    const label = labelOf(await openRound?.())
     let isPut = false
-    while (!isPut) isPut = await store.write([{ pk, sk: toHex(random.bytes(MARK_BYTES)), expect: 0, body }])
+    while (!isPut) isPut = await store.write([{ pk, sk: label + toHex(random.bytes(MARK_BYTES)), expect: 0, body }])
   }
 
   function begin(): Group {

@@ -31,7 +31,7 @@ import { encodeHead, logKeys, readHead, type Head } from './log.ts'
 import { dropPointers } from './pending.ts'
 import { bundleOf, readRuns, type PlacedRun } from './runs.ts'
 import { writeDirectory } from './statement.ts'
-import { createCollector, type Waiting } from './waiting.ts'
+import { createCollector, type Collect, type Waiting } from './waiting.ts'
 
 export interface Sequencer {
   /**
@@ -57,10 +57,10 @@ interface Outcome {
   readonly isBeaten: boolean
 }
 
-export function createSequencer(context: LedgerContext): Sequencer {
-  const { environment, store } = context
+/** @param collect what the log is to grow by; what waits unless given */
+export function createSequencer(context: LedgerContext, collect: Collect = createCollector(context)): Sequencer {
+  const { environment, openRound, store } = context
   const { clock } = environment
-  const collect = createCollector(context)
   /** Versions of the head: the one this sequencer wrote last, the one up to which all is finished, one of another's. */
   let own: number | undefined
   let finished: number | undefined
@@ -70,14 +70,18 @@ export function createSequencer(context: LedgerContext): Sequencer {
   async function run(): Promise<Outcome> {
     const head = await readHead(store)
     await finish(head)
-    return appendAll(head, await collect())
+    const round = await openRound?.()
+    if (round !== undefined && round === (head.round ?? 0)) return { appended: 0, isBeaten: false }
+    return appendAll(head, await collect(head.size, round), round)
   }
 
-  async function appendAll(from: Head, waiting: readonly Waiting[]): Promise<Outcome> {
+  /** @param round that the head has not come to yet: it does with the last of what waits, or with nothing */
+  async function appendAll(from: Head, waiting: readonly Waiting[], round: number | undefined): Promise<Outcome> {
     let head = from
-    for (let done = 0; done < waiting.length;) {
+    for (let done = 0; done < waiting.length || head.round !== round;) {
       const batch = takeBatch(waiting.slice(done))
-      const next = await append(head, batch)
+      const isLast = done + batch.length === waiting.length
+      const next = await append(head, batch, isLast ? round : head.round)
       if (!next) return { appended: done, isBeaten: true }
       done += batch.length
       head = next
@@ -86,12 +90,12 @@ export function createSequencer(context: LedgerContext): Sequencer {
     return { appended: waiting.length, isBeaten: false }
   }
 
-  async function append(head: Head, batch: readonly Waiting[]): Promise<Head | undefined> {
+  async function append(head: Head, batch: readonly Waiting[], round: number | undefined): Promise<Head | undefined> {
     const { changes, isClear } = await growthOf(store, head, batch)
     const from = isClear ? head : await swap(head, head)
     if (!from) return undefined
     const areWritten = await Promise.all(changes.map((change) => store.write([change])))
-    return areWritten.every(Boolean) ? swap(from, nextHead(context, head, batch)) : undefined
+    return areWritten.every(Boolean) ? swap(from, nextHead(context, head, batch, round)) : undefined
   }
 
   /** @returns the head under its new version; undefined when another came first */

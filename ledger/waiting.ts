@@ -24,8 +24,8 @@ export interface Waiting {
   readonly entry: Entry
   /** Of the leaf. */
   readonly hash: Bytes
-  /** Where it waits. */
-  readonly key: Key
+  /** Where it waits; absent for what the log itself adds. */
+  readonly key?: Key
   /** Set for a redemption: where it lies. */
   readonly pointer?: Pointer
 }
@@ -41,8 +41,11 @@ interface Located {
 const slotText = ({ lane, seq }: Slot): string => `${toHex(lane)}/${seq}`
 const pointerText = (pointer: Pointer): string => `${slotText(pointer)}/${toHex(pointer.mark)}`
 
+/** @param round of a shard: only what waits of rounds before this one */
+export type Collect = (size: number, round?: number) => Promise<readonly Waiting[]>
+
 /** @returns what collects, the earliest first */
-export function createCollector({ environment: { clock }, store }: LedgerContext): () => Promise<Waiting[]> {
+export function createCollector({ environment: { clock }, store }: LedgerContext): Collect {
   /** Pointers to nothing yet, and since when. */
   let unmet = new Map<string, number>()
 
@@ -59,11 +62,11 @@ export function createCollector({ environment: { clock }, store }: LedgerContext
     for (const { pointer } of lost) await fillSlot(store, pointer)
   }
 
-  return async () => {
-    const before = located(await readPointers(store))
-    const commands = await readCommands(store)
+  return async (_, round) => {
+    const before = located(await readPointers(store, round))
+    const commands = await readCommands(store, round)
     if (before.length === 0 && commands.length === 0) return []
-    const followed = await follow(needed(before, commands, located(await readPointers(store))))
+    const followed = await follow(needed(before, commands, located(await readPointers(store, round))))
     await wait(followed.unmet)
     await dropAll(followed.dead)
     return [...commands.map(fromCommand), ...followed.redemptions].toSorted(inOrder)

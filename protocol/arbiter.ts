@@ -87,7 +87,7 @@ export function movementsOf({ data, kind }: Entry): readonly Movement[] {
 const movesShape = { moves: field.list(field.dict(movementShape)) }
 
 /** Whether the ledger itself says it, with no signed object behind it. */
-export const isStated = (kind: string): boolean => kind === 'policy' || kind === 'state'
+export const isStated = (kind: string): boolean => kind === 'policy' || kind === 'state' || kind === 'join'
 
 /** One movement for each account, in the order of first mention. */
 function merge(moves: readonly Movement[]): readonly Movement[] {

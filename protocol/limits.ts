@@ -93,6 +93,13 @@ export const limits = {
   urlBytes: 512,
   /** An x402 header as sent, in base64. */
   paymentHeaderBytes: 8 * KiB,
+  /** Editions of one owner that a repository keeps, the newest, and how many it answers with at once. */
+  editionsPerOwner: 4096,
+  editionsAnswered: 64,
+  /** Owners that an agent follows, how often it asks for their editions, and series of each that it keeps the newest of. */
+  follows: 64,
+  followMs: MINUTE,
+  seriesFollowed: 256,
   /** Offers in one PAYMENT-REQUIRED, other schemes' among them. */
   offersPerPiece: 16,
   /** Announcements of one owner that a repository keeps, those withdrawn a short while ago among them. */
@@ -147,6 +154,8 @@ export const limits = {
   verdictsCached: 4096,
   /** Lanes a seller keeps at hand. */
   lanesCached: 2048,
+  /** Shards of one log: a join holds the checkpoints of all of them. */
+  logShards: 16,
   /** How often a conditional write is tried anew after another change came first. */
   writeAttempts: 16,
 } as const

@@ -1,8 +1,10 @@
 /** A log as anyone may mirror and audit it: C2SP tlog-tiles over HTTP. */
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import { z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
 import type { Bytes } from './bytes.ts'
 import { limits } from './limits.ts'
+import { Problem } from './problem.ts'
 import { binary } from './route.ts'
 import { problemReply } from './service.ts'
 import { parseTilePath, type Tile } from './tile.ts'
@@ -21,26 +23,45 @@ export const REVALIDATE = 'no-cache'
 const A_WHILE = 'public, max-age=3600'
 
 export function addTiles(app: OpenAPIHono, log: ServedLog): void {
-  describe(app)
-  app.get('/checkpoint', async (c) => c.text(await log.checkpoint(), 200, { 'cache-control': REVALIDATE }))
-  app.get('/tile/*', async (c) => {
-    const tile = parseTilePath(c.req.path.slice(1))
-    const bytes = await log.tile(tile)
-    const isFull = tile.width === limits.entriesPerTile
-    return c.body(bytes, 200, {
-      'content-type': 'application/octet-stream',
-      'cache-control': isFull ? FOREVER : A_WHILE,
-    })
+  describe(app, '', {})
+  app.get('/checkpoint', (c) => answerCheckpoint(c, log))
+  app.get('/tile/*', (c) => answerTile(c, log, c.req.path.slice(1)))
+}
+
+/** The shards of a log, each under `shard/<number>/`. @param logOf throws Problem `not-found` where there is none */
+export function addShardTiles(app: OpenAPIHono, logOf: (shard: number) => ServedLog): void {
+  describe(app, '/shard/{shard}', { shard: z.string() })
+  const shardIn = (c: Context): ServedLog => {
+    const shard = c.req.param('shard') ?? ''
+    if (!/^(?:0|[1-9]\d?)$/.test(shard))
+      throw new Problem('bad-request', 'A shard is a number, without zeros before it.')
+    return logOf(Number(shard))
+  }
+  app.get('/shard/:shard/checkpoint', (c) => answerCheckpoint(c, shardIn(c)))
+  app.get('/shard/:shard/tile/*', (c) => answerTile(c, shardIn(c), c.req.path.split('/').slice(3).join('/')))
+}
+
+const answerCheckpoint = async (c: Context, log: ServedLog): Promise<Response> =>
+  c.text(await log.checkpoint(), 200, { 'cache-control': REVALIDATE })
+
+async function answerTile(c: Context, log: ServedLog, path: string): Promise<Response> {
+  const tile = parseTilePath(path)
+  const bytes = await log.tile(tile)
+  const isFull = tile.width === limits.entriesPerTile
+  return c.body(bytes, 200, {
+    'content-type': 'application/octet-stream',
+    'cache-control': isFull ? FOREVER : A_WHILE,
   })
 }
 
 /** Of a tile's index, OpenAPI has no way to say that its digits come in groups with slashes between them. */
-function describe(app: OpenAPIHono): void {
+function describe(app: OpenAPIHono, under: string, params: Readonly<Record<string, z.ZodString>>): void {
+  const what = under === '' ? '' : ' of a shard'
   app.openAPIRegistry.registerPath({
     method: 'get',
-    path: '/checkpoint',
-    summary:
-      'The latest checkpoint, a signed note, with what witnesses say of it (C2SP tlog-checkpoint, tlog-cosignature)',
+    path: `${under}/checkpoint`,
+    summary: `The latest checkpoint${what}, a signed note, with what witnesses say of it (C2SP tlog-checkpoint, tlog-cosignature)`,
+    ...(under !== '' && { request: { params: z.object(params) } }),
     responses: {
       200: { description: 'The note', content: { 'text/plain': { schema: z.string() } } },
       default: problemReply,
@@ -48,11 +69,11 @@ function describe(app: OpenAPIHono): void {
   })
   app.openAPIRegistry.registerPath({
     method: 'get',
-    path: '/tile/{level}/{index}',
-    summary: 'A tile of hashes, or with level "entries" a bundle of entries (C2SP tlog-tiles)',
+    path: `${under}/tile/{level}/{index}`,
+    summary: `A tile of hashes${what}, or with level "entries" a bundle of entries (C2SP tlog-tiles)`,
     description:
       'The index in groups of three digits, all but the last after an x: 1234067 is x001/x234/067. `.p/<width>` follows for a partial tile.',
-    request: { params: z.object({ level: z.string(), index: z.string() }) },
+    request: { params: z.object({ ...params, level: z.string(), index: z.string() }) },
     responses: { 200: { description: 'The tile', content: binary('application/octet-stream') }, default: problemReply },
   })
 }

@@ -157,6 +157,8 @@ const policyShape = {
   issuer: field.optional(id),
   key: id,
   mergeDelay: field.integer(),
+  /** How many the log is in; absent where it is one. */
+  shards: field.optional(field.integer({ min: 2, max: limits.logShards })),
   unitPrice: field.amount,
 }
 /**

@@ -63,7 +63,7 @@ function notaryOf({ clock, store }: TestLedger, replicaStore?: Store) {
   return {
     ...createNotary(
       context,
-      createAccept(context.environment, store, () => {}),
+      createAccept(context, () => {}),
     ),
     sequence: createSequencer(context).sequence,
   }
