@@ -9,6 +9,8 @@ import { createLinking } from './storage/linking.ts'
 import { createLinks, type LinkAccess, type Links } from './storage/links.ts'
 import { mountChains } from './api/chain-api.ts'
 import { mountCopies } from './api/copies-api.ts'
+import { mountGuard } from './api/guard-api.ts'
+import { mountFollows } from './api/follow-api.ts'
 import { mountOwnerApi } from './api/owner-api.ts'
 import { createOwnerGuard } from './api/owner-guard.ts'
 import { mountDashboard, type Dashboard } from './dashboard/dashboard.ts'
@@ -16,6 +18,7 @@ import { createPeers } from './download/peers.ts'
 import type { PieceClient } from './download/piece-client.ts'
 import { mountPublicApi, sendPieceCopy, type SendPiece } from './api/public-api.ts'
 import { createSeller, type Seller } from './sell/sell.ts'
+import { createGuard, type Caps } from './guard/guard.ts'
 import { createShares, type Shares } from './share/share.ts'
 import { createTrust } from './trust/trust.ts'
 import { createUsage } from './usage.ts'
@@ -38,6 +41,7 @@ const OWNER_PATHS = [
   'search',
 ]
 
+  'guard',
 export interface Agent {
   readonly app: OpenAPIHono
   readonly links: Links
@@ -66,6 +70,8 @@ export interface AgentOptions {
   /** Told of faults that no caller is waiting for. */
   readonly onFault: (error: unknown) => void
 }
+  /** Of a day, where the owner has set none. */
+  readonly caps?: Caps
 
 export function createAgent(
   context: AgentContext,
@@ -80,10 +86,12 @@ export function createAgent(
     onFault,
   }: AgentOptions,
 ): Agent {
+    caps,
   const shares = createShares(context, links, pieceLength)
   const trust = createTrust(context)
   const usage = createUsage(context)
-  const seller = createSeller(context, { shares, trust, usage })
+  const guard = createGuard(context, caps)
+  const seller = createSeller(context, { shares, trust, usage, guard })
   const { distrusts } = trust
   const wallet = createWallet(context, async (payee) => (await distrusts.current()).distrusted.has(payee))
   const downloads = createDownloads(context, {
@@ -95,10 +103,12 @@ export function createAgent(
     distrusts,
     ...(wakeDownload && { wake: wakeDownload }),
     onFault,
+    guard,
   })
   const linking = createLinking(context, links, linkAccess)
   const copies = createCopies(context, links)
-  const guard = createOwnerGuard(context)
+  const follows = createFollows(context)
+  const doorkeeper = createOwnerGuard(context)
 
   const app = createService({
     title: 'Raincheck agent',
@@ -107,7 +117,7 @@ export function createAgent(
     onFault,
   })
   // In hono `/x/*` takes `/x` too.
-  for (const path of OWNER_PATHS) app.use(`/v1/${path}/*`, guard.middleware)
+  for (const path of OWNER_PATHS) app.use(`/v1/${path}/*`, doorkeeper.middleware)
   mountPublicApi(app, context, seller, sendPiece)
   mountChains(app, trust)
   if (dashboard) mountDashboard(app, dashboard)
@@ -115,12 +125,16 @@ export function createAgent(
   mountOwnerApi(app, { context, links, linking, shares, seller, downloads, trust, usage })
 
   const chores = [
-    () => shares.announce(),
+  mountFollows(app, follows)
+  mountGuard(app, guard, downloads)
+    // What a stopped agent has announced runs out.
+    async () => (await guard.isStopped()) || shares.announce(),
     () => seller.maintain(),
     () => wallet.maintain(),
     async () => context.watch?.maintain(),
     () => trust.maintain(),
-    () => guard.sweep(),
+    () => follows.maintain(),
+    () => doorkeeper.sweep(),
     () => linking.sweep(),
     () => usage.flush(),
   ]
@@ -153,5 +167,6 @@ export function createAgent(
         await links.close()
       },
     }
+        await guard.release().catch(onFault)
   }
 }

@@ -31,7 +31,7 @@ export function createService(info: ServiceInfo): OpenAPIHono {
   app.onError((error, c) => {
     const problem = problemIn(error)
     if (problem.status >= 500) info.onFault?.(error)
-    return problemResponse(c, problem)
+    return problemResponse(c, problem, retryAfter(problem))
   })
   app.openapi(healthRoute, (c) => c.json({ ok: true as const }, 200))
   app.doc31('/openapi.json', {
@@ -39,6 +39,13 @@ export function createService(info: ServiceInfo): OpenAPIHono {
     info: { title: info.title, version: '1', description: info.description },
   })
   return app
+}
+
+/** RFC 9110 §10.2.3, in whole seconds; a problem says it in milliseconds, as `retryAfterMs`. */
+function retryAfter({ members: { retryAfterMs } }: Problem): Record<string, string> {
+  return typeof retryAfterMs === 'number' && retryAfterMs > 0
+    ? { 'retry-after': String(Math.ceil(retryAfterMs / 1000)) }
+    : {}
 }
 
 /** The framework's own refusals are the request's fault, and so is a body that breaks off as its client goes. */

@@ -1,7 +1,7 @@
 /** Downloads: what the owner asked for, kept until it is there. Each goes on by itself, also after a restart. */
 import { toHex, type Bytes } from '../../protocol/bytes.ts'
 import type { Metainfo } from '../../protocol/metainfo.ts'
-import { Problem } from '../../protocol/problem.ts'
+import { Problem, unlessBug } from '../../protocol/problem.ts'
 import type { AgentContext } from '../context.ts'
 import { USUAL_PACE, type DownloadPace } from './pace.ts'
 import { createDownloadRecords, type DownloadChange, type DownloadRecord, type DownloadState } from './record.ts'
@@ -12,6 +12,7 @@ import { createSupervisor, settled } from './supervisor.ts'
 import type { Links } from '../storage/links.ts'
 import type { Peers } from './peers.ts'
 import type { PieceClient } from './piece-client.ts'
+import type { Guard } from '../guard/guard.ts'
 import { without } from '../records.ts'
 import { createSerial } from '../serial.ts'
 import type { Distrusts } from '../trust/distrusts.ts'
@@ -76,6 +77,8 @@ export interface Downloads {
   cancel(id: string): Promise<Download>
   /** Goes on with what was under way, where nobody is at it: after a restart, or when a worker is missed. */
   resumeAll(): Promise<void>
+  /** Lets go on what waits for the owner's switch, or for the end of a day whose cap is another now. */
+  takeUp(): Promise<void>
   /** Works on one until it rests, has to wait, or the signal aborts: where a process lives for minutes only. */
   work(id: string, signal: AbortSignal): Promise<Rest>
   /** Stops without changing any state. */
@@ -89,6 +92,7 @@ export interface DownloadParts {
   readonly wallet: Wallet
   readonly peers: Peers
   readonly pieceClient: PieceClient
+  readonly guard: Guard
   readonly usage?: Pick<Usage, 'fetched' | 'stored'>
   readonly distrusts?: Pick<Distrusts, 'current' | 'has' | 'onChange'>
   readonly pace?: DownloadPace
@@ -214,7 +218,14 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
     return view(record)
   }
 
+  async function takeUp(): Promise<void> {
+    for (const { id, state, reason } of (await records.list()).toReversed()) {
+      if (state === 'waiting' && (reason === 'stopped' || reason === 'cap-reached')) await resume(id).catch(unlessBug)
+    }
+  }
+
   async function resumeUnfinished(): Promise<void> {
+    if (await parts.guard.isStopped()) return
     for (const record of (await records.list()).toReversed()) {
       if (await leases.isTaken(record.id)) continue
       if (UNDER_WAY.has(record.state)) await supervisor.launch(record.id)
@@ -254,7 +265,11 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
     resume,
     cancel,
     resumeAll: () => resumeUnfinished().catch(onFault),
-    work: (id, signal) => workShift({ clock, leases, calls, records, supervisor: here, note }, id, signal),
+    takeUp,
+    work: (id, signal) =>
+      workShift({ clock, leases, calls, records, supervisor: here, note }, id, signal).finally(() =>
+        parts.guard.release(),
+      ),
     stop: () => supervisor.stop(),
     wait,
   }

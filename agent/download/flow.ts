@@ -12,6 +12,7 @@ import type { Job, Run } from './run.ts'
 import { mayBePaid, type SellerState } from './sellers.ts'
 import { transferPiece, type Failure, type Refused, type TransferOptions } from './transfer.ts'
 import { createHttpClient } from '../clients/http-client.ts'
+import type { GiveBack } from '../guard/day-cap.ts'
 import type { Lane } from '../wallet/lane.ts'
 
 interface Flow {
@@ -94,10 +95,19 @@ async function fetchAll(flow: Flow, first: number): Promise<void> {
   let known = false
   let done: readonly Entry[] = []
   for (let piece: number | undefined = first; piece !== undefined; piece = next(flow)) {
+    const giveBack = await mayAsk(run, lane?.takesUnit(piece) ? lane.price : 0n)
+    if (!giveBack) {
+      run.picker.giveBack(piece)
+      break
+    }
     const begun = await run.sink.prepare(piece)
     await run.journal.write([...done, ...begun, ...(lane ? [lane.assign(piece)] : [])])
     const bytes = await obtain(flow, piece, known)
-    if (!bytes) return run.picker.giveBack(piece)
+    if (!bytes) {
+      // A tick that has not left by now leaves no more.
+      if (lane && lane.state !== 'open' && lane.ticks < lane.unit) giveBack()
+      return run.picker.giveBack(piece)
+    }
     known = true
     await run.sink.put(piece, bytes)
     done = finish(flow, piece, bytes.length)
@@ -105,6 +115,23 @@ async function fetchAll(flow: Flow, first: number): Promise<void> {
   await run.journal.write(done)
   const mayPay = !run.signal.aborted && !run.isDistrusted(flow.seller.id)
   if (lane?.mode === 'credit' && lane.ticks > 0 && mayPay) await sendLastTick(flow, lane)
+}
+
+/** @param credits that the piece's tick takes. @returns undefined when the owner's switch or cap forbids to ask for it */
+async function mayAsk(run: Run, credits: bigint): Promise<GiveBack | undefined> {
+  try {
+    await run.guard.requireRunning()
+    return await run.guard.spend(credits)
+  } catch (error) {
+    run.halt = haltBy(error)
+    return undefined
+  }
+}
+
+/** @throws what is not the owner's word */
+export function haltBy(error: unknown): Problem {
+  if (error instanceof Problem && (error.code === 'stopped' || error.code === 'cap-reached')) return error
+  throw error
 }
 
 /** What is owed on a lane at rest is missing from the credit of the others. If it does not arrive, the end of the download sends it again. */
@@ -174,7 +201,7 @@ async function consequence(flow: Flow, failure: Failure, attempt: number): Promi
   return run.signal.aborted || seller.status === 'lied' ? 'over' : 'again'
 }
 
-/** What a refusal is about: trust, the tick, the lane, or what the seller has. Any other may pass by itself. */
+/** What a refusal is about: trust, the tick, the lane, or what the seller has, or may send now. Any other may pass by itself. */
 const REFUSALS: Partial<Record<ProblemCode, 'credit' | 'bond' | 'tick' | 'lane' | 'offer' | 'content'>> = {
   'credit-exceeded': 'credit',
   'bond-missing': 'bond',
@@ -187,6 +214,8 @@ const REFUSALS: Partial<Record<ProblemCode, 'credit' | 'bond' | 'tick' | 'lane' 
   'payment-required': 'offer',
   'not-found': 'content',
   'content-changed': 'content',
+  'cap-reached': 'content',
+  stopped: 'content',
 }
 
 /** @returns undefined when it may pass by itself */
@@ -195,7 +224,7 @@ async function refusal(flow: Flow, lane: Lane, failure: Refused): Promise<Conseq
   const about = REFUSALS[failure.code]
   if (about === undefined) return undefined
   if (about === 'content') return leave(run, seller, failure)
-  if (about === 'tick' && lane.moved && lane.left > 0 && mayBurn(seller)) {
+  if (about === 'tick' && lane.moved && lane.left > 0 && mayBurn(seller) && (await mayAsk(run, lane.price))) {
     seller.burns++
     await run.journal.write([lane.burn()])
     return 'again'

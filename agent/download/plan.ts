@@ -6,7 +6,7 @@ import type { SellerState } from './sellers.ts'
 
 /** The next flow to start; its piece is asked for from now on. */
 export function nextJob(run: Run): Job | undefined {
-  if (flowsOf(run) >= flowsMost(run)) return undefined
+  if (run.halt?.code === 'stopped' || flowsOf(run) >= flowsMost(run)) return undefined
   for (const seller of candidates(run)) {
     const job = jobFor(run, seller)
     if (job) return job
@@ -54,6 +54,7 @@ function jobFor(run: Run, seller: SellerState): Job | undefined {
   if (pending !== undefined && (run.reserved.delete(pending) || run.picker.take(pending))) {
     return { seller, lane: owed, piece: pending }
   }
+  if (run.halt) return undefined
   const lane = spareLane(run, seller)
   const mayOpen = !isBlocked(run) && !isCovered(run, seller)
   return lane || mayOpen ? pick(run, seller, lane) : undefined

@@ -1,5 +1,6 @@
 /** What the parts of one running download share. */
 import type { Metainfo } from '../../protocol/metainfo.ts'
+import type { Problem } from '../../protocol/problem.ts'
 import type { AgentContext } from '../context.ts'
 import type { Journal } from './journal.ts'
 import type { DownloadPace, Meter } from './pace.ts'
@@ -9,6 +10,7 @@ import type { Sink } from './sink.ts'
 import type { Peers } from './peers.ts'
 import type { Picker } from './picker.ts'
 import type { PieceClient } from './piece-client.ts'
+import type { Guard } from '../guard/guard.ts'
 import type { Usage } from '../usage.ts'
 import type { Lane } from '../wallet/lane.ts'
 import type { Purse } from '../wallet/wallet.ts'
@@ -18,6 +20,7 @@ export interface Run {
   readonly pace: DownloadPace
   readonly peers: Peers
   readonly pieceClient: PieceClient
+  readonly guard: Pick<Guard, 'requireRunning' | 'spend'>
   readonly usage: Pick<Usage, 'fetched' | 'stored'> | undefined
   readonly meta: Metainfo
   /** v2, hex. */
@@ -42,6 +45,8 @@ export interface Run {
   waitingForLane: number
   /** Why no lane can be opened for now. */
   blocked: { readonly reason: string; readonly detail: string; readonly untilMs: number } | undefined
+  /** Why no tick may leave any more, or, `stopped`, nothing be asked: what is on its way comes to its end, then the run does. */
+  halt: Problem | undefined
   /** Whether the owner distrusts a seller: nothing is asked of it, and no tick sent, from that moment on. */
   readonly isDistrusted: (id: string) => boolean
   readonly signal: AbortSignal

@@ -4,7 +4,7 @@ import type { Metainfo } from '../../protocol/metainfo.ts'
 import { sealedBytes } from '../../protocol/sealed.ts'
 import type { AgentContext } from '../context.ts'
 import { createBell, type Bell } from './bell.ts'
-import { runFlow } from './flow.ts'
+import { haltBy, runFlow } from './flow.ts'
 import { createJournal } from './journal.ts'
 import { createMeter, type DownloadPace } from './pace.ts'
 import { judge, nextJob, relieve, releasePending, reservePending, servedByOthers } from './plan.ts'
@@ -17,6 +17,7 @@ import type { Peers } from './peers.ts'
 import { createPicker } from './picker.ts'
 import type { PieceClient } from './piece-client.ts'
 import type { Storage } from '../storage/storage.ts'
+import type { Guard } from '../guard/guard.ts'
 import type { Distrusts } from '../trust/distrusts.ts'
 import type { Usage } from '../usage.ts'
 import type { Wallet } from '../wallet/wallet.ts'
@@ -27,6 +28,7 @@ export interface RunnerParts {
   readonly peers: Peers
   readonly pieceClient: PieceClient
   readonly pace: DownloadPace
+  readonly guard: Pick<Guard, 'requireRunning' | 'spend'>
   readonly usage?: Pick<Usage, 'fetched' | 'stored'>
   readonly distrusts?: Pick<Distrusts, 'current' | 'has' | 'onChange'>
 }
@@ -80,7 +82,7 @@ export interface Runner {
   /**
    * @returns the name of the file or folder, once it is there and the sellers had their chance to settle; undefined when
    *   the signal stopped it, at rest
-   * @throws Problem of the store or the storage
+   * @throws Problem of the store or the storage; `cap-reached` and `stopped`, once what was on its way is there
    */
   run(): Promise<string | undefined>
   /** Ends all its lanes; from then on the report says what the sellers took. */
@@ -129,6 +131,7 @@ export async function openRunner(parts: RunnerParts, task: RunnerTask): Promise<
     asking: new Set(),
     waitingForLane: 0,
     blocked: undefined,
+    halt: undefined,
     isDistrusted,
     signal,
     stopped: new Promise((resolve) => signal.addEventListener('abort', () => resolve(undefined), { once: true })),
@@ -211,14 +214,20 @@ async function fetchPieces(
   const isOver = (): boolean => run.picker.left === 0 || run.signal.aborted || failures.length > 0
   for (await bell.next(); !isOver(); await bell.next()) {
     judge(run)
+    await heedStop(run)
     for (let job = nextJob(run); job; job = nextJob(run)) flows.start(job)
     relieve(run)
+    if (run.halt && flows.size === 0 && run.asking.size === 0) run.fail(run.halt)
     onWaiting(flows.size > 0 || run.asking.size > 0 ? undefined : waitingFor(run))
   }
   run.signal.removeEventListener('abort', stop)
   stop()
   await flows.ended()
   if (failures.length > 0) throw failures[0]
+}
+
+async function heedStop(run: Run): Promise<void> {
+  await run.guard.requireRunning().catch((error: unknown) => (run.halt = haltBy(error)))
 }
 
 interface Flows {

@@ -40,6 +40,7 @@ const FIRST_PAUSE_MS = 1_000
 const LONGEST_PAUSE_MS = 30_000
 /** These may pass by themselves, or once the owner has made room. */
 const PASSING: ReadonlySet<ProblemCode> = new Set([
+  'cap-reached',
   'conflict',
   'limit-reached',
   'peer-failed',
@@ -78,12 +79,16 @@ export function createSupervisor(parts: SupervisorParts): Supervisor {
     }
   }
 
-  /** @returns when to go on, where the storage's allowance is used up */
+  /** @returns when to go on, where the storage's allowance is used up, or the owner's cap; one that was stopped waits for its owner */
   async function supervise(id: string, active: Active): Promise<number | undefined> {
     const { signal } = active.abort
     for (let attempt = 1; !signal.aborted; attempt++) {
       const problem = await runOnce(id, active)
       if (!problem || signal.aborted) return undefined
+      if (problem.code === 'stopped') {
+        await note(id, active, { reason: problem.code, detail: problem.message })
+        return undefined
+      }
       if (!mayPass(problem, attempt, active.runner)) {
         await fail(id, problem)
         return undefined
@@ -227,7 +232,7 @@ export function settled(record: DownloadRecord, runner: Pick<Runner, 'report'> |
   return report ? { ...rest, report: { ...report, paid: String(report.paid) } } : rest
 }
 
-/** When the storage's allowance is there again. */
+/** When the storage's allowance is there again, or the day of the owner's cap is over. */
 function parkedUntil(problem: Problem): number | undefined {
   const fault = faultOf(problem)
   return fault?.kind === 'park' ? fault.untilMs : undefined

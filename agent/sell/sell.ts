@@ -4,7 +4,7 @@ import { limits } from '../../protocol/limits.ts'
 import { locatePiece, pieceHash } from '../../protocol/metainfo.ts'
 import { tickFromJson, type Tick, type TickJson } from '../../protocol/payword.ts'
 import { Problem } from '../../protocol/problem.ts'
-import { partsOf, pieceShape, sealedBytes } from '../../protocol/sealed.ts'
+import { partsOf, pieceShape, sealedBytes, type PieceShape } from '../../protocol/sealed.ts'
 import { parseSignoff } from '../../protocol/settlement.ts'
 import type { Envelope } from '../../protocol/signed.ts'
 import {
@@ -25,6 +25,8 @@ import { pieceOffers, refusalWithOffer, shareOffer, type ShareOffer } from './of
 import { createRedeemer, type Redeemed } from './redeem.ts'
 import { sealedPart, sealGoods, type Goods } from './goods.ts'
 import { createSellerLanes, type SaleLane, type TabRule } from './seller-lanes.ts'
+import type { GiveBack } from '../guard/day-cap.ts'
+import type { Guard } from '../guard/guard.ts'
 import { createSerial } from '../serial.ts'
 import type { Share, Shares } from '../share/share.ts'
 import { acceptTick, takeLastTick, takeRequest, type LaneTerms, type PieceRequest, type Tab } from './tab.ts'
@@ -48,7 +50,7 @@ export interface TickAnswer {
 }
 
 export interface Seller {
-  /** @param infoHash v2 or v1. @throws Problem `not-found`, `content-changed` */
+  /** @param infoHash v2 or v1. @throws Problem `not-found`, `content-changed`, `stopped` */
   offer(infoHash: string): Promise<ShareOffer>
   /**
    * A piece, once it is paid or owed and that is saved. Whatever is wrong with the payment, nothing is served.
@@ -73,6 +75,7 @@ export interface SellerParts {
   readonly shares: Shares
   readonly trust: Trust
   readonly usage: Usage
+  readonly guard: Guard
 }
 
 interface Ready {
@@ -83,12 +86,15 @@ interface Ready {
   readonly location?: string
 }
 
+/** `giveBack`: it is not sent after all. */
+type Counted<T> = T & { readonly giveBack: GiveBack }
+
 const ANYONE = 'anyone'
 const NO_CREDIT: CreditLine = { credit: 0, vouches: [] }
 const NOTHING: Lease = { buffer: new Uint8Array(0), release: () => undefined }
 const OCTETS = { 'content-type': 'application/octet-stream' }
 
-export function createSeller(context: AgentContext, { shares, trust, usage }: SellerParts): Seller {
+export function createSeller(context: AgentContext, { shares, trust, usage, guard }: SellerParts): Seller {
   const { clock } = context.environment
   const lanes = createSellerLanes(context)
   const redeemer = createRedeemer(context, lanes)
@@ -109,8 +115,10 @@ export function createSeller(context: AgentContext, { shares, trust, usage }: Se
     url: string,
     way?: string,
   ): Promise<PieceReply> {
+    await guard.requireRunning()
     const share = await shared(infoHash)
     if (index >= share.pieces) throw new Problem('not-found', `The content has ${share.pieces} pieces.`)
+    await guard.requireRoom(share.public)
     if (share.public) return freePiece(share, index)
     try {
       if (payment === undefined) throw new Problem('payment-required', `This piece costs ${share.price} credits.`)
@@ -127,7 +135,8 @@ export function createSeller(context: AgentContext, { shares, trust, usage }: Se
   }
 
   async function freePiece(share: Share, index: number): Promise<PieceReply> {
-    const lease = await read(share, index)
+    const giveBack = await guard.serve(locatePiece(share.meta, index).length, true)
+    const lease = await read(share, index).catch(returning(giveBack))
     usage.served(ANYONE, lease.buffer.length)
     return { status: 200, headers: { ...OCTETS }, body: lease.buffer, done: lease.release }
   }
@@ -151,35 +160,43 @@ export function createSeller(context: AgentContext, { shares, trust, usage }: Se
     const vouches = request.line.vouches.map(({ account }) => account)
     const { refusal, tab: next } = await lanes.check(lane, rule, vouches)
     if (refusal) return keepTick(lane, request, refusal)
-    const { goods, lease, location } = await ready(share, lane, request, next.served, way).catch((fault: unknown) =>
-      keepTick(lane, request, fault),
+    const { goods, lease, location, giveBack } = await ready(share, lane, request, next.served, way).catch(
+      (fault: unknown) => keepTick(lane, request, fault),
     )
     try {
       const { terms, tab } = await lanes.update(lane, rule, vouches)
       if (goods && goods.unit !== tab.served) throw new Problem('conflict', 'Another request came first; try again.')
-      usage.served(terms.payer, goods?.shape.length ?? lease.buffer.length)
+      usage.served(terms.payer, pieceShape(share.meta, request.index).length)
       if (location !== undefined) return awayReply(terms, tab, location)
       return paidReply(terms, tab, lease, goods && sealedPart(context.signer, terms, tab, goods))
     } catch (error) {
       lease.release()
+      giveBack()
       throw error
     }
   }
 
-  /** What is to be sent for a unit. */
+  /** What is to be sent for a unit: counted as sent from here on. */
   async function ready(
     share: Share,
-    { terms }: SaleLane,
+    lane: SaleLane,
     { index }: PieceRequest,
     unit: number,
     way: Way,
-  ): Promise<Ready> {
+  ): Promise<Counted<Ready>> {
+    const shape = pieceShape(share.meta, index)
+    const giveBack = await guard.serve(lane.terms.mode === 'sealed' ? sealedBytes(shape) : shape.length)
+    const prepared = await prepare(share, lane, shape, unit, way).catch(returning(giveBack))
+    return { ...prepared, giveBack }
+  }
+
+  async function prepare(share: Share, { terms }: SaleLane, shape: PieceShape, unit: number, way: Way): Promise<Ready> {
+    const index = shape.piece
     if (terms.mode !== 'sealed') {
       const location = way === 'through' ? undefined : await shares.locate(share, index, way)
       if (location !== undefined) return { goods: undefined, lease: NOTHING, location }
       return { goods: undefined, lease: await read(share, index) }
     }
-    const shape = pieceShape(share.meta, index)
     const seal = async (body: Uint8Array): Promise<Goods> => {
       await shares.readPiece(share, index, partsOf(body, shape).bytes)
       return sealGoods(context.signer, terms, { unit, shape, hash: pieceHash(share.meta, index) }, body)
@@ -242,7 +259,10 @@ export function createSeller(context: AgentContext, { shares, trust, usage }: Se
   }
 
   return {
-    offer: async (infoHash) => shareOffer(context, shares, await shared(infoHash)),
+    async offer(infoHash) {
+      await guard.requireRunning()
+      return shareOffer(context, shares, await shared(infoHash))
+    },
     piece,
     tick,
     signoff,
@@ -252,6 +272,13 @@ export function createSeller(context: AgentContext, { shares, trust, usage }: Se
     owed: (account) => lanes.owed(account),
   }
 }
+
+const returning =
+  (giveBack: GiveBack) =>
+  (error: unknown): never => {
+    giveBack()
+    throw error
+  }
 
 /** Anything else is sent by the agent itself. */
 const wayIn = (preferred: string | undefined): Way =>

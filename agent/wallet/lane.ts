@@ -59,6 +59,8 @@ export interface Lane {
   readonly moved: boolean
   /** Pieces that can still be asked for. */
   readonly left: number
+  /** Whether asking for the piece takes a unit that nothing was asked for yet. */
+  takesUnit(piece: number): boolean
   /**
    * Asks for a piece with the next unit; with the same one when it is pending. Prepaid, the unit of a pending piece that
    * is no longer wanted goes to this one: the seller may never have had the request. Sealed, a unit is its piece's for good.
@@ -97,6 +99,9 @@ export function createLane(pk: string, initial: LaneRecord, chainOf: () => Chain
     return laneEntry(pk, record)
   }
 
+  const takesUnit = (piece: number): boolean =>
+    record.pending === undefined || (record.mode !== 'prepaid' && record.pending !== piece)
+
   function ask(piece: number): Entry {
     const asked = record.asked + 1
     return become({ pending: piece, moved: false, asked, ...(record.mode === 'prepaid' && { ticks: asked }) })
@@ -126,9 +131,9 @@ export function createLane(pk: string, initial: LaneRecord, chainOf: () => Chain
     get left() {
       return record.cap - record.asked
     },
+    takesUnit,
     assign(piece) {
-      const hasUnit = record.pending !== undefined && (record.mode === 'prepaid' || record.pending === piece)
-      if (!hasUnit) return ask(piece)
+      if (takesUnit(piece)) return ask(piece)
       return become({ pending: piece, moved: record.moved === true || record.pending !== piece })
     },
     pay: () => become({ ticks: record.asked }),

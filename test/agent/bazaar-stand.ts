@@ -6,6 +6,7 @@ import { createSeller, type Seller } from '../../agent/sell/sell.ts'
 import type { Share, Shares } from '../../agent/share/share.ts'
 import type { OfferedWay } from '../../agent/storage/ways.ts'
 import type { Trust } from '../../agent/trust/trust.ts'
+import { createGuard } from '../../agent/guard/guard.ts'
 import { createUsage } from '../../agent/usage.ts'
 import { emptyBitfield, fullBitfield, setPiece } from '../../protocol/bitfield.ts'
 import { toHex } from '../../protocol/bytes.ts'
@@ -41,7 +42,12 @@ export function openStand(agent: AgentContext, content: Content, options: StandO
   const trust: Pick<Trust, 'creditFor'> = {
     creditFor: async (payer) => ({ credit, vouches: [{ account: `vouch for ${payer}`, most: credit }] }),
   }
-  const parts = { shares: sharesOf(content, options, sent), trust: trust as Trust, usage: createUsage(context) }
+  const parts = {
+    shares: sharesOf(content, options, sent),
+    trust: trust as Trust,
+    usage: createUsage(context),
+    guard: createGuard(context),
+  }
   const seller = createSeller(context, parts)
   const app = createService({ title: 'Seller', description: 'A seller.' })
   mountPublicApi(app, context, seller, sendPieceCopy)

@@ -6,6 +6,7 @@ import { sha256 } from '#primitives'
 import type { AgentContext } from '../../agent/context.ts'
 import { createDownloads, type Download, type DownloadParts, type Downloads } from '../../agent/download/download.ts'
 import { USUAL_PACE, type DownloadPace } from '../../agent/download/pace.ts'
+import { createGuard, type Caps, type Guard } from '../../agent/guard/guard.ts'
 import { createLedgerClient, type LedgerAccount } from '../../agent/clients/ledger-client.ts'
 import type { Links } from '../../agent/storage/links.ts'
 import { createPeers } from '../../agent/download/peers.ts'
@@ -50,12 +51,15 @@ export interface BuyerOptions {
   readonly wrapStore?: (store: Store) => Store
   readonly wrapStorage?: (storage: Storage) => Storage
   readonly pace?: Partial<DownloadPace>
+  /** Of a day. */
+  readonly caps?: Caps
 }
 
 export interface Buyer {
   readonly id: string
   readonly context: AgentContext
   readonly parts: DownloadParts
+  readonly guard: Guard
   readonly downloads: Downloads
   readonly wallet: Wallet
   readonly faults: readonly unknown[]
@@ -204,12 +208,14 @@ export async function openBazaar(content: Content, seed = 'bazaar'): Promise<Baz
     const links: Pick<Links, 'open'> = { open: async () => ({ name: 'folder', storage }) }
     const wallet = createWallet(context)
     const faults: unknown[] = []
+    const guard = createGuard(context, options.caps)
     const parts = {
       links: links as Links,
       wallet,
       peers: createPeers(context),
       pieceClient: pieceClientOver(transport),
       pace: { ...USUAL_PACE, ...options.pace },
+      guard,
       onFault: (error: unknown) => void faults.push(error),
     }
     const downloads = createDownloads(context, parts)
@@ -218,6 +224,7 @@ export async function openBazaar(content: Content, seed = 'bazaar'): Promise<Baz
       id: who.hex,
       context,
       parts,
+      guard,
       downloads,
       wallet,
       faults,

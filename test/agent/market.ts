@@ -4,6 +4,7 @@ import type { AgentContext } from '../../agent/context.ts'
 import { createSeller, type PieceReply, type Seller } from '../../agent/sell/sell.ts'
 import type { Share, Shares } from '../../agent/share/share.ts'
 import type { CreditLine, Trust } from '../../agent/trust/trust.ts'
+import { createGuard } from '../../agent/guard/guard.ts'
 import { createUsage } from '../../agent/usage.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { concat, fromHex, fromUtf8, toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
@@ -114,7 +115,7 @@ export async function openMarket(options: MarketOptions = {}): Promise<Market> {
   const start = ({ client } = ledger) =>
     createSeller(
       { ...context, ledger: client },
-      { shares: shares as Shares, trust: trust as Trust, usage: createUsage(context) },
+      { shares: shares as Shares, trust: trust as Trust, usage: createUsage(context), guard: createGuard(context) },
     )
 
   return {

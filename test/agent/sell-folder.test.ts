@@ -6,6 +6,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { createLinks, type Links } from '../../agent/storage/links.ts'
 import { createSeller } from '../../agent/sell/sell.ts'
 import { createShares } from '../../agent/share/share.ts'
+import { createGuard } from '../../agent/guard/guard.ts'
 import { createUsage } from '../../agent/usage.ts'
 import { equal } from '../../protocol/bytes.ts'
 import { openMarket, outcome, pieceOf } from './market.ts'
@@ -32,7 +33,12 @@ async function open() {
   const shares = createShares(context, links, market.share.pieceLength)
   const share = await shares.add({ path: 'film.bin', price: market.share.price })
   const trust = { creditFor: async () => ({ credit: 0, vouches: [] }) }
-  const seller = createSeller(context, { shares, trust: trust as never, usage: createUsage(context) })
+  const seller = createSeller(context, {
+    shares,
+    trust: trust as never,
+    usage: createUsage(context),
+    guard: createGuard(context),
+  })
   const lane = (await (await market.payer('payer')).declare(24)).lane('prepaid', 0, 6)
   const buy = (index: number, unit: number) =>
     seller.piece(share.infoHash, index, lane.payment(unit), market.url(index))

@@ -2,6 +2,7 @@
 import { createAgent, type Agent } from '../../agent/agent.ts'
 import { createOwnerClient, type OwnerClient } from '../../agent/cli/owner-client.ts'
 import type { AgentContext } from '../../agent/context.ts'
+import type { Caps } from '../../agent/guard/guard.ts'
 import { createLedgerClient } from '../../agent/clients/ledger-client.ts'
 import type { Links } from '../../agent/storage/links.ts'
 import { pieceClientOver, type PieceClient } from '../../agent/download/piece-client.ts'
@@ -10,7 +11,9 @@ import { createRepositoryClient } from '../../agent/clients/repository-client.ts
 import type { Bytes } from '../../protocol/bytes.ts'
 import type { Clock, Environment } from '../../protocol/environment.ts'
 import type { LaneMode } from '../../protocol/commitment.ts'
+import type { LogPolicy } from '../../protocol/log-policy.ts'
 import { Problem } from '../../protocol/problem.ts'
+import type { Store } from '../../protocol/store.ts'
 import { bookToJson, writeBook } from '../../protocol/vouch.ts'
 import type { HandClock } from '../agent/hand-clock.ts'
 import { watchedStore } from '../ledger/store-watch.ts'
@@ -67,7 +70,12 @@ export interface ResidentOptions {
   readonly sendPiece?: SendPiece
   readonly allowLoopback?: boolean
   readonly modes?: readonly LaneMode[]
+  readonly repositoryWitnesses?: LogPolicy
   readonly links?: (context: AgentContext) => Links
+  /** Of a day. */
+  readonly caps?: Caps
+  /** Where its state is. */
+  readonly store?: Store
 }
 
 /** An account, and the agent that runs for it. */
@@ -79,7 +87,7 @@ export async function moveIn<C extends Clock>(
   const person = await world.person(name)
   const { environment = world.environmentOf(name), allowLoopback = !('advance' in world.clock) } = options
   const disk = createDisk()
-  const store = watchedStore()
+  const store = watchedStore(options.store)
   const handler: Handler = (request, env) => {
     const answer = async () => counted(await service.app.fetch(request, env))
     return resident.tamper ? resident.tamper(request, answer) : answer()
@@ -102,12 +110,14 @@ export async function moveIn<C extends Clock>(
     publicUrl: url,
     allowLoopback,
     ...(options.modes && { modes: options.modes }),
+    ...(options.repositoryWitnesses && { repositoryWitnesses: options.repositoryWitnesses }),
   }
   const service = createAgent(context, {
     pieceClient: options.pieceClient ?? pieceClientOver(environment.transport),
     ...(options.sendPiece && { sendPiece: options.sendPiece }),
     links: options.links?.(context) ?? linksTo(disk, environment),
     pieceLength: PIECE_BYTES,
+    ...(options.caps && { caps: options.caps }),
     onFault: world.onFault,
   })
   const owner = createOwnerClient({
