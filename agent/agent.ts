@@ -14,6 +14,7 @@ import { mountFollows } from './api/follow-api.ts'
 import { mountOwnerApi } from './api/owner-api.ts'
 import { createOwnerGuard } from './api/owner-guard.ts'
 import { mountDashboard, type Dashboard } from './dashboard/dashboard.ts'
+import { createFollows } from './follow/follows.ts'
 import { createPeers } from './download/peers.ts'
 import type { PieceClient } from './download/piece-client.ts'
 import { mountPublicApi, sendPieceCopy, type SendPiece } from './api/public-api.ts'
@@ -37,6 +38,8 @@ const OWNER_PATHS = [
   'trust',
   'notices',
   'breaches',
+  'follows',
+  'alerts',
   'usage',
   'search',
 ]
@@ -122,11 +125,11 @@ export function createAgent(
   mountChains(app, trust)
   if (dashboard) mountDashboard(app, dashboard)
   mountCopies(app, copies)
+  mountFollows(app, follows)
+  mountGuard(app, guard, downloads)
   mountOwnerApi(app, { context, links, linking, shares, seller, downloads, trust, usage })
 
   const chores = [
-  mountFollows(app, follows)
-  mountGuard(app, guard, downloads)
     // What a stopped agent has announced runs out.
     async () => (await guard.isStopped()) || shares.announce(),
     () => seller.maintain(),

@@ -4,10 +4,9 @@
  * issued, or before, withdraws.
  */
 import { parseUrl } from './address.ts'
-import { authorityOf } from './authority.ts'
-import { equal, type Bytes } from './bytes.ts'
+import { requireSpeaker } from './authority.ts'
+import type { Bytes } from './bytes.ts'
 import { LANE_MODES, type LaneMode } from './commitment.ts'
-import { requirePower } from './delegation.ts'
 import { decode, field, fields } from './encoding.ts'
 import type { IdentityState } from './identity.ts'
 import { limits } from './limits.ts'
@@ -87,9 +86,8 @@ export function requireAnnouncer(
   delegation: Envelope | undefined,
   nowMs: number,
 ): void {
-  if (!equal(announcement.agent, owner.id)) throw new Problem('unknown-key', 'The announcement is of another identity.')
-  const delegated = authorityOf(owner, announcement.key, delegation)
-  if (delegated) requirePower(delegated, 'announce', nowMs)
+  const said = { by: announcement.agent, key: announcement.key }
+  requireSpeaker(said, owner, { delegation, power: 'announce', atMs: nowMs })
 }
 
 const hasDuplicates = (values: readonly string[]): boolean => new Set(values).size < values.length

@@ -1,6 +1,6 @@
 /** Who acts for an identity: its own keys, or an agent's key that one of them signed a delegation for. */
 import { equal, type Bytes } from './bytes.ts'
-import { parseDelegation, type Delegation } from './delegation.ts'
+import { parseDelegation, requirePower, type Delegation, type Power } from './delegation.ts'
 import { speaksFor, type IdentityState } from './identity.ts'
 import { Problem } from './problem.ts'
 import type { Envelope } from './signed.ts'
@@ -24,4 +24,18 @@ export function authorityOf(
   }
   if (!equal(parsed.agent, key)) throw new Problem('unknown-key', 'The delegation is for another key.')
   return parsed
+}
+
+/**
+ * That what was said in an identity's name was said by one of its own keys, or by an agent's that may.
+ * @throws Problem `unknown-key`, `delegation-exceeded`, `bad-encoding`, `bad-signature`
+ */
+export function requireSpeaker(
+  { by, key }: { readonly by: Bytes; readonly key: Bytes },
+  state: IdentityState,
+  { delegation, power, atMs }: { delegation: Envelope | undefined; power: Power; atMs: number },
+): void {
+  if (!equal(by, state.id)) throw new Problem('unknown-key', 'This is of another identity.')
+  const delegated = authorityOf(state, key, delegation)
+  if (delegated) requirePower(delegated, power, atMs)
 }

@@ -2,12 +2,10 @@
  * Notices: what a voucher is told by one who believed its vouch and now distrusts whom it vouched for. Body: {by, issued,
  * subject, times, to}. It changes nothing by itself: each verifier decides for itself.
  */
-import { authorityOf } from './authority.ts'
-import { equal, type Bytes } from './bytes.ts'
-import { requirePower } from './delegation.ts'
+import { requireSpeaker } from './authority.ts'
+import type { Bytes } from './bytes.ts'
 import { field } from './encoding.ts'
 import type { IdentityState } from './identity.ts'
-import { Problem } from './problem.ts'
 import { openEnvelope, seal, type Envelope, type Signed, type Signer } from './signed.ts'
 
 export interface NoticeTerms {
@@ -48,7 +46,5 @@ export function requireNotifier(
   delegation: Envelope | undefined,
   nowMs: number,
 ): void {
-  if (!equal(notice.by, by.id)) throw new Problem('unknown-key', 'The notice is of another identity.')
-  const delegated = authorityOf(by, notice.key, delegation)
-  if (delegated) requirePower(delegated, 'announce', nowMs)
+  requireSpeaker(notice, by, { delegation, power: 'announce', atMs: nowMs })
 }

@@ -33,6 +33,7 @@ export type Kind =
   | 'announcement'
   | 'book'
   | 'notice'
+  | 'edition'
 
 /** The received bytes are kept whole: `body` is never encoded anew. */
 export interface Envelope {

@@ -6,6 +6,8 @@ import { Problem } from '../protocol/problem.ts'
 import { createService } from '../protocol/service.ts'
 import { addTiles } from '../protocol/tile-api.ts'
 import { addContents } from './content-api.ts'
+import { addEditions } from './edition-api.ts'
+import type { Editions } from './editions.ts'
 import type { Hashes } from './hashes.ts'
 import type { RepositoryLog } from './log.ts'
 import { addOffers, type OfferParts } from './offer-api.ts'
@@ -16,6 +18,7 @@ export interface RepositoryParts extends OfferParts, TrustParts {
   /** Takes nothing from anybody but the repository that it follows. */
   readonly isMirror: boolean
   readonly hashes: Hashes
+  readonly editions: Editions
 }
 
 /** A signed object in JSON: base64url, and its member names. */
@@ -39,6 +42,7 @@ export function createApp(parts: RepositoryParts, onFault: (error: unknown) => v
   addTrust(app, parts)
   addContents(app, parts.contents, parts.hashes)
   addOffers(app, parts)
+  addEditions(app, parts.editions)
   addTiles(app, parts.log)
   return app
 }

@@ -11,6 +11,7 @@
  * | log/entries/BUNDLE, log/tile/LEVEL | INDEX | entries of the log, and tiles of their hashes |
  * | prune | ID | an id that the repository no longer stands by |
  * | notice/ID | BY/SUBJECT | what a voucher was told of a distrust |
+ * | editions/ID | head, n/NUMBER | the newest editions of an owner, and where they end |
  * | content/HASH | head | what a content is; which run of items is its own |
  * | content/HASH | torrent/RUN/N, files/RUN/FIRST, hashes/RUN/N, leaves/RUN/FILE/UNIT | its bytes, files, piece hashes, 16 KiB hashes |
  * | content-v1/HASH | v2 | its v2 info hash |
@@ -32,6 +33,7 @@ export const paddedTime = (ms: number): string => padded(ms, TIME_DIGITS)
 export const identityKey = (id: Uint8Array): string => `identity/${toHex(id)}`
 export const bookKey = (id: Uint8Array): string => `book/${toHex(id)}`
 export const noticeKey = (id: Uint8Array): string => `notice/${toHex(id)}`
+export const editionsKey = (id: Uint8Array): string => `editions/${toHex(id)}`
 export const contentKey = (infoHash: string): string => `content/${infoHash}`
 export const contentV1Key = (infoHashV1: string): string => `content-v1/${infoHashV1}`
 export const swarmKey = (infoHash: string): string => `swarm/${infoHash}`

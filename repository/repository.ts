@@ -8,6 +8,7 @@ import { createContents } from './contents.ts'
 import { pruneEntry } from '../protocol/book-log.ts'
 import { toHex, type Bytes } from '../protocol/bytes.ts'
 import { createContext, type RepositoryContext, type RepositoryOptions } from './context.ts'
+import { createEditions } from './editions.ts'
 import { createHashes } from './hashes.ts'
 import { createIdentities } from './identities.ts'
 import { EMPTY } from './keys.ts'
@@ -49,6 +50,7 @@ export function createRepository(options: RepositoryOptions): Repository {
     announcements,
     search,
     chains: createChains(books),
+    editions: createEditions(context, identities),
     notices: createNotices(context, identities, books),
     hashes: createHashes(context, contents),
     swarm: createSwarm(books, announcements),

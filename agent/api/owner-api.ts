@@ -43,6 +43,7 @@ const shareSchema = z
     link: z.string(),
     path: z.string(),
     withdrawn: z.string().optional(),
+    series: z.string().optional(),
   })
   .openapi('Share')
 
@@ -106,6 +107,8 @@ const routes = {
           link: z.string().optional(),
           price: wire.money.optional(),
           public: z.boolean().optional(),
+          series: z.string().optional(),
+          keep: z.boolean().optional(),
         }),
       ),
     },
@@ -203,12 +206,14 @@ export function mountOwnerApi(app: OpenAPIHono, parts: OwnerParts): void {
 function mountShares(app: OpenAPIHono, shares: Shares): void {
   app.openapi(routes.shares, async (c) => c.json((await shares.list()).map(shareJson), 200))
   app.openapi(routes.share, async (c) => {
-    const { path, link, price, public: isPublic } = c.req.valid('json')
+    const { path, link, price, public: isPublic, series, keep } = c.req.valid('json')
     const share = await shares.add({
       path,
       ...(link === undefined ? {} : { link }),
       ...(price === undefined ? {} : { price: BigInt(price) }),
       ...(isPublic === undefined ? {} : { public: isPublic }),
+      ...(series === undefined ? {} : { series }),
+      ...(keep === undefined ? {} : { keep }),
     })
     return c.json(shareJson(share), 201)
   })
@@ -272,6 +277,7 @@ const shareJson = (share: Share) => ({
   link: share.link,
   path: share.path,
   ...(share.withdrawn === undefined ? {} : { withdrawn: share.withdrawn }),
+  ...(share.series === undefined ? {} : { series: share.series }),
 })
 
 const downloadJson = ({ maxPrice, paid, sellers, createdMs: _, ...download }: Download) => ({

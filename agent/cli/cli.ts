@@ -7,6 +7,7 @@ import { auditCommands } from './commands/audit.ts'
 import { claimCommands } from './commands/claim.ts'
 import { doctorCommands } from './commands/doctor.ts'
 import { downloadCommands } from './commands/downloads.ts'
+import { followCommands } from './commands/follow.ts'
 import { keyCommands } from './commands/keys.ts'
 import { moneyCommands } from './commands/money.ts'
 import { ownerCommands } from './commands/owner.ts'
@@ -29,7 +30,7 @@ const CHAPTERS: Chapters = {
   'Your key': { ...ownerCommands, ...keyCommands, ...claimCommands },
   'Your storage': { ...linkCommands, ...copyCommands },
   'What you share': shareCommands,
-  'What you fetch': downloadCommands,
+  'What you fetch': { ...downloadCommands, ...followCommands },
   Credits: moneyCommands,
   Trust: trustCommands,
   'Looking after it': { ...auditCommands, ...proofCommands, ...serviceCommands, ...doctorCommands },

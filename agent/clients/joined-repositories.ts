@@ -42,6 +42,7 @@ export function joinRepositories(first: RepositoryClient, ...others: readonly Re
     putLeaves: (infoHash, run) => tell((one) => one.putLeaves(infoHash, run)),
     announce: (announcement, delegation) => tell((one) => one.announce(announcement, delegation)),
     putNotice: (notice, delegation) => tell((one) => one.putNotice(notice, delegation)),
+    putEdition: (edition, delegation) => tell((one) => one.putEdition(edition, delegation)),
     identity: (id) => ask((one) => one.identity(id)),
     book: (id) => ask((one) => one.book(id)),
     torrent: (infoHash) => ask((one) => one.torrent(infoHash)),
@@ -49,6 +50,7 @@ export function joinRepositories(first: RepositoryClient, ...others: readonly Re
     chains: async (query) => joinChains(await gather((one) => one.chains(query))),
     swarm: async (infoHash, reader) => joinSwarms(await gather((one) => one.swarm(infoHash, reader))),
     search: async (text) => joinFound(await gather((one) => one.search(text))),
+    editions: async (by, after) => longest(await gather((one) => one.editions(by, after))),
     notices: async (id) => (await gather((one) => one.notices(id))).flat(),
   }
 }
@@ -76,3 +78,6 @@ function joinFound(shown: readonly (readonly Found[])[]): readonly Found[] {
   }
   return [...found.values()].slice(0, limits.searchResults)
 }
+
+const longest = <T>(lists: readonly (readonly T[])[]): readonly T[] =>
+  lists.reduce((most, list) => (list.length > most.length ? list : most))

@@ -30,12 +30,15 @@ const swarmShape = z.object({ sellers: z.array(sellerShape).max(limits.swarmSell
 const foundShape = z.object({ infoHash: wire.id, name: z.string(), bytes: count, sellers: count, price: money })
 const noticeShape = z.object({ notice: signed('notice'), delegation: signed('delegation').optional() })
 const noticesShape = z.object({ notices: z.array(noticeShape).max(limits.noticesPerIdentity) })
+const editionShape = z.object({ edition: signed('edition'), delegation: signed('delegation').optional() })
+const editionsShape = z.object({ editions: z.array(editionShape).max(limits.editionsAnswered) })
 const searchShape = z.array(foundShape).max(limits.searchResults)
 
 export type Content = z.output<typeof contentShape>
 export type SwarmSeller = z.output<typeof sellerShape>
 export type RepositoryInfo = z.output<typeof infoShape>
 export type SignedNotice = z.output<typeof noticeShape>
+export type SignedEdition = z.output<typeof editionShape>
 export type Found = z.output<typeof foundShape>
 
 /** Every method throws the repository's own problem (`not-found`, …), or `peer-failed`. */
@@ -69,6 +72,9 @@ export interface RepositoryClient {
   putNotice(notice: Envelope, delegation?: Envelope): Promise<void>
   /** What an id was told; to be verified by `parseNotice` and `requireNotifier`. */
   notices(id: string): Promise<readonly SignedNotice[]>
+  putEdition(edition: Envelope, delegation?: Envelope): Promise<void>
+  /** The editions of an owner after a number, or the newest; to be verified by `parseEdition` and `requireEditor`. */
+  editions(by: string, after?: number): Promise<readonly SignedEdition[]>
 }
 
 export interface RepositoryClientOptions {
@@ -126,6 +132,12 @@ export function createRepositoryClient({ environment, url }: RepositoryClientOpt
         ...(delegation && { delegation: envelopeToJson(delegation) }),
       }),
     notices: async (id) => (await get(`/v1/notices/${id}`, noticesShape)).notices,
+    putEdition: (edition, delegation) =>
+      send('POST', '/v1/editions', {
+        edition: envelopeToJson(edition),
+        ...(delegation && { delegation: envelopeToJson(delegation) }),
+      }),
+    editions: async (by, after) => (await get(`/v1/editions/${by}?${query({ after })}`, editionsShape)).editions,
     search: (text) => get(`/v1/search?${query({ query: text })}`, searchShape),
   }
 }

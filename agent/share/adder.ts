@@ -1,5 +1,6 @@
 /** Makes shares: finds what is at a path, hashes it unless that was done, saves, announces. */
 import { toHex } from '../../protocol/bytes.ts'
+import { isSeriesName } from '../../protocol/edition.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem, unlessBug } from '../../protocol/problem.ts'
 import type { AgentContext } from '../context.ts'
@@ -7,7 +8,9 @@ import type { Links } from '../storage/links.ts'
 import { createSerial } from '../serial.ts'
 import type { Announcer } from './announcer.ts'
 import type { LeafBox } from './leaves.ts'
-import type { ShareHead, ShareRecords } from './records.ts'
+import type { Editions } from './editions.ts'
+import { keepCopy } from './keep.ts'
+import type { ShareEdition, ShareHead, ShareRecords } from './records.ts'
 import { findSource, hashSource, sourceId, type Source } from './source.ts'
 import type { Storage } from '../storage/storage.ts'
 
@@ -18,6 +21,10 @@ export interface ShareOptions {
   /** Credits a piece; default: as before, else the ledger's unit price. */
   readonly price?: bigint
   readonly public?: boolean
+  /** The series that it is the newest edition of; default: as before, else, where the path held another content, its name. */
+  readonly series?: string
+  /** A copy is shared, beside it in the storage: the files may change, and this edition stays for sale. */
+  readonly keep?: boolean
 }
 
 /** Bytes hashed, of so many. */
@@ -35,6 +42,7 @@ interface Parts {
   readonly records: ShareRecords
   readonly leaves: LeafBox
   readonly announcer: Announcer
+  readonly editions: Editions
   /** Of what is hashed; chosen to suit the sizes unless given. */
   readonly pieceLength?: number | undefined
 }
@@ -42,23 +50,30 @@ interface Parts {
 type Terms = Pick<ShareHead, 'price' | 'public'>
 type Place = Pick<ShareHead, 'link' | 'path' | 'source'>
 
+interface Standing {
+  /** What the path held. */
+  readonly before: ShareHead | undefined
+  readonly series: string | undefined
+}
+
 export function createShareAdder(
   context: AgentContext,
   links: Links,
-  { records, leaves, announcer, pieceLength }: Parts,
+  { records, leaves, announcer, editions, pieceLength }: Parts,
 ): ShareAdder {
   const serial = createSerial()
 
   async function add(options: ShareOptions, onProgress?: OnProgress): Promise<ShareHead> {
+    checkSeries(options.series)
     const path = options.path.replace(/\/+$/, '')
     const { name: link, storage } = await links.open(options.link)
     const head = await serial(`${link}\n${path}`, async () => {
-      const found = await findSource(storage, path)
-      const place = { link, path, source: sourceId(link, path, found) }
-      const before = await records.headAt(link, path)
-      const terms = await termsOf(context, options, before)
-      if (before?.source === place.source) return renew(records, before, terms)
-      const made = await hash(storage, found, { ...place, ...terms }, onProgress)
+      const { found, ...place } = await placeOf(storage, link, path, options.keep === true)
+      const before = await records.headAt(link, place.path)
+      const series = options.series ?? before?.edition?.name ?? (options.keep ? found.name : undefined)
+      const terms = await termsOf(context, options, before ?? (await newestIn(series)))
+      if (before?.source === place.source) return renew(before, terms, series)
+      const made = await hash(storage, found, { ...place, ...terms }, { before, series }, onProgress)
       if (before && before.infoHash !== made.infoHash) await end(before)
       return made
     })
@@ -67,10 +82,39 @@ export function createShareAdder(
     return head
   }
 
+  async function newestIn(series: string | undefined): Promise<ShareHead | undefined> {
+    const infoHash = series === undefined ? undefined : await editions.newest(series)
+    return infoHash === undefined ? undefined : records.head(infoHash)
+  }
+
+  /** Without a name, a path that holds something else than before begins a series of its own. */
+  async function editionOf(
+    { infoHash, name }: Pick<ShareHead, 'infoHash' | 'name'>,
+    { before, series }: Standing,
+  ): Promise<ShareEdition | undefined> {
+    const isOther = before !== undefined && before.infoHash !== infoHash
+    const given = series ?? (isOther && isSeriesName(name) ? name : undefined)
+    if (given === undefined) return undefined
+    const isSigned = (await editions.newest(given)) === infoHash
+    return { name: given, isSigned, ...(isOther && { before: before.infoHash }) }
+  }
+
+  async function renew(before: ShareHead, terms: Terms, series: string | undefined): Promise<ShareHead> {
+    const edition = await editionOf(before, { before, series })
+    const head = await records.change(before.infoHash, ({ withdrawn: _, ...now }) => ({
+      ...now,
+      ...terms,
+      ...(edition && { edition }),
+    }))
+    if (!head) throw new Problem('conflict', 'The share was removed meanwhile.')
+    return head
+  }
+
   async function hash(
     storage: Storage,
     found: Source,
     place: Place & Terms,
+    standing: Standing,
     onProgress?: OnProgress,
   ): Promise<ShareHead> {
     const { source } = place
@@ -86,7 +130,8 @@ export function createShareAdder(
       const uploads = { uploaded: other?.uploaded ?? false, leavesUploaded: other?.leavesUploaded ?? false }
       const announced = other?.announced ?? (await records.announcedBefore(infoHash))
       const names = { infoHash, infoHashV1: toHex(meta.infoHashV1), name: meta.name }
-      const head = { ...names, ...place, ...uploads, ...(announced && { announced }) }
+      const edition = (await editionOf(names, standing)) ?? other?.edition
+      const head = { ...names, ...place, ...uploads, ...(announced && { announced }), ...(edition && { edition }) }
       await records.save({ head, torrent, files: found.files.map(toSharedFile) })
       if (head.leavesUploaded) await leaves.clear(source)
       if (other && other.source !== source) await sweep(other.source)
@@ -120,10 +165,22 @@ async function termsOf(context: AgentContext, options: ShareOptions, before?: Sh
   return { price: price.toString(), public: false }
 }
 
-async function renew(records: ShareRecords, { infoHash }: ShareHead, terms: Terms): Promise<ShareHead> {
-  const head = await records.change(infoHash, ({ withdrawn: _, ...now }) => ({ ...now, ...terms }))
-  if (!head) throw new Problem('conflict', 'The share was removed meanwhile.')
-  return head
+/** What is shared from a path: the files there, or a copy of them. */
+async function placeOf(
+  storage: Storage,
+  link: string,
+  path: string,
+  keep: boolean,
+): Promise<Place & { found: Source }> {
+  const found = await findSource(storage, path)
+  const source = sourceId(link, path, found)
+  if (!keep) return { link, path, source, found }
+  return placeOf(storage, link, await keepCopy(storage, found, source), false)
+}
+
+function checkSeries(name: string | undefined): void {
+  if (name === undefined || isSeriesName(name)) return
+  throw new Problem('bad-request', `A series has a name of 1 to ${limits.nameBytes} bytes that can be shown.`)
 }
 
 const toSharedFile = ({ name, id, version }: Source['files'][number]) => ({

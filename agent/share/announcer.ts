@@ -10,6 +10,7 @@ import type { Clock } from '../../protocol/environment.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { AgentContext } from '../context.ts'
+import type { Editions } from './editions.ts'
 import type { LeafBox } from './leaves.ts'
 import type { Announced, ShareHead, ShareRecords } from './records.ts'
 import { createUploads } from './uploads.ts'
@@ -25,7 +26,13 @@ export interface Announcer {
 
 type Terms = Pick<ShareHead, 'infoHash' | 'price' | 'public'>
 
-export function createAnnouncer(context: AgentContext, records: ShareRecords, leaves: LeafBox): Announcer {
+export interface AnnouncerParts {
+  readonly records: ShareRecords
+  readonly leaves: LeafBox
+  readonly editions: Editions
+}
+
+export function createAnnouncer(context: AgentContext, { records, leaves, editions }: AnnouncerParts): Announcer {
   const { repository, environment, signer, owner } = context
   const uploads = createUploads(repository, records, leaves)
 
@@ -71,6 +78,7 @@ export function createAnnouncer(context: AgentContext, records: ShareRecords, le
     try {
       if (isDue(head)) await renew(head)
       if (!head.leavesUploaded) await uploads.leaves(head)
+      if (head.edition?.isSigned === false) await editions.tell(head)
     } catch (error) {
       if (codeOf(error) === 'not-found') await introduceAgain(head)
       throw error
@@ -94,7 +102,7 @@ export function createAnnouncer(context: AgentContext, records: ShareRecords, le
 
   async function round(): Promise<void> {
     const heads = await records.heads()
-    await tryAll([...heads.map((head) => () => publish(head)), takeBack])
+    await tryAll([...heads.map((head) => () => publish(head)), takeBack, () => editions.flush()])
   }
 
   return { publish, takeBack, round }

@@ -10,7 +10,7 @@ import { sha256 } from '#primitives'
 import { concat, toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
 import { decideAndWrite, putAll, readAll, removeAll, type Put } from '../../protocol/items.ts'
 import { Problem } from '../../protocol/problem.ts'
-import type { Store } from '../../protocol/store.ts'
+import type { Change, Store } from '../../protocol/store.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
 import type { FileRef } from '../storage/storage.ts'
 
@@ -32,6 +32,16 @@ export interface ShareHead {
   readonly announced?: Announced
   /** Why it is not served any more, a sentence. */
   readonly withdrawn?: string
+  /** The series that it is an edition of. */
+  readonly edition?: ShareEdition
+}
+
+export interface ShareEdition {
+  readonly name: string
+  /** What the path held before it was in a series, v2. */
+  readonly before?: string
+  /** It is signed, and the repository has it or is told next. */
+  readonly isSigned: boolean
 }
 
 export interface Announced {
@@ -57,6 +67,11 @@ export interface EndedShare extends Announced {
   readonly infoHash: string
 }
 
+export interface HeadChange {
+  readonly change: Change
+  readonly head: ShareHead
+}
+
 export interface ShareRecords {
   head(infoHash: string): Promise<ShareHead | undefined>
   heads(): Promise<readonly ShareHead[]>
@@ -68,6 +83,8 @@ export interface ShareRecords {
   save(share: StoredShare): Promise<void>
   /** Changes a head as it is by then. @returns undefined when it is gone */
   change(infoHash: string, change: (head: ShareHead) => ShareHead): Promise<ShareHead | undefined>
+  /** The change itself, for a write with others. @returns undefined when it is gone */
+  changing(infoHash: string, change: (head: ShareHead) => ShareHead): Promise<HeadChange | undefined>
   remove(head: ShareHead): Promise<void>
   beginHashing(source: string, nowMs: number): Promise<void>
   /** Sources that were begun before then, and neither saved nor swept. */
@@ -126,13 +143,18 @@ export function createShareRecords(store: Store): ShareRecords {
     ])
   }
 
+  async function changing(infoHash: string, alter: (head: ShareHead) => ShareHead): Promise<HeadChange | undefined> {
+    const item = await store.get(HEADS, infoHash)
+    if (!item) return undefined
+    const altered = alter(decodeRecord<ShareHead>(item))
+    const change = { pk: HEADS, sk: infoHash, expect: item.version, body: encodeRecord(altered) }
+    return { change, head: altered }
+  }
+
   const change = (infoHash: string, alter: (head: ShareHead) => ShareHead): Promise<ShareHead | undefined> =>
     decideAndWrite(store, async () => {
-      const item = await store.get(HEADS, infoHash)
-      if (!item) return { changes: [], result: undefined }
-      const result = alter(decodeRecord<ShareHead>(item))
-      const body = encodeRecord(result)
-      return { changes: [{ pk: HEADS, sk: infoHash, expect: item.version, body }], result }
+      const changed = await changing(infoHash, alter)
+      return { changes: changed ? [changed.change] : [], result: changed?.head }
     })
 
   async function remove({ infoHash, infoHashV1, source, announced }: ShareHead): Promise<void> {
@@ -155,6 +177,7 @@ export function createShareRecords(store: Store): ShareRecords {
     torrent,
     save,
     change,
+    changing,
     remove,
     ...hashings(store),
     ...endedShares(store),

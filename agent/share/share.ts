@@ -11,6 +11,7 @@ import type { AgentContext } from '../context.ts'
 import type { Links } from '../storage/links.ts'
 import { createShareAdder, type ShareOptions } from './adder.ts'
 import { createAnnouncer } from './announcer.ts'
+import { createEditions } from './editions.ts'
 import { createLeafBox } from './leaves.ts'
 import { createShareRecords, type SharedFile, type ShareHead } from './records.ts'
 import { placeUrl, waysOf, type OfferedWay, type Way } from '../storage/ways.ts'
@@ -35,6 +36,8 @@ export interface Share {
   readonly files: readonly SharedFile[]
   /** Why it is not served any more, a sentence. */
   readonly withdrawn?: string
+  /** That it is an edition of. */
+  readonly series?: string
 }
 
 export interface Shares {
@@ -84,8 +87,9 @@ export function createShares(context: AgentContext, links: Links, pieceLength?: 
   const { clock } = context.environment
   const records = createShareRecords(context.store)
   const leaves = createLeafBox(context.store)
-  const announcer = createAnnouncer(context, records, leaves)
-  const adder = createShareAdder(context, links, { records, leaves, announcer, pieceLength })
+  const editions = createEditions(context, records)
+  const announcer = createAnnouncer(context, { records, leaves, editions })
+  const adder = createShareAdder(context, links, { records, leaves, announcer, editions, pieceLength })
   const contents = createContentCache(async (infoHash) => {
     const { head, torrent, files } = await records.load(infoHash)
     return { source: head.source, meta: parseTorrent(torrent), files, torrentBytes: torrent.length }
@@ -213,6 +217,7 @@ function toShare(head: ShareHead, { meta, files }: Content): Share {
     meta,
     files,
     ...(head.withdrawn !== undefined && { withdrawn: head.withdrawn }),
+    ...(head.edition && { series: head.edition.name }),
   }
 }
 

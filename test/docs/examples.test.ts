@@ -60,6 +60,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
   receipt: 'receipt',
   announcement: 'announcement',
   book: 'book',
+  edition: 'edition',
   notice: 'notice',
   membership: 'membership',
   price: 'price',

@@ -134,7 +134,14 @@ async function offer({ sellerOwner, record, watch }: Fair, folder: string): Prom
   watch('repository.put-content', 'PUT', /^\/v1\/contents\/[^/]+$/)
   watch('repository.announce', 'POST', /^\/v1\/announcements$/)
   watch('repository.put-leaves', 'PUT', /leaves$/)
-  await sellerOwner.ask('owner.share', 'POST', '/v1/shares', { path: cast.FILM_NAME, price: '3' }, true)
+  watch('repository.put-edition', 'POST', /^\/v1\/editions$/)
+  await sellerOwner.ask(
+    'owner.share',
+    'POST',
+    '/v1/shares',
+    { path: cast.FILM_NAME, price: '3', series: 'films' },
+    true,
+  )
   await sellerOwner.ask('owner.shares', 'GET', '/v1/shares')
 }
 
@@ -145,6 +152,7 @@ async function discover({ record }: Fair): Promise<void> {
   await ask('repository.content', content)
   await ask('repository.hashes', `${content}?pieceLength=65536&file=0`)
   await ask('repository.torrent', `/v1/contents/${toHex(cast.film.meta.infoHashV1)}/torrent`)
+  await ask('repository.editions', `/v1/editions/${toHex(cast.payee.id)}`)
   await ask('repository.swarm', `${content}/swarm?for=${toHex(cast.payer.id)}`)
 }
 
@@ -165,6 +173,8 @@ async function download({ buyer, buyerOwner, sellerOwner }: Fair, folder: string
     id: string
   }
   await buyer.downloads.wait(id)
+  await buyerOwner.ask('owner.follow', 'PUT', `/v1/follows/${toHex(cast.payee.id)}`, { names: ['films'] })
+  await buyerOwner.ask('owner.alerts', 'GET', '/v1/alerts')
   await buyerOwner.ask('owner.download-done', 'GET', `/v1/downloads/${id}`)
   await sellerOwner.ask('owner.balance', 'GET', '/v1/balance')
   await sellerOwner.ask('owner.usage', 'GET', '/v1/usage?since=0')

@@ -1,6 +1,7 @@
 /** Examples that need no service: signed objects, the tick chain, torrents, encodings. */
 import { sha256 } from '#primitives'
 import { announce } from '../../protocol/announcement.ts'
+import { publishEdition } from '../../protocol/edition.ts'
 import { notify } from '../../protocol/notice.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { commit } from '../../protocol/commitment.ts'
@@ -151,6 +152,19 @@ export const notice = notify(
   payee.agent,
 )
 
+export const edition = publishEdition(
+  {
+    before: cast.trip.meta.infoHash,
+    by: payee.id,
+    infoHash: cast.film.meta.infoHash,
+    issued: START_MS,
+    name: 'films',
+    prev: cast.bytesOf(0xe1),
+    seq: 3,
+  },
+  payee.agent,
+)
+
 const chainExamples: Examples = {
   'chain.shape': json({ seed: toHex(cast.SEED), ...cast.SHAPE, tickRoot: toHex(chain.root) }),
   'chain.links': json(
@@ -211,6 +225,7 @@ export const objectExamples: Examples = {
   ...signed('transfer', 'transfer', transfer),
   ...signed('signoff', 'signoff', signoff),
   ...signed('announcement', 'announcement', announcement),
+  ...signed('edition', 'edition', edition),
   ...signed('notice', 'notice', notice),
   ...chainExamples,
   ...sealedExamples,

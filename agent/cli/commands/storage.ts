@@ -14,13 +14,21 @@ export interface ShareJson {
   link: string
   path: string
   withdrawn?: string
+  series?: string
 }
 
 export const shareCommands: Commands = {
   share: {
-    usage: 'PATH [--link NAME] [--price CREDITS] [--public]',
-    summary: 'Offer a file or folder of a linked storage, at CREDITS a piece or free of charge',
-    options: { link: { type: 'string' }, price: { type: 'string' }, public: { type: 'boolean' } },
+    usage: 'PATH [--link NAME] [--price CREDITS] [--public] [--series NAME] [--keep]',
+    summary:
+      'Offer a file or folder of a linked storage, at CREDITS a piece or free of charge. Followers of a series are told of its new editions; --keep: offer a copy, which stays when the file changes',
+    options: {
+      link: { type: 'string' },
+      price: { type: 'string' },
+      public: { type: 'boolean' },
+      series: { type: 'string' },
+      keep: { type: 'boolean' },
+    },
     takes: [1, 1],
     run: share,
   },
@@ -42,13 +50,15 @@ export const shareCommands: Commands = {
 }
 
 async function share(call: Call): Promise<Answer> {
-  const [link, price] = [call.text('link'), call.credits('price')]
+  const [link, price, series] = [call.text('link'), call.credits('price'), call.text('series')]
   const agent = await call.agent()
   const asked = agent.ask<ShareJson>('POST', '/v1/shares', {
     path: call.args[0],
     ...(link === undefined ? {} : { link }),
     ...(price === undefined ? {} : { price }),
     ...(call.flag('public') ? { public: true } : {}),
+    ...(series === undefined ? {} : { series }),
+    ...(call.flag('keep') ? { keep: true } : {}),
   })
   call.progress(`hashing ${call.args[0]} …`)
   const json = await asked.finally(() => call.progress('')).catch(whereToLook)
@@ -72,5 +82,6 @@ async function unshare(call: Call): Promise<Answer> {
 function shareText(share: ShareJson): string {
   const terms = share.public ? 'free for all' : `${share.price} a piece`
   const state = share.withdrawn === undefined ? '' : `\n  withdrawn: ${share.withdrawn}`
-  return `${share.name}  ${formatBytes(share.bytes)}  ${formatCount(share.pieces, 'piece')}  ${terms}${state}\n  ${share.infoHash}`
+  const series = share.series === undefined ? '' : `  edition of ${JSON.stringify(share.series)}`
+  return `${share.name}  ${formatBytes(share.bytes)}  ${formatCount(share.pieces, 'piece')}  ${terms}${series}${state}\n  ${share.infoHash}`
 }

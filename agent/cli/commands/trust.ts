@@ -14,6 +14,7 @@ import { UsageError, type Answer, type Call, type Commands } from '../command.ts
 import { durationMs } from '../duration.ts'
 import type { OwnerClient } from '../owner-client.ts'
 import { table } from '../table.ts'
+import { idOf } from '../words.ts'
 
 interface TrustJson {
   book?: BookJson
@@ -129,12 +130,6 @@ export const trustCommands: Commands = {
     takes: [1, 1],
     run: graphOf,
   },
-}
-
-function idOf(call: Call): string {
-  const id = call.args[0] as string
-  if (!/^[0-9a-f]{64}$/.test(id)) throw new UsageError(`'${id}' is not an id: 64 lower-case hex digits.`)
-  return id
 }
 
 const isAbout = (id: string, wanted: boolean) => (vouch: Vouch) => (toHex(vouch.subject) === id) === wanted
