@@ -37,15 +37,15 @@ export const sha1Hasher = (): Hasher => nobleSha1.create()
 
 /**
  * AES-256 in counter mode (NIST SP 800-38A §6.5) from that block of 16 bytes on; it encrypts and decrypts alike.
- * @returns what each run of bytes becomes, the next going on where the last one ended: all but the last are whole blocks
+ * @returns changes a run of bytes where it lies, the next going on where the last one ended: all but the last are whole blocks
  */
-export function aes256Ctr(key: Uint8Array, counter: number): (run: Uint8Array) => Uint8Array {
+export function aes256Ctr(key: Uint8Array, counter: number): (run: Uint8Array) => void {
   const block = new Uint8Array(16)
   let next = counter
   return (run) => {
     new DataView(block.buffer).setBigUint64(8, BigInt(next))
     next += run.length / block.length
-    return ctr(key, block).encrypt(run)
+    run.set(ctr(key, block).encrypt(run))
   }
 }
 

@@ -56,13 +56,18 @@ export const sha1Hasher = (): Hasher => createHash('sha1')
 
 /**
  * AES-256 in counter mode (NIST SP 800-38A §6.5) from that block of 16 bytes on; it encrypts and decrypts alike.
- * @returns what each run of bytes becomes, the next going on where the last one ended: all but the last are whole blocks
+ * @returns changes a run of bytes where it lies, the next going on where the last one ended: all but the last are whole blocks
  */
-export function aes256Ctr(key: Uint8Array, counter: number): (run: Uint8Array) => Uint8Array {
+export function aes256Ctr(key: Uint8Array, counter: number): (run: Uint8Array) => void {
   const block = Buffer.alloc(16)
   block.writeBigUInt64BE(BigInt(counter), 8)
   const cipher = createCipheriv('aes-256-ctr', key, block)
-  return (run) => cipher.update(run)
+  return (run) => {
+    const { buffer, byteOffset, length } = cipher.update(run)
+    run.set(new Uint8Array(buffer, byteOffset, length))
+    // Freed at once: left to the collector, such buffers cost more than the cipher.
+    if (buffer instanceof ArrayBuffer && buffer.byteLength === length) buffer.transfer(0)
+  }
 }
 
 const TAG_BYTES = 16

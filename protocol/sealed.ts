@@ -58,8 +58,11 @@ export function isKeyOf(known: UnitKey, unit: number, key: Bytes): boolean {
 }
 
 /** Encrypts a block, and decrypts it. @param key of the unit */
-export const cryptBlock = (key: Bytes, piece: number, block: number, bytes: Uint8Array): Uint8Array =>
-  aes256Ctr(pieceKey(key, piece), (block * BLOCK_BYTES) / AES_BLOCK_BYTES)(bytes)
+export function cryptBlock(key: Bytes, piece: number, block: number, bytes: Uint8Array): Bytes {
+  const crypted = new Uint8Array(bytes)
+  aes256Ctr(pieceKey(key, piece), (block * BLOCK_BYTES) / AES_BLOCK_BYTES)(crypted)
+  return crypted
+}
 
 function pieceKey(key: Bytes, piece: number): Bytes {
   const index = new Uint8Array(8)
@@ -92,9 +95,8 @@ export function sealPiece(body: Uint8Array, shape: PieceShape, key: Bytes): Root
   const sealed = new Uint8Array(leaves.length)
   for (const { at, run } of blocksIn(bytes)) {
     sha256Into(run, leaves, at)
-    const cipher = crypt(run)
-    sha256Into(cipher, sealed, at)
-    run.set(cipher)
+    crypt(run)
+    sha256Into(run, sealed, at)
   }
   return { plainRoot: rootOfPiece(leaves, shape.levels), cipherRoot: rootOfPiece(sealed, shape.levels) }
 }
@@ -144,24 +146,17 @@ export function blockHashes(bytes: Uint8Array): Bytes {
  */
 export function openPiece(body: Uint8Array, shape: PieceShape, key: Bytes): number | undefined {
   const { leaves, bytes } = partsOf(body, shape)
-  const secret = pieceKey(key, shape.piece)
-  const crypt = aes256Ctr(secret, 0)
+  const crypt = aes256Ctr(pieceKey(key, shape.piece), 0)
   const hash = new Uint8Array(HASH_BYTES)
-  for (const { at, run, block } of blocksIn(bytes)) {
-    const plain = crypt(run)
-    sha256Into(plain, hash, 0)
-    if (!equal(hash, leaves.subarray(at, at + HASH_BYTES))) {
-      closeAgain(bytes.subarray(0, block * BLOCK_BYTES), secret)
-      return block
-    }
-    run.set(plain)
+  for (const { block, run, end, at } of blocksIn(bytes)) {
+    crypt(run)
+    sha256Into(run, hash, 0)
+    if (equal(hash, leaves.subarray(at, at + HASH_BYTES))) continue
+    const closeAgain = aes256Ctr(pieceKey(key, shape.piece), 0)
+    closeAgain(bytes.subarray(0, end))
+    return block
   }
   return undefined
-}
-
-function closeAgain(bytes: Uint8Array, secret: Bytes): void {
-  const crypt = aes256Ctr(secret, 0)
-  for (const { run } of blocksIn(bytes)) run.set(crypt(run))
 }
 
 interface Block {
