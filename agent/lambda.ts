@@ -2,7 +2,8 @@
  * Entry points of an agent on Lambda: `main` behind its function URL, on a schedule, and when its stack comes and goes;
  * `download`, a durable function that works a download off in shifts. AGENT_STORE names the table,
  * AGENT_KEY_PARAMETER the parameter with the agent's key, DOWNLOAD_FUNCTION the durable function, AGENT_BUCKET a bucket of
- * the owner's that is linked from the start; AGENT_URL is the agent's address where that is not its function URL.
+ * the owner's that is linked from the start; AGENT_URL is the agent's address where that is not its function URL;
+ * SELL_MODES and STAKE_MOST say how it deals.
  */
 import { realEnvironment } from '../infra/environment.ts'
 import { customResource } from '../infra/lambda/custom-resource.ts'
@@ -23,6 +24,7 @@ import { pinAddress } from './clients/address-guard.ts'
 import { createLedgerClient } from './clients/ledger-client.ts'
 import { createRepositoryClient } from './clients/repository-client.ts'
 import { readDashboard } from './dashboard/dashboard-node.ts'
+import { dealing } from './dealing.ts'
 import { pieceClientNode } from './download/piece-client-node.ts'
 import { createLinks } from './storage/links.ts'
 import { providerHosts } from './storage/providers.ts'
@@ -62,6 +64,7 @@ const ground = once(async () => {
     linkAccess,
     pin,
     allowLoopback,
+    dealing: dealing(set.optional),
   }
 })
 
@@ -70,7 +73,8 @@ type Ground = Awaited<ReturnType<typeof ground>>
 /** @param isWorker runs downloads itself; else they are handed to the durable function */
 async function open(base: Ground, owned: Owned, isWorker: boolean): Promise<Agent> {
   const { environment, store, signer, ledger, repository, linkAccess, pin, allowLoopback } = base
-  const context = { ...owned, environment, store, signer, ledger, repository, publicUrl: owned.url, allowLoopback }
+  const services = { ledger, repository, publicUrl: owned.url, allowLoopback }
+  const context = { ...owned, environment, store, signer, ...services, ...base.dealing }
   return createAgent(context, {
     pieceClient: pieceClientNode(pin),
     linkAccess,

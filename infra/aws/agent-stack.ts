@@ -4,6 +4,7 @@ import type { Code } from 'aws-cdk-lib/aws-lambda'
 import { Policy, PolicyStatement } from 'aws-cdk-lib/aws-iam'
 import type { Bucket } from 'aws-cdk-lib/aws-s3'
 import type { Construct } from 'constructs'
+import { LANE_MODES } from '../../protocol/commitment.ts'
 import { except, logicalId } from './checks.ts'
 import { allowObjects, keptBucket } from './kept-bucket.ts'
 import { LambdaService, type LambdaServiceProps } from './lambda-service.ts'
@@ -41,6 +42,7 @@ export class AgentStack extends Stack {
       AGENT_BUCKET: bucket.bucketName,
       LEDGER_URL: ledgerUrl,
       REPOSITORY_URL: repositoryUrl,
+      ...dealingParameters(this),
     }
     const service = (name: string, own: Omit<LambdaServiceProps, 'code'>): LambdaService => {
       const made = new LambdaService(this, name, { ...own, code: props.code })
@@ -94,6 +96,22 @@ export class AgentStack extends Stack {
       repositoryUrl: parameter('RepositoryUrl', 'Where your agent meets others'),
     }
   }
+}
+
+function dealingParameters(stack: Stack): Record<string, string> {
+  const modes = LANE_MODES.join('|')
+  const sells = new CfnParameter(stack, 'SellModes', {
+    default: LANE_MODES.join(','),
+    allowedPattern: `(${modes})(,(${modes}))*`,
+    description: 'How your agent sells: modes, with commas between',
+  })
+  const stakes = new CfnParameter(stack, 'StakeMost', {
+    default: '',
+    allowedPattern: '[0-9]{0,18}',
+    description:
+      'Credits that may be at stake with a stranger who sells neither on credit nor sealed; no limit when empty',
+  })
+  return { SELL_MODES: sells.valueAsString, STAKE_MOST: stakes.valueAsString }
 }
 
 function allowFiles(service: LambdaService, bucket: Bucket): void {

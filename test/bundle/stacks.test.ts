@@ -149,7 +149,12 @@ describe('the agent', () => {
   it('is launched from one file: no asset, no bootstrap, under the limit', () => {
     expect(Buffer.byteLength(single.text)).toBeLessThan(1024 * 1024)
     expect(single.text).not.toMatch(/cdk-hnb659fds|BootstrapVersion|S3Key/)
-    expect(Object.keys(single.template.Parameters ?? {}).toSorted()).toEqual(['LedgerUrl', 'RepositoryUrl'])
+    expect(Object.keys(single.template.Parameters ?? {}).toSorted()).toEqual([
+      'LedgerUrl',
+      'RepositoryUrl',
+      'SellModes',
+      'StakeMost',
+    ])
     expect(Object.keys(single.template.Outputs ?? {}).toSorted()).toEqual(['Bucket', 'ClaimSecret', 'Url'])
   })
 
