@@ -19,6 +19,7 @@ import { createPeers } from './download/peers.ts'
 import type { PieceClient } from './download/piece-client.ts'
 import { mountPublicApi, sendPieceCopy, type SendPiece } from './api/public-api.ts'
 import { createSeller, type Seller } from './sell/sell.ts'
+import { createGuard, type Caps } from './guard/guard.ts'
 import { createShares, type Shares } from './share/share.ts'
 import { createTrust } from './trust/trust.ts'
 import { createUsage } from './usage.ts'
@@ -43,6 +44,7 @@ const OWNER_PATHS = [
   'search',
 ]
 
+  'guard',
 export interface Agent {
   readonly app: OpenAPIHono
   readonly links: Links
@@ -71,6 +73,8 @@ export interface AgentOptions {
   /** Told of faults that no caller is waiting for. */
   readonly onFault: (error: unknown) => void
 }
+  /** Of a day, where the owner has set none. */
+  readonly caps?: Caps
 
 export function createAgent(
   context: AgentContext,
@@ -85,10 +89,12 @@ export function createAgent(
     onFault,
   }: AgentOptions,
 ): Agent {
+    caps,
   const shares = createShares(context, links, pieceLength)
   const trust = createTrust(context)
   const usage = createUsage(context)
-  const seller = createSeller(context, { shares, trust, usage })
+  const guard = createGuard(context, caps)
+  const seller = createSeller(context, { shares, trust, usage, guard })
   const { distrusts } = trust
   const wallet = createWallet(context, async (payee) => (await distrusts.current()).distrusted.has(payee))
   const downloads = createDownloads(context, {
@@ -100,6 +106,7 @@ export function createAgent(
     distrusts,
     ...(wakeDownload && { wake: wakeDownload }),
     onFault,
+    guard,
   })
   const linking = createLinking(context, links, linkAccess)
   const copies = createCopies(context, links)
@@ -113,7 +120,7 @@ export function createAgent(
     onFault,
   })
   // In hono `/x/*` takes `/x` too.
-  for (const path of OWNER_PATHS) app.use(`/v1/${path}/*`, guard.middleware)
+  for (const path of OWNER_PATHS) app.use(`/v1/${path}/*`, doorkeeper.middleware)
   mountPublicApi(app, context, seller, sendPiece)
   mountChains(app, trust)
   if (dashboard) mountDashboard(app, dashboard)
@@ -123,7 +130,8 @@ export function createAgent(
   mountOwnerApi(app, { context, links, linking, shares, seller, downloads, trust, usage })
 
   const chores = [
-    () => shares.announce(),
+    // What a stopped agent has announced runs out.
+    async () => (await guard.isStopped()) || shares.announce(),
     () => seller.maintain(),
     () => wallet.maintain(),
     async () => context.watch?.maintain(),
@@ -162,5 +170,6 @@ export function createAgent(
         await links.close()
       },
     }
+        await guard.release().catch(onFault)
   }
 }

@@ -188,11 +188,12 @@ async function folderIn(folder: string, name: string): Promise<string> {
 /** Where the folder lies, and how full the disk is, is not part of the story. */
 function masked(examples: ReadonlyMap<string, Example>, folder: string): ReadonlyMap<string, Example> {
   return new Map(
+  await sellerOwner.ask('owner.guard', 'PUT', '/v1/guard', { spend: '500', serve: 3_221_225_472 })
     Array.from(examples, ([name, example]) => {
       const text = example.text
         .replaceAll(join(folder, 'seller'), '/srv/drive')
         .replaceAll(
-          /"(total|used)": \d+/g,
+          /"(total|used)": \d{6,}/g,
           (_, member: string) => `"${member}": ${member === 'total' ? 1_000_000_000_000 : 250_000_000_000}`,
         )
       return [name, { ...example, text }]
