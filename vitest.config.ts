@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    setupFiles: ['test/network-guard.ts'],
+    setupFiles: ['test/network-guard.ts', 'test/byte-equality.ts'],
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 60_000,

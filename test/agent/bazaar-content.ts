@@ -16,8 +16,11 @@ export interface Content {
 }
 
 /** Bytes that differ from piece to piece. */
-export const bytesOf = (length: number, salt = 0): Bytes =>
-  Uint8Array.from({ length }, (_, i) => (i * 31 + (i >> 8) * 7 + (i >> 14) * 13 + salt) & 0xff)
+export function bytesOf(length: number, salt = 0): Bytes {
+  const bytes = new Uint8Array(length)
+  for (let i = 0; i < length; i++) bytes[i] = i * 31 + (i >> 8) * 7 + (i >> 14) * 13 + salt
+  return bytes
+}
 
 /** @param files one called `name` alone, or those of a folder */
 export function contentOf(name: string, files: Readonly<Record<string, Bytes>>, folder = false): Content {
