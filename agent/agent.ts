@@ -18,8 +18,8 @@ import { createFollows } from './follow/follows.ts'
 import { createPeers } from './download/peers.ts'
 import type { PieceClient } from './download/piece-client.ts'
 import { mountPublicApi, sendPieceCopy, type SendPiece } from './api/public-api.ts'
-import { createSeller, type Seller } from './sell/sell.ts'
 import { createGuard, type Caps } from './guard/guard.ts'
+import { createSeller, type Seller } from './sell/sell.ts'
 import { createShares, type Shares } from './share/share.ts'
 import { createTrust } from './trust/trust.ts'
 import { createUsage } from './usage.ts'
@@ -41,10 +41,10 @@ const OWNER_PATHS = [
   'follows',
   'alerts',
   'usage',
+  'guard',
   'search',
 ]
 
-  'guard',
 export interface Agent {
   readonly app: OpenAPIHono
   readonly links: Links
@@ -70,11 +70,11 @@ export interface AgentOptions {
   readonly wakeDownload?: (id: string) => Promise<void>
   /** The page at the agent's own address; none unless given. */
   readonly dashboard?: Dashboard
+  /** Of a day, where the owner has set none. */
+  readonly caps?: Caps
   /** Told of faults that no caller is waiting for. */
   readonly onFault: (error: unknown) => void
 }
-  /** Of a day, where the owner has set none. */
-  readonly caps?: Caps
 
 export function createAgent(
   context: AgentContext,
@@ -86,10 +86,10 @@ export function createAgent(
     pieceLength,
     wakeDownload,
     dashboard,
+    caps,
     onFault,
   }: AgentOptions,
 ): Agent {
-    caps,
   const shares = createShares(context, links, pieceLength)
   const trust = createTrust(context)
   const usage = createUsage(context)
@@ -103,10 +103,10 @@ export function createAgent(
     pieceClient,
     peers: createPeers(context, trust),
     usage,
+    guard,
     distrusts,
     ...(wakeDownload && { wake: wakeDownload }),
     onFault,
-    guard,
   })
   const linking = createLinking(context, links, linkAccess)
   const copies = createCopies(context, links)
@@ -167,9 +167,9 @@ export function createAgent(
         await copies.stop()
         await running
         await usage.flush().catch(onFault)
+        await guard.release().catch(onFault)
         await links.close()
       },
     }
-        await guard.release().catch(onFault)
   }
 }

@@ -178,6 +178,7 @@ async function download({ buyer, buyerOwner, sellerOwner }: Fair, folder: string
   await buyerOwner.ask('owner.download-done', 'GET', `/v1/downloads/${id}`)
   await sellerOwner.ask('owner.balance', 'GET', '/v1/balance')
   await sellerOwner.ask('owner.usage', 'GET', '/v1/usage?since=0')
+  await sellerOwner.ask('owner.guard', 'PUT', '/v1/guard', { spend: '500', serve: 3_221_225_472 })
 }
 
 async function folderIn(folder: string, name: string): Promise<string> {
@@ -188,7 +189,6 @@ async function folderIn(folder: string, name: string): Promise<string> {
 /** Where the folder lies, and how full the disk is, is not part of the story. */
 function masked(examples: ReadonlyMap<string, Example>, folder: string): ReadonlyMap<string, Example> {
   return new Map(
-  await sellerOwner.ask('owner.guard', 'PUT', '/v1/guard', { spend: '500', serve: 3_221_225_472 })
     Array.from(examples, ([name, example]) => {
       const text = example.text
         .replaceAll(join(folder, 'seller'), '/srv/drive')
