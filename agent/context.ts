@@ -2,6 +2,7 @@
 import type { Bytes } from '../protocol/bytes.ts'
 import type { LaneMode } from '../protocol/commitment.ts'
 import type { Environment } from '../protocol/environment.ts'
+import type { LogPolicy } from '../protocol/log-policy.ts'
 import type { Envelope, Signer } from '../protocol/signed.ts'
 import type { Store } from '../protocol/store.ts'
 import type { LedgerClient } from './clients/ledger-client.ts'
@@ -21,6 +22,8 @@ export interface AgentContext {
   /** The eye on the ledger's log; nobody's unless given. */
   readonly watch?: LogWatch
   readonly repository: RepositoryClient
+  /** Whose cosignatures the repository's checkpoints need to count; nobody's unless given. */
+  readonly repositoryWitnesses?: LogPolicy
   /** Where other agents reach this one, without a trailing slash. */
   readonly publicUrl: string
   /** The operator's word that agents at loopback addresses may be called. */

@@ -54,6 +54,8 @@ export interface Home {
   settings(): Promise<Settings>
   /** Whose cosignatures a ledger's checkpoints need (C2SP tlog-policy); undefined where the owner names nobody. @throws Problem `bad-encoding` */
   witnesses(): Promise<LogPolicy | undefined>
+  /** The same of a repository's. */
+  repositoryWitnesses(): Promise<LogPolicy | undefined>
   saveSettings(settings: Settings): Promise<void>
   /** A new recovery key, in a file that was not there. @throws Problem `conflict` */
   makeRecovery(environment: Environment, file: RecoveryFile): Promise<Signer>
@@ -102,6 +104,15 @@ export function openHome(dir: string): Home {
     }
   }
 
+  async function policyIn(name: string): Promise<LogPolicy | undefined> {
+    const saved = await readOptional(path(name))
+    try {
+      return saved && parseLogPolicy(fromUtf8(saved))
+    } catch (error) {
+      throw new Problem('bad-encoding', `${path(name)}: ${problemOf(error).message}`)
+    }
+  }
+
   /** Of `name`, or encrypted of `name`.age. */
   const secret = async (name: string, passphrase?: string): Promise<Bytes | undefined> =>
     (await readKeyFile(path(name), passphrase)) ?? readKeyFile(path(`${name}.age`), passphrase)
@@ -135,10 +146,8 @@ export function openHome(dir: string): Home {
       if (!key) throw new Problem('not-found', `No key in ${dir}: run \`raincheck init\`, or bring it back.`)
       return signerFrom(key)
     },
-    async witnesses() {
-      const saved = await readOptional(path('witnesses'))
-      return saved && policyFrom(saved, path('witnesses'))
-    },
+    witnesses: () => policyIn('witnesses'),
+    repositoryWitnesses: () => policyIn('repository-witnesses'),
     settings: async () => (await readJson<Settings>('settings.json')) ?? {},
     saveSettings: (settings) => save('settings.json', `${JSON.stringify(settings, null, 2)}\n`),
     nextSigner: (environment, passphrase) => known(environment, 'next-key', passphrase),
@@ -186,12 +195,4 @@ export async function readPassphrase(path: string): Promise<string> {
   const [line] = fromUtf8(content).split(/\r?\n/, 1)
   if (!line) throw new Problem('bad-request', `There is no passphrase in ${path}.`)
   return line
-}
-
-function policyFrom(saved: Uint8Array, path: string): LogPolicy {
-  try {
-    return parseLogPolicy(fromUtf8(saved))
-  } catch (error) {
-    throw new Problem('bad-encoding', `${path}: ${problemOf(error).message}`)
-  }
 }

@@ -3,8 +3,6 @@
  * settings in it name no services yet, they name this agent and its services from now on.
  */
 import { join } from 'node:path'
-import { LANE_MODES } from '../protocol/commitment.ts'
-import { Problem } from '../protocol/problem.ts'
 import { realEnvironment } from '../infra/environment.ts'
 import { guardedTransport, systemResolve } from '../infra/pinned-transport.ts'
 import { listen } from '../infra/serve.ts'
@@ -13,8 +11,9 @@ import { settings, untilTerminated } from '../infra/service-process.ts'
 import { openStore } from '../infra/store/open.ts'
 import { pinAddress } from './clients/address-guard.ts'
 import { readDashboard } from './dashboard/dashboard-node.ts'
+import { dealing } from './dealing.ts'
 import { openHome, readPassphrase } from './home.ts'
-import { openAgent, type OpenAgentOptions } from './open.ts'
+import { openAgent } from './open.ts'
 import { pieceClientNode } from './download/piece-client-node.ts'
 import { providerHosts } from './storage/providers.ts'
 import { sendPieceNode } from './sell/piece-server-node.ts'
@@ -38,6 +37,7 @@ await untilTerminated('agent', async (report) => {
   const home = openHome(dir)
   // Nothing is made in a home without an owner.
   await home.owner()
+  const [witnesses, repositoryWitnesses] = [await home.witnesses(), await home.repositoryWitnesses()]
   const passphraseFile = optional('RAINCHECK_PASSPHRASE_FILE', '')
   const store = await openStore(optional('AGENT_STORE', `sqlite:${join(dir, 'agent', 'store.sqlite')}`), {
     ...KEPT_THROUGH_KILLS,
@@ -55,6 +55,8 @@ await untilTerminated('agent', async (report) => {
     publicUrl,
     allowLoopback,
     hosts,
+    ...(witnesses && { witnesses }),
+    ...(repositoryWitnesses && { repositoryWitnesses }),
     ...dealing(optional),
     ...(passphraseFile === '' ? {} : { passphrase: await readPassphrase(passphraseFile) }),
     pieceClient: pieceClientNode(pin),
@@ -75,17 +77,3 @@ await untilTerminated('agent', async (report) => {
     },
   }
 })
-
-/** How the agent sells, and what it lets be at stake. */
-function dealing(optional: (name: string, otherwise: string) => string): Pick<OpenAgentOptions, 'modes' | 'stakeMost'> {
-  const stake = optional('STAKE_MOST', '')
-  const modes = optional('SELL_MODES', LANE_MODES.join(',')).split(',')
-  const unknown = modes.find((mode) => !LANE_MODES.some((known) => known === mode))
-  if (unknown !== undefined || !/^\d*$/.test(stake)) {
-    throw new Problem('bad-request', 'SELL_MODES is a list of modes, STAKE_MOST a number of credits.')
-  }
-  return {
-    modes: LANE_MODES.filter((mode) => modes.includes(mode)),
-    ...(stake !== '' && { stakeMost: BigInt(stake) }),
-  }
-}

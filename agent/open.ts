@@ -45,6 +45,8 @@ export interface OpenAgentOptions extends AgentOptions {
   readonly stakeMost?: bigint
   /** Whose cosignatures the ledger's checkpoints need, and how many; nobody's unless given. */
   readonly witnesses?: LogPolicy
+  /** The same of the repository's. */
+  readonly repositoryWitnesses?: LogPolicy
   /** Default: the providers' own. */
   readonly hosts?: ProviderHosts
 }
@@ -90,6 +92,7 @@ export async function openAgent(options: OpenAgentOptions): Promise<OpenedAgent>
     ledger,
     watch,
     repository,
+    ...(options.repositoryWitnesses && { repositoryWitnesses: options.repositoryWitnesses }),
     publicUrl,
     allowLoopback,
     ...(options.modes && { modes: options.modes }),

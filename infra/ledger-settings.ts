@@ -1,12 +1,13 @@
 /** What a ledger's variables say, the same wherever it runs. */
 import type { LedgerOptions } from '../ledger/ledger.ts'
 import { fromHex, type Bytes } from '../protocol/bytes.ts'
-import { parseLogPolicy } from '../protocol/log-policy.ts'
+import { limits } from '../protocol/limits.ts'
 import { SettingError, type Settings } from './service-process.ts'
 
 /**
  * The policy of a new log: LEDGER_FAUCET, LEDGER_UNIT_PRICE; LEDGER_ISSUER, LEDGER_FEDERATION and LEDGER_AUTHORITY are
  * public keys in hex: who sells credits, who decides, who admits; nobody, the ledger itself and everybody when empty.
+ * LEDGER_LOG_SHARDS is how many the log is in, for its birth.
  * @throws SettingError
  */
 export function ledgerPolicy({ optional }: Pick<Settings, 'optional'>): LedgerOptions['policy'] {
@@ -19,6 +20,7 @@ export function ledgerPolicy({ optional }: Pick<Settings, 'optional'>): LedgerOp
   return {
     faucet: credits('LEDGER_FAUCET', optional('LEDGER_FAUCET', '0')),
     unitPrice: credits('LEDGER_UNIT_PRICE', optional('LEDGER_UNIT_PRICE', '1')),
+    ...shards(optional('LEDGER_LOG_SHARDS', '1')),
     ...(issuer !== '' && { issuer: publicKey('LEDGER_ISSUER', issuer) }),
     ...(keys !== '' && {
       federation: {
@@ -29,22 +31,16 @@ export function ledgerPolicy({ optional }: Pick<Settings, 'optional'>): LedgerOp
   }
 }
 
-/**
- * @param policy that names them, with their URLs (C2SP tlog-policy); none when empty
- * @param source what an error names
- * @throws SettingError, Problem `bad-encoding`
- */
-export function witnessPlaces(policy: string, source: string): NonNullable<LedgerOptions['witnesses']> {
-  if (policy === '') return []
-  return parseLogPolicy(policy).witnesses.map(({ key, url }) => {
-    if (url === undefined) throw new SettingError(`${source} names no URL of the witness ${key.name}`)
-    return { key, url }
-  })
-}
-
 function publicKey(name: string, text: string): Bytes {
   if (!/^[0-9a-f]{64}$/.test(text)) throw new SettingError(`${name} is made of public keys, 64 hex digits each`)
   return fromHex(text)
+}
+
+function shards(text: string): Pick<LedgerOptions['policy'], 'shards'> {
+  const count = /^[1-9][0-9]?$/.test(text) ? Number(text) : 0
+  if (count < 1 || count > limits.logShards)
+    throw new SettingError(`LEDGER_LOG_SHARDS is a number from 1 to ${limits.logShards}`)
+  return count === 1 ? {} : { shards: count }
 }
 
 function credits(name: string, text: string): bigint {

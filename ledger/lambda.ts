@@ -9,10 +9,11 @@ import { customResource } from '../infra/lambda/custom-resource.ts'
 import { functionUrl, type LambdaStreaming } from '../infra/lambda/function-url.ts'
 import { once } from '../infra/lambda/once.ts'
 import { deleteParameterKey, openParameterKey } from '../infra/lambda/parameter-key.ts'
-import { ledgerPolicy, witnessPlaces } from '../infra/ledger-settings.ts'
+import { ledgerPolicy } from '../infra/ledger-settings.ts'
 import { openObjects } from '../infra/objects.ts'
 import { faultText, settings } from '../infra/service-process.ts'
 import { openStore } from '../infra/store/open.ts'
+import { witnessPlaces } from '../infra/witness-places.ts'
 import { createLedger } from './ledger.ts'
 
 declare const awslambda: LambdaStreaming

@@ -6,12 +6,13 @@
  */
 import { readFile } from 'node:fs/promises'
 import { realEnvironment } from '../infra/environment.ts'
-import { ledgerPolicy, witnessPlaces } from '../infra/ledger-settings.ts'
+import { ledgerPolicy } from '../infra/ledger-settings.ts'
 import { openObjects } from '../infra/objects.ts'
 import { listen } from '../infra/serve.ts'
 import { openServiceKey } from '../infra/service-key.ts'
 import { settings, untilTerminated } from '../infra/service-process.ts'
 import { openStore } from '../infra/store/open.ts'
+import { witnessPlaces } from '../infra/witness-places.ts'
 import { createLedger } from './ledger.ts'
 
 await untilTerminated('ledger', async (report) => {

@@ -6,7 +6,17 @@ import { openNote, parseCheckpoint, parseVerifierKey, type Checkpoint, type Note
 import { equal, type Bytes } from './bytes.ts'
 import { readCosignatures } from './cosignature.ts'
 import { limits } from './limits.ts'
-import { append, frontierRoot, leafHash, subtrees, type Frontier } from './merkle.ts'
+import {
+  append,
+  consistencyRest,
+  consistencyRoots,
+  consistencyStart,
+  frontierRoot,
+  leafHash,
+  readSpans,
+  subtrees,
+  type Frontier,
+} from './merkle.ts'
 import { Problem } from './problem.ts'
 import { decodeBundle, tileNodeReader, tilePath, tileWidth, type Tile } from './tile.ts'
 
@@ -59,6 +69,24 @@ export function isSplitView(a: string, b: string, keys: LogKeys): boolean {
   const [small, large] = one.size < other.size ? [one, other] : [other, one]
   // A log does not shrink: the smaller was not the newest after the larger had been, whatever the signer's clocks did.
   return small.timeMs > large.timeMs + limits.clockSkewMs
+}
+
+/**
+ * How the larger tree goes on from the smaller, with the first subtree always in it; none where that takes nothing.
+ * @throws Problem `peer-failed` when the tiles do not make up the larger checkpoint
+ */
+export async function consistencyOf(
+  log: Pick<LogReader, 'tile'>,
+  older: Checkpoint,
+  newer: Checkpoint,
+): Promise<readonly Bytes[]> {
+  if (older.size === newer.size || older.size === 0) return []
+  const spans = [consistencyStart(older.size, newer.size), ...consistencyRest(older.size, newer.size)]
+  const read = tileNodeReader(newer.size, (tile) => log.tile(tilePath(tile)))
+  const [start, ...rest] = (await readSpans(spans, read)) as [Bytes, ...Bytes[]]
+  if (!equal(consistencyRoots(older.size, newer.size, start, rest).now, newer.rootHash))
+    throw broken('The tiles do not make up the checkpoint.')
+  return [start, ...rest]
 }
 
 /** The tree of the log's first entries as its signer shows it, for who begins to follow there. */

@@ -151,5 +151,13 @@ export function requireWitnessed(
   return { ...parseCheckpoint(text), cosignatures }
 }
 
+/** When enough witnesses had seen that this was the newest: the time of the last one that it takes; Infinity where none is needed. */
+export function witnessedMs(cosignatures: readonly Cosignature[], { isQuorum }: Pick<LogPolicy, 'isQuorum'>): number {
+  if (isQuorum([])) return Infinity
+  const latest = cosignatures.toSorted((a, b) => b.timeSeconds - a.timeSeconds)
+  const needed = latest.findIndex((_, i) => isQuorum(latest.slice(0, i + 1).map(({ witness }) => witness)))
+  return (latest[needed]?.timeSeconds ?? 0) * 1000
+}
+
 const isFresh = (timeSeconds: number, nowMs: number): boolean =>
   timeSeconds * 1000 > nowMs - limits.cosignatureMs && timeSeconds * 1000 <= nowMs + limits.clockSkewMs

@@ -7,11 +7,20 @@ import { formatCheckpoint, signNote } from './checkpoint.ts'
 import type { Bytes } from './bytes.ts'
 import { decode, encode, field, fields } from './encoding.ts'
 import { limits } from './limits.ts'
-import { append, EMPTY_FRONTIER, frontierRoot, HASH_BYTES, leafHash, type Frontier } from './merkle.ts'
+import {
+  append,
+  consistencySpans,
+  EMPTY_FRONTIER,
+  frontierRoot,
+  HASH_BYTES,
+  leafHash,
+  readSpans,
+  type Frontier,
+} from './merkle.ts'
 import { Problem } from './problem.ts'
 import type { Signer } from './signed.ts'
 import type { Change, Store } from './store.ts'
-import { encodeBundle, growTiles, hasTile, tileWidth, type Edge, type Tile } from './tile.ts'
+import { encodeBundle, growTiles, hasTile, tileNodeReader, tileWidth, type Edge, type Tile } from './tile.ts'
 
 export interface StoreLog {
   /** What appends these entries to the log as it is now, and the index of the first; to be written with what they say. */
@@ -20,6 +29,8 @@ export interface StoreLog {
   head(): Promise<LogHead>
   /** @throws Problem `not-found` beyond the log's end */
   tile(tile: Tile): Promise<Bytes>
+  /** RFC 6962 §2.1.2, from one size to another that the log has reached. */
+  consistency(oldSize: number, size: number): Promise<readonly Bytes[]>
 }
 
 export interface LogHead extends Frontier {
@@ -73,7 +84,16 @@ export function createStoreLog(store: Store, name: () => Promise<LogName>): Stor
     }
   }
 
-  return { grow, head, tile: async (tile) => readTile(store, tile, (await head()).size) }
+  return {
+    grow,
+    head,
+    tile: async (tile) => readTile(store, tile, (await head()).size),
+    consistency: (oldSize, size) =>
+      readSpans(
+        consistencySpans(oldSize, size),
+        tileNodeReader(size, (tile) => readTile(store, tile, size)),
+      ),
+  }
 }
 
 /** The entries and tiles that a log grows by; its head is the caller's. */

@@ -3,6 +3,7 @@ import type { Environment } from '../protocol/environment.ts'
 import type { Bytes } from '../protocol/bytes.ts'
 import { limits } from '../protocol/limits.ts'
 import type { Store } from '../protocol/store.ts'
+import type { WitnessPlace } from '../protocol/witness-client.ts'
 import { createRepositoryLog, type RepositoryLog } from './log.ts'
 import { createMirrorLog, sourceAt, type Source } from './mirror.ts'
 
@@ -27,6 +28,8 @@ export interface RepositoryOptions {
   readonly origin?: string
   /** The URL of a repository to mirror: its log is served, and nothing is taken from anybody else. */
   readonly mirrorOf?: string
+  /** Asked to cosign its checkpoints; none unless given. A mirror shows what the other's witnesses said. */
+  readonly witnesses?: readonly WitnessPlace[]
   readonly options?: {
     readonly allowLoopback?: boolean
     readonly announcementsPerOwner?: number
@@ -36,15 +39,17 @@ export interface RepositoryOptions {
 }
 
 export function createContext(given: RepositoryOptions): RepositoryContext {
-  const { environment, store, secret, origin, mirrorOf, options = {}, onFault } = given
+  const { environment, store, secret, origin, mirrorOf, witnesses = [], options = {}, onFault = () => {} } = given
   const source = mirrorOf === undefined ? undefined : sourceAt(environment, mirrorOf)
   return {
     environment,
     store,
     source,
-    log: source ? createMirrorLog(store, source) : createRepositoryLog({ environment, store, secret, origin }),
+    log: source
+      ? createMirrorLog(store, source)
+      : createRepositoryLog({ environment, store, secret, origin, witnesses, onFault }),
     allowLoopback: options.allowLoopback ?? false,
     announcementsPerOwner: options.announcementsPerOwner ?? limits.announcementsPerOwner,
-    onFault: onFault ?? (() => {}),
+    onFault,
   }
 }

@@ -1,12 +1,13 @@
 /**
  * Entry points of the repository on Lambda: `url` behind its function URL, `chores` on a schedule. REPOSITORY_STORE names
- * the table.
+ * the table; REPOSITORY_WITNESSES is the policy of its witnesses itself, as there are no files here.
  */
 import { realEnvironment } from '../infra/environment.ts'
 import { functionUrl, type LambdaStreaming } from '../infra/lambda/function-url.ts'
 import { once } from '../infra/lambda/once.ts'
 import { faultText, settings } from '../infra/service-process.ts'
 import { openStore } from '../infra/store/open.ts'
+import { witnessPlaces } from '../infra/witness-places.ts'
 import { createRepository } from './repository.ts'
 
 declare const awslambda: LambdaStreaming
@@ -17,6 +18,7 @@ const open = once(async () =>
   createRepository({
     environment: realEnvironment(),
     store: await openStore(set.required('REPOSITORY_STORE')),
+    witnesses: witnessPlaces(set.optional('REPOSITORY_WITNESSES', ''), 'REPOSITORY_WITNESSES'),
     options: { allowLoopback: set.optional('REPOSITORY_ALLOW_LOOPBACK', '0') === '1' },
     onFault: (error) => console.error(faultText(error)),
   }),

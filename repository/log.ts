@@ -1,20 +1,24 @@
 /**
  * The repository's own log: each book and each operation that it takes, appended in the very write that takes it. The
  * checkpoint says when it was the newest: the repository cosigns it with the time (C2SP tlog-cosignature), so an old one
- * that is shown again tells its age.
+ * that is shown again tells its age. Where it has witnesses, whoever is the first to ask for a checkpoint has them asked:
+ * a log that grows by a few entries needs nobody to do so in between.
  */
 import { sha256 } from '#primitives'
 import { fromHex, toHex, type Bytes } from '../protocol/bytes.ts'
-import { addSignature, formatVerifierKey, noteKey } from '../protocol/checkpoint.ts'
+import { addSignature, formatVerifierKey, noteKey, parseCheckpoint } from '../protocol/checkpoint.ts'
 import { cosign } from '../protocol/cosignature.ts'
 import type { Environment } from '../protocol/environment.ts'
 import { decideAndWrite, type Decision } from '../protocol/items.ts'
+import { limits } from '../protocol/limits.ts'
 import { leafHash } from '../protocol/merkle.ts'
 import { issueReceipt } from '../protocol/receipt.ts'
 import { signerFrom, type Envelope } from '../protocol/signed.ts'
 import { createStoreLog, type LogName } from '../protocol/store-log.ts'
 import type { Store } from '../protocol/store.ts'
 import type { Tile } from '../protocol/tile.ts'
+import type { WitnessPlace } from '../protocol/witness-client.ts'
+import { createWitnessing, publishedCheckpoint, type WitnessedLog } from '../protocol/witnessing.ts'
 
 export interface RepositoryLog {
   /** Who signs, and under which name. */
@@ -23,7 +27,7 @@ export interface RepositoryLog {
   write<T>(decide: () => Promise<Logged<T>>): Promise<T>
   /** The promise that an entry is in the log. */
   receipt(entry: Bytes): Promise<Envelope>
-  /** The newest, cosigned now. */
+  /** The newest, cosigned now, and by its witnesses. */
   checkpoint(): Promise<string>
   /** @throws Problem `not-found` beyond the log's end */
   tile(tile: Tile): Promise<Bytes>
@@ -46,12 +50,18 @@ export interface RepositoryLogOptions {
   readonly store: Store
   readonly secret: Bytes | undefined
   readonly origin: string | undefined
+  readonly witnesses?: readonly WitnessPlace[]
+  readonly onFault?: (error: unknown) => void
 }
+
+/** So that the word of a witness is fresh enough for all the credit that chains give. */
+const WITNESSED_AGAIN_MS = limits.freshMs / 2
 
 const KEY = { pk: 'log', sk: 'key' }
 const ORIGIN_DIGITS = 16
 
-export function createRepositoryLog({ environment, store, secret, origin }: RepositoryLogOptions): RepositoryLog {
+export function createRepositoryLog(options: RepositoryLogOptions): RepositoryLog {
+  const { environment, store, secret, origin, witnesses = [], onFault = () => {} } = options
   let known: Promise<LogInfo> | undefined
   let last: Promise<unknown> = Promise.resolve()
   const info = (): Promise<LogInfo> => {
@@ -60,6 +70,8 @@ export function createRepositoryLog({ environment, store, secret, origin }: Repo
     return known
   }
   const log = createStoreLog(store, info)
+  const witnessed: WitnessedLog = { ...log, store, witnesses }
+  const witnessing = createWitnessing({ environment, log: witnessed, againMs: WITNESSED_AGAIN_MS, onFault })
 
   async function readKey(): Promise<Bytes> {
     if (secret) return secret
@@ -76,6 +88,14 @@ export function createRepositoryLog({ environment, store, secret, origin }: Repo
     })
   }
 
+  /** At least what the log is now: what could not be published goes out as it is. */
+  async function newest(): Promise<string> {
+    const head = await log.head()
+    await witnessing.round()
+    const note = await publishedCheckpoint(witnessed)
+    return parseCheckpoint(textOf(note)).size < head.size ? head.note : note
+  }
+
   return {
     info,
     /** One at a time within a process: they would all be after the same head. */
@@ -90,15 +110,17 @@ export function createRepositoryLog({ environment, store, secret, origin }: Repo
       return issueReceipt(terms, signer)
     },
     async checkpoint() {
-      const { signer } = await info()
-      const { note } = await log.head()
-      const text = note.slice(0, note.lastIndexOf('\n\n') + 1)
+      const { signer, origin: name } = await info()
+      // The time comes before the look at the store: then, nothing larger was there.
       const seconds = Math.floor(environment.clock.now() / 1000)
-      return addSignature(note, cosign(text, seconds, { name: (await info()).origin, signer }))
+      const note = await newest()
+      return addSignature(note, cosign(textOf(note), seconds, { name, signer }))
     },
     tile: (tile) => log.tile(tile),
   }
 }
+
+const textOf = (note: string): string => note.slice(0, note.lastIndexOf('\n\n') + 1)
 
 function infoOf(secret: Bytes, origin?: string): LogInfo {
   const signer = signerFrom(secret)

@@ -53,7 +53,8 @@ const treeSchema = z
 
 const breachSchema = z
   .object({
-    kind: z.enum(['split-view', 'hidden-revocation', 'dropped-book']),
+    kind: z.enum(['fork', 'split-view', 'hidden-revocation', 'dropped-book']),
+    vkey: z.string().optional(),
     notes: z.array(z.string()).optional(),
     note: z.string().optional(),
     shown: wire.envelope.optional(),
@@ -150,6 +151,7 @@ export function mountTrust(app: OpenAPIHono, { context, trust, seller }: TrustAp
 }
 
 function breachJson(breach: Breach) {
+  if (breach.kind === 'fork') return { ...breach, notes: [...breach.notes], proof: [...breach.proof] }
   if (breach.kind === 'split-view') return { ...breach, notes: [...breach.notes] }
   return breach.kind === 'hidden-revocation' ? { ...breach, proof: [...breach.proof] } : { ...breach }
 }

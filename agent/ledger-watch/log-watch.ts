@@ -13,17 +13,11 @@ import {
   type NoteKey,
 } from '../../protocol/checkpoint.ts'
 import type { Environment } from '../../protocol/environment.ts'
+import { consistencyOf } from '../../protocol/follow-log.ts'
 import { decideAndWrite, readAll } from '../../protocol/items.ts'
 import { limits } from '../../protocol/limits.ts'
 import { requireWitnessed, type LogPolicy } from '../../protocol/log-policy.ts'
-import {
-  consistencyRest,
-  consistencyRoots,
-  consistencyStart,
-  inclusionSpans,
-  readSpans,
-  verifyInclusion,
-} from '../../protocol/merkle.ts'
+import { inclusionSpans, readSpans, verifyInclusion } from '../../protocol/merkle.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { parseReceipt } from '../../protocol/receipt.ts'
 import { envelopeFromJson, envelopeToJson, type Envelope, type EnvelopeJson } from '../../protocol/signed.ts'
@@ -132,7 +126,7 @@ export function createLogWatch({ environment, store, ledger, owner, policy }: Lo
       before.size <= now.checkpoint.size
         ? [{ checkpoint: before, note: seen }, now]
         : [now, { checkpoint: before, note: seen }]
-    const proof = await proofOf(older.checkpoint, newer.checkpoint)
+    const proof = await consistencyOf(ledger, older.checkpoint, newer.checkpoint)
     if (isFork(older.checkpoint, newer.checkpoint, proof)) {
       const notes: [string, string] = [older.note, newer.note]
       await keep({ kind: 'fork', vkey: formatVerifierKey(key), notes, proof: proof.map(toHex) }, 'fork')
@@ -141,16 +135,6 @@ export function createLogWatch({ environment, store, ledger, owner, policy }: Lo
     }
     if (before.size > now.checkpoint.size)
       throw new Problem('log-behind', `The ledger shows ${now.checkpoint.size} entries, and had ${before.size} before.`)
-  }
-
-  /** Hashes of the larger tree; none where they are not needed. @throws Problem `peer-failed` when the ledger's tiles do not make it */
-  async function proofOf(older: Checkpoint, newer: Checkpoint): Promise<readonly Bytes[]> {
-    if (older.size === newer.size || older.size === 0) return []
-    const spans = [consistencyStart(older.size, newer.size), ...consistencyRest(older.size, newer.size)]
-    const [start, ...rest] = (await readSpans(spans, readerOf(newer.size))) as [Bytes, ...Bytes[]]
-    if (!equal(consistencyRoots(older.size, newer.size, start, rest).now, newer.rootHash))
-      throw new Problem('peer-failed', 'The tiles of the ledger do not make up its checkpoint.')
-    return [start, ...rest]
   }
 
   const readerOf = (size: number) => tileNodeReader(size, (tile) => ledger.tile(tilePath(tile)))

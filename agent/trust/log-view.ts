@@ -4,7 +4,10 @@
  */
 import { readRecord } from '../../protocol/book-log.ts'
 import { fromBase64url, fromHex, toBase64url, toHex, type Bytes } from '../../protocol/bytes.ts'
+import { isFork, type Fork } from '../../protocol/breach.ts'
+import { openNote, parseVerifierKey } from '../../protocol/checkpoint.ts'
 import {
+  consistencyOf,
   followLog,
   frontierAt,
   isSplitView,
@@ -14,6 +17,7 @@ import {
 } from '../../protocol/follow-log.ts'
 import { readAll } from '../../protocol/items.ts'
 import { limits } from '../../protocol/limits.ts'
+import { requireWitnessed, witnessedMs } from '../../protocol/log-policy.ts'
 import { inclusionSpans, leafHash, readSpans, type Frontier } from '../../protocol/merkle.ts'
 import { unlessBug } from '../../protocol/problem.ts'
 import { parseReceipt } from '../../protocol/receipt.ts'
@@ -25,7 +29,9 @@ import { decodeRecord, encodeRecord } from '../records.ts'
 
 /** What the repository was caught at; the members prove it to whoever has its key. */
 export type Breach =
-  /** Two checkpoints that cannot both be true. */
+  /** Two checkpoints of which one does not go on from the other. */
+  | Fork
+  /** Two that cannot both have been the newest when it says. */
   | { readonly kind: 'split-view'; readonly notes: readonly [string, string] }
   /** It showed a book that its own log has a newer one of: the entry, and its inclusion in the checkpoint. */
   | {
@@ -47,7 +53,7 @@ export interface LogView {
   ageMs(): Promise<number>
   /** The newest checkpoint seen, to be compared by others. */
   note(): Promise<string | undefined>
-  /** Another's view of the same log: two that cannot both be true are a breach. */
+  /** Another's view of the same log: two that cannot both be true are a breach. @throws Problem when it is none of this log */
   compare(note: string): Promise<void>
   /** Whether the log has a newer book of the issuer; a repository that showed this one hid the newer. */
   isRevoked(head: Envelope, shownByRepository: boolean): Promise<boolean>
@@ -83,8 +89,13 @@ const PRUNED = 'pruned/'
 const BREACH = 'breach/'
 const BREACHES = 100
 
-export function createLogView({ store, environment, repository, owner }: AgentContext): LogView {
+/** Checkpoints of others that were found to be of one history with what is followed. */
+const AGREED = 256
+
+export function createLogView(context: AgentContext): LogView {
+  const { store, environment, repository, owner, repositoryWitnesses: policy } = context
   const { clock } = environment
+  const agreed = new Set<string>()
   const sk = VIEW + repository.url
   let known: Kept | undefined
   let triedMs = -Infinity
@@ -95,9 +106,11 @@ export function createLogView({ store, environment, repository, owner }: AgentCo
     return (known ??= item && decodeRecord<Kept>(item))
   }
 
+  /** Two histories are never forgotten. */
   async function keep(view: Kept): Promise<void> {
-    await store.write([{ pk: PK, sk, expect: 'any', body: encodeRecord(view) }])
-    known = view
+    const lasting = { ...view, isSplit: view.isSplit || known?.isSplit === true }
+    await store.write([{ pk: PK, sk, expect: 'any', body: encodeRecord(lasting) }])
+    known = lasting
   }
 
   async function breach(name: string, what: Breach): Promise<void> {
@@ -112,25 +125,63 @@ export function createLogView({ store, environment, repository, owner }: AgentCo
 
   async function follow(): Promise<void> {
     const view = (await kept()) ?? (await first())
-    const seen = readSeen(await repository.checkpoint(), view.keys)
-    if (view.note !== '' && isSplitView(view.note, seen.note, view.keys)) return split(view, seen.note)
+    const seen = witnessed(readSeen(await repository.checkpoint(), view.keys), view.keys)
+    if (view.note !== '' && isSplitView(view.note, seen.note, view.keys)) return confront(view, seen.note)
     // An old one that is shown again says nothing of now.
     if (seen.size < view.size) return
     const from = { size: view.size, peaks: view.peaks.map((peak) => fromHex(peak)) }
     const isNear = seen.size - view.size <= limits.entriesFollowed
-    const { frontier, entries } = isNear
-      ? await followLog(repository, from, seen)
-      : { frontier: await frontierAt(repository, seen), entries: [] }
+    const { frontier, entries } = await (isNear ? followLog(repository, from, seen) : beginAnew(view, seen)).catch(
+      async (error: unknown) => {
+        await confront(view, seen.note)
+        throw error
+      },
+    )
     await takeBooks(entries, from.size)
     // Where it begins anew, what lies between is not known.
     const { expected: _, ...anew } = view
     await keep(await checked(advanced(isNear ? view : anew, seen, frontier)))
   }
 
-  async function split(view: Kept, note: string): Promise<void> {
-    await breach('split-view', { kind: 'split-view', notes: [view.note, note] })
+  /** Of the time at which witnesses have seen it, where the owner goes by them. @throws Problem `unwitnessed` */
+  function witnessed(seen: SeenCheckpoint, { vkey }: LogKeys): SeenCheckpoint {
+    if (!policy) return seen
+    const { cosignatures } = requireWitnessed(openNote(seen.note, [parseVerifierKey(vkey)]), policy, clock.now())
+    return { ...seen, timeMs: Math.min(seen.timeMs, witnessedMs(cosignatures, policy)) }
+  }
+
+  async function beginAnew(view: Kept, seen: SeenCheckpoint) {
+    await confront(view, seen.note)
+    return { frontier: await frontierAt(repository, seen), entries: [] }
+  }
+
+  /** Holds another checkpoint of the log against what is followed, and keeps what they prove together. */
+  async function confront(view: Kept, note: string): Promise<void> {
+    if (view.note === '' || note === view.note) return
+    const found = (await forkOf(view, note).catch(unlessBug)) ?? splitView(view, note)
+    if (!found) return
+    await breach(found.kind, found)
     await keep({ ...view, isSplit: true })
   }
+
+  /** @throws Problem `peer-failed`, `not-found` when the repository does not show the tree of the larger one */
+  async function forkOf({ note: ours, keys }: Kept, note: string): Promise<Fork | undefined> {
+    const [older, newer] = [readSeen(ours, keys), readSeen(note, keys)].toSorted((a, b) => a.size - b.size) as [
+      SeenCheckpoint,
+      SeenCheckpoint,
+    ]
+    const name = `${older.size} ${toHex(older.rootHash)} ${toHex(newer.rootHash)}`
+    if (agreed.has(name)) return undefined
+    const proof = await consistencyOf(repository, older, newer)
+    if (isFork(older, newer, proof))
+      return { kind: 'fork', vkey: keys.vkey, notes: [older.note, newer.note], proof: proof.map(toHex) }
+    if (agreed.size === AGREED) agreed.clear()
+    agreed.add(name)
+    return undefined
+  }
+
+  const splitView = ({ note: ours, keys }: Kept, note: string): Breach | undefined =>
+    isSplitView(ours, note, keys) ? { kind: 'split-view', notes: [ours, note] } : undefined
 
   async function takeBooks(entries: readonly Bytes[], from: number): Promise<void> {
     for (const [i, bytes] of entries.entries()) {
@@ -197,7 +248,7 @@ export function createLogView({ store, environment, repository, owner }: AgentCo
     note: async () => (await kept())?.note,
     async compare(note) {
       const view = await kept()
-      if (view && view.note !== '' && isSplitView(view.note, note, view.keys)) await split(view, note)
+      if (view) await confront(view, note)
     },
     isRevoked,
     async expect(receipt) {

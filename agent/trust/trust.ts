@@ -55,7 +55,7 @@ export interface Trust {
   carry(subject: string, chains: ChainsJson, note?: string): Promise<number>
   /** The newest checkpoint of the repository's log that was seen. */
   note(): Promise<string | undefined>
-  /** Another's view of the same log. @throws Problem when it is none */
+  /** Another's view of the same log, held against the own. @throws Problem when it is none */
   compare(note: string): Promise<void>
   /** What the repository was caught at. */
   breaches(): Promise<readonly Breach[]>
@@ -148,7 +148,7 @@ export function createTrust(context: AgentContext): Trust {
     const own = edgesOf({ identities: [owner], books: [book] }, clock.now())
     const direct = evaluateOne(context.owner, subject, own, options)
     if (direct.credit > 0 || own.every(({ depth }) => depth === 0)) return direct
-    if (clock.now() >= awayUntilMs) await view.refresh()
+    await look()
     const ageMs = await view.ageMs()
     // Nobody knows what was revoked since: the first hop is the owner's own word.
     if (ageMs > limits.staleMs) return direct
@@ -158,6 +158,9 @@ export function createTrust(context: AgentContext): Trust {
     const verdict = evaluateOne(context.owner, subject, edges, options)
     return ageMs > limits.freshMs ? { ...verdict, credit: Math.min(verdict.credit, limits.agingCredit) } : verdict
   }
+
+  /** At the repository's log, unless it did not answer just now. */
+  const look = async (): Promise<void> => (clock.now() < awayUntilMs ? undefined : view.refresh())
 
   /** Without what the repository's log has newer books of. */
   async function standing({ identities, proofs = [], isShown }: Evidence & { isShown: boolean }): Promise<Evidence> {
@@ -243,7 +246,7 @@ export function createTrust(context: AgentContext): Trust {
     },
     creditFor,
     carry,
-    note: () => view.note(),
+    note: () => look().then(() => view.note()),
     compare: (note) => view.compare(note),
     breaches: () => view.breaches(),
     maintain,

@@ -3,13 +3,19 @@ import { describe, expect, test } from 'vitest'
 import { sha256 } from '#primitives'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { utf8 } from '../../protocol/bytes.ts'
-import { isSplitView } from '../../protocol/follow-log.ts'
+import { parseBreach, verifyFork, type Finding, type Fork } from '../../protocol/breach.ts'
+import { addSignature, formatVerifierKey, parseCheckpoint, parseVerifierKey } from '../../protocol/checkpoint.ts'
+import { cosign } from '../../protocol/cosignature.ts'
+import { genesis } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
-import { noteKey, formatVerifierKey } from '../../protocol/checkpoint.ts'
-import { envelopeToJson, signerFrom } from '../../protocol/signed.ts'
+import { parseLogPolicy } from '../../protocol/log-policy.ts'
+import { envelopeToJson, signerFrom, type Envelope } from '../../protocol/signed.ts'
+import type { WitnessPlace } from '../../protocol/witness-client.ts'
 import { decodePayment } from '../../protocol/x402.ts'
 import { parseHead, writeBook } from '../../protocol/vouch.ts'
-import { createRepository } from '../../repository/repository.ts'
+import { createRepository, type Repository } from '../../repository/repository.ts'
+import type { HandClock } from '../agent/hand-clock.ts'
+import { openWitness } from '../ledger/witness/kit.ts'
 import { declared } from './hand.ts'
 import { download, filmOf, moveIn, type Resident } from './resident.ts'
 import { openWorld, type Person, type World } from './world.ts'
@@ -48,6 +54,24 @@ function watch(seller: Resident, onPiece: (sent: number) => Promise<unknown>): R
   }
   return sent
 }
+
+/** The same key, as it draws the same; another log, of so many entries. */
+async function twinOf(world: World, entries: number): Promise<Repository> {
+  const twin = createRepository({ environment: world.environmentOf('repository'), store: openSqlite(':memory:') })
+  const names = Array.from({ length: entries }, (_, i) => `stand-in ${i}`)
+  const operations = names.map((name) => genesis([signerFrom(sha256(utf8(name)))], world.clock.now()))
+  for (const operation of operations) await register(twin, operation)
+  return twin
+}
+
+const register = ({ app }: Pick<Repository, 'app'>, identity: Envelope) =>
+  app.request('/v1/identities', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ operations: [envelopeToJson(identity)] }),
+  })
+
+const isOfLog = ({ url }: Pick<Request, 'url'>): boolean => /checkpoint|\/tile\//.test(url)
 
 const goDown = (world: World): Promise<string> => world.host('repository', () => new Response('down', { status: 503 }))
 
@@ -129,74 +153,149 @@ describe('a repository that hides a revocation', () => {
 
   test.each([
     ['never logging it is found out by who published it', 'dropped-book', true],
-    ['another history than it showed before is found out', 'split-view', false],
+    ['another history than it showed before is found out', 'fork', false],
   ])('by %s', async (_, kind, isEarly) => {
     const world = await openWorld()
     const [anna, middle] = [await moveIn(world, 'anna'), await world.person('middle')]
     const { repository } = world
-    // The same key, as it draws the same; another log from the third entry on.
-    const twin = createRepository({ environment: world.environmentOf('repository'), store: openSqlite(':memory:') })
-    const register = ({ identity }: Person) =>
-      twin.app.request('/v1/identities', {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ operations: [envelopeToJson(identity)] }),
-      })
+    const twin = await twinOf(world, 0)
     const showTwin = () =>
-      world.host('repository', (request) =>
-        /checkpoint|\/tile\//.test(request.url) ? twin.app.fetch(request) : repository.app.fetch(request),
-      )
-    await register(anna.person)
-    await register(middle)
+      world.host('repository', (request) => (isOfLog(request) ? twin : repository).app.fetch(request))
+    await register(twin, anna.person.identity)
+    await register(twin, middle.identity)
     if (isEarly) await showTwin()
     await anna.vouch([middle], 5)
-    await register(await world.person('crowd'))
+    await register(twin, (await world.person('crowd')).identity)
     await showTwin()
     world.clock.advance(limits.verdictMs * 2)
     await anna.service.maintain()
-    const breaches = await anna.owner.ask<{ kind: string; notes?: [string, string] }[]>('GET', '/v1/breaches')
+    const breaches = await anna.owner.ask<{ kind: string }[]>('GET', '/v1/breaches')
     expect(breaches).toMatchObject([{ kind }])
-    const { json } = await world.ask(`${repository.url}/v1/repository`)
-    const keys = { vkey: String(json['vkey']), timeKeys: [String(json['timeKey'])] }
-    for (const { notes } of breaches) if (notes) expect(isSplitView(...notes, keys)).toBe(true)
+    for (const breach of breaches)
+      if (breach.kind === 'fork') expect(verifyFork(parseBreach(breach) as Fork)).toMatchObject({ kind: 'fork' })
   })
 })
 
+/** What an agent holds against the repository, checked by somebody who has nothing else. */
+async function forksOf({ owner }: Resident): Promise<Finding[]> {
+  const breaches = await owner.ask<unknown[]>('GET', '/v1/breaches')
+  return breaches.map((breach) => verifyFork(parseBreach(JSON.parse(JSON.stringify(breach))) as Fork))
+}
+
 describe('a repository that shows two agents two histories', () => {
-  test('is found out when the two trade, with a proof that needs nobody', async () => {
+  test.each([
+    ['as long as each other', 0, 'both'],
+    ['of which the seller sees the longer', -4, 'anna'],
+    ['of which the buyer sees the longer', 4, 'buyer'],
+  ])('%s, is found out when the two trade, with a proof that needs nobody', async (_, more, finder) => {
     const world = await openWorld()
-    const { clock } = world
-    const secret = sha256(utf8('two faces'))
-    const faces = [0, 1].map((face) =>
-      createRepository({
-        environment: world.environmentOf(`face ${face}`),
-        store: openSqlite(':memory:'),
-        secret,
-        origin: 'faces.example',
-      }),
-    )
-    const [anna, buyer, middle] = [
-      await world.person('anna'),
-      await world.person('buyer'),
-      await world.person('middle'),
-    ]
-    const post = (face: number, path: string, json: unknown, method = 'POST') =>
-      faces[face]?.app.request(path, {
-        method,
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify(json),
-      })
-    await post(0, '/v1/identities', { operations: [envelopeToJson(anna.identity)] })
-    await post(0, '/v1/identities', { operations: [envelopeToJson(middle.identity)] })
-    await post(1, '/v1/identities', { operations: [envelopeToJson(buyer.identity)] })
-    await post(1, '/v1/identities', { operations: [envelopeToJson(middle.identity)] })
-    clock.advance(1000)
-    const notes = await Promise.all(faces.map(async ({ app }) => (await app.request('/checkpoint')).text()))
-    const { key } = signerFrom(secret)
-    const keys = {
-      vkey: formatVerifierKey(noteKey('faces.example', key)),
-      timeKeys: [formatVerifierKey(noteKey('faces.example', key, 'cosignature'))],
+    const real = world.environmentOf('buyer')
+    const shown: { twin?: Repository } = {}
+    const isTurned = ({ url }: Request): boolean => url.startsWith(world.repository.url) && isOfLog({ url })
+    const environment = {
+      ...real,
+      transport: async (request: Request) =>
+        shown.twin && isTurned(request) ? shown.twin.app.fetch(request) : real.transport(request),
     }
-    expect(isSplitView(notes[0] ?? '', notes[1] ?? '', keys)).toBe(true)
+    const [anna, middle] = [await moveIn(world, 'anna'), await world.person('middle')]
+    const buyer = await moveIn(world, 'buyer', { environment })
+    const share = await anna.share('film.bin', filmOf(PIECES), { price: 1n })
+    await anna.vouch([middle], 32, 1)
+    await publish(world, middle, [buyer.person])
+    const { size } = parseCheckpoint((await world.library.checkpoint()).replace(/\n\n[^]*/, '\n'))
+    shown.twin = await twinOf(world, size + more)
+    world.clock.advance(limits.verdictMs)
+    expect(await anna.owner.ask('GET', `/v1/trust/${buyer.person.hex}`)).toMatchObject({ credit: 32 })
+    const done = await download(world, buyer, share.infoHash)
+    expect(done).toMatchObject({ state: 'done', piecesDone: PIECES })
+    const found = { anna: await forksOf(anna), buyer: await forksOf(buyer) }
+    const { id, origin } = await world.library.info()
+    const proof = [expect.objectContaining({ kind: 'fork', origin, ledger: id })]
+    expect(found).toEqual({ anna: finder === 'buyer' ? [] : proof, buyer: finder === 'anna' ? [] : proof })
+    // Who has found it out believes the owner's own vouches alone.
+    const credit = finder === 'buyer' ? 32 : 0
+    expect(await anna.owner.ask('GET', `/v1/trust/${buyer.person.hex}`)).toMatchObject({ credit })
+    expect(await anna.owner.ask('GET', `/v1/trust/${middle.hex}`)).toMatchObject({ credit: 32 })
+  })
+})
+
+/** A repository of the world's with three witnesses, each a host; two of them are enough. */
+async function witnessed(world: World<HandClock>) {
+  const key = parseVerifierKey((await world.library.info()).vkey)
+  const clock = { ...world.clock, set: () => undefined, advance: () => undefined }
+  const places: WitnessPlace[] = []
+  for (const name of ['w0', 'w1', 'w2']) {
+    const witness = openWitness({ logs: [key], name, clock })
+    places.push({ key: witness.key, url: await world.host(name, (request) => witness.app.fetch(request)) })
+  }
+  const lines = places.map(({ key: each }, i) => `witness w${i} ${formatVerifierKey(each)}`)
+  const repositoryWitnesses = parseLogPolicy([...lines, 'group two 2 w0 w1 w2', 'quorum two', ''].join('\n'))
+  const open = () =>
+    createRepository({
+      environment: world.environmentOf('repository'),
+      store: openSqlite(':memory:'),
+      witnesses: places,
+    })
+  return { open, repositoryWitnesses }
+}
+
+describe('an agent that wants the word of two witnesses in three', () => {
+  const creditOf = async (world: World<HandClock>, { owner }: Resident, who: Person): Promise<number> => {
+    world.clock.advance(limits.verdictMs)
+    return (await world.clock.until(owner.ask<{ credit: number }>('GET', `/v1/trust/${who.hex}`))).credit
+  }
+
+  test('misses neither one that is silent, nor a revocation for longer than its freshness allows', async () => {
+    const world = await openWorld()
+    const { open, repositoryWitnesses } = await witnessed(world)
+    const repository = open()
+    await world.host('repository', (request) => repository.app.fetch(request))
+    const anna = await moveIn(world, 'anna', { repositoryWitnesses })
+    const [middle, buyer] = [await world.person('middle'), await world.person('buyer')]
+    await anna.vouch([middle], 32, 1)
+    const before = await publish(world, middle, [buyer])
+    expect(await creditOf(world, anna, buyer)).toBe(32)
+    await world.host('w2', () => new Response('', { status: 503 }))
+    world.clock.advance(limits.freshMs)
+    expect(await creditOf(world, anna, buyer)).toBe(32)
+
+    // The repository shows her what it was, and says each time that nothing has come since.
+    const chains = (await world.ask(`${world.repository.url}/v1/chains?from=${anna.person.hex}&to=${buyer.hex}`)).body
+    const { origin } = await world.library.info()
+    const [text = '', ...signatures] = (await world.library.checkpoint()).split('\n\n')
+    const said = signatures.join('').split('\n').slice(0, -2)
+    const signer = signerFrom(world.environmentOf('repository').random.bytes(32))
+    await publish(world, middle, [], before)
+    await world.library.checkpoint()
+    await world.host('repository', (request) => {
+      if (request.url.includes('/v1/chains'))
+        return new Response(chains, { headers: { 'content-type': 'application/json' } })
+      if (!request.url.endsWith('/checkpoint')) return repository.app.fetch(request)
+      const now = cosign(`${text}\n`, Math.floor(world.clock.now() / 1000), { name: origin, signer })
+      return new Response(addSignature(`${text}\n\n${said.join('\n')}\n`, now))
+    })
+    expect(await creditOf(world, anna, buyer)).toBe(32)
+    world.clock.advance(limits.freshMs)
+    expect(await creditOf(world, anna, buyer)).toBe(limits.agingCredit)
+    world.clock.advance(limits.staleMs)
+    expect(await creditOf(world, anna, buyer)).toBe(0)
+    expect(await creditOf(world, anna, middle)).toBe(32)
+  })
+
+  test('believes no second history: no honest witness has cosigned it', async () => {
+    const world = await openWorld()
+    const { open, repositoryWitnesses } = await witnessed(world)
+    const [face, other] = [open(), open()]
+    await world.host('repository', (request) => face.app.fetch(request))
+    const [middle, buyer] = [await world.person('middle'), await world.person('buyer')]
+    await publish(world, middle, [buyer])
+    await world.library.checkpoint()
+    await register(other, buyer.identity)
+    await world.host('repository', (request) => (isOfLog(request) ? other : face).app.fetch(request))
+    const [anna, bert] = [await moveIn(world, 'anna', { repositoryWitnesses }), await moveIn(world, 'bert')]
+    for (const resident of [anna, bert]) await resident.vouch([middle], 32, 1)
+    expect(await creditOf(world, anna, buyer)).toBe(0)
+    expect(await creditOf(world, anna, middle)).toBe(32)
+    expect(await creditOf(world, bert, buyer)).toBe(32)
   })
 })

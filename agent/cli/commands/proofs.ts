@@ -1,4 +1,4 @@
-/** Proofs that a ledger broke its word: shown, written out, and checked without anybody's help. */
+/** Proofs that a ledger broke its word, or a repository showed two histories: shown, written out, and checked without anybody's help. */
 import type { Breach, Finding } from '../../../protocol/breach.ts'
 import { fromUtf8 } from '../../../protocol/bytes.ts'
 import { parseCheckpoint } from '../../../protocol/checkpoint.ts'
@@ -9,7 +9,8 @@ import { sourceAtUrl, sourceInFolder, type LogSource } from '../log-source.ts'
 export const proofCommands: Commands = {
   proofs: {
     usage: '[--verify FILE [TILESURL|DIR]]',
-    summary: 'Proofs that your ledger broke its word; or check one that somebody has, a receipt’s against the log',
+    summary:
+      'Proofs that your ledger or your repository broke its word; or check one that somebody has, a receipt’s against the log',
     options: { verify: { type: 'string' } },
     takes: [0, 1],
     run: async (call) => (call.text('verify') === undefined ? list(call) : verify(call)),
@@ -18,10 +19,17 @@ export const proofCommands: Commands = {
 
 async function list(call: Call): Promise<Answer> {
   if (call.args.length > 0) throw new UsageError('A place goes with --verify.')
-  const breaches = await (await call.agent()).ask<Breach[]>('GET', '/v1/proofs')
+  const agent = await call.agent()
+  const ofRepository = await agent.ask<Breach[]>('GET', '/v1/breaches')
+  const breaches = [
+    ...(await agent.ask<Breach[]>('GET', '/v1/proofs')),
+    ...ofRepository.filter(({ kind }) => kind === 'fork'),
+  ]
   const lines = breaches.map(({ kind, vkey }) => `${kind}: ${vkey.split('+', 1)[0]}`)
   const text =
-    lines.length === 0 ? 'Your ledger has kept its word.' : `${lines.join('\n')}\nSave them: raincheck proofs --json`
+    lines.length === 0
+      ? 'Your ledger and your repository have kept their word.'
+      : `${lines.join('\n')}\nSave them: raincheck proofs --json`
   return { json: breaches, text, exitCode: breaches.length === 0 ? 0 : 1 }
 }
 
