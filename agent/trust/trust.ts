@@ -148,7 +148,7 @@ export function createTrust(context: AgentContext): Trust {
     const own = edgesOf({ identities: [owner], books: [book] }, clock.now())
     const direct = evaluateOne(context.owner, subject, own, options)
     if (direct.credit > 0 || own.every(({ depth }) => depth === 0)) return direct
-    await look()
+    if (clock.now() >= awayUntilMs) await view.refresh()
     const ageMs = await view.ageMs()
     // Nobody knows what was revoked since: the first hop is the owner's own word.
     if (ageMs > limits.staleMs) return direct
@@ -158,9 +158,6 @@ export function createTrust(context: AgentContext): Trust {
     const verdict = evaluateOne(context.owner, subject, edges, options)
     return ageMs > limits.freshMs ? { ...verdict, credit: Math.min(verdict.credit, limits.agingCredit) } : verdict
   }
-
-  /** At the repository's log, unless it did not answer just now. */
-  const look = async (): Promise<void> => (clock.now() < awayUntilMs ? undefined : view.refresh())
 
   /** Without what the repository's log has newer books of. */
   async function standing({ identities, proofs = [], isShown }: Evidence & { isShown: boolean }): Promise<Evidence> {
@@ -246,7 +243,10 @@ export function createTrust(context: AgentContext): Trust {
     },
     creditFor,
     carry,
-    note: () => look().then(() => view.note()),
+    async note() {
+      if (clock.now() >= awayUntilMs) await view.refresh()
+      return view.note()
+    },
     compare: (note) => view.compare(note),
     breaches: () => view.breaches(),
     maintain,
