@@ -3,7 +3,7 @@
  * `download`, a durable function that works a download off in shifts. AGENT_STORE names the table,
  * AGENT_KEY_PARAMETER the parameter with the agent's key, DOWNLOAD_FUNCTION the durable function, AGENT_BUCKET a bucket of
  * the owner's that is linked from the start; AGENT_URL is the agent's address where that is not its function URL;
- * SELL_MODES and STAKE_MOST say how it deals.
+ * SELL_MODES and STAKE_MOST say how it deals, SPEND_MOST and SERVE_MOST how much of it a day.
  */
 import { realEnvironment } from '../infra/environment.ts'
 import { customResource } from '../infra/lambda/custom-resource.ts'
@@ -26,6 +26,7 @@ import { createRepositoryClient } from './clients/repository-client.ts'
 import { readDashboard } from './dashboard/dashboard-node.ts'
 import { dealing } from './dealing.ts'
 import { pieceClientNode } from './download/piece-client-node.ts'
+import { usualCaps } from './guard/usual-caps.ts'
 import { createLinks } from './storage/links.ts'
 import { providerHosts } from './storage/providers.ts'
 import { createSecrets } from './storage/secrets.ts'
@@ -65,6 +66,7 @@ const ground = once(async () => {
     pin,
     allowLoopback,
     dealing: dealing(set.optional),
+    caps: usualCaps(set.optional, true),
   }
 })
 
@@ -78,6 +80,7 @@ async function open(base: Ground, owned: Owned, isWorker: boolean): Promise<Agen
   return createAgent(context, {
     pieceClient: pieceClientNode(pin),
     linkAccess,
+    caps: base.caps,
     ...(!isWorker && { wakeDownload: wakeFunction(set.required('DOWNLOAD_FUNCTION'), environment.clock) }),
     dashboard: await readDashboard(),
     onFault: report,

@@ -12,6 +12,7 @@ import { openStore } from '../infra/store/open.ts'
 import { pinAddress } from './clients/address-guard.ts'
 import { readDashboard } from './dashboard/dashboard-node.ts'
 import { dealing } from './dealing.ts'
+import { usualCaps } from './guard/usual-caps.ts'
 import { openHome, readPassphrase } from './home.ts'
 import { openAgent } from './open.ts'
 import { pieceClientNode } from './download/piece-client-node.ts'
@@ -58,6 +59,7 @@ await untilTerminated('agent', async (report) => {
     ...(witnesses && { witnesses }),
     ...(repositoryWitnesses && { repositoryWitnesses }),
     ...dealing(optional),
+    caps: usualCaps(optional, false),
     ...(passphraseFile === '' ? {} : { passphrase: await readPassphrase(passphraseFile) }),
     pieceClient: pieceClientNode(pin),
     sendPiece: sendPieceNode,

@@ -8,6 +8,7 @@ import { claimCommands } from './commands/claim.ts'
 import { doctorCommands } from './commands/doctor.ts'
 import { downloadCommands } from './commands/downloads.ts'
 import { followCommands } from './commands/follow.ts'
+import { guardCommands } from './commands/guard.ts'
 import { keyCommands } from './commands/keys.ts'
 import { moneyCommands } from './commands/money.ts'
 import { ownerCommands } from './commands/owner.ts'
@@ -32,6 +33,7 @@ const CHAPTERS: Chapters = {
   'What you share': shareCommands,
   'What you fetch': { ...downloadCommands, ...followCommands },
   Credits: moneyCommands,
+  'Stop and caps': guardCommands,
   Trust: trustCommands,
   'Looking after it': { ...auditCommands, ...proofCommands, ...serviceCommands, ...doctorCommands },
 }

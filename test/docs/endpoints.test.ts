@@ -119,6 +119,9 @@ const ENTRY_POINTS = [
   'infra/local/main.ts',
   // Handed what an entry point reads.
   'agent/storage/providers.ts',
+  'agent/dealing.ts',
+  'infra/ledger-settings.ts',
+  'agent/guard/usual-caps.ts',
 ]
 
 test('the variables that entry points read are those that SERVICES.md lists', () => {
