@@ -113,18 +113,19 @@ export async function readEntry(store: Store, index: number): Promise<Bytes> {
 
 export interface ProvenEntry {
   readonly bytes: Bytes
+  readonly index: number
   /** The tree that the proof leads to the root of. */
   readonly size: number
   readonly proof: readonly Bytes[]
 }
 
-/** @throws Problem `not-found` beyond the log's end */
-export async function readProven(store: Store, index: number): Promise<ProvenEntry> {
-  const { size } = await readHead(store)
+/** @param of the tree that the proof is for; of all that the log has unless given. @throws Problem `not-found` beyond its end */
+export async function readProven(store: Store, index: number, of?: number): Promise<ProvenEntry> {
+  const size = of ?? (await readHead(store)).size
   if (index >= size) throw new Problem('not-found', `The log has ${size} entries.`)
   const bytes = await readEntry(store, index)
   const proof = await readProof(store, inclusionSpans(index, size), size)
-  return { bytes, size, proof }
+  return { bytes, index, size, proof }
 }
 
 /** The proof that the tree of `size` leaves, or of fewer than the log has, goes on from that of `oldSize` (RFC 6962 §2.1.2). */

@@ -3,6 +3,8 @@
  * paths of C2SP tlog-tiles. Tiles and bundles never change once they are there; the checkpoint is put last, so whatever
  * it covers is there before it.
  *
+ * A log in shards has each shard's under its own path, and all of them before the root log's.
+ *
  * - A crash between two objects: the next round puts them all again, as they are the same.
  * - Several processes at once: they put the same objects. A checkpoint that comes late over a newer one is put right by
  *   who put it: the store knows which is the newest.
@@ -12,11 +14,13 @@ import { decideAndWrite } from '../protocol/items.ts'
 import { limits } from '../protocol/limits.ts'
 import { utf8, type Bytes } from '../protocol/bytes.ts'
 import { parseCheckpoint } from '../protocol/checkpoint.ts'
+import { shardPath } from '../protocol/shards.ts'
 import { tilePath, tileWidth, type Tile } from '../protocol/tile.ts'
 import type { Store } from '../protocol/store.ts'
 import type { LedgerContext } from './context.ts'
 import { readLogTile } from './log.ts'
 import { FOREVER, REVALIDATE } from '../protocol/tile-api.ts'
+import { readLastJoin, shardsOf } from './shards.ts'
 import { readCheckpoint } from './witnessing.ts'
 
 /** How an object is served. */
@@ -41,8 +45,34 @@ const AT_ONCE = 16
 const shape = { note: field.text(), size: field.integer() }
 
 export function createPublisher(context: LedgerContext, objects: ObjectStore): Publisher {
-  const { store } = context
+  const root = createCopy(context.store, objects)
+  const isOne = context.policy.shards === undefined
+  const shards = isOne ? [] : shardsOf(context).map(({ store }, shard) => createCopy(store, under(shard, objects)))
 
+  return {
+    async round() {
+      const note = await readCheckpoint(context)
+      if (note === '') return
+      const joined = isOne ? [] : await readJoined(context.store, note)
+      await Promise.all(shards.map((shard, i) => shard.putTiles(joined[i] ?? '')))
+      await root.putTiles(note)
+      await root.putCheckpoint(note)
+      // Last, so that whatever checkpoint of a shard is there is in the root log that is there.
+      await Promise.all(shards.map((shard, i) => shard.putCheckpoint(joined[i] ?? '')))
+    },
+  }
+}
+
+/** The checkpoints of the shards that a checkpoint of the root log covers last. */
+const readJoined = async (store: Store, note: string): Promise<readonly string[]> =>
+  (await readLastJoin(store, sizeOf(note)))?.checkpoints ?? []
+
+const under = (shard: number, objects: ObjectStore): ObjectStore => ({
+  put: (path, body, headers) => objects.put(shardPath(shard) + path, body, headers),
+})
+
+/** One log's copy. */
+function createCopy(store: Store, objects: ObjectStore) {
   async function put(tile: Tile): Promise<void> {
     await objects.put(tilePath(tile), await readLogTile(store, tile), {
       contentType: 'application/octet-stream',
@@ -50,24 +80,30 @@ export function createPublisher(context: LedgerContext, objects: ObjectStore): P
     })
   }
 
-  const putCheckpoint = (note: string): Promise<void> =>
+  const putNote = (note: string): Promise<void> =>
     objects.put('checkpoint', utf8(note), { contentType: 'text/plain; charset=utf-8', cacheControl: REVALIDATE })
 
+  async function isNews(note: string): Promise<boolean> {
+    const exported = await readExported(store)
+    return note !== '' && note !== exported.note && sizeOf(note) >= exported.size
+  }
+
   return {
-    async round() {
-      const note = await readCheckpoint(context)
-      const exported = await readExported(store)
-      if (note === '' || note === exported.note) return
-      const { size } = parseCheckpoint(note.slice(0, note.lastIndexOf('\n\n') + 1))
-      if (size < exported.size) return
-      const tiles = tilesBetween(exported.size, size)
+    async putTiles(note: string): Promise<void> {
+      if (!(await isNews(note))) return
+      const tiles = tilesBetween((await readExported(store)).size, sizeOf(note))
       for (let at = 0; at < tiles.length; at += AT_ONCE) await Promise.all(tiles.slice(at, at + AT_ONCE).map(put))
-      await putCheckpoint(note)
-      const newest = await record(store, { note, size })
-      if (newest !== note) await putCheckpoint(newest)
+    },
+    async putCheckpoint(note: string): Promise<void> {
+      if (!(await isNews(note))) return
+      await putNote(note)
+      const newest = await record(store, { note, size: sizeOf(note) })
+      if (newest !== note) await putNote(newest)
     },
   }
 }
+
+const sizeOf = (note: string): number => parseCheckpoint(note.slice(0, note.lastIndexOf('\n\n') + 1)).size
 
 async function readExported(store: Store): Promise<{ version: number; note: string; size: number }> {
   const item = await store.get(EXPORTED.pk, EXPORTED.sk)

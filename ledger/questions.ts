@@ -6,15 +6,18 @@ import { LANE_MODES } from '../protocol/commitment.ts'
 import { parseDeclaration } from '../protocol/declaration.ts'
 import { entryHash } from '../protocol/entry.ts'
 import { accounts, keys, lanes, readKnown, reserves, type Lane } from '../protocol/arbiter/items.ts'
+import { Problem } from '../protocol/problem.ts'
 import { byId, count, decimal, ok } from '../protocol/route.ts'
 import { wire } from '../protocol/service.ts'
 import { envelopeToJson } from '../protocol/signed.ts'
+import type { Store } from '../protocol/store.ts'
 import { networkOf } from '../protocol/x402.ts'
 import { viewOf } from './state.ts'
 import { readBalance } from './balances.ts'
 import type { Books } from './books.ts'
 import { policySchema, readGovernment } from './federation-api.ts'
-import { readProven } from './log.ts'
+import { readProven, type ProvenEntry } from './log.ts'
+import { readJoined, shardsOf } from './shards.ts'
 import { readStatement, type StatementRow } from './statement.ts'
 
 const ROWS_MAX = 1000
@@ -37,6 +40,7 @@ const ledgerRoute = createRoute({
       ...policySchema,
       faucet: wire.money,
       mergeDelayMs: count,
+      shards: count.optional().openapi({ description: 'How many the log is in, where it is not one' }),
       witnesses: z
         .array(z.string())
         .openapi({ description: 'Verifier keys of the witnesses that are asked to cosign each checkpoint' }),
@@ -64,6 +68,8 @@ const accountRoute = createRoute({
   ),
 })
 
+const shardParameter = decimal.optional().openapi({ description: 'Of a log in shards, whose entries; 0 unless given' })
+
 const statementRoute = createRoute({
   method: 'get',
   path: '/v1/accounts/{id}/entries',
@@ -72,6 +78,7 @@ const statementRoute = createRoute({
     params: byId,
     query: z.strictObject({
       after: decimal.optional().openapi({ description: 'Only entries after this index' }),
+      shard: shardParameter,
       limit: decimal
         .pipe(z.int().min(1).max(ROWS_MAX))
         .optional()
@@ -145,25 +152,46 @@ const laneRoute = createRoute({
   ),
 })
 
+const provenEntry = {
+  index: count,
+  entry: wire.base64url,
+  hash: wire.id,
+  size: count.openapi({ description: 'Size of the tree that the proof is for' }),
+  proof: z.array(wire.id),
+}
+
 const entryRoute = createRoute({
   method: 'get',
   path: '/v1/entries/{index}',
   summary: 'An entry of the log and the proof that it is in it',
-  request: { params: z.object({ index: decimal }) },
+  request: {
+    params: z.object({ index: decimal }),
+    query: z.strictObject({
+      shard: decimal
+        .optional()
+        .openapi({ description: 'Of a log in shards, whose entry; one of the root log unless given' }),
+    }),
+  },
   responses: ok(
     'The entry',
     z.object({
-      index: count,
-      entry: wire.base64url,
-      hash: wire.id,
-      size: count.openapi({ description: 'Size of the tree that the proof is for' }),
-      proof: z.array(wire.id),
+      ...provenEntry,
+      join: z
+        .object(provenEntry)
+        .optional()
+        .openapi({ description: 'Of an entry of a shard: that of the root log with the shard’s checkpoint' }),
     }),
   ),
 })
 
 export function addQuestions(app: OpenAPIHono, books: Books): void {
   const { store } = books.context
+  const shards = shardsOf(books.context)
+  const storeOf = (shard: number): Store => {
+    const place = shards[shard]?.store
+    if (!place) throw new Problem('not-found', `The log is in ${shards.length} shards.`)
+    return place
+  }
   addLedger(app, books)
   app.openapi(accountRoute, async (c) => {
     const balance = await readBalance(store, fromHex(c.req.valid('param').id))
@@ -183,9 +211,9 @@ export function addQuestions(app: OpenAPIHono, books: Books): void {
   })
   app.openapi(statementRoute, async (c) => {
     const id = fromHex(c.req.valid('param').id)
-    const { after = -1, limit = ROWS_DEFAULT } = c.req.valid('query')
+    const { after = -1, limit = ROWS_DEFAULT, shard = 0 } = c.req.valid('query')
     await readKnown(viewOf(store), accounts, keys.account(id), 'account')
-    const rows = await readStatement(store, id, after + 1, limit)
+    const rows = await readStatement(storeOf(shard), id, after + 1, limit)
     return c.json({ entries: rows.map(rowToJson) }, 200)
   })
   app.openapi(declarationRoute, async (c) => {
@@ -205,13 +233,20 @@ export function addQuestions(app: OpenAPIHono, books: Books): void {
   })
   app.openapi(entryRoute, async (c) => {
     const at = c.req.valid('param').index
-    const { bytes, proof, size } = await readProven(store, at)
-    return c.json(
-      { index: at, entry: toBase64url(bytes), hash: toHex(entryHash(bytes)), size, proof: proof.map(toHex) },
-      200,
-    )
+    const { shard } = c.req.valid('query')
+    if (shard === undefined) return c.json(provenToJson(await readProven(store, at)), 200)
+    const { entry, join } = await readJoined(store, storeOf(shard), shard, at)
+    return c.json({ ...provenToJson(entry), join: provenToJson(join) }, 200)
   })
 }
+
+const provenToJson = ({ bytes, index, proof, size }: ProvenEntry) => ({
+  index,
+  entry: toBase64url(bytes),
+  hash: toHex(entryHash(bytes)),
+  size,
+  proof: proof.map(toHex),
+})
 
 function addLedger(app: OpenAPIHono, books: Books): void {
   const { context } = books
@@ -229,6 +264,7 @@ function addLedger(app: OpenAPIHono, books: Books): void {
         ...(await readGovernment(books, policy)),
         faucet: String(faucet),
         mergeDelayMs: mergeDelay,
+        ...(policy.shards !== undefined && { shards: policy.shards }),
         witnesses: witnesses.map(({ key }) => formatVerifierKey(key)),
       },
       200,

@@ -20,7 +20,7 @@ import { decodeEntry, entryHash } from '../protocol/entry.ts'
 import { encodeJoin, readJoin, shardOrigin, type Join } from '../protocol/shards.ts'
 import type { Store } from '../protocol/store.ts'
 import type { LedgerContext } from './context.ts'
-import { readEntry, readHead } from './log.ts'
+import { readEntry, readHead, readProven, type ProvenEntry } from './log.ts'
 import { isWaiting } from './pending.ts'
 import { sortable } from './places.ts'
 import { createSequencer, type Sequencer } from './sequencer.ts'
@@ -67,6 +67,19 @@ async function readRound(store: Store): Promise<{ readonly open: number; readonl
 /** The last join in the root log of `size` entries; undefined while it is empty. */
 export async function readLastJoin(store: Store, size: number): Promise<Join | undefined> {
   return size > 0 ? readJoin(decodeEntry(await readEntry(store, size - 1))) : undefined
+}
+
+/** An entry of a shard, and the last entry of the root log, which joins the shard. @throws Problem `not-found` unless it is joined */
+export async function readJoined(
+  root: Store,
+  store: Store,
+  shard: number,
+  index: number,
+): Promise<{ readonly entry: ProvenEntry; readonly join: ProvenEntry }> {
+  const { size } = await readHead(root)
+  const join = await readProven(root, size - 1, size)
+  const [, joined] = readJoin(decodeEntry(join.bytes)).checkpoints[shard]?.split('\n') ?? []
+  return { entry: await readProven(store, index, Number(joined)), join }
 }
 
 /** All shards as one; of a log that is not in shards, its sequencer. */

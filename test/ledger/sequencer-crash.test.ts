@@ -3,7 +3,9 @@ import { describe, expect, test } from 'vitest'
 import { sha256 } from '#primitives'
 import { openStore } from '../../infra/store/open.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
+import { createContext } from '../../ledger/context.ts'
 import { readCommands, readPointers } from '../../ledger/pending.ts'
+import { shardsOf } from '../../ledger/shards.ts'
 import { toHex, utf8 } from '../../protocol/bytes.ts'
 import { genesis } from '../../protocol/identity.ts'
 import { putAll } from '../../protocol/items.ts'
@@ -14,7 +16,18 @@ import type { Item, Store } from '../../protocol/store.ts'
 import { createFaultyStore, WRITE_FAULTS } from '../faults/faulty-store.ts'
 import { freshTable } from '../infra/dynamodb-tables.ts'
 import { auditStore } from './audit.ts'
-import { expectAccepted, LEDGER_ID, openLedger, START_MS, testClock } from './kit.ts'
+import {
+  expectAccepted,
+  FAUCET,
+  LEDGER_ID,
+  openLedger,
+  ORIGIN,
+  SECRET,
+  START_MS,
+  testClock,
+  testEnvironment,
+  type TestLedgerOptions,
+} from './kit.ts'
 import { openSettlers, type SettlingLane } from './settlers.ts'
 import { watchedStore } from './store-watch.ts'
 
@@ -23,12 +36,15 @@ interface Waiting {
   readonly lanes: readonly SettlingLane[]
   /** Leaf hashes of all that was acknowledged. */
   readonly promised: readonly string[]
+  readonly policy: Policy
 }
 
+type Policy = NonNullable<TestLedgerOptions['policy']>
+
 /** A log of at least `size` entries, and a dozen that wait: redemptions, a release that rests on them, registrations. */
-async function prepare(size: number): Promise<Waiting> {
+async function prepare(size: number, policy: Policy = {}): Promise<Waiting> {
   const store = watchedStore()
-  const ledger = openLedger({ store })
+  const ledger = openLedger({ store, policy })
   const promised: string[] = []
   const send: Parameters<typeof openSettlers>[0]['send'] = async (path, objects) => {
     const { receipt } = await expectAccepted(ledger.post(path, objects))
@@ -44,7 +60,7 @@ async function prepare(size: number): Promise<Waiting> {
   const [first] = lanes as [SettlingLane]
   await send('/v1/releases', { release: first.release(first.payee) })
   await send('/v1/accounts', stranger())
-  return { items: await store.dump(), lanes, promised }
+  return { items: await store.dump(), lanes, promised, policy }
 }
 
 async function copy({ items }: Waiting, store: Store): Promise<Store> {
@@ -53,11 +69,14 @@ async function copy({ items }: Waiting, store: Store): Promise<Store> {
 }
 
 /** All of it is in the log, once, and nothing waits. */
-async function expectAll(store: Store, { promised }: Waiting): Promise<void> {
+async function expectAll(store: Store, { policy, promised }: Waiting): Promise<void> {
   const hashes: string[] = []
   await auditStore(store, (hash) => hashes.push(hash))
   expect(hashes.slice(1).toSorted()).toEqual(promised.toSorted())
-  expect([...(await readCommands(store)), ...(await readPointers(store))]).toEqual([])
+  const environment = testEnvironment(testClock())
+  const options = { environment, store, secret: SECRET, origin: ORIGIN, policy: { faucet: FAUCET, unitPrice: 1n } }
+  for (const shard of shardsOf(createContext({ ...options, policy: { ...options.policy, ...policy } })))
+    expect([...(await readCommands(shard.store)), ...(await readPointers(shard.store))]).toEqual([])
 }
 
 /** Before the write of this number, another does all its work. */
@@ -75,22 +94,36 @@ function interrupted(store: Store, at: number, interrupt: () => Promise<unknown>
 
 describe.each([
   // So that a bundle fills: a tile above it and its directory are written too.
-  { name: 'SQLite', size: 250, least: 7, open: async () => openSqlite(':memory:') },
-  { name: 'DynamoDB', size: 0, least: 4, open: async () => openStore(await freshTable()) },
-])('a sequencer on $name', ({ size, least, open }) => {
+  { name: 'SQLite', size: 250, least: 7, policy: {}, open: async () => openSqlite(':memory:') },
+  { name: 'DynamoDB', size: 0, least: 4, policy: {}, open: async () => openStore(await freshTable()) },
+  {
+    name: 'SQLite, of two shards,',
+    size: 0,
+    least: 9,
+    policy: { shards: 2 },
+    open: async () => openSqlite(':memory:'),
+  },
+  {
+    name: 'DynamoDB, of two shards,',
+    size: 0,
+    least: 9,
+    policy: { shards: 2 },
+    open: async () => openStore(await freshTable()),
+  },
+])('a sequencer on $name', ({ size, least, open, policy }) => {
   test.each(WRITE_FAULTS)('that dies at any of its writes, %s, is replaced by another', async (fault) => {
-    const waiting = await prepare(size)
+    const waiting = await prepare(size, policy)
     let doomed = 0
     for (let isDone = false; !isDone; doomed++) {
       const shared = await copy(waiting, await open())
       const store = createFaultyStore(shared)
       store.setFaults((write) => (write === doomed ? fault : undefined))
-      const outcome = await openLedger({ store })
+      const outcome = await openLedger({ store, policy })
         .sequence()
         .catch((error: unknown) => problemOf(error).code)
       isDone = outcome !== 'store-unavailable'
       store.kill()
-      await openLedger({ store: shared }).sequence()
+      await openLedger({ store: shared, policy }).sequence()
       await expectAll(shared, waiting)
       shared.close()
     }
@@ -98,11 +131,11 @@ describe.each([
   })
 
   test('that is overtaken before any of its writes appends nothing twice', async () => {
-    const waiting = await prepare(size)
+    const waiting = await prepare(size, policy)
     for (let at = 0, isDone = false; !isDone; at++) {
       const shared = await copy(waiting, await open())
-      const store = interrupted(shared, at, () => openLedger({ store: shared }).sequence())
-      await openLedger({ store }).sequence()
+      const store = interrupted(shared, at, () => openLedger({ store: shared, policy }).sequence())
+      await openLedger({ store, policy }).sequence()
       isDone = store.writes() <= at
       await expectAll(shared, waiting)
       shared.close()

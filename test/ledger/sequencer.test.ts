@@ -66,24 +66,27 @@ test('a log is opened by its own key alone, and keeps the policy that it was beg
   await expect(other.sequence()).rejects.toThrow('another key')
 })
 
-test('two processes that accept and sequence at once make one log that replays', async () => {
+test.each([
+  ['one log', {}],
+  ['a log in two shards', { shards: 2 }],
+  ['a log in five shards', { shards: 5 }],
+])('two processes that accept and sequence at once make %s that replays', async (_, policy) => {
   await fc.assert(
     fc.asyncProperty(fc.scheduler(), async (scheduler) => {
       const store = watchedStore()
-      await openLedger({ store }).sequence()
+      await openLedger({ store, policy }).sequence()
       const clocks = [testClock(START_MS + 50), testClock(START_MS - 3_600_000)] as const
-      const [left, right] = clocks.map((clock) => openLedger({ store: scheduledStore(store, scheduler), clock })) as [
-        TestLedger,
-        TestLedger,
-      ]
+      const [left, right] = clocks.map((clock) =>
+        openLedger({ store: scheduledStore(store, scheduler), clock, policy }),
+      ) as [TestLedger, TestLedger]
       const answers = await scheduler.waitFor(race(left, right))
-      const last = openLedger({ store })
+      const last = openLedger({ store, policy })
       await last.sequence()
       const { replica, hashes } = await audit(store)
       for (const answer of answers.filter(({ status }) => status < 300)) expect(hashes).toContain(entryNamed(answer))
       expect(stateRoot(replica.items())).toEqual(stateRoot(await store.state()))
     }),
-    { numRuns: 20 },
+    { numRuns: 12 },
   )
 })
 

@@ -1,0 +1,42 @@
+/**
+ * Entry points of a witness on Lambda: `url` behind its function URL, `setup` when the stack comes and goes. WITNESS_STORE
+ * names the table, WITNESS_KEY_PARAMETER the parameter with the key, WITNESS_NAME the key; WITNESS_LOGS is the policy
+ * that lists the logs to follow, as there are no files here.
+ */
+import { realEnvironment } from '../../infra/environment.ts'
+import { customResource } from '../../infra/lambda/custom-resource.ts'
+import { functionUrl, type LambdaStreaming } from '../../infra/lambda/function-url.ts'
+import { once } from '../../infra/lambda/once.ts'
+import { deleteParameterKey, openParameterKey } from '../../infra/lambda/parameter-key.ts'
+import { faultText, settings } from '../../infra/service-process.ts'
+import { openStore } from '../../infra/store/open.ts'
+import { parseLogPolicy } from '../../protocol/log-policy.ts'
+import { createWitness } from './witness.ts'
+
+declare const awslambda: LambdaStreaming
+
+const environment = realEnvironment()
+const set = settings(process.env)
+const report = (error: unknown): void => console.error(faultText(error))
+
+const open = once(async () =>
+  createWitness({
+    environment,
+    store: await openStore(set.required('WITNESS_STORE')),
+    secret: await openParameterKey(set.required('WITNESS_KEY_PARAMETER'), environment.random),
+    name: set.required('WITNESS_NAME'),
+    logs: parseLogPolicy(set.required('WITNESS_LOGS')).logs.map(({ key }) => key),
+    onFault: report,
+  }),
+)
+
+export const url = functionUrl(async () => (await open()).app.fetch, awslambda)
+
+export const setup = customResource(
+  environment.transport,
+  {
+    arrive: async () => ({ VerifierKey: (await open()).verifierKey }),
+    leave: () => deleteParameterKey(set.required('WITNESS_KEY_PARAMETER')),
+  },
+  report,
+)
