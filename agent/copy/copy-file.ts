@@ -28,12 +28,15 @@ export async function copyFile(task: CopyTask): Promise<FileRef | undefined> {
     onProgress(write.size)
     return target.commit(write)
   }
-  const parts = missingParts(target, write, held)
+  const parts = missingParts(task, held)
   const movePart = await moverOf(task)
+  const partBytes = Math.min(write.size, partBytesOf(task))
   async function flow(): Promise<void> {
+    // One for all of the flow's parts: what is only let go of stays in memory for a while.
+    let buffer: Uint8Array | undefined
     for (const part of parts) {
       if (signal.aborted) return
-      await movePart(part)
+      await movePart(part, () => (buffer ??= new Uint8Array(partBytes)).subarray(0, part.length))
       onProgress((done += part.length))
     }
   }
@@ -55,8 +58,9 @@ async function copyWhole({ source, target, file, write }: CopyTask): Promise<boo
 }
 
 /** A generator that several flows draw from. Where the target takes parts in order, it begins in the midst of one. */
-function* missingParts(target: Storage, write: WriteRef, held: readonly ByteRange[]): Generator<ByteRange> {
-  const partBytes = write.partBytes ?? target.partBytes
+function* missingParts(task: CopyTask, held: readonly ByteRange[]): Generator<ByteRange> {
+  const { write } = task
+  const partBytes = partBytesOf(task)
   const isHeld = (offset: number): ByteRange | undefined =>
     held.find((range) => offset >= range.offset && offset < range.offset + range.length)
   for (let offset = 0; offset < write.size;) {
@@ -67,23 +71,27 @@ function* missingParts(target: Storage, write: WriteRef, held: readonly ByteRang
   }
 }
 
-type MovePart = (part: ByteRange) => Promise<void>
+const partBytesOf = ({ target, write }: CopyTask): number => write.partBytes ?? target.partBytes
+
+/** @param buffer as long as the part, where its bytes pass us */
+type MovePart = (part: ByteRange, buffer: () => Uint8Array) => Promise<void>
 
 async function moverOf({ source, target, file, write }: CopyTask): Promise<MovePart> {
-  const through: MovePart = async (part) => target.put(write, part.offset, await source.read(file, part))
+  const through: MovePart = async (part, buffer) =>
+    target.put(write, part.offset, await source.read(file, part, buffer()))
   const place = source.place?.(file)
   const site = await target.site?.()
   if (!place || !site || site.provider !== place.provider || !target.copyFrom) return through
   let isInside = true
-  return async (part) => {
-    if (!isInside) return through(part)
+  return async (part, buffer) => {
+    if (!isInside) return through(part, buffer)
     try {
       await target.copyFrom?.(write, part.offset, place, part)
     } catch (error) {
       // One account may not read the other's: then each is used by its own.
       if (!(error instanceof Problem && error.code === 'storage-denied')) throw error
       isInside = false
-      await through(part)
+      await through(part, buffer)
     }
   }
 }

@@ -8,13 +8,19 @@ export interface Child {
   readonly pid: number
   /** The first line of JSON that it printed. */
   readonly ready: Record<string, unknown>
-  stop(): Promise<void>
+  /** @param signal default SIGTERM */
+  stop(signal?: NodeJS.Signals): Promise<void>
 }
 
 const CLOCK_TICKS_PER_SECOND = 100
 
-export async function start(script: string, variables: Record<string, string>): Promise<Child> {
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', script], {
+/** @param flags of Node's, besides what every process is started with */
+export async function start(
+  script: string,
+  variables: Readonly<Record<string, string>>,
+  flags: readonly string[] = [],
+): Promise<Child> {
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...flags, script], {
     env: { ...process.env, ...variables },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
@@ -23,9 +29,9 @@ export async function start(script: string, variables: Record<string, string>): 
   return {
     pid: child.pid as number,
     ready: JSON.parse(line) as Record<string, unknown>,
-    async stop() {
+    async stop(signal = 'SIGTERM') {
       const ended = once(child, 'exit')
-      child.kill('SIGTERM')
+      child.kill(signal)
       await ended
     },
   }

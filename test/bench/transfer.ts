@@ -6,11 +6,11 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { createReadStream, mkdirSync, openSync, rmSync, writeSync, closeSync } from 'node:fs'
 import { join } from 'node:path'
-import { createOwnerClient, type OwnerClient } from '../../agent/cli/owner-client.ts'
-import { openHome } from '../../agent/home.ts'
+import type { OwnerClient } from '../../agent/cli/owner-client.ts'
 import { realEnvironment } from '../../infra/environment.ts'
+import { madeFolder, startAgent, startServices } from './agents.ts'
 import { median, type Bench, type BenchOptions, type Figure } from './figure.ts'
-import { cpuSeconds, peakMiB, start, type Child } from './processes.ts'
+import { cpuSeconds, peakMiB, start } from './processes.ts'
 
 const GIB = 1024 ** 3
 const MIB = 1024 ** 2
@@ -125,12 +125,12 @@ async function between(dir: string, file: string, bytes: number, way: Exclude<Wa
   const services = await startServices(state)
   try {
     const [seller, buyer] = [
-      await startAgent(state, 'seller', services, way),
+      await startAgent(state, 'seller', services, way === 'paid' ? { SELL_MODES: 'prepaid' } : {}),
       await startAgent(state, 'buyer', services),
     ]
     services.push(seller.child, buyer.child)
     await seller.owner.ask('POST', '/v1/links', { kind: 'folder', path: join(dir, 'seller', 'files') })
-    await buyer.owner.ask('POST', '/v1/links', { kind: 'folder', path: mkdir(join(state, 'buyer-files')) })
+    await buyer.owner.ask('POST', '/v1/links', { kind: 'folder', path: madeFolder(join(state, 'buyer-files')) })
     const { infoHash } = await seller.owner.ask<{ infoHash: string }>('POST', '/v1/shares', {
       path: `bench-${bytes}.bin`,
       public: way === 'unpaid',
@@ -148,57 +148,6 @@ async function between(dir: string, file: string, bytes: number, way: Exclude<Wa
     for (const child of services.toReversed()) await child.stop()
     rmSync(state, { recursive: true, force: true })
   }
-}
-
-async function startServices(state: string): Promise<Child[]> {
-  mkdirSync(state, { recursive: true })
-  const ledger = await start(join(root, 'ledger/node.ts'), {
-    PORT: '0',
-    LEDGER_STORE: `sqlite:${join(state, 'ledger.sqlite')}`,
-    LEDGER_KEY_FILE: join(state, 'ledger.key'),
-    LEDGER_ORIGIN: 'bench.local/ledger',
-    LEDGER_FAUCET: '1000000',
-  })
-  const repository = await start(join(root, 'repository/node.ts'), {
-    PORT: '0',
-    REPOSITORY_STORE: `sqlite:${join(state, 'repository.sqlite')}`,
-    REPOSITORY_ALLOW_LOOPBACK: '1',
-  })
-  return [ledger, repository]
-}
-
-async function startAgent(
-  state: string,
-  name: string,
-  services: readonly Child[],
-  way?: Way,
-): Promise<{ child: Child; owner: OwnerClient }> {
-  const dir = mkdir(join(state, name))
-  const home = openHome(dir)
-  const owner = await home.init(environment)
-  const [ledger, repository] = services
-  const port = await freePort()
-  const url = `http://127.0.0.1:${port}`
-  const child = await start(join(root, 'agent/node.ts'), {
-    RAINCHECK_HOME: dir,
-    PORT: String(port),
-    AGENT_URL: url,
-    AGENT_STORE: `sqlite:${join(state, `${name}.sqlite`)}`,
-    LEDGER_URL: String(ledger?.ready['url']),
-    REPOSITORY_URL: String(repository?.ready['url']),
-    RAINCHECK_ALLOW_LOOPBACK: '1',
-    ...(way === 'paid' && { SELL_MODES: 'prepaid' }),
-  })
-  return { child, owner: createOwnerClient({ environment, url, owner: owner.id, signer: await home.signer() }) }
-}
-
-async function freePort(): Promise<number> {
-  const { createServer } = await import('node:net')
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return typeof address === 'object' && address ? address.port : 0
 }
 
 interface DownloadJson {
@@ -220,11 +169,6 @@ async function download(buyer: OwnerClient, source: string): Promise<{ seconds: 
   }
   const [transferred, settled] = [transferredMs ?? performance.now(), performance.now()]
   return { seconds: (transferred - startedMs) / 1000, settling: (settled - transferred) / 1000 }
-}
-
-function mkdir(path: string): string {
-  mkdirSync(path, { recursive: true })
-  return path
 }
 
 async function requireSame(a: string, b: string): Promise<void> {
