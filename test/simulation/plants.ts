@@ -84,8 +84,8 @@ export const PLANTS: readonly Plant[] = [
   {
     name: 'a redemption is made without a pointer to it',
     file: 'ledger/accept.ts',
-    find: '    await point(pointer)\n',
-    replace: '    void point\n',
+    find: '    await shard.point(pointer)\n',
+    replace: '    void shard.point\n',
     seed: 1,
   },
   {
