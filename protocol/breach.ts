@@ -10,6 +10,7 @@ import { sha256 } from '#primitives'
 import { equal, fromHex, toHex, type Bytes } from './bytes.ts'
 import { openNote, parseCheckpoint, parseVerifierKey, type Checkpoint, type Note, type NoteKey } from './checkpoint.ts'
 import { readCosignatures } from './cosignature.ts'
+import { entryLogs, leafHashes, type EntryLog, type TileSource } from './entry-logs.ts'
 import { append, consistencyRest, consistencyRoots, EMPTY_FRONTIER, frontierRoot } from './merkle.ts'
 import { Problem } from './problem.ts'
 import { parseReceipt } from './receipt.ts'
@@ -83,12 +84,12 @@ export function isFork(one: Checkpoint, other: Checkpoint, proof: readonly Bytes
 }
 
 /**
- * @param leafHashes of the log up to the checkpoint, in order: from the ledger itself, or from any copy
+ * @param source of the log's tiles: the ledger itself, or any copy
  * @throws Problem `proof-invalid` when the entry is there, or the checkpoint is not shown to be later than the delay
  */
 export async function verifyBrokenReceipt(
   { note, receipt, vkey, witnesses }: BrokenReceipt,
-  leafHashes: AsyncIterable<readonly Bytes[]>,
+  source: TileSource,
 ): Promise<Finding> {
   const key = parseVerifierKey(vkey)
   const { entry, ledger, mergeDelay, time, key: signer } = parseReceipt(envelopeFromJson(receipt))
@@ -99,14 +100,20 @@ export async function verifyBrokenReceipt(
   const seen = readCosignatures(opened.text, opened.unknown, keys).map(({ timeSeconds }) => timeSeconds * 1000)
   if (!seen.some((seenMs) => seenMs > time + mergeDelay))
     throw new Problem('proof-invalid', 'No witness saw the checkpoint after the merge delay.')
+  for (const log of await entryLogs(source, checkpoint, key)) await requireMissing(log, entry)
+  return finding('receipt', key, `promised entry ${toHex(entry)} by ${time + mergeDelay}, and has not got it`)
+}
+
+/** @throws Problem `proof-invalid` */
+async function requireMissing(log: EntryLog, entry: Bytes): Promise<void> {
+  const { rootHash, size } = log.checkpoint
   let tree = EMPTY_FRONTIER
-  for await (const leaves of leafHashes) {
+  for await (const leaves of leafHashes(log)) {
     if (leaves.some((leaf) => equal(leaf, entry))) throw new Problem('proof-invalid', 'The entry is in the log.')
     tree = append(tree, leaves)
   }
-  if (tree.size !== checkpoint.size || !equal(frontierRoot(tree), checkpoint.rootHash))
+  if (tree.size !== size || !equal(frontierRoot(tree), rootHash))
     throw new Problem('proof-invalid', 'The hashes are not those of the checkpoint.')
-  return finding('receipt', key, `promised entry ${toHex(entry)} by ${time + mergeDelay}, and has not got it`)
 }
 
 function openCheckpoint(text: string, key: NoteKey): { readonly checkpoint: Checkpoint; readonly opened: Note } {

@@ -9,6 +9,7 @@ import { field } from './encoding.ts'
 import { decodeEntry, type Entry } from './entry.ts'
 import { limits } from './limits.ts'
 import { Problem } from './problem.ts'
+import type { JoinProof } from './shards.ts'
 import { openEnvelope, seal, type Envelope, type Signed, type Signer } from './signed.ts'
 
 /** Body {amount, expires, from, ledger, nonce, recipient, target}: an owner sends credits to another ledger. */
@@ -30,7 +31,10 @@ export interface LockTerms {
 }
 export type Lock = Signed<LockTerms>
 
-/** Body {checkpoint, entry, index, proof}: an entry of another ledger's log. Anyone may sign: what counts is the proof. */
+/**
+ * Body {checkpoint, entry, index, proof, shard?}: an entry of another ledger's log. Anyone may sign: what counts is the
+ * proof. Of a log in shards, `index` and `proof` are in a shard, and `shard` proves that its checkpoint is in the log.
+ */
 export interface CarriedTerms {
   /** The signed note, with the cosignatures. */
   readonly checkpoint: string
@@ -39,6 +43,7 @@ export interface CarriedTerms {
   readonly index: number
   /** RFC 6962 §2.1.1, 32 bytes each. */
   readonly proof: readonly Bytes[]
+  readonly shard?: JoinProof
 }
 
 /** What carries a lock to its target, or word of its decline back. */
@@ -48,8 +53,10 @@ export interface Carried extends CarriedTerms {
 }
 
 export const lock = (terms: LockTerms, signer: Signer): Envelope => seal('lock', { ...terms }, signer)
-export const mint = (terms: CarriedTerms, signer: Signer): Envelope => seal('mint', { ...terms }, signer)
-export const refund = (terms: CarriedTerms, signer: Signer): Envelope => seal('refund', { ...terms }, signer)
+export const mint = (terms: CarriedTerms, signer: Signer): Envelope => seal('mint', carriedBody(terms), signer)
+export const refund = (terms: CarriedTerms, signer: Signer): Envelope => seal('refund', carriedBody(terms), signer)
+
+const carriedBody = ({ shard, ...terms }: CarriedTerms) => ({ ...terms, ...(shard && { shard: { ...shard } }) })
 
 /** @throws Problem `bad-signature`, `bad-encoding` */
 export function parseLock(envelope: Envelope): Lock {
@@ -85,9 +92,11 @@ const lockShape = {
   recipient: field.bytes(32),
   target: field.bytes(32),
 }
+const proof = field.list(field.bytes(32), { max: 64 })
 const carriedShape = {
   checkpoint: field.text({ maxBytes: limits.carriedNoteBytes }),
   entry: field.bytes(),
   index: field.integer(),
-  proof: field.list(field.bytes(32), { max: 64 }),
+  proof,
+  shard: field.optional(field.dict({ entry: field.bytes(), index: field.integer(), proof, shard: field.integer() })),
 }

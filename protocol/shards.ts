@@ -3,7 +3,6 @@
  * its checkpoint and tiles under `shard/<number>/`. The root log joins them: its entries are *joins*, the checkpoints of
  * all shards at the end of one round. Whatever an entry rests on is in a round before, or in its own with an earlier time.
  */
-import { movementsOf } from './arbiter.ts'
 import { equal, utf8, type Bytes } from './bytes.ts'
 import { noteKey, openNote, parseCheckpoint, type Checkpoint, type NoteKey } from './checkpoint.ts'
 import { field, fields } from './encoding.ts'
@@ -11,7 +10,6 @@ import { decodeEntry, encodeEntry, entryHash, type Entry } from './entry.ts'
 import { limits } from './limits.ts'
 import { verifyInclusion } from './merkle.ts'
 import { Problem } from './problem.ts'
-import { readRedemption } from './settlement.ts'
 
 /** The name of a shard's log. */
 export const shardOrigin = (origin: string, shard: number): string => `${origin}/shard/${shard}`
@@ -21,20 +19,6 @@ export const shardPath = (shard: number): string => `shard/${shard}/`
 
 /** The key of a shard's checkpoints: that of the root log, under the shard's name. */
 export const shardKey = ({ key, name }: NoteKey, shard: number): NoteKey => noteKey(shardOrigin(name, shard), key)
-
-/**
- * The shard that an entry belongs in: a redemption by its lane, what moves credits by the first account that it names,
- * the rest in the first. @throws Problem `bad-encoding` for an entry that is none of a ledger
- */
-export function shardOf(entry: Entry, shards: number): number {
-  const name = shardName(entry)
-  return name ? new DataView(name.buffer, name.byteOffset).getUint32(0) % shards : 0
-}
-
-function shardName(entry: Entry): Bytes | undefined {
-  const [part] = entry.parts
-  return entry.kind === 'redeem' && part ? readRedemption(part).lane : movementsOf(entry)[0]?.account
-}
 
 /** An entry of the root log. */
 export interface Join {
@@ -113,24 +97,24 @@ export interface ShardEntry {
 export const inReplayOrder = (entries: readonly ShardEntry[]): ShardEntry[] =>
   entries.toSorted((a, b) => a.timeMs - b.timeMs || a.shard - b.shard || a.index - b.index)
 
-/** That a shard, as it is joined by one entry of the root log, is in that log. */
+/** That a shard's checkpoint is in the root log, by an entry that joins it. */
 export interface JoinProof {
   readonly shard: number
-  /** The join, as encoded, and where it is. */
-  readonly join: Bytes
+  /** The join, as encoded. */
+  readonly entry: Bytes
   readonly index: number
-  /** RFC 6962 §2.1.1, in the root log. */
+  /** RFC 6962 §2.1.1. */
   readonly proof: readonly Bytes[]
 }
 
 /**
- * The checkpoint of the shard that a join holds.
+ * The checkpoint of the shard.
  * @param root a checkpoint of the root log, opened and believed. @throws Problem `proof-invalid`, `bad-encoding`, `bad-signature`
  */
-export function openJoined({ index, join, proof, shard }: JoinProof, root: Checkpoint, key: NoteKey): Checkpoint {
-  if (!verifyInclusion(index, root.size, entryHash(join), proof, root.rootHash))
+export function openJoined({ entry, index, proof, shard }: JoinProof, root: Checkpoint, key: NoteKey): Checkpoint {
+  if (!verifyInclusion(index, root.size, entryHash(entry), proof, root.rootHash))
     throw new Problem('proof-invalid', 'The join is not proven to be in the root log.')
-  const head = openJoin(join, key).heads[shard]
+  const head = openJoin(entry, key).heads[shard]
   if (!head) throw new Problem('proof-invalid', `The log has no shard ${shard}.`)
   return head
 }

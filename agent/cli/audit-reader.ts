@@ -17,12 +17,23 @@ import {
 import { verifyAhead, type Kind } from '../../protocol/signed.ts'
 import type { LogSource } from './log-source.ts'
 
+/** Where an entry is: in the log, or of a log in shards in one of its logs. */
+export interface Place {
+  readonly index: number
+  /** As a fault names it, and by its origin. */
+  readonly log?: { readonly name: string; readonly origin: string }
+}
+
+export interface PlacedEntry extends Place {
+  readonly bytes: Bytes
+}
+
 /** What is wrong with a log, and with which entry first, where it is with one. */
 export class Fault extends Error {
-  readonly entry: number | undefined
-  constructor(rule: string, entry?: number) {
-    super(entry === undefined ? rule : `entry ${entry}: ${rule}`)
-    this.entry = entry
+  readonly place: Place | undefined
+  constructor(rule: string, place?: Place) {
+    super(place === undefined ? rule : `entry ${place.index}${place.log ? ` of ${place.log.name}` : ''}: ${rule}`)
+    this.place = place
   }
 }
 
@@ -32,12 +43,22 @@ export interface Grown {
   readonly edge: Edge
 }
 
+/** What an audit goes on from. */
+export interface ReadSoFar extends Grown {
+  /** Of a log in shards, whose root log the tree is: each shard's, as far as that joins it. */
+  readonly shards?: readonly Grown[]
+}
+
 export interface LogReader {
+  /** How many logs hold the entries. */
+  readonly shards: number
+  /** Entries that the checkpoint covers. */
+  readonly size: number
   /** The entries that were not taken yet, a bundle at a time. @throws Fault, Problem */
-  bundles(): AsyncGenerator<readonly Bytes[]>
-  /** Adds an entry to the tree. */
-  take(entry: Bytes): void
-  grown(): Grown
+  bundles(): AsyncGenerator<readonly PlacedEntry[]>
+  /** The entry was replayed. */
+  take(entry: PlacedEntry): void
+  grown(): ReadSoFar
   /** Holds the tiles above the entries that were taken against those of the log. @throws Fault, Problem */
   checkTiles(): Promise<void>
 }
@@ -59,7 +80,8 @@ const PARTS: Readonly<Record<string, readonly Kind[]>> = {
   transfer: ['transfer'],
 }
 
-export function createLogReader(source: LogSource, size: number, from: Grown): LogReader {
+/** @param log that faults name; none for a log that is not in shards */
+export function createLogReader(source: LogSource, size: number, from: Grown, log?: Place['log']): LogReader {
   let { frontier, edge } = from
   let taken: Bytes[] = []
   let unchecked: TileUpdate[] = []
@@ -71,7 +93,7 @@ export function createLogReader(source: LogSource, size: number, from: Grown): L
   }
 
   /** @throws Fault that names the first entry whose hash is another */
-  async function readBundle(index: number): Promise<readonly Bytes[]> {
+  async function readBundle(index: number): Promise<readonly PlacedEntry[]> {
     const width = tileWidth('entries', index, size)
     const [bytes, hashes] = await Promise.all([
       readTile({ level: 'entries', index, width }),
@@ -82,13 +104,15 @@ export function createLogReader(source: LogSource, size: number, from: Grown): L
     const stated = orFault(() => tileHashes(hashes, width), `${tilePath({ level: 0, index, width })} is no tile`)
     for (const [i, entry] of entries.entries()) {
       if (!equal(entryHash(entry), stated[i] as Bytes))
-        throw new Fault(`${tilePath({ level: 0, index, width })} does not hold its hash`, first + i)
+        throw new Fault(`${tilePath({ level: 0, index, width })} does not hold its hash`, place(first + i))
     }
     await verifyPartsAhead(entries.slice(Math.max(0, frontier.size - first)))
-    return entries
+    return entries.map((entry, i) => ({ ...place(first + i), bytes: entry }))
   }
 
-  async function* bundles(): AsyncGenerator<readonly Bytes[]> {
+  const place = (index: number): Place => ({ index, ...(log && { log }) })
+
+  async function* bundles(): AsyncGenerator<readonly PlacedEntry[]> {
     const start = frontier.size
     let index = Math.floor(start / limits.entriesPerTile)
     const last = Math.ceil(size / limits.entriesPerTile)
@@ -111,8 +135,10 @@ export function createLogReader(source: LogSource, size: number, from: Grown): L
   }
 
   return {
+    shards: 1,
+    size,
     bundles,
-    take: (entry) => void taken.push(entryHash(entry)),
+    take: ({ bytes }) => void taken.push(entryHash(bytes)),
     grown() {
       grow()
       return { frontier, edge }

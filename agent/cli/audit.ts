@@ -5,16 +5,18 @@
  */
 import { encodeBase64 } from '#primitives'
 import { createReplica, createReplicaOn, type Replica } from '../../protocol/arbiter/replica.ts'
-import { equal, type Bytes } from '../../protocol/bytes.ts'
+import { readPolicy } from '../../protocol/arbiter/items.ts'
+import { equal } from '../../protocol/bytes.ts'
 import { openNote, parseCheckpoint, type Checkpoint, type Note, type NoteKey } from '../../protocol/checkpoint.ts'
 import { requireWitnessed, type LogPolicy } from '../../protocol/log-policy.ts'
 import { EMPTY_FRONTIER, frontierRoot } from '../../protocol/merkle.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { LedgerClient } from '../clients/ledger-client.ts'
 import { keyOfLedger } from '../ledger-watch/ledger-key.ts'
-import { createLogReader, Fault, type LogReader } from './audit-reader.ts'
+import { createLogReader, Fault, type LogReader, type PlacedEntry } from './audit-reader.ts'
 import type { KeptState, Progress } from '../../protocol/arbiter/kept-state.ts'
 import { sourceAtLedger, type LogSource } from './log-source.ts'
+import { countShards, createShardReader, shownShard } from './shard-reader.ts'
 
 export interface AuditReport {
   readonly ok: boolean
@@ -25,8 +27,11 @@ export interface AuditReport {
   readonly rootHash: string
   /** What is at fault, the first entry named; empty when all holds. */
   readonly problems: readonly string[]
-  /** The first entry at fault, where an entry is. */
+  /** The first entry at fault, where an entry is; of a log in shards, with the origin of the log that it is in. */
   readonly entry?: number
+  readonly log?: string
+  /** How many the log is in, where it is not one. */
+  readonly shards?: number
   /** Entries that an earlier audit had checked. */
   readonly resumedAt: number
   /** Names of the known witnesses that have cosigned the checkpoint lately. */
@@ -63,27 +68,45 @@ const unread = (origin: string, problem: string): AuditReport => ({
  * @throws Problem `log-behind` when a copy does not hold what its checkpoint covers, or less than was audited before
  */
 export async function auditLog(source: LogSource, key: NoteKey, options: AuditOptions = {}): Promise<AuditReport> {
-  const opened = openCheckpoint(await source.checkpoint(), key)
+  const opened = await openLog(source, key, options.state?.progress)
   if (typeof opened === 'string') return unread(key.name, opened)
   const { checkpoint, note } = opened
-  const { policy, nowMs = 0, state, onProgress = () => undefined } = options
+  const { policy, nowMs = 0, state } = options
   const witnessed = policy ? witnessesOf(note, policy, nowMs) : []
-  const replayed = await replayLog(source, checkpoint, state, onProgress).catch(asFault)
-  if (replayed instanceof Fault) await state?.requireAlone()
-  const problems = [
-    ...(typeof witnessed === 'string' ? [witnessed] : []),
-    ...(replayed instanceof Fault ? [replayed.message] : []),
-  ]
+  const replayed = await replayLog(source, key, opened, options).catch(asFault)
+  const fault = replayed instanceof Fault ? replayed : undefined
+  if (fault) await state?.requireAlone()
+  const problems = [...(typeof witnessed === 'string' ? [witnessed] : []), ...(fault ? [fault.message] : [])]
   return {
     ok: problems.length === 0,
     origin: checkpoint.origin,
-    size: checkpoint.size,
+    size: replayed instanceof Fault ? checkpoint.size : replayed,
     rootHash: encodeBase64(checkpoint.rootHash),
     problems,
-    ...(replayed instanceof Fault && replayed.entry !== undefined && { entry: replayed.entry }),
-    resumedAt: state?.progress?.frontier.size ?? 0,
+    ...(fault?.place && { entry: fault.place.index, ...(fault.place.log && { log: fault.place.log.origin }) }),
+    ...(opened.shown && { shards: opened.shown.length }),
+    resumedAt: state?.progress?.position.size ?? 0,
     witnesses: typeof witnessed === 'string' ? [] : witnessed,
   }
+}
+
+interface OpenedLog {
+  readonly checkpoint: Checkpoint
+  readonly note: Note
+  /** Of a log in shards: the checkpoints that it shows of them, asked for before its own. */
+  readonly shown?: readonly string[]
+}
+
+/** @returns what is wrong with the checkpoint, when something is */
+async function openLog(source: LogSource, key: NoteKey, saved: Progress | undefined): Promise<OpenedLog | string> {
+  const opened = openCheckpoint(await source.checkpoint(), key)
+  if (typeof opened === 'string') return opened
+  const isBegun = saved && saved.frontier.size > 0
+  const shards = isBegun ? (saved.shards?.length ?? 0) : await countShards(source, opened.checkpoint.size)
+  if (shards === 0) return opened
+  const shown = await Promise.all(Array.from({ length: shards }, (_, shard) => shownShard(source, shard)))
+  const again = openCheckpoint(await source.checkpoint(), key)
+  return typeof again === 'string' ? again : { ...again, shown }
 }
 
 /** The checkpoint, or what is wrong with it. */
@@ -113,32 +136,31 @@ function asFault(error: unknown): Fault {
 
 const START = { frontier: EMPTY_FRONTIER, edge: [] }
 
-/** @throws Fault */
-async function replayLog(
-  source: LogSource,
-  checkpoint: Checkpoint,
-  state: KeptState | undefined,
-  onProgress: (checked: number, size: number) => void,
-): Promise<undefined> {
-  const { size, rootHash } = checkpoint
+/** @returns how many entries the checkpoint covers. @throws Fault */
+async function replayLog(source: LogSource, key: NoteKey, log: OpenedLog, options: AuditOptions): Promise<number> {
+  const { size, rootHash } = log.checkpoint
+  const { state, onProgress = () => undefined } = options
   const saved = state?.progress
   const begun = saved?.frontier.size ?? 0
   if (begun > size) throw shrunk(source, begun, size)
   const replica = state ? createReplicaOn({ ...state, ...(saved && { from: saved.position }) }) : createReplica()
-  const reader = createLogReader(source, size, saved ?? START)
+  const reader = log.shown
+    ? await createShardReader({ source, key, size, shown: log.shown }, saved)
+    : createLogReader(source, size, saved ?? START)
   for await (const entries of reader.bundles()) {
     for (const [i, entry] of entries.entries()) {
-      await applyEntry(replica, entry)
+      await applyEntry(replica, entry, reader)
       reader.take(entry)
       if (i === entries.length - 1) await reader.checkTiles()
       if (state?.isFull()) await save(state, replica, reader)
     }
-    onProgress(replica.size(), size)
+    onProgress(replica.size(), reader.size)
   }
   if (!equal(frontierRoot(reader.grown().frontier), rootHash))
     throw new Fault(`the entries do not add up to the root of the checkpoint${begun > 0 ? BEGUN : ''}`)
   checkSums(replica)
   if (state) await save(state, replica, reader)
+  return replica.size()
 }
 
 /** What was read before may have been false, or what is read now. */
@@ -154,11 +176,13 @@ async function save(state: KeptState, replica: Replica, reader: LogReader): Prom
   await state.save(progress)
 }
 
-async function applyEntry(replica: Replica, entry: Bytes): Promise<void> {
+async function applyEntry(replica: Replica, entry: PlacedEntry, { shards }: LogReader): Promise<void> {
   try {
-    await replica.apply(entry)
+    const { data = {}, kind } = await replica.apply(entry.bytes)
+    const stated = kind === 'policy' ? (readPolicy(data).shards ?? 1) : shards
+    if (stated !== shards) throw new Problem('conflict', `The policy is of ${stated} shards, the log of ${shards}.`)
   } catch (error) {
-    throw new Fault(reason(error), replica.size())
+    throw new Fault(reason(error), entry)
   }
 }
 

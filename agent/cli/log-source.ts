@@ -13,7 +13,7 @@ export interface LogSource {
   readonly isCopy: boolean
   /** The signed note (C2SP tlog-checkpoint), as it lies there. @throws Problem `not-found`, `peer-failed` */
   checkpoint(): Promise<string>
-  /** @param path as C2SP tlog-tiles names it, such as `tile/0/000`. @throws Problem `not-found`, `peer-failed` */
+  /** @param path as C2SP tlog-tiles names it, such as `tile/0/000`, of a shard after its own (protocol/shards.ts). @throws Problem `not-found`, `peer-failed` */
   tile(path: string): Promise<Bytes>
 }
 

@@ -3,12 +3,11 @@ import { equal, type Bytes } from '../../protocol/bytes.ts'
 import { openNote, parseCheckpoint, parseVerifierKey } from '../../protocol/checkpoint.ts'
 import { mint, refund, type CarriedTerms } from '../../protocol/crossing.ts'
 import { entryHash } from '../../protocol/entry.ts'
+import { entryLogs, inclusionIn, readBundle, type EntryLog } from '../../protocol/entry-logs.ts'
 import { limits } from '../../protocol/limits.ts'
-import { inclusionSpans, readSpans } from '../../protocol/merkle.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { parseReceipt } from '../../protocol/receipt.ts'
 import type { Envelope, Signer } from '../../protocol/signed.ts'
-import { decodeBundle, tileNodeReader, tilePath, tileWidth } from '../../protocol/tile.ts'
 import type { LedgerClient } from './ledger-client.ts'
 
 /** Bundles that are searched for an entry, the latest first. */
@@ -20,31 +19,26 @@ const BUNDLES = 64
  */
 export async function proveEntry(ledger: LedgerClient, receipt: Envelope): Promise<CarriedTerms> {
   const { entry: hash } = parseReceipt(receipt)
-  const { vkey } = await ledger.info()
+  const key = parseVerifierKey((await ledger.info()).vkey)
   const checkpoint = await ledger.checkpoint()
   if (checkpoint === '') throw notYet()
-  const { size } = parseCheckpoint(openNote(checkpoint, [parseVerifierKey(vkey)]).text)
-  const { entry, index } = await findEntry(ledger, hash, size)
-  const proof = await readSpans(
-    inclusionSpans(index, size),
-    tileNodeReader(size, (tile) => ledger.tile(tilePath(tile))),
-  )
-  return { checkpoint, entry, index, proof }
+  const logs = await entryLogs(ledger, parseCheckpoint(openNote(checkpoint, [key]).text), key)
+  for (const log of logs) {
+    const found = await findEntry(log, hash)
+    const shard = log.joined && { shard: { ...log.joined } }
+    if (found) return { checkpoint, ...found, proof: await inclusionIn(log, found.index), ...shard }
+  }
+  throw notYet()
 }
 
-async function findEntry(
-  ledger: LedgerClient,
-  hash: Bytes,
-  size: number,
-): Promise<Pick<CarriedTerms, 'entry' | 'index'>> {
-  const last = Math.ceil(size / limits.entriesPerTile) - 1
+async function findEntry(log: EntryLog, hash: Bytes): Promise<Pick<CarriedTerms, 'entry' | 'index'> | undefined> {
+  const last = Math.ceil(log.checkpoint.size / limits.entriesPerTile) - 1
   for (let bundle = last; bundle >= 0 && bundle > last - BUNDLES; bundle--) {
-    const width = tileWidth('entries', bundle, size)
-    const entries = decodeBundle(await ledger.tile(tilePath({ level: 'entries', index: bundle, width })), width)
+    const entries = await readBundle(log, bundle)
     const at = entries.findIndex((entry) => equal(entryHash(entry), hash))
     if (at >= 0) return { entry: entries[at] as Bytes, index: bundle * limits.entriesPerTile + at }
   }
-  throw notYet()
+  return undefined
 }
 
 const notYet = (): Problem => new Problem('not-found', 'The entry is in no checkpoint yet: try again.')

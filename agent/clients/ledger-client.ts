@@ -27,6 +27,8 @@ const infoShape = z.object({
   unitPrice: money,
   faucet: money,
   mergeDelayMs: count,
+  /** How many the log is in, where it is not one. */
+  shards: count.optional(),
 })
 const accountShape = z.object({
   id: wire.id,
@@ -107,8 +109,8 @@ export interface LedgerClient {
   rotate(identity: Envelope): Promise<{ receipt: Envelope }>
   delegate(delegation: Envelope): Promise<{ receipt: Envelope }>
   account(id: string): Promise<LedgerAccount>
-  /** What each entry of the log moved on an account, the oldest first: a page of those after an index. */
-  entries(account: string, after?: number): Promise<{ entries: readonly StatementRow[] }>
+  /** What each entry of the log, or of one shard, moved on an account, the oldest first: a page of those after an index. */
+  entries(account: string, after?: number, shard?: number): Promise<{ entries: readonly StatementRow[] }>
   declare(declaration: Envelope): Promise<{ id: string; receipt: Envelope }>
   declaration(id: string): Promise<LedgerDeclaration>
   claim(commitment: Envelope, claim: Envelope): Promise<LedgerClaim>
@@ -180,8 +182,13 @@ export function createLedgerClient({ environment, url }: LedgerClientOptions): L
     rotate: (identity) => post('/v1/rotations', { identity }, receiptShape),
     delegate: (delegation) => post('/v1/delegations', { delegation }, receiptShape),
     account: (id) => get(`/v1/accounts/${id}`, accountShape),
-    entries: (account, after) =>
-      get(`/v1/accounts/${account}/entries${after === undefined ? '' : `?after=${after}`}`, statementShape),
+    entries: (account, after, shard) => {
+      const query = new URLSearchParams({
+        ...(after !== undefined && { after: `${after}` }),
+        ...(shard !== undefined && { shard: `${shard}` }),
+      })
+      return get(`/v1/accounts/${account}/entries${query.size > 0 ? `?${query}` : ''}`, statementShape)
+    },
     declare: (declaration) => post('/v1/declarations', { declaration }, idReceiptShape),
     declaration: (id) => get(`/v1/declarations/${id}`, declarationShape),
     claim: (commitment, claim) => post('/v1/claims', { commitment, claim }, claimShape),
@@ -202,16 +209,31 @@ export function createLedgerClient({ environment, url }: LedgerClientOptions): L
   }
 }
 
-function checkReceipt(ledger: LedgerInfo, receipt: Envelope): void {
+/** @throws Problem `peer-failed` */
+export function checkReceipt(ledger: LedgerInfo, receipt: Envelope): void {
   const genuine = toHex(receipt.key) === ledger.key && toHex(parseReceipt(receipt).ledger) === ledger.id
   if (!genuine) throw new Problem('peer-failed', 'The receipt is not signed by the ledger.')
 }
 
-/** All pages of an account's statement. */
-export async function statementOf(ledger: LedgerClient, account: string): Promise<StatementRow[]> {
+/** A row of a statement; of a log in shards, with the shard that the index is in. */
+export type PlacedRow = StatementRow & { readonly shard?: number }
+
+/** All pages of an account's statement, the oldest first. */
+export async function statementOf(ledger: LedgerClient, account: string): Promise<PlacedRow[]> {
+  const { shards } = await ledger.info()
+  if (shards === undefined) return rowsOf(ledger, account)
+  const all = await Promise.all(
+    Array.from({ length: shards }, async (_, shard) =>
+      (await rowsOf(ledger, account, shard)).map((row) => ({ ...row, shard })),
+    ),
+  )
+  return all.flat().toSorted((a, b) => a.time - b.time)
+}
+
+async function rowsOf(ledger: LedgerClient, account: string, shard?: number): Promise<StatementRow[]> {
   const rows: StatementRow[] = []
   for (;;) {
-    const { entries } = await ledger.entries(account, rows.at(-1)?.index)
+    const { entries } = await ledger.entries(account, rows.at(-1)?.index, shard)
     if (entries.length === 0) return rows
     rows.push(...entries)
   }

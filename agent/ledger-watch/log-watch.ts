@@ -13,16 +13,15 @@ import {
   type NoteKey,
 } from '../../protocol/checkpoint.ts'
 import type { Environment } from '../../protocol/environment.ts'
+import { entryLogs, isIncluded, leafHashes, type EntryLog } from '../../protocol/entry-logs.ts'
 import { consistencyOf } from '../../protocol/follow-log.ts'
 import { decideAndWrite, readAll } from '../../protocol/items.ts'
 import { limits } from '../../protocol/limits.ts'
 import { requireWitnessed, type LogPolicy } from '../../protocol/log-policy.ts'
-import { inclusionSpans, readSpans, verifyInclusion } from '../../protocol/merkle.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { parseReceipt } from '../../protocol/receipt.ts'
 import { envelopeFromJson, envelopeToJson, type Envelope, type EnvelopeJson } from '../../protocol/signed.ts'
 import type { Store } from '../../protocol/store.ts'
-import { tileHashes, tileNodeReader, tilePath, tileWidth } from '../../protocol/tile.ts'
 import type { LedgerClient, StatementRow } from '../clients/ledger-client.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
 import { keyOfLedger } from './ledger-key.ts'
@@ -59,6 +58,12 @@ interface Shown {
 
 interface Seen {
   readonly note: string
+}
+
+/** Where an entry is: in the log, or of a log in shards in one of them. */
+interface EntryPlace {
+  readonly shard: number
+  readonly index: number
 }
 
 interface Owed {
@@ -137,54 +142,58 @@ export function createLogWatch({ environment, store, ledger, owner, policy }: Lo
       throw new Problem('log-behind', `The ledger shows ${now.checkpoint.size} entries, and had ${before.size} before.`)
   }
 
-  const readerOf = (size: number) => tileNodeReader(size, (tile) => ledger.tile(tilePath(tile)))
-
   async function settleOwed(): Promise<void> {
     const { id } = await ledger.info()
     const all = await readAll(store, OWED, (item) => item, { prefix: `${id}/` })
     const due = all.filter((item) => dueOf(decodeRecord<Owed>(item)) <= clock.now())
     if (due.length === 0) return
-    const { checkpoint, note } = await look()
-    const { places, cursor } = await readPlaces()
+    const shown = await look()
+    const logs = await entryLogs(ledger, shown.checkpoint, await ledgerKey())
+    const { places, cursors } = await readPlaces()
     let left = all.length
     for (const item of due) {
       const { receipt } = decodeRecord<Owed>(item)
       const { entry } = parseReceipt(envelopeFromJson(receipt))
-      const isThere = await isIncluded(checkpoint, entry, places.get(toHex(entry)))
+      const place = places.get(toHex(entry))
+      const log = place && logs[place.shard]
+      const isThere = log !== undefined && (await isIncluded(log, entry, place?.index))
       if (!isThere && !isOverdue(receipt)) continue
-      if (!isThere) await accuse(receipt, { checkpoint, note })
+      if (!isThere) await accuse(receipt, shown.note, logs)
       await store.write([{ pk: item.pk, sk: item.sk, expect: 'any' }])
       left--
     }
-    if (left === 0) await store.write([{ pk: STATEMENT, sk: id, expect: 'any', body: encodeRecord({ after: cursor }) }])
+    if (left > 0) return
+    for (const { after, sk } of cursors)
+      await store.write([{ pk: STATEMENT, sk, expect: 'any', body: encodeRecord({ after }) }])
   }
 
   /** By leaf hash, where the statement says that the entries are that came since all that was owed was there. */
-  async function readPlaces(): Promise<{ places: ReadonlyMap<string, number>; cursor: number | undefined }> {
-    const saved = await store.get(STATEMENT, (await ledger.info()).id)
-    let cursor = saved && decodeRecord<{ after?: number }>(saved).after
-    const places = new Map<string, number>()
-    for (let rows: readonly StatementRow[] | undefined; rows === undefined || rows.length > 0;) {
-      rows = (await ledger.entries(toHex(owner), cursor)).entries
-      for (const { entry, index } of rows) places.set(entry, index)
-      cursor = rows.at(-1)?.index ?? cursor
+  async function readPlaces() {
+    const { id, shards = 1 } = await ledger.info()
+    const places = new Map<string, EntryPlace>()
+    const cursors: { readonly sk: string; readonly after: number | undefined }[] = []
+    for (let shard = 0; shard < shards; shard++) {
+      const sk = shards === 1 ? id : `${id}/${shard}`
+      const saved = await store.get(STATEMENT, sk)
+      let after = saved && decodeRecord<{ after?: number }>(saved).after
+      for (let rows: readonly StatementRow[] | undefined; rows === undefined || rows.length > 0;) {
+        rows = (await ledger.entries(toHex(owner), after, shards === 1 ? undefined : shard)).entries
+        for (const { entry, index } of rows) places.set(entry, { shard, index })
+        after = rows.at(-1)?.index ?? after
+      }
+      cursors.push({ sk, after })
     }
-    return { places, cursor }
+    return { places, cursors }
   }
 
   const isOverdue = (receipt: EnvelopeJson): boolean => dueOf({ receipt }) + limits.receiptPatienceMs <= clock.now()
 
-  async function isIncluded({ rootHash, size }: Checkpoint, entry: Bytes, index: number | undefined): Promise<boolean> {
-    if (index === undefined || index >= size) return false
-    const proof = await readSpans(inclusionSpans(index, size), readerOf(size))
-    return verifyInclusion(index, size, entry, proof, rootHash)
-  }
-
   /** The statement may only be wrong: the log itself says. */
-  async function accuse(receipt: EnvelopeJson, { checkpoint, note }: Shown): Promise<void> {
+  async function accuse(receipt: EnvelopeJson, note: string, logs: readonly EntryLog[]): Promise<void> {
     const { entry } = parseReceipt(envelopeFromJson(receipt))
-    for await (const leaves of leafHashes(ledger, checkpoint.size))
-      if (leaves.some((leaf) => equal(leaf, entry))) return
+    for (const log of logs) {
+      for await (const leaves of leafHashes(log)) if (leaves.some((leaf) => equal(leaf, entry))) return
+    }
     const witnesses = policy?.witnesses.map(({ key }) => formatVerifierKey(key)) ?? []
     const vkey = formatVerifierKey(await ledgerKey())
     await keep({ kind: 'receipt', vkey, receipt, note, witnesses }, `receipt/${toHex(entry)}`)
@@ -218,15 +227,4 @@ const sizeOf = (note: string, key: NoteKey): number => parseCheckpoint(openNote(
 function dueOf({ receipt }: Owed): number {
   const { mergeDelay, time } = parseReceipt(envelopeFromJson(receipt))
   return time + mergeDelay
-}
-
-/** Of a log's first `size` entries, tile by tile. */
-export async function* leafHashes(
-  source: { tile(path: string): Promise<Bytes> },
-  size: number,
-): AsyncGenerator<readonly Bytes[]> {
-  for (let index = 0; index * limits.entriesPerTile < size; index++) {
-    const width = tileWidth(0, index, size)
-    yield tileHashes(await source.tile(tilePath({ level: 0, index, width })), width)
-  }
 }

@@ -12,6 +12,7 @@ import { limits } from '../limits.ts'
 import { requireWitnessed, type Witnessed } from '../log-policy.ts'
 import { verifyInclusion } from '../merkle.ts'
 import { Problem } from '../problem.ts'
+import { openJoined } from '../shards.ts'
 import type { Envelope } from '../signed.ts'
 import { requireOwner } from './authority.ts'
 import { circulate, takeBack } from './circulation.ts'
@@ -120,10 +121,11 @@ export function refund(envelope: Envelope): Step {
  * Whether an entry is in a peer's log, by a checkpoint with the signatures that its policy asks for.
  * @throws Problem `proof-invalid`, `bad-signature`, `bad-encoding`
  */
-function requireCarried({ policy }: Peer, { checkpoint, entry, index, proof }: Carried, nowMs: number): void {
+function requireCarried({ policy }: Peer, { checkpoint, entry, index, proof, shard }: Carried, nowMs: number): void {
   const log = readPeerPolicy(policy)
-  const { origin, rootHash, size } = witnessed(checkpoint, log, nowMs)
-  if (origin !== log.key.name) throw new Problem('proof-invalid', 'The checkpoint is of another log.')
+  const root = witnessed(checkpoint, log, nowMs)
+  if (root.origin !== log.key.name) throw new Problem('proof-invalid', 'The checkpoint is of another log.')
+  const { rootHash, size } = shard ? openJoined(shard, root, log.key) : root
   if (!verifyInclusion(index, size, entryHash(entry), proof, rootHash))
     throw new Problem('proof-invalid', 'The entry is not proven to be in the log.')
 }

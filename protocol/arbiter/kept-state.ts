@@ -7,7 +7,7 @@ import { attestations, type Attestation } from './items.ts'
 import type { Kept, Position, ReplicaItems, ReplicaPast, Sums } from './replica.ts'
 import { keyText, type Key } from './view.ts'
 import { concat, type Bytes } from '../bytes.ts'
-import { decode, encode, field, fields } from '../encoding.ts'
+import { decode, encode, field, fields, type Fields } from '../encoding.ts'
 import { itemsOf } from '../items.ts'
 import { limits } from '../limits.ts'
 import { HASH_BYTES, type Frontier } from '../merkle.ts'
@@ -20,6 +20,8 @@ export interface Progress {
   readonly position: Position
   readonly frontier: Frontier
   readonly edge: Edge
+  /** Of a log in shards, whose root log the tree is: each shard's as far as that joins it. */
+  readonly shards?: readonly { readonly frontier: Frontier; readonly edge: Edge }[]
 }
 
 export interface KeptState {
@@ -51,10 +53,12 @@ const sumFields = {
   issued: field.amount,
 }
 const hash = field.bytes(HASH_BYTES)
+const treeFields = { edge: field.list(field.list(hash)), peaks: field.list(hash), size: field.integer() }
 const progressShape = {
-  edge: field.list(field.list(hash)),
-  peaks: field.list(hash),
-  size: field.integer(),
+  ...treeFields,
+  /** Entries replayed, where the tree is not over these. */
+  replayed: field.optional(field.integer()),
+  shards: field.optional(field.list(field.dict(treeFields))),
   sum: field.bytes(),
   sums: field.dict(sumFields),
 }
@@ -91,12 +95,27 @@ export async function openKeptState(store: Store): Promise<KeptState> {
 const notAlone = (): Problem => new Problem('conflict', 'Another replica of this log is under way in the same place.')
 
 function readProgress(body: Bytes): Progress {
-  const { edge, peaks, size, sum, sums } = fields(decode(body), progressShape)
-  return { edge, frontier: { size, peaks }, position: { size, sum, sums: sums satisfies Sums } }
+  const { replayed, shards, sum, sums, ...tree } = fields(decode(body), progressShape)
+  const position = { size: replayed ?? tree.size, sum, sums: sums satisfies Sums }
+  return { ...readTree(tree), position, ...(shards && { shards: shards.map(readTree) }) }
 }
 
-const encodeProgress = ({ edge, frontier: { peaks, size }, position: { sum, sums } }: Progress): Bytes =>
-  encode({ edge: edge.map((row) => [...row]), peaks: [...peaks], size, sum, sums: { ...sums } })
+const encodeProgress = ({ position, shards, ...tree }: Progress): Bytes =>
+  encode({
+    ...writeTree(tree),
+    ...(position.size !== tree.frontier.size && { replayed: position.size }),
+    ...(shards && { shards: shards.map(writeTree) }),
+    sum: position.sum,
+    sums: { ...position.sums },
+  })
+
+const readTree = ({ edge, peaks, size }: Fields<typeof treeFields>) => ({ edge, frontier: { peaks, size } })
+
+const writeTree = ({ edge, frontier }: Pick<Progress, 'edge' | 'frontier'>) => ({
+  edge: edge.map((row) => [...row]),
+  peaks: [...frontier.peaks],
+  size: frontier.size,
+})
 
 function createItems(store: Store) {
   /** The latest used last; those that were changed stay until they are taken down. */

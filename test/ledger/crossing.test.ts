@@ -48,11 +48,11 @@ interface Side {
 const endless = (_: number, signal?: AbortSignal): Promise<void> =>
   new Promise((_resolve, reject) => signal?.addEventListener('abort', () => reject(signal.reason as Error)))
 
-function side(name: string, clock: TestClock): Side {
+function side(name: string, clock: TestClock, policy = {}): Side {
   const secret = sha256(utf8(name))
   const signer = signerFrom(secret)
   const origin = `${name}.example/log`
-  const ledger = openLedger({ clock, secret, origin })
+  const ledger = openLedger({ clock, secret, origin, policy })
   const transport = async (request: Request) => ledger.app.fetch(request)
   const client = createLedgerClient({
     environment: { ...testEnvironment({ ...clock, sleep: endless }), transport },
@@ -180,6 +180,42 @@ describe('credits that are locked', () => {
     expect(await send({ amount: FAUCET + 1n })).toBe('funds-insufficient')
     expect(await send({ amount: 0n })).toBe('bad-encoding')
     expect(await available(here)).toBe(FAUCET)
+  })
+})
+
+describe('credits of a ledger whose log is in shards', () => {
+  beforeEach(async () => {
+    here = side('sharded', clock, { shards: 3 })
+    for (const { identity } of [alice, bob]) await here.client.register(identity)
+    await trust(here, there)
+    await trust(there, here)
+  })
+
+  test('are minted on proof through the root log, once, and on no other', async () => {
+    const { receipt } = await locked()
+    const carried = await proveEntry(here.client, receipt)
+    const join = carried.shard as NonNullable<CarriedTerms['shard']>
+    const minted = (terms: CarriedTerms) => codeOf(there.client.mint(mint(terms, carrier)))
+    const { shard: _, ...bare } = carried
+    expect(await minted(bare)).toBe('proof-invalid')
+    expect(await minted({ ...carried, shard: { ...join, shard: (join.shard + 1) % 3 } })).toBe('proof-invalid')
+    expect(await minted({ ...carried, shard: { ...join, shard: 3 } })).toBe('proof-invalid')
+    expect(await minted({ ...carried, shard: { ...join, index: join.index + 1 } })).toBe('proof-invalid')
+    expect(await minted({ ...carried, shard: { ...join, entry: carried.entry } })).toBe('proof-invalid')
+    expect(await minted(carried)).toBe('accepted')
+    expect(await available(there, bob)).toBe(FAUCET + 100n)
+    expect((await total(here)) + (await total(there))).toBe(4n * FAUCET)
+  })
+
+  test('come back when the other ledger says that it did not mint them, and go back to a ledger in shards', async () => {
+    const { order, receipt } = await locked()
+    clock.advance(HOUR_MS)
+    const declined = await there.client.decline(order)
+    await there.ledger.sequence()
+    await carryBack(there.client, declined.receipt, here.client, carrier)
+    expect(await available(here)).toBe(FAUCET)
+    expect(await codeOf(carryLock(here.client, receipt, there.client, carrier))).toBe('closed')
+    await auditStore(here.ledger.store)
   })
 })
 

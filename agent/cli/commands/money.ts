@@ -48,7 +48,7 @@ async function statement(call: Call): Promise<Answer> {
   const entries = await statementOf(await call.ledger(), toHex((await call.owner()).id))
   const now = await balance(call)
   const rows = entries.map((row) => [
-    String(row.index),
+    row.shard === undefined ? String(row.index) : `${row.shard}/${row.index}`,
     new Date(row.time).toISOString(),
     row.kind,
     row.available,

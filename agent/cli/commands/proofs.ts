@@ -1,7 +1,6 @@
 /** Proofs that a ledger broke its word, or a repository showed two histories: shown, written out, and checked without anybody's help. */
 import type { Breach, Finding } from '../../../protocol/breach.ts'
 import { fromUtf8 } from '../../../protocol/bytes.ts'
-import { parseCheckpoint } from '../../../protocol/checkpoint.ts'
 import { Problem } from '../../../protocol/problem.ts'
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
 import { sourceAtUrl, sourceInFolder, type LogSource } from '../log-source.ts'
@@ -44,9 +43,7 @@ async function verify(call: Call): Promise<Answer> {
 async function check(call: Call, breach: Breach): Promise<Finding> {
   const { verifyBrokenReceipt, verifyFork } = await import('../../../protocol/breach.ts')
   if (breach.kind === 'fork') return verifyFork(breach)
-  const { leafHashes } = await import('../../ledger-watch/log-watch.ts')
-  const { size } = parseCheckpoint(breach.note.slice(0, breach.note.lastIndexOf('\n\n') + 1))
-  return verifyBrokenReceipt(breach, leafHashes(await sourceOf(call), size))
+  return verifyBrokenReceipt(breach, await sourceOf(call))
 }
 
 /** Of the hashes that a broken receipt is held against. */
