@@ -10,10 +10,12 @@ import { createLinks, type LinkAccess, type Links } from './storage/links.ts'
 import { mountChains } from './api/chain-api.ts'
 import { mountCopies } from './api/copies-api.ts'
 import { mountGuard } from './api/guard-api.ts'
+import { mountCircles } from './api/circle-api.ts'
 import { mountFollows } from './api/follow-api.ts'
 import { mountOwnerApi } from './api/owner-api.ts'
 import { createOwnerGuard } from './api/owner-guard.ts'
 import { mountDashboard, type Dashboard } from './dashboard/dashboard.ts'
+import { createCircles } from './circle/circles.ts'
 import { createFollows } from './follow/follows.ts'
 import { createPeers } from './download/peers.ts'
 import type { PieceClient } from './download/piece-client.ts'
@@ -38,6 +40,7 @@ const OWNER_PATHS = [
   'trust',
   'notices',
   'breaches',
+  'circles',
   'follows',
   'alerts',
   'usage',
@@ -96,12 +99,13 @@ export function createAgent(
   const guard = createGuard(context, caps)
   const seller = createSeller(context, { shares, trust, usage, guard })
   const { distrusts } = trust
+  const circles = createCircles(context)
   const wallet = createWallet(context, async (payee) => (await distrusts.current()).distrusted.has(payee))
   const downloads = createDownloads(context, {
     links,
     wallet,
     pieceClient,
-    peers: createPeers(context, trust),
+    peers: createPeers(context, trust, circles),
     usage,
     guard,
     distrusts,
@@ -121,13 +125,15 @@ export function createAgent(
   })
   // In hono `/x/*` takes `/x` too.
   for (const path of OWNER_PATHS) app.use(`/v1/${path}/*`, doorkeeper.middleware)
+  app.use('/v1/pieces/:infoHash/*', circles.gate.middleware(shares.circleOf))
   mountPublicApi(app, context, seller, sendPiece)
   mountChains(app, trust)
   if (dashboard) mountDashboard(app, dashboard)
   mountCopies(app, copies)
   mountFollows(app, follows)
+  mountCircles(app, context, circles)
   mountGuard(app, guard, downloads)
-  mountOwnerApi(app, { context, links, linking, shares, seller, downloads, trust, usage })
+  mountOwnerApi(app, { context, circles, links, linking, shares, seller, downloads, trust, usage })
 
   const chores = [
     // What a stopped agent has announced runs out.
@@ -137,6 +143,7 @@ export function createAgent(
     async () => context.watch?.maintain(),
     () => trust.maintain(),
     () => follows.maintain(),
+    () => circles.maintain(),
     () => doorkeeper.sweep(),
     () => linking.sweep(),
     () => usage.flush(),

@@ -84,6 +84,11 @@ const shape = {
 /** @throws Problem `delegation-exceeded` unless the delegation is in force and gives this power */
 export function requirePower(delegation: Delegation, power: Power, nowMs: number): void {
   if (!delegation.may.includes(power)) exceeded(`The delegation does not allow to ${power}.`)
+  requireInForce(delegation, nowMs)
+}
+
+/** @throws Problem `delegation-exceeded` */
+export function requireInForce(delegation: Delegation, nowMs: number): void {
   if (nowMs >= delegation.expires) exceeded('The delegation has expired.')
   if (nowMs + limits.clockSkewMs < delegation.issued) exceeded('The delegation is not yet valid.')
 }

@@ -100,6 +100,13 @@ export const limits = {
   follows: 64,
   followMs: MINUTE,
   seriesFollowed: 256,
+  /** The life of a session, and what is left of it when its holder asks for another. */
+  sessionMs: 5 * MINUTE,
+  sessionRenewedMs: MINUTE,
+  /** Circles that an agent keeps or has joined, members of one, and how often a bubble asks who was taken out. */
+  circles: 64,
+  membersPerCircle: 4096,
+  revocationsMs: 30 * SECOND,
   /** Offers in one PAYMENT-REQUIRED, other schemes' among them. */
   offersPerPiece: 16,
   /** Announcements of one owner that a repository keeps, those withdrawn a short while ago among them. */

@@ -18,6 +18,7 @@ export const PROBLEMS = {
   'delegation-exceeded': [403, 'The delegation does not allow this'],
   'not-payee': [403, 'Only the payee may do this'],
   'not-payer': [403, 'Only the payer may do this'],
+  'session-required': [401, 'Only members of a circle, in a session, may have this'],
   forbidden: [403, 'Not allowed'],
   'address-refused': [403, 'The address is private, or the operator does not allow it'],
   'not-found': [404, 'No such thing here'],

@@ -34,6 +34,7 @@ export type Kind =
   | 'book'
   | 'notice'
   | 'edition'
+  | 'session'
 
 /** The received bytes are kept whole: `body` is never encoded anew. */
 export interface Envelope {

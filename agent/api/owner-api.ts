@@ -6,6 +6,7 @@ import { formatMagnet } from '../../protocol/magnet.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { byInfoHash, jsonBody, jsonReply, ok } from '../../protocol/route.ts'
 import { problemReply, wire } from '../../protocol/service.ts'
+import type { Circles } from '../circle/circles.ts'
 import type { AgentContext } from '../context.ts'
 import type { Download, Downloads } from '../download/download.ts'
 import type { Linking } from '../storage/linking.ts'
@@ -20,6 +21,7 @@ import { mountTrust } from './trust-api.ts'
 
 export interface OwnerParts {
   readonly context: AgentContext
+  readonly circles: Pick<Circles, 'require'>
   readonly links: Links
   readonly linking: Linking
   readonly shares: Shares
@@ -43,6 +45,7 @@ const shareSchema = z
     link: z.string(),
     path: z.string(),
     withdrawn: z.string().optional(),
+    circle: z.string().optional(),
     series: z.string().optional(),
   })
   .openapi('Share')
@@ -107,6 +110,7 @@ const routes = {
           link: z.string().optional(),
           price: wire.money.optional(),
           public: z.boolean().optional(),
+          circle: z.string().max(63).optional(),
           series: z.string().optional(),
           keep: z.boolean().optional(),
         }),
@@ -184,7 +188,7 @@ const routes = {
 }
 
 export function mountOwnerApi(app: OpenAPIHono, parts: OwnerParts): void {
-  mountShares(app, parts.shares)
+  mountShares(app, parts)
   mountDownloads(app, parts.downloads)
   mountLinks(app, parts.links, parts.linking)
   mountMoney(app, parts)
@@ -203,15 +207,17 @@ export function mountOwnerApi(app: OpenAPIHono, parts: OwnerParts): void {
   })
 }
 
-function mountShares(app: OpenAPIHono, shares: Shares): void {
+function mountShares(app: OpenAPIHono, { shares, circles }: OwnerParts): void {
   app.openapi(routes.shares, async (c) => c.json((await shares.list()).map(shareJson), 200))
   app.openapi(routes.share, async (c) => {
-    const { path, link, price, public: isPublic, series, keep } = c.req.valid('json')
+    const { path, link, price, public: isPublic, circle, series, keep } = c.req.valid('json')
+    if (circle) await circles.require(circle)
     const share = await shares.add({
       path,
       ...(link === undefined ? {} : { link }),
       ...(price === undefined ? {} : { price: BigInt(price) }),
       ...(isPublic === undefined ? {} : { public: isPublic }),
+      ...(circle === undefined ? {} : { circle }),
       ...(series === undefined ? {} : { series }),
       ...(keep === undefined ? {} : { keep }),
     })
@@ -277,6 +283,7 @@ const shareJson = (share: Share) => ({
   link: share.link,
   path: share.path,
   ...(share.withdrawn === undefined ? {} : { withdrawn: share.withdrawn }),
+  ...(share.circle === undefined ? {} : { circle: share.circle }),
   ...(share.series === undefined ? {} : { series: share.series }),
 })
 

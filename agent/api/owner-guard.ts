@@ -5,11 +5,8 @@ import { replay, speaksFor } from '../../protocol/identity.ts'
 import { verifyRequest } from '../../protocol/http-signature.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
-import { encodeRecord } from '../records.ts'
 import type { AgentContext } from '../context.ts'
-
-const NONCES = 'owner-nonce'
-const SWEPT_AT_ONCE = 50
+import { createNonces } from './nonces.ts'
 
 export interface OwnerGuard {
   readonly middleware: MiddlewareHandler
@@ -20,19 +17,18 @@ export interface OwnerGuard {
 export function createOwnerGuard(context: AgentContext): OwnerGuard {
   const { clock } = context.environment
   const identity = replay(context.operations, clock.now())
+  const nonces = createNonces(context, 'owner-nonce')
   const authorities = [new URL(context.publicUrl).host]
 
   async function authorize(request: Request): Promise<void> {
-    const { key, nonce, createdMs } = await verifyRequest(request, {
+    const verified = await verifyRequest(request, {
       authorities,
       audience: toHex(context.owner),
       nowMs: clock.now(),
       maxBodyBytes: limits.ownerBodyBytes,
     })
-    if (!speaksFor(identity, key)) throw new Problem('unknown-key', 'The key is not one of the owner’s.')
-    const sk = `${String(createdMs).padStart(15, '0')} ${toHex(key)} ${nonce}`
-    const fresh = await context.store.write([{ pk: NONCES, sk, expect: 0, body: encodeRecord({}) }])
-    if (!fresh) throw new Problem('stale-request', 'This request was already made.')
+    if (!speaksFor(identity, verified.key)) throw new Problem('unknown-key', 'The key is not one of the owner’s.')
+    await nonces.take(verified)
   }
 
   return {
@@ -40,13 +36,6 @@ export function createOwnerGuard(context: AgentContext): OwnerGuard {
       await authorize(c.req.raw)
       await next()
     },
-    async sweep() {
-      const dead = clock.now() - limits.requestAgeMs - limits.clockSkewMs
-      const oldest = await context.store.list(NONCES, { limit: SWEPT_AT_ONCE })
-      const changes = oldest
-        .filter((item) => Number(item.sk.slice(0, 15)) < dead)
-        .map((item) => ({ pk: NONCES, sk: item.sk, expect: 'any' as const }))
-      if (changes.length > 0) await context.store.write(changes)
-    },
+    sweep: () => nonces.sweep(),
   }
 }

@@ -4,6 +4,7 @@ import { Problem, problemOf, type ProblemCode } from '../../protocol/problem.ts'
 import { callFor, type CliIo, type Values } from './call.ts'
 import { UsageError, type Answer, type Command, type Commands } from './command.ts'
 import { auditCommands } from './commands/audit.ts'
+import { circleCommands } from './commands/circles.ts'
 import { claimCommands } from './commands/claim.ts'
 import { doctorCommands } from './commands/doctor.ts'
 import { downloadCommands } from './commands/downloads.ts'
@@ -34,7 +35,7 @@ const CHAPTERS: Chapters = {
   'What you fetch': { ...downloadCommands, ...followCommands },
   Credits: moneyCommands,
   'Stop and caps': guardCommands,
-  Trust: trustCommands,
+  Trust: { ...trustCommands, ...circleCommands },
   'Looking after it': { ...auditCommands, ...proofCommands, ...serviceCommands, ...doctorCommands },
 }
 const COMMANDS: Commands = Object.assign({}, ...Object.values(CHAPTERS)) as Commands

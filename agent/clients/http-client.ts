@@ -17,6 +17,7 @@ export interface Call {
   /** From the root, with its query. */
   readonly path: string
   readonly json?: unknown
+  readonly headers?: Readonly<Record<string, string>>
   readonly upload?: { readonly contentType: string; readonly bytes: Bytes }
   readonly replyBytes?: number
   /** `limits.callAttempts` unless given. */
@@ -86,10 +87,10 @@ function exchangeOnce(environment: Environment, url: string, call: Call): Promis
   return exchange(environment, url + call.path, requestOf(call), bounds)
 }
 
-function requestOf({ method, upload, json }: Call): Pick<RequestInit, 'method' | 'body' | 'headers'> {
-  if (upload) return { method, body: upload.bytes, headers: { 'content-type': upload.contentType } }
-  if (json === undefined) return { method }
-  return { method, body: JSON.stringify(json), headers: { 'content-type': 'application/json' } }
+function requestOf({ method, upload, json, headers }: Call): Pick<RequestInit, 'method' | 'body' | 'headers'> {
+  if (upload) return { method, body: upload.bytes, headers: { ...headers, 'content-type': upload.contentType } }
+  if (json === undefined) return { method, ...(headers && { headers }) }
+  return { method, body: JSON.stringify(json), headers: { ...headers, 'content-type': 'application/json' } }
 }
 
 /** What a refusal says: a code of ours where it is the caller's fault; a fault of theirs is never mistaken for one of ours. */

@@ -13,6 +13,7 @@ import { wire } from '../../protocol/service.ts'
 import { envelopeFromJson, envelopeToJson, type EnvelopeJson } from '../../protocol/signed.ts'
 import { evaluateOne } from '../../protocol/trust.ts'
 import type { AgentContext } from '../context.ts'
+import type { CircleRef, Passes } from '../circle/circles.ts'
 import { createHttpClient, money } from '../clients/http-client.ts'
 import type { OfferedWay } from '../storage/ways.ts'
 import type { SwarmSeller } from '../clients/repository-client.ts'
@@ -36,6 +37,8 @@ export interface PeerOffer {
   readonly public: boolean
   /** Besides being sent by the peer's agent. */
   readonly ways: readonly OfferedWay[]
+  /** Whose sessions it asks for. */
+  readonly circle?: CircleRef
 }
 
 export interface Peers {
@@ -43,6 +46,8 @@ export interface Peers {
   swarm(infoHash: Bytes): Promise<readonly Peer[]>
   /** Asks the peer's URLs in turn. @throws Problem the last one's, such as `not-found` or `peer-failed` */
   offer(peer: Peer, meta: Metainfo): Promise<PeerOffer>
+  /** What lets a request in at a peer that asks for a session; for one request. @throws Problem as `Passes.pass` */
+  credentials(id: string, offer: PeerOffer | undefined, url: string): Promise<Record<string, string>>
   /** Pieces that the peer, as far as its vouches tell, lets us owe. */
   creditFrom(peer: Peer): Promise<number>
 }
@@ -87,8 +92,21 @@ interface KnownIdentity {
   readonly atMs: number
 }
 
-/** @param view of the repository's log: compared with that of the sellers */
-export function createPeers(context: AgentContext, view?: Pick<Trust, 'note' | 'compare'>): Peers {
+const requiredShape = z.object({ by: wire.id, circle: z.string() })
+
+/** The circle that a refusal asks for a session of. */
+function circleIn(error: unknown): CircleRef {
+  const asked = error instanceof Problem && error.code === 'session-required' ? error.members : undefined
+  const { success, data } = requiredShape.safeParse(asked)
+  if (success) return data
+  throw error
+}
+
+/**
+ * @param view of the repository's log: compared with that of the sellers
+ * @param passes for sellers that ask for sessions; none unless given
+ */
+export function createPeers(context: AgentContext, view?: Pick<Trust, 'note' | 'compare'>, passes?: Passes): Peers {
   const { environment, repository, owner, allowLoopback, store } = context
   const { clock } = environment
   const identities = new Map<string, KnownIdentity>()
@@ -167,7 +185,7 @@ export function createPeers(context: AgentContext, view?: Pick<Trust, 'note' | '
     let failure: unknown
     for (const url of peer.urls) {
       try {
-        return await offerAt(url, meta)
+        return await offerAt(url, meta).catch((error: unknown) => offerTo(circleIn(error), peer.id, url, meta))
       } catch (error) {
         failure = error
       }
@@ -175,10 +193,16 @@ export function createPeers(context: AgentContext, view?: Pick<Trust, 'note' | '
     throw failure
   }
 
-  async function offerAt(url: string, meta: Metainfo): Promise<PeerOffer> {
+  /** To us as a member of the circle. */
+  async function offerTo(circle: CircleRef, id: string, url: string, meta: Metainfo): Promise<PeerOffer> {
+    const headers = await passes?.pass(circle, url + offerPath(meta), id)
+    return { ...(await offerAt(url, meta, headers)), circle }
+  }
+
+  async function offerAt(url: string, meta: Metainfo, headers: Record<string, string> = {}): Promise<PeerOffer> {
     const infoHash = toHex(meta.infoHash)
     const http = createHttpClient(environment, url)
-    const said = await http.json({ method: 'GET', path: `/v1/pieces/${infoHash}`, attempts: 1 }, offerShape)
+    const said = await http.json({ method: 'GET', path: offerPath(meta), headers, attempts: 1 }, offerShape)
     const isSame = said.infoHash === infoHash && said.pieceLength === meta.pieceLength && said.pieces === meta.pieces
     if (!isSame) throw new Problem('peer-failed', 'The seller answers for other content.')
     const bitfield = fromBase64url(said.bitfield)
@@ -208,8 +232,15 @@ export function createPeers(context: AgentContext, view?: Pick<Trust, 'note' | '
     if (checkpoint !== undefined) await view?.compare(checkpoint)
   }
 
-  return { swarm, offer, creditFrom }
+  return {
+    swarm,
+    offer,
+    credentials: async (id, known, url) => (known?.circle && (await passes?.pass(known.circle, url, id))) ?? {},
+    creditFrom,
+  }
 }
+
+const offerPath = ({ infoHash }: Metainfo): string => `/v1/pieces/${toHex(infoHash)}`
 
 interface SellerJson {
   readonly announcement: EnvelopeJson

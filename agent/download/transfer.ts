@@ -89,7 +89,9 @@ export async function requestPiece(
   }
   try {
     const url = `${seller.url}/v1/pieces/${run.infoHash}/${piece}`
-    return await fetchPiece(run, seller, piece, { url, headers, into, signal: line.signal, onChunk: hear })
+    const passed = await run.peers.credentials(seller.id, seller.offer, url)
+    const request = { url, headers: { ...headers, ...passed }, into, signal: line.signal, onChunk: hear }
+    return await fetchPiece(run, seller, piece, request)
   } catch (error) {
     const why = line.wasCut()
     if (why) return { kind: 'cut', why, detail: CUTS[why] }

@@ -21,6 +21,8 @@ export interface ShareOptions {
   /** Credits a piece; default: as before, else the ledger's unit price. */
   readonly price?: bigint
   readonly public?: boolean
+  /** Only its members may have it; as before unless given, and empty for everybody. */
+  readonly circle?: string
   /** The series that it is the newest edition of; default: as before, else, where the path held another content, its name. */
   readonly series?: string
   /** A copy is shared, beside it in the storage: the files may change, and this edition stays for sale. */
@@ -47,7 +49,7 @@ interface Parts {
   readonly pieceLength?: number | undefined
 }
 
-type Terms = Pick<ShareHead, 'price' | 'public'>
+type Terms = Pick<ShareHead, 'price' | 'public' | 'circle'>
 type Place = Pick<ShareHead, 'link' | 'path' | 'source'>
 
 interface Standing {
@@ -101,7 +103,7 @@ export function createShareAdder(
 
   async function renew(before: ShareHead, terms: Terms, series: string | undefined): Promise<ShareHead> {
     const edition = await editionOf(before, { before, series })
-    const head = await records.change(before.infoHash, ({ withdrawn: _, ...now }) => ({
+    const head = await records.change(before.infoHash, ({ withdrawn: _, circle: __, ...now }) => ({
       ...now,
       ...terms,
       ...(edition && { edition }),
@@ -158,11 +160,13 @@ export function createShareAdder(
 
 async function termsOf(context: AgentContext, options: ShareOptions, before?: ShareHead): Promise<Terms> {
   const isPublic = options.public ?? (options.price === undefined && before?.public === true)
-  if (isPublic) return { price: '0', public: true }
+  const circle = options.circle ?? before?.circle
+  const access = { public: isPublic, ...(circle && { circle }) }
+  if (isPublic) return { price: '0', ...access }
   const kept = before?.public === false ? BigInt(before.price) : undefined
   const price = options.price ?? kept ?? (await context.ledger.info()).unitPrice
   if (price < 0n || price > limits.integer) throw new Problem('bad-request', 'A price is 0 credits or more.')
-  return { price: price.toString(), public: false }
+  return { price: price.toString(), ...access }
 }
 
 /** What is shared from a path: the files there, or a copy of them. */

@@ -23,6 +23,8 @@ export interface ShareHead {
   /** Decimal. */
   readonly price: string
   readonly public: boolean
+  /** Whose members alone may have it, by its name here. */
+  readonly circle?: string
   /** Of link, path and every file's version: equal for what need not be hashed again. */
   readonly source: string
   /** The repository has the torrent. */

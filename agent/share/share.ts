@@ -36,6 +36,8 @@ export interface Share {
   readonly files: readonly SharedFile[]
   /** Why it is not served any more, a sentence. */
   readonly withdrawn?: string
+  /** Whose members alone may have it. */
+  readonly circle?: string
   /** That it is an edition of. */
   readonly series?: string
 }
@@ -51,6 +53,8 @@ export interface Shares {
   list(): Promise<readonly Share[]>
   /** @param infoHash v2 or v1, hex */
   get(infoHash: string): Promise<Share | undefined>
+  /** The circle that a share is limited to. @param infoHash v2 or v1, hex */
+  readonly circleOf: (infoHash: string) => Promise<string | undefined>
   /** Leaves the files alone. @throws Problem `not-found` */
   remove(infoHash: string): Promise<void>
   /** @throws Problem `content-changed` when a file is not what was shared: the share is withdrawn then; `storage-unavailable` */
@@ -163,6 +167,7 @@ export function createShares(context: AgentContext, links: Links, pieceLength?: 
       const head = await headOf(infoHash)
       return head && shareOf(head)
     },
+    circleOf: async (infoHash) => (await headOf(infoHash))?.circle,
     async remove(infoHash) {
       await adder.end((await headOf(infoHash)) ?? notShared())
       await announcer.takeBack().catch(unlessBug)
@@ -217,6 +222,7 @@ function toShare(head: ShareHead, { meta, files }: Content): Share {
     meta,
     files,
     ...(head.withdrawn !== undefined && { withdrawn: head.withdrawn }),
+    ...(head.circle !== undefined && { circle: head.circle }),
     ...(head.edition && { series: head.edition.name }),
   }
 }

@@ -61,6 +61,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
   announcement: 'announcement',
   book: 'book',
   edition: 'edition',
+  session: 'session',
   notice: 'notice',
   membership: 'membership',
   price: 'price',

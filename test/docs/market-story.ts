@@ -50,6 +50,7 @@ export async function marketExamples(): Promise<ReadonlyMap<string, Example>> {
     await trust(fair)
     await buy(fair)
     await download(fair, folder)
+    await gather(fair)
     return masked(recorder.examples, folder)
   } finally {
     for (const close of closers.toReversed()) await close()
@@ -179,6 +180,20 @@ async function download({ buyer, buyerOwner, sellerOwner }: Fair, folder: string
   await sellerOwner.ask('owner.balance', 'GET', '/v1/balance')
   await sellerOwner.ask('owner.usage', 'GET', '/v1/usage?since=0')
   await sellerOwner.ask('owner.guard', 'PUT', '/v1/guard', { spend: '500', serve: 3_221_225_472 })
+}
+
+/** The seller's circle, which the buyer is in. */
+async function gather({ sellerOwner, buyerOwner, record, clock }: Fair): Promise<void> {
+  await sellerOwner.ask('owner.circle', 'PUT', '/v1/circles/lab', { kind: 'bubble', add: [toHex(cast.payer.id)] })
+  await buyerOwner.ask('owner.join', 'PUT', '/v1/circles/lab', { url: cast.SELLER_URL })
+  await record('agent.circle', get(`${cast.SELLER_URL}/v1/sessions/lab`))
+  const { operations, delegation, agent: signer } = cast.payer
+  const body = { operations: operations.map(envelopeToJson), delegation: envelopeToJson(delegation) }
+  const options = { signer, audience: toHex(cast.payee.id), nowMs: clock.now(), nonce: 'nonce-of-session-1' }
+  const url = `${cast.SELLER_URL}/v1/sessions/lab`
+  const granted = await record('agent.grant', await signRequest(send('POST', url, body), options))
+  const { session } = (await granted.json()) as { session: string }
+  await record('agent.validate', send('POST', `${url}/validations`, { session }))
 }
 
 async function folderIn(folder: string, name: string): Promise<string> {

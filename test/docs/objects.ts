@@ -13,10 +13,11 @@ import { locatePiece, pieceHash, type Metainfo } from '../../protocol/metainfo.t
 import { tickToJson, type Tick } from '../../protocol/payword.ts'
 import { keyOf, partsOf, pieceShape, rootsOf, sealedBytes, sealPiece } from '../../protocol/sealed.ts'
 import * as settlement from '../../protocol/settlement.ts'
+import { formatSession, grantSession } from '../../protocol/session.ts'
 import { objectId, signerFrom } from '../../protocol/signed.ts'
 import { bookToJson, encodeVouch, proofToJson, proveVouch, writeBook } from '../../protocol/vouch.ts'
 import * as cast from './cast.ts'
-import { bencode, json, signed, type Examples } from './example.ts'
+import { bencode, json, signed, text, type Examples } from './example.ts'
 import { writeNotation } from './notation.ts'
 
 const { payer, payee, prepaidId, declarationId, chain, START_MS } = cast
@@ -165,6 +166,19 @@ export const edition = publishEdition(
   payee.agent,
 )
 
+export const session = grantSession(
+  {
+    by: payee.id,
+    circle: 'lab',
+    expires: START_MS + 300_000,
+    holder: payer.agent.key,
+    issued: START_MS,
+    member: payer.id,
+    nonce: cast.bytesOf(0xe2, 16),
+  },
+  payee.agent,
+)
+
 const chainExamples: Examples = {
   'chain.shape': json({ seed: toHex(cast.SEED), ...cast.SHAPE, tickRoot: toHex(chain.root) }),
   'chain.links': json(
@@ -226,6 +240,8 @@ export const objectExamples: Examples = {
   ...signed('signoff', 'signoff', signoff),
   ...signed('announcement', 'announcement', announcement),
   ...signed('edition', 'edition', edition),
+  ...signed('session', 'session', session),
+  'session.header': text(`Raincheck-Session: ${formatSession(session)}`),
   ...signed('notice', 'notice', notice),
   ...chainExamples,
   ...sealedExamples,

@@ -14,18 +14,20 @@ export interface ShareJson {
   link: string
   path: string
   withdrawn?: string
+  circle?: string
   series?: string
 }
 
 export const shareCommands: Commands = {
   share: {
-    usage: 'PATH [--link NAME] [--price CREDITS] [--public] [--series NAME] [--keep]',
+    usage: 'PATH [--link NAME] [--price CREDITS] [--public] [--circle NAME] [--series NAME] [--keep]',
     summary:
-      'Offer a file or folder of a linked storage, at CREDITS a piece or free of charge. Followers of a series are told of its new editions; --keep: offer a copy, which stays when the file changes',
+      'Offer a file or folder of a linked storage, at CREDITS a piece or free of charge; to members of a circle alone ("" for everybody again). Followers of a series are told of its new editions; --keep: offer a copy, which stays when the file changes',
     options: {
       link: { type: 'string' },
       price: { type: 'string' },
       public: { type: 'boolean' },
+      circle: { type: 'string' },
       series: { type: 'string' },
       keep: { type: 'boolean' },
     },
@@ -51,12 +53,14 @@ export const shareCommands: Commands = {
 
 async function share(call: Call): Promise<Answer> {
   const [link, price, series] = [call.text('link'), call.credits('price'), call.text('series')]
+  const circle = call.text('circle')
   const agent = await call.agent()
   const asked = agent.ask<ShareJson>('POST', '/v1/shares', {
     path: call.args[0],
     ...(link === undefined ? {} : { link }),
     ...(price === undefined ? {} : { price }),
     ...(call.flag('public') ? { public: true } : {}),
+    ...(circle === undefined ? {} : { circle }),
     ...(series === undefined ? {} : { series }),
     ...(call.flag('keep') ? { keep: true } : {}),
   })
@@ -82,6 +86,7 @@ async function unshare(call: Call): Promise<Answer> {
 function shareText(share: ShareJson): string {
   const terms = share.public ? 'free for all' : `${share.price} a piece`
   const state = share.withdrawn === undefined ? '' : `\n  withdrawn: ${share.withdrawn}`
+  const circle = share.circle === undefined ? '' : `  in circle ${share.circle}`
   const series = share.series === undefined ? '' : `  edition of ${JSON.stringify(share.series)}`
-  return `${share.name}  ${formatBytes(share.bytes)}  ${formatCount(share.pieces, 'piece')}  ${terms}${series}${state}\n  ${share.infoHash}`
+  return `${share.name}  ${formatBytes(share.bytes)}  ${formatCount(share.pieces, 'piece')}  ${terms}${circle}${series}${state}\n  ${share.infoHash}`
 }

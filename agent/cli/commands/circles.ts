@@ -1,0 +1,67 @@
+/** Circles: those you keep, and those you have joined. */
+import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
+
+interface CircleJson {
+  name: string
+  kind: 'inner' | 'bubble'
+  by: string
+  url?: string
+  members?: string[]
+}
+
+export const circleCommands: Commands = {
+  circle: {
+    usage: 'NAME [--add ID]… [--remove ID]… [--kind inner|bubble]',
+    summary:
+      'Make a circle of your own, or change it: only its members get what you share in it. inner: your agent is asked about each session; bubble: members take each other’s word',
+    options: {
+      add: { type: 'string', multiple: true },
+      remove: { type: 'string', multiple: true },
+      kind: { type: 'string' },
+    },
+    takes: [1, 1],
+    async run(call) {
+      const kind = call.text('kind')
+      if (kind !== undefined && kind !== 'inner' && kind !== 'bubble')
+        throw new UsageError('--kind takes inner or bubble.')
+      const change = { add: call.all('add'), remove: call.all('remove'), ...(kind !== undefined && { kind }) }
+      return put(call, call.args[0] as string, change)
+    },
+  },
+  circles: {
+    usage: '',
+    summary: 'Your circles, and those that you have joined',
+    takes: [0, 0],
+    async run(call) {
+      const json = await (await call.agent()).ask<CircleJson[]>('GET', '/v1/circles')
+      return { json, text: json.map(circleText).join('\n') || '(none)' }
+    },
+  },
+  join: {
+    usage: 'URL NAME',
+    summary: 'Join a circle whose broker is the agent at URL; it lets you in when its owner has added you',
+    takes: [2, 2],
+    run: async (call) => put(call, call.args[1] as string, { url: call.args[0] }),
+  },
+  leave: {
+    usage: 'NAME',
+    summary: 'Leave a circle, or end one of your own',
+    takes: [1, 1],
+    async run(call) {
+      const json = await (await call.agent()).ask<{ name: string }>('DELETE', pathOf(call.args[0] as string))
+      return { json, text: `${json.name} is left` }
+    },
+  },
+}
+
+const pathOf = (name: string): string => `/v1/circles/${encodeURIComponent(name)}`
+
+async function put(call: Call, name: string, body: unknown): Promise<Answer> {
+  const json = await (await call.agent()).ask<CircleJson>('PUT', pathOf(name), body)
+  return { json, text: circleText(json) }
+}
+
+function circleText({ name, kind, by, url, members }: CircleJson): string {
+  const head = `${name}  ${kind}  by ${by}${url === undefined ? ' (you)' : ` at ${url}`}`
+  return [head, ...(members ?? []).map((id) => `  ${id}`)].join('\n')
+}

@@ -1,0 +1,199 @@
+/** Content of a circle, and everybody who tries to have it without being of it. */
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { rotate } from '../../protocol/identity.ts'
+import { limits } from '../../protocol/limits.ts'
+import { formatSession, grantSession, parseSession, readSession, SESSION_HEADER } from '../../protocol/session.ts'
+import type { Signer } from '../../protocol/signed.ts'
+import { openCircleTown, signedBy, type CircleTown, type Resident } from '../agent/circle-town.ts'
+import { pattern } from '../pattern.ts'
+import { numbered } from '../repository/people.ts'
+
+let town: CircleTown
+let broker: Resident
+let seller: Resident
+let member: Resident
+let stranger: Resident
+let infoHash: string
+
+beforeEach(async () => {
+  town = openCircleTown()
+  ;[broker, seller, member, stranger] = (await Promise.all(
+    (['broker', 'seller', 'member', 'stranger'] as const).map((name) => town.open(name)),
+  )) as [Resident, Resident, Resident, Resident]
+})
+afterEach(() => town.close())
+
+/** A circle of seller and member, and a file of the seller's for its members. */
+async function settle(kind: 'inner' | 'bubble'): Promise<void> {
+  await broker.ask('PUT', '/v1/circles/lab', { kind, add: [seller.id, member.id] })
+  for (const one of [seller, member, stranger]) expect((await join(one)).status).toBe(200)
+  infoHash = await share('lab')
+}
+const join = (one: Resident, circle = 'lab') => one.ask('PUT', `/v1/circles/${circle}`, { url: broker.url })
+
+async function share(circle: string): Promise<string> {
+  await seller.put(`${circle}.bin`, pattern(40_000, circle.length))
+  const answer = await seller.ask('POST', '/v1/shares', { path: `${circle}.bin`, public: true, circle })
+  expect(answer).toMatchObject({ status: 201, json: { circle } })
+  return (answer.json as { infoHash: string }).infoHash
+}
+
+let number = 0
+const granted = (to: Resident, circle = 'lab', signer: Signer = to.person.agent) => {
+  const { operations, delegation } = to.context
+  const json = (envelope: (typeof operations)[number]) => ({
+    body: Buffer.from(envelope.body).toString('base64url'),
+    key: Buffer.from(envelope.key).toString('base64url'),
+    signature: Buffer.from(envelope.signature).toString('base64url'),
+  })
+  const request = new Request(`${broker.url}/v1/sessions/${circle}`, {
+    method: 'POST',
+    body: JSON.stringify({ operations: operations.map(json), delegation: json(delegation) }),
+    headers: { 'content-type': 'application/json' },
+  })
+  return signedBy(town.clock, signer, broker.id, request, ++number)
+}
+async function sessionOf(to: Resident, circle = 'lab'): Promise<string> {
+  const response = await town.environment.transport(await granted(to, circle))
+  expect(response.status).toBe(201)
+  return ((await response.json()) as { session: string }).session
+}
+
+const pieceUrl = (hash = infoHash): string => `${seller.url}/v1/pieces/${hash}/0`
+const shown = (session: string, signer: Signer, url = pieceUrl(), audience = seller.id): Promise<Request> =>
+  signedBy(town.clock, signer, audience, new Request(url, { headers: { [SESSION_HEADER]: session } }), ++number)
+async function codeOf(request: Request | Promise<Request>): Promise<string | number> {
+  const response = await town.environment.transport(await request)
+  if (response.status === 200) return 200
+  return ((await response.json()) as { code: string }).code
+}
+
+describe.each(['inner', 'bubble'] as const)('content of an %s circle', (kind) => {
+  beforeEach(() => settle(kind))
+
+  test('goes to a member, and to nobody else', async () => {
+    expect(await member.fetch(infoHash)).toMatchObject({ state: 'done' })
+    expect(await stranger.fetch(infoHash)).toMatchObject({ state: 'waiting', reason: 'no-sellers' })
+    expect(await codeOf(granted(stranger))).toBe('forbidden')
+  })
+
+  test('is told to nobody without a session, by whichever name and method it is asked for', async () => {
+    const { agent } = seller
+    const [one] = await agent.shares.list()
+    for (const hash of [infoHash, one?.infoHashV1 as string]) {
+      for (const path of ['', '/', '/0', '/1']) {
+        const url = `${seller.url}/v1/pieces/${hash}${path}`
+        if (path !== '/') expect(await codeOf(new Request(url))).toBe('session-required')
+        expect((await agent.app.fetch(new Request(url, { method: 'HEAD' }))).status).not.toBe(200)
+      }
+    }
+  })
+
+  test('is not had with a stolen session: it is another key’s', async () => {
+    const session = await sessionOf(member)
+    expect(await codeOf(shown(session, stranger.person.agent))).toBe('unknown-key')
+    expect(await codeOf(new Request(pieceUrl(), { headers: { [SESSION_HEADER]: session } }))).toBe('bad-signature')
+    expect(await codeOf(shown(session, member.person.agent))).toBe(200)
+  })
+
+  test('is not had with a request that was seen, for another seller, or for another piece', async () => {
+    const session = await sessionOf(member)
+    const request = await shown(session, member.person.agent)
+    expect(await codeOf(request.clone())).toBe(200)
+    expect(await codeOf(request)).toBe('stale-request')
+    expect(await codeOf(shown(session, member.person.agent, pieceUrl(), broker.id))).toBe('bad-signature')
+    const { headers } = await shown(session, member.person.agent)
+    expect(await codeOf(new Request(`${seller.url}/v1/pieces/${infoHash}/1`, { headers }))).toBe('bad-signature')
+  })
+
+  test('is not had with a session of another circle, or of one of the same name elsewhere', async () => {
+    await broker.ask('PUT', '/v1/circles/club', { kind, add: [member.id] })
+    expect(await codeOf(shown(await sessionOf(member, 'club'), member.person.agent))).toBe('forbidden')
+    const terms = { holder: member.person.agent.key, member: member.person.id, nonce: numbered(1, 1, 16) }
+    const times = { issued: town.clock.now(), expires: town.clock.now() + limits.sessionMs }
+    const forge = (by: Resident, signer: Signer) =>
+      formatSession(grantSession({ ...terms, ...times, by: by.person.id, circle: 'lab' }, signer))
+    expect(await codeOf(shown(forge(stranger, stranger.person.agent), member.person.agent))).toBe('forbidden')
+    expect(await codeOf(shown(forge(broker, stranger.person.agent), member.person.agent))).toBe('forbidden')
+  })
+
+  test('is not had with a session that is over, and its holder asks for another in time', async () => {
+    const session = await sessionOf(member)
+    town.clock.advance(limits.sessionMs)
+    expect(await codeOf(shown(session, member.person.agent))).toBe('expired')
+    expect(await member.fetch(infoHash)).toMatchObject({ state: 'done' })
+  })
+
+  test('is not had any more, well within the life of the session, by who was taken out', async () => {
+    const session = await sessionOf(member)
+    expect(await codeOf(shown(session, member.person.agent))).toBe(200)
+    await broker.ask('PUT', '/v1/circles/lab', { remove: [member.id] })
+    town.clock.advance(kind === 'inner' ? limits.verdictMs : limits.revocationsMs)
+    if (kind === 'bubble') await seller.agent.maintain()
+    expect(await codeOf(shown(session, member.person.agent))).toBe('forbidden')
+    expect(await codeOf(granted(member))).toBe('forbidden')
+    town.clock.advance(1)
+    await broker.ask('PUT', '/v1/circles/lab', { add: [member.id] })
+    town.clock.advance(limits.revocationsMs)
+    await seller.agent.maintain()
+    expect(await codeOf(shown(session, member.person.agent))).toBe('forbidden')
+    expect(await codeOf(shown(await sessionOf(member), member.person.agent))).toBe(200)
+  })
+
+  test('is had while the broker is away only where members take each other’s sessions, and no longer than those last', async () => {
+    const session = await sessionOf(member)
+    town.setDown('broker.example', true)
+    expect(await codeOf(shown(session, member.person.agent))).toBe(kind === 'inner' ? 'peer-failed' : 200)
+    town.clock.advance(limits.sessionMs)
+    expect(await codeOf(shown(session, member.person.agent))).toBe('expired')
+  })
+
+  test('stays in the circle when the seller has left it, until it is shared with everybody', async () => {
+    await seller.ask('DELETE', '/v1/circles/lab')
+    expect(await codeOf(shown(await sessionOf(member), member.person.agent))).toBe('session-required')
+    await seller.ask('POST', '/v1/shares', { path: 'lab.bin', circle: '' })
+    expect(await codeOf(new Request(pieceUrl()))).toBe(200)
+  })
+})
+
+describe('a session', () => {
+  beforeEach(() => settle('bubble'))
+
+  test('is granted to the key that signs the request, as far as it acts for a member', async () => {
+    expect(await codeOf(granted(member, 'lab', stranger.person.agent))).toBe('unknown-key')
+    expect(await codeOf(granted(member, 'nowhere'))).toBe('not-found')
+    const request = await granted(member)
+    expect((await town.environment.transport(request.clone())).status).toBe(201)
+    expect(await codeOf(request)).toBe('stale-request')
+    const session = parseSession(readSession(await sessionOf(member)))
+    expect(session.expires - session.issued).toBe(limits.sessionMs)
+    expect(session.holder).toEqual(member.person.agent.key)
+  })
+
+  test('is not granted to an agent whose owner has changed keys since', async () => {
+    const { state, owner } = member.person
+    const rotation = rotate(state, [stranger.person.owner.key], town.clock.now(), owner)
+    await member.context.repository.putIdentity([rotation])
+    expect(await codeOf(granted(member))).toBe('unknown-key')
+  })
+
+  test('is asked for once, and again when a minute of it is left', async () => {
+    const asked = () => town.asked.filter((host) => host === 'broker.example').length
+    const before = asked()
+    expect(await member.fetch(infoHash)).toMatchObject({ state: 'done' })
+    expect(asked()).toBe(before + 1)
+    town.clock.advance(limits.sessionMs - limits.sessionRenewedMs)
+    expect(await member.fetch(await share('lab'))).toMatchObject({ state: 'done' })
+    expect(asked()).toBe(before + 2)
+  })
+
+  test('is of a circle that another’s agent cannot take the place of', async () => {
+    await stranger.ask('DELETE', '/v1/circles/lab')
+    await stranger.ask('PUT', '/v1/circles/lab', { add: [member.id] })
+    expect((await member.ask('PUT', '/v1/circles/lab', { url: stranger.url })).json).toMatchObject({ code: 'conflict' })
+    expect((await member.ask('PUT', '/v1/circles/Lab!', { kind: 'inner' })).status).toBe(400)
+    expect((await member.ask('PUT', '/v1/circles/none', { url: 'https://127.0.0.1' })).json).toMatchObject({
+      code: 'address-refused',
+    })
+  })
+})
