@@ -13,7 +13,7 @@ import { mountGuard } from './api/guard-api.ts'
 import { mountCircles } from './api/circle-api.ts'
 import { mountFollows } from './api/follow-api.ts'
 import { mountOwnerApi } from './api/owner-api.ts'
-import { createOwnerGuard } from './api/owner-guard.ts'
+import { createOwnerGuard, type OwnerGuard } from './api/owner-guard.ts'
 import { mountDashboard, type Dashboard } from './dashboard/dashboard.ts'
 import { createCircles } from './circle/circles.ts'
 import { createFollows } from './follow/follows.ts'
@@ -75,8 +75,22 @@ export interface AgentOptions {
   readonly dashboard?: Dashboard
   /** Of a day, where the owner has set none. */
   readonly caps?: Caps
+  /** Told when a cap keeps something from being sent or bought. */
+  readonly onCapReached?: (cap: keyof Caps) => void
   /** Told of faults that no caller is waiting for. */
   readonly onFault: (error: unknown) => void
+}
+
+function createApp(doorkeeper: OwnerGuard, onFault: AgentOptions['onFault']): OpenAPIHono {
+  const app = createService({
+    title: 'Raincheck agent',
+    description: 'One owner’s agent: sells pieces to anyone, obeys its owner.',
+    largerBodies: [{ path: /^\/v1\/(downloads|trust)$/, bytes: limits.ownerBodyBytes }],
+    onFault,
+  })
+  // In hono `/x/*` takes `/x` too.
+  for (const path of OWNER_PATHS) app.use(`/v1/${path}/*`, doorkeeper.middleware)
+  return app
 }
 
 export function createAgent(
@@ -96,7 +110,7 @@ export function createAgent(
   const shares = createShares(context, links, pieceLength)
   const trust = createTrust(context)
   const usage = createUsage(context)
-  const guard = createGuard(context, caps)
+  const guard = createGuard(context, { caps, onReached: onCapReached })
   const seller = createSeller(context, { shares, trust, usage, guard })
   const { distrusts } = trust
   const circles = createCircles(context)
@@ -117,14 +131,7 @@ export function createAgent(
   const follows = createFollows(context)
   const doorkeeper = createOwnerGuard(context)
 
-  const app = createService({
-    title: 'Raincheck agent',
-    description: 'One owner’s agent: sells pieces to anyone, obeys its owner.',
-    largerBodies: [{ path: /^\/v1\/(downloads|trust)$/, bytes: limits.ownerBodyBytes }],
-    onFault,
-  })
-  // In hono `/x/*` takes `/x` too.
-  for (const path of OWNER_PATHS) app.use(`/v1/${path}/*`, doorkeeper.middleware)
+  const app = createApp(doorkeeper, onFault)
   app.use('/v1/pieces/:infoHash/*', circles.gate.middleware(shares.circleOf))
   mountPublicApi(app, context, seller, sendPiece)
   mountChains(app, trust)

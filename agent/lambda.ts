@@ -13,7 +13,8 @@ import { once } from '../infra/lambda/once.ts'
 import { deleteParameterKey, openParameterKey } from '../infra/lambda/parameter-key.ts'
 import { wakeFunction } from '../infra/lambda/wake-function.ts'
 import { guardedTransport, systemResolve } from '../infra/pinned-transport.ts'
-import { faultText, settings } from '../infra/service-process.ts'
+import { settings } from '../infra/service-process.ts'
+import { stdoutLines } from '../infra/stdout-lines.ts'
 import { openStore } from '../infra/store/open.ts'
 import { signerFrom } from '../protocol/signed.ts'
 import { createAgent, type Agent } from './agent.ts'
@@ -37,7 +38,7 @@ declare const awslambda: LambdaStreaming
 const SHIFT_MS = 10 * 60_000
 
 const set = settings(process.env)
-const report = (error: unknown): void => console.error(faultText(error))
+const log = stdoutLines(realEnvironment().clock, set.optional('STACK_NAME', ''))
 
 /** What does not depend on whose the agent is. */
 const ground = once(async () => {
@@ -81,9 +82,10 @@ async function open(base: Ground, owned: Owned, isWorker: boolean): Promise<Agen
     pieceClient: pieceClientNode(pin),
     linkAccess,
     caps: base.caps,
+    onCapReached: (cap) => log.capReached(cap),
     ...(!isWorker && { wakeDownload: wakeFunction(set.required('DOWNLOAD_FUNCTION'), environment.clock) }),
     dashboard: await readDashboard(),
-    onFault: report,
+    onFault: log.fault,
   })
 }
 
@@ -112,12 +114,17 @@ const claimApi = ({ claims, signer, ledger, repository }: Ground) => ({
 const openFront = opener(false)
 const openWorker = opener(true)
 
-const url = urlHandler(async () => {
-  const base = await ground()
-  const agent = await openFront(base)
-  const { app } = agent ?? createUnclaimedApp({ ...claimApi(base), dashboard: await readDashboard(), onFault: report })
-  return app.fetch
-}, awslambda)
+const url = urlHandler(
+  async () => {
+    const base = await ground()
+    const agent = await openFront(base)
+    const { app } =
+      agent ?? createUnclaimedApp({ ...claimApi(base), dashboard: await readDashboard(), onFault: log.fault })
+    return app.fetch
+  },
+  awslambda,
+  log,
+)
 
 async function chores(): Promise<void> {
   const agent = await openFront(await ground())
@@ -146,7 +153,7 @@ const setup = customResource(
       await deleteParameterKey(set.required('AGENT_KEY_PARAMETER'))
     },
   },
-  report,
+  log.fault,
 )
 
 type MainEvent = UrlEvent | { readonly task: 'chores' } | { readonly RequestType: string }

@@ -11,7 +11,8 @@ import { once } from '../infra/lambda/once.ts'
 import { deleteParameterKey, openParameterKey } from '../infra/lambda/parameter-key.ts'
 import { ledgerPolicy } from '../infra/ledger-settings.ts'
 import { openObjects } from '../infra/objects.ts'
-import { faultText, settings } from '../infra/service-process.ts'
+import { settings } from '../infra/service-process.ts'
+import { stdoutLines } from '../infra/stdout-lines.ts'
 import { openStore } from '../infra/store/open.ts'
 import { witnessPlaces } from '../infra/witness-places.ts'
 import { createLedger } from './ledger.ts'
@@ -20,7 +21,7 @@ declare const awslambda: LambdaStreaming
 
 const environment = realEnvironment()
 const set = settings(process.env)
-const report = (error: unknown): void => console.error(faultText(error))
+const log = stdoutLines(environment.clock, set.optional('STACK_NAME', ''))
 
 const open = once(async () => {
   const secret = await openParameterKey(set.required('LEDGER_KEY_PARAMETER'), environment.random)
@@ -35,12 +36,12 @@ const open = once(async () => {
     ...(tiles !== '' && { objects: await openObjects(tiles) }),
     // A function that has answered does nothing until it is called again.
     sequencesWhenAsked: true,
-    onFault: report,
+    onFault: log.fault,
   })
 })
 
 /** What a request leaves waiting is sequenced by the next question about the log, or by the next chores. */
-export const url = functionUrl(async () => (await open()).app.fetch, awslambda)
+export const url = functionUrl(async () => (await open()).app.fetch, awslambda, log)
 
 /** @param task each on a schedule of its own */
 export async function chores({ task }: { readonly task: 'sequence' | 'attest' }): Promise<void> {
@@ -58,5 +59,5 @@ export const setup = customResource(
     },
     leave: () => deleteParameterKey(set.required('LEDGER_KEY_PARAMETER')),
   },
-  report,
+  log.fault,
 )

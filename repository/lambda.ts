@@ -5,26 +5,29 @@
 import { realEnvironment } from '../infra/environment.ts'
 import { functionUrl, type LambdaStreaming } from '../infra/lambda/function-url.ts'
 import { once } from '../infra/lambda/once.ts'
-import { faultText, settings } from '../infra/service-process.ts'
+import { settings } from '../infra/service-process.ts'
+import { stdoutLines } from '../infra/stdout-lines.ts'
 import { openStore } from '../infra/store/open.ts'
 import { witnessPlaces } from '../infra/witness-places.ts'
 import { createRepository } from './repository.ts'
 
 declare const awslambda: LambdaStreaming
 
+const environment = realEnvironment()
 const set = settings(process.env)
+const log = stdoutLines(environment.clock, set.optional('STACK_NAME', ''))
 
 const open = once(async () =>
   createRepository({
-    environment: realEnvironment(),
+    environment,
     store: await openStore(set.required('REPOSITORY_STORE')),
     witnesses: witnessPlaces(set.optional('REPOSITORY_WITNESSES', ''), 'REPOSITORY_WITNESSES'),
     options: { allowLoopback: set.optional('REPOSITORY_ALLOW_LOOPBACK', '0') === '1' },
-    onFault: (error) => console.error(faultText(error)),
+    onFault: log.fault,
   }),
 )
 
-export const url = functionUrl(async () => (await open()).app.fetch, awslambda)
+export const url = functionUrl(async () => (await open()).app.fetch, awslambda, log)
 
 export async function chores(): Promise<void> {
   await (await open()).maintain()

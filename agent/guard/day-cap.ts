@@ -46,11 +46,17 @@ const KEPT_DAYS = 2
 
 export const nextMidnight = (nowMs: number): number => (Math.floor(nowMs / DAY_MS) + 1) * DAY_MS
 
-/** @param kind names the count in the store. @param what of a sentence, such as `Credits` */
+export interface DayCapOptions {
+  /** The subject of a sentence, such as `The credits`. */
+  readonly what: string
+  readonly onReached?: () => void
+}
+
+/** @param kind names the count in the store */
 export function createDayCap(
   { environment, store }: Pick<AgentContext, 'environment' | 'store'>,
   kind: string,
-  what: string,
+  { what, onReached }: DayCapOptions,
 ): DayCap {
   const { clock } = environment
   let share: Share | undefined
@@ -90,6 +96,7 @@ export function createDayCap(
       const left = most - taken
       if (left + held < amount) {
         reached = { most, left: left + held, atMs: clock.now() }
+        onReached?.()
         throw refusal(most)
       }
       const more = larger(amount - held, smaller(amount * run, left / PART))

@@ -64,13 +64,19 @@ const SK = 'settings'
 const NEWS_MS = 2_000
 const FREE_PART = 2n
 
-/** @param usual caps where the owner has set none */
-export function createGuard(context: AgentContext, usual: Caps = {}): Guard {
+export interface GuardOptions {
+  /** Where the owner has set none. */
+  readonly caps?: Caps | undefined
+  /** Told, every few seconds at the most while somebody asks for more. */
+  readonly onReached?: ((cap: keyof Caps) => void) | undefined
+}
+
+export function createGuard(context: AgentContext, { caps: usual = {}, onReached }: GuardOptions = {}): Guard {
   const { store, environment } = context
   const { clock } = environment
-  const spending = createDayCap(context, 'spend', 'The credits')
-  const serving = createDayCap(context, 'serve', 'The bytes')
-  const giving = createDayCap(context, 'give', 'The bytes for free content')
+  const spending = createDayCap(context, 'spend', { what: 'The credits', onReached: () => onReached?.('spend') })
+  const serving = createDayCap(context, 'serve', { what: 'The bytes', onReached: () => onReached?.('serve') })
+  const giving = createDayCap(context, 'give', { what: 'The bytes for free content' })
   let news: { readonly atMs: number; readonly settings: Promise<Settings> } | undefined
 
   async function read() {

@@ -11,6 +11,7 @@ import { LambdaService, type LambdaServiceProps } from './lambda-service.ts'
 import { allowForgetting, allowKey, keyParameter } from './parameter-key.ts'
 import { every } from './schedule.ts'
 import { allowState, stateTable } from './state-table.ts'
+import { Watch } from './watch.ts'
 
 export interface AgentStackProps extends StackProps {
   readonly code: Code
@@ -71,6 +72,7 @@ export class AgentStack extends Stack {
     main.allow(['lambda:InvokeFunction'], [live.functionArn])
     allowForgetting(main, key)
     every(main, Duration.minutes(CHORES_MINUTES), 'chores')
+    new Watch(this, { functions: { Main: main, Download: download }, isCapped: true })
     const claim = new CustomResource(this, 'Claim', { serviceToken: main.function.functionArn })
     this.url = main.url()
     new CfnOutput(this, 'Url', { value: this.url, description: 'Your agent: open it and claim it' })

@@ -16,6 +16,9 @@ export const PRICES = {
   s3Put: 5e-6,
   s3Get: 0.4e-6,
   logGb: 0.5,
+  alarmMonth: 0.1,
+  metricMonth: 0.3,
+  dashboardMonth: 3,
   egressGb: 0.09,
   otherRegionGb: 0.02,
 } as const
@@ -33,7 +36,7 @@ const PART_PIECES = 2
 export const USE = {
   choresEveryMinutes: 5,
   choresSeconds: 0.35,
-  choresReads: 16,
+  choresReads: 18,
   choresWrites: 1,
   choresLogBytes: 400,
   stateGb: 0.01,
@@ -100,6 +103,16 @@ export function witnessMonth(isAtRest: boolean): Bill {
   }
 }
 
+/** Metrics that a stack's alarms look at, where the owner asks for them. */
+export const ALARMS = { agent: 5, repository: 4, ledger: 6, witness: 3 } as const
+
+/** To be told what is wrong with a stack for a month in which each hour brings a request. */
+export const watchMonth = (stack: keyof typeof ALARMS, hasDashboard: boolean): Bill => ({
+  alarmMonth: ALARMS[stack],
+  metricMonth: 1,
+  ...(hasDashboard && { dashboardMonth: 1 }),
+})
+
 /** Where the buyer is. */
 export type Distance = 'internet' | 'other region' | 'same region'
 
@@ -147,6 +160,15 @@ export function costTables(): Readonly<Record<string, string>> {
       ['---', '---', '---'],
       ['a ledger', ...[true, false].map((isAtRest) => money(dollars(ledgerMonth(isAtRest))))],
       ['a witness of one log', ...[true, false].map((isAtRest) => money(dollars(witnessMonth(isAtRest))))],
+    ]),
+    watch: table([
+      ['a stack’s', 'alarms and budget', 'with a dashboard'],
+      ['---', '---', '---'],
+      ...(Object.keys(ALARMS) as (keyof typeof ALARMS)[]).map((stack) => [
+        `${stack}`,
+        money(dollars(watchMonth(stack, false))),
+        money(dollars(watchMonth(stack, true))),
+      ]),
     ]),
     exchange: table([
       ['a TiB', ...distances],

@@ -16,6 +16,7 @@ import { LambdaService } from './lambda-service.ts'
 import { allowForgetting, allowKey, keyParameter } from './parameter-key.ts'
 import { every } from './schedule.ts'
 import { allowState, stateTable } from './state-table.ts'
+import { Watch } from './watch.ts'
 
 export interface LedgerStackProps extends StackProps {
   readonly code: Code
@@ -78,6 +79,15 @@ export class LedgerStack extends Stack {
     }
     every(chores, Duration.minutes(1), 'sequence')
     every(chores, Duration.days(1), 'attest')
+    new Watch(this, {
+      functions: { Front: front, Chores: chores },
+      rounds: {
+        of: chores,
+        within: Duration.minutes(5),
+        otherwise:
+          'No entry was appended for five minutes but by who asked for the log: receipts may break their merge delay.',
+      },
+    })
     new CustomResource(this, 'Key', { serviceToken: setup.function.functionArn })
     this.url = front.url()
     new CfnOutput(this, 'Url', { value: this.url, description: 'LEDGER_URL of agents that settle here' })

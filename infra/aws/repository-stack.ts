@@ -5,6 +5,7 @@ import type { Construct } from 'constructs'
 import { LambdaService } from './lambda-service.ts'
 import { every } from './schedule.ts'
 import { allowState, stateTable } from './state-table.ts'
+import { Watch } from './watch.ts'
 
 export interface RepositoryStackProps extends StackProps {
   readonly code: Code
@@ -38,6 +39,7 @@ export class RepositoryStack extends Stack {
     })
     for (const service of [front, chores]) allowState(service, table)
     every(chores, SWEEP, 'sweep')
+    new Watch(this, { functions: { Front: front, Chores: chores } })
     this.url = front.url()
     new CfnOutput(this, 'Url', { value: this.url, description: 'REPOSITORY_URL of agents that meet here' })
   }

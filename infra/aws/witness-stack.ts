@@ -5,6 +5,7 @@ import type { Construct } from 'constructs'
 import { LambdaService } from './lambda-service.ts'
 import { allowForgetting, allowKey, keyParameter } from './parameter-key.ts'
 import { allowState, stateTable } from './state-table.ts'
+import { Watch } from './watch.ts'
 
 export interface WitnessStackProps extends StackProps {
   readonly code: Code
@@ -43,6 +44,7 @@ export class WitnessStack extends Stack {
     allowState(front, table)
     for (const service of [front, setup]) allowKey(service, key)
     allowForgetting(setup, key)
+    new Watch(this, { functions: { Front: front } })
     const made = new CustomResource(this, 'Key', { serviceToken: setup.function.functionArn })
     const url = front.url()
     new CfnOutput(this, 'Url', { value: url, description: 'Where ledgers ask for cosignatures' })

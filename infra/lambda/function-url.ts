@@ -5,6 +5,7 @@
 import { pipeline } from 'node:stream/promises'
 import type { Writable } from 'node:stream'
 import { Problem, problemOf } from '../../protocol/problem.ts'
+import type { LogLines } from './log-lines.ts'
 
 /** What the runtime adds to the global scope of a function. */
 export interface LambdaStreaming {
@@ -38,25 +39,30 @@ export type AppFetch = (request: Request, env?: object) => Response | Promise<Re
 export const functionUrl = (
   open: (event: UrlEvent) => Promise<AppFetch>,
   streaming: LambdaStreaming,
-): UrlHandler<UrlEvent> => streaming.streamifyResponse(urlHandler(open, streaming))
+  log: LogLines,
+): UrlHandler<UrlEvent> => streaming.streamifyResponse(urlHandler(open, streaming, log))
 
 /** The same for a function that is called for other reasons too. */
 export const urlHandler =
-  (open: (event: UrlEvent) => Promise<AppFetch>, streaming: LambdaStreaming): UrlHandler<UrlEvent> =>
+  (open: (event: UrlEvent) => Promise<AppFetch>, streaming: LambdaStreaming, log: LogLines): UrlHandler<UrlEvent> =>
   async (event, stream) => {
-    const response = await answer(open, event)
+    const answered = log.begin({ method: event.requestContext.http.method, path: event.rawPath })
+    const response = await answer(open, event, log)
+    answered(response.status)
     const out = streaming.HttpResponseStream.from(stream, metadataOf(response))
     // An empty body must still be ended: the runtime sends the head with the first write.
     if (response.body) await pipeline(response.body, out)
     else out.end('')
   }
 
-async function answer(open: (event: UrlEvent) => Promise<AppFetch>, event: UrlEvent): Promise<Response> {
+async function answer(open: (event: UrlEvent) => Promise<AppFetch>, event: UrlEvent, log: LogLines): Promise<Response> {
   try {
     const app = await open(event)
     return await app(requestOf(event), { event })
   } catch (error) {
-    return refusal(problemOf(error))
+    const problem = problemOf(error)
+    if (problem.status >= 500) log.fault(error)
+    return refusal(problem)
   }
 }
 

@@ -8,7 +8,8 @@ import { customResource } from '../../infra/lambda/custom-resource.ts'
 import { functionUrl, type LambdaStreaming } from '../../infra/lambda/function-url.ts'
 import { once } from '../../infra/lambda/once.ts'
 import { deleteParameterKey, openParameterKey } from '../../infra/lambda/parameter-key.ts'
-import { faultText, settings } from '../../infra/service-process.ts'
+import { settings } from '../../infra/service-process.ts'
+import { stdoutLines } from '../../infra/stdout-lines.ts'
 import { openStore } from '../../infra/store/open.ts'
 import { parseLogPolicy } from '../../protocol/log-policy.ts'
 import { createWitness } from './witness.ts'
@@ -17,7 +18,7 @@ declare const awslambda: LambdaStreaming
 
 const environment = realEnvironment()
 const set = settings(process.env)
-const report = (error: unknown): void => console.error(faultText(error))
+const log = stdoutLines(environment.clock, set.optional('STACK_NAME', ''))
 
 const open = once(async () =>
   createWitness({
@@ -26,11 +27,11 @@ const open = once(async () =>
     secret: await openParameterKey(set.required('WITNESS_KEY_PARAMETER'), environment.random),
     name: set.required('WITNESS_NAME'),
     logs: parseLogPolicy(set.required('WITNESS_LOGS')).logs.map(({ key }) => key),
-    onFault: report,
+    onFault: log.fault,
   }),
 )
 
-export const url = functionUrl(async () => (await open()).app.fetch, awslambda)
+export const url = functionUrl(async () => (await open()).app.fetch, awslambda, log)
 
 export const setup = customResource(
   environment.transport,
@@ -38,5 +39,5 @@ export const setup = customResource(
     arrive: async () => ({ VerifierKey: (await open()).verifierKey }),
     leave: () => deleteParameterKey(set.required('WITNESS_KEY_PARAMETER')),
   },
-  report,
+  log.fault,
 )

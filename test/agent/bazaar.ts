@@ -208,7 +208,7 @@ export async function openBazaar(content: Content, seed = 'bazaar'): Promise<Baz
     const links: Pick<Links, 'open'> = { open: async () => ({ name: 'folder', storage }) }
     const wallet = createWallet(context)
     const faults: unknown[] = []
-    const guard = createGuard(context, options.caps)
+    const guard = createGuard(context, { caps: options.caps })
     const parts = {
       links: links as Links,
       wallet,

@@ -25,7 +25,7 @@ const contextOf = (store: Store, clock: HandClock): Pick<AgentContext, 'environm
   },
 })
 const guardOf = (store: Store, clock: HandClock, caps?: Caps): Guard =>
-  createGuard(contextOf(store, clock) as AgentContext, caps)
+  createGuard(contextOf(store, clock) as AgentContext, { caps })
 /** How many of these are let through. */
 async function through(takes: readonly Promise<unknown>[]): Promise<number> {
   const answers = await Promise.allSettled(takes)
@@ -92,7 +92,7 @@ describe('a day’s cap', () => {
       fc.asyncProperty(amounts, fc.integer({ min: 0, max: 60 }), fc.scheduler(), async (asks, most, scheduler) => {
         const [store, clock] = [openSqlite(':memory:'), handClock()]
         const context = contextOf(scheduledStore(store, scheduler), clock)
-        const caps = times(3, () => createDayCap(context, 'x', 'They'))
+        const caps = times(3, () => createDayCap(context, 'x', { what: 'They' }))
         let used = 0
         const all = asks.map(async ([who, amount, isReturned]) => {
           const giveBack = await caps[who]?.take(BigInt(amount), BigInt(most)).catch(() => undefined)
@@ -105,7 +105,7 @@ describe('a day’s cap', () => {
         })
         await scheduler.waitFor(Promise.all(all))
         for (const cap of caps) await scheduler.waitFor(cap.release())
-        expect(await scheduler.waitFor(createDayCap(context, 'x', 'They').used())).toBe(BigInt(used))
+        expect(await scheduler.waitFor(createDayCap(context, 'x', { what: 'They' }).used())).toBe(BigInt(used))
       }),
       { numRuns: 150 },
     )

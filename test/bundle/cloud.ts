@@ -35,6 +35,7 @@ export interface Resource {
   readonly Type: string
   readonly Properties: Properties
   readonly DeletionPolicy?: string
+  readonly Condition?: string
 }
 
 export interface Template {

@@ -1,6 +1,15 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { boughtTib, costTables, dollars, idleMonth, ledgerMonth, soldTib, witnessMonth } from '../../infra/aws/cost.ts'
+import {
+  boughtTib,
+  costTables,
+  dollars,
+  idleMonth,
+  ledgerMonth,
+  soldTib,
+  watchMonth,
+  witnessMonth,
+} from '../../infra/aws/cost.ts'
 
 const PAGE = new URL('../../docs/COST.md', import.meta.url)
 
@@ -12,6 +21,12 @@ describe('the cost of an agent', () => {
   it('is a few dollars for a ledger and a witness that are busy all month', () => {
     expect(dollars(ledgerMonth(true)) + dollars(witnessMonth(true))).toBeLessThan(0.5)
     expect(dollars(ledgerMonth(false)) + dollars(witnessMonth(false))).toBeLessThan(3)
+  })
+
+  it('is less than a dollar more to be told what is wrong', () => {
+    for (const stack of ['agent', 'repository', 'ledger', 'witness'] as const) {
+      expect(dollars(watchMonth(stack, false))).toBeLessThan(1)
+    }
   })
 
   it('is nearly all egress where it sends to the internet, and small in one region', () => {

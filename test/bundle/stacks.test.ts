@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { sha256 } from '#primitives'
 import { auditLog } from '../../agent/cli/audit.ts'
 import { sourceInFolder } from '../../agent/cli/log-source.ts'
+import { ALARMS } from '../../infra/aws/cost.ts'
 import { launchUrl } from '../../infra/aws/launch-url.ts'
 import { toHex, utf8 } from '../../protocol/bytes.ts'
 import { openNote, parseVerifierKey } from '../../protocol/checkpoint.ts'
@@ -120,6 +121,28 @@ describe('every stack', () => {
     ])
   })
 
+  it('makes alarms, a budget and a dashboard only where they are asked for, and as many as COST.md says', () => {
+    const watching = resources().filter(([, { Type }]) => /^AWS::(?:CloudWatch|SNS|Budgets)::/.test(Type))
+    const kinds = new Set(watching.map(([, { Type, Condition }]) => `${Type} ${Condition}`))
+    expect([...kinds].toSorted()).toEqual([
+      'AWS::Budgets::Budget HasAlerts',
+      'AWS::CloudWatch::Alarm HasAlerts',
+      'AWS::CloudWatch::Dashboard HasDashboard',
+      'AWS::SNS::Subscription HasAlerts',
+      'AWS::SNS::Topic HasAlerts',
+      'AWS::SNS::TopicPolicy HasAlerts',
+    ])
+    for (const [stack, most] of Object.entries(ALARMS)) {
+      const alarms = ofType('AWS::CloudWatch::Alarm').filter(([where]) => where.startsWith(`raincheck-${stack}/`))
+      const looksAt = alarms.map(([, { Metrics = [{}] }]) =>
+        (Metrics as { Expression?: string }[]).filter((one) => !one.Expression),
+      )
+      expect([stack, looksAt.flat().length]).toEqual([stack, most])
+      for (const [where, { AlarmActions }] of alarms)
+        expect([where, AlarmActions]).toEqual([where, [expect.anything()]])
+    }
+  })
+
   it('ends uploads that were left, keeps buckets private, and logs for a month', () => {
     for (const [where, bucket] of ofType('AWS::S3::Bucket')) {
       const { LifecycleConfiguration, PublicAccessBlockConfiguration } = bucket
@@ -150,7 +173,10 @@ describe('the agent', () => {
     expect(Buffer.byteLength(single.text)).toBeLessThan(1024 * 1024)
     expect(single.text).not.toMatch(/cdk-hnb659fds|BootstrapVersion|S3Key/)
     expect(Object.keys(single.template.Parameters ?? {}).toSorted()).toEqual([
+      'AlertEmail',
+      'Dashboard',
       'LedgerUrl',
+      'MonthlyBudget',
       'RepositoryUrl',
       'SellModes',
       'StakeMost',
