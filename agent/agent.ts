@@ -104,6 +104,7 @@ export function createAgent(
     wakeDownload,
     dashboard,
     caps,
+    onCapReached,
     onFault,
   }: AgentOptions,
 ): Agent {
