@@ -6,7 +6,7 @@ import { allFiles, namesOf, partsOf, readAll, store, type Part } from '../confor
 import { pattern } from '../pattern.ts'
 import { DRIVE_FILE_SCOPE } from '../servers/drive.ts'
 import { FOLDER } from '../servers/drive-state.ts'
-import { bytesContent, sparseContent } from '../servers/s3-content.ts'
+import { bytesContent } from '../servers/s3-content.ts'
 import { openDriveWorld, type DriveWorld } from './drive-world.ts'
 
 const MiB = 1024 * 1024
@@ -148,16 +148,6 @@ describe('a read from Drive', () => {
     await world.storage.remove(files[1] as { name: string })
     expect(world.server.state.files.has(twin.id)).toBe(false)
     expect(await world.storage.read({ name: 'keep/file' }, { offset: 0, length: 10 })).toEqual(pattern(10))
-  })
-
-  test('reaches the end of 50 GiB', async () => {
-    const size = 50 * 1024 * MiB
-    await world.plant('file', pattern(1))
-    world.server.state.replace(world.find('file') as never, sparseContent(size))
-    const { version, size: told } = await world.storage.stat({ name: 'file' })
-    expect(told).toBe(size)
-    const read = await world.storage.read({ name: 'file', version }, { offset: size - MiB, length: MiB })
-    expect(Buffer.from(read).readBigUInt64BE()).toBe(BigInt(size - MiB))
   })
 
   test('refuses what Drive takes for malware', async () => {

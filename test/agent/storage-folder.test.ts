@@ -5,15 +5,19 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openFolder } from '../../agent/storage/folder.ts'
 import { realFs, type FolderFs } from '../../agent/storage/folder-paths.ts'
 import { merge } from '../../agent/storage/ranges.ts'
+import { describeHuge } from '../conformance/storage-huge.ts'
+import type { StorageHarness } from '../conformance/storage-world.ts'
 import { describeStorage } from '../conformance/storage.ts'
+import { writeSparse } from '../servers/sparse-file.ts'
 import { pattern } from '../pattern.ts'
 import { handClock } from './hand-clock.ts'
 import { everythingIn, filesIn, linkFolder, random, type LinkedFolder } from './linked-folder.ts'
 
-describeStorage('a folder', async () => {
+async function openHarness(): Promise<StorageHarness & { readonly root: string }> {
   const linked = await linkFolder()
   const { root } = linked
   return {
+    root,
     storage: linked.storage,
     reopen: () => linked.open(),
     async plant(name, bytes) {
@@ -24,6 +28,13 @@ describeStorage('a folder', async () => {
     everything: () => filesIn(root),
     dispose: () => linked.close(),
   }
+}
+
+describeStorage('a folder', openHarness)
+describeHuge('a folder', async () => {
+  const harness = await openHarness()
+  const { root } = harness
+  return { ...harness, plantContent: async (name, content, marks) => writeSparse(join(root, name), content, marks) }
 })
 
 describe('a linked folder', () => {

@@ -1,13 +1,14 @@
 /** A storage of each kind for a seller and for a buyer, in this process: one file goes from any to any. */
-import { closeSync, ftruncateSync, openSync, readSync, statSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { OwnerClient } from '../../agent/cli/owner-client.ts'
 import { DRIVE_CLIENT, DRIVE_FILE_SCOPE, startDrive } from '../servers/drive.ts'
 import { FOLDER, type DriveFile } from '../servers/drive-state.ts'
 import { DROPBOX_CLIENT, DROPBOX_SCOPE, startDropbox } from '../servers/dropbox.ts'
-import { keepSparse, RUN, sparseContent, type Content } from '../servers/s3-content.ts'
+import { keepSparse, sparseContent, type Content } from '../servers/s3-content.ts'
 import { startS3 } from '../servers/s3.ts'
+import { writeSparse } from '../servers/sparse-file.ts'
 
 export const KINDS = ['folder', 's3', 'drive', 'dropbox'] as const
 export type Kind = (typeof KINDS)[number]
@@ -124,13 +125,7 @@ function dropboxCloud(dropbox: Awaited<ReturnType<typeof startDropbox>>): Cloud 
 export function folderCloud(dir: string): Cloud {
   const fileOf = (side: Side, name: string): string => join(dir, side === 'seller' ? 'neighbour' : 'you', 'files', name)
   return {
-    put(side, name, content) {
-      const file = openSync(fileOf(side, name), 'w')
-      ftruncateSync(file, content.size)
-      for (let at = 0; at < content.size; at += RUN)
-        writeSync(file, content.read(at, Math.min(8, content.size - at)), 0, null, at)
-      closeSync(file)
-    },
+    put: (side, name, content) => writeSparse(fileOf(side, name), content),
     find: (side, name) => fileContent(fileOf(side, name)),
     leftovers: async () => readdir(fileOf('buyer', PARTIAL)).catch(() => []),
     bytesRead: () => 0,

@@ -22,6 +22,8 @@ export interface Uploads {
   put(request: ServerRequest, forgets?: number): Reply
   cancel(request: ServerRequest): Reply
   end(request: ServerRequest): void
+  /** The one session that is open has got this, without its being sent. */
+  receive(content: Content): void
   /** Sessions that are open. */
   readonly unfinished: readonly string[]
 }
@@ -88,6 +90,10 @@ export function createUploads(state: DriveState, url: () => string, keep: Keep):
     },
     cancel: (request) => (sessions.delete(idOf(request)) ? { status: 499 } : gone()),
     end: (request) => void sessions.delete(idOf(request)),
+    receive(content) {
+      const [session] = [...sessions.values()].filter(({ done }) => !done)
+      if (session) Object.assign(session, { parts: [content], received: content.size })
+    },
     get unfinished() {
       return [...sessions].filter(([, { done }]) => !done).map(([id]) => id)
     },

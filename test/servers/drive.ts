@@ -18,7 +18,7 @@ import {
   type Reply,
   type ServerRequest,
 } from './provider-server.ts'
-import { bytesContent, type Keep } from './s3-content.ts'
+import { bytesContent, type Content, type Keep } from './s3-content.ts'
 
 export const DRIVE_CLIENT = {
   id: 'client.apps.googleusercontent.com',
@@ -32,6 +32,8 @@ export interface DriveServer extends ProviderServer {
   readonly oauth: OAuthServer
   /** Sessions that are open. */
   sessions(): readonly string[]
+  /** The one session that is open has got this, without its being sent. */
+  receive(content: Content): void
 }
 
 export interface DriveOptions {
@@ -101,7 +103,7 @@ export async function startDrive({
   }
   const server = await startProvider(provider)
   url = server.url
-  return { ...server, state, oauth, sessions: () => uploads.unfinished }
+  return { ...server, state, oauth, sessions: () => uploads.unfinished, receive: (content) => uploads.receive(content) }
 }
 
 function revoke({ body, url }: ServerRequest, oauth: OAuthServer): Reply {

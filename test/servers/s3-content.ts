@@ -37,6 +37,9 @@ export function sparseContent(size: number): Content {
   }
 }
 
+/** Zeros alone. */
+export const holeContent = (size: number): Content => ({ size, read: (_, length) => Buffer.alloc(length) })
+
 /** Bytes that are a run of the sparse content are kept as that, which takes no memory; others as they are. */
 export const keepSparse =
   (sparse: Content): Keep =>
