@@ -11,6 +11,7 @@ import { downloadCommands } from './commands/downloads.ts'
 import { followCommands } from './commands/follow.ts'
 import { guardCommands } from './commands/guard.ts'
 import { keyCommands } from './commands/keys.ts'
+import { ledgerCommands } from './commands/ledger.ts'
 import { moneyCommands } from './commands/money.ts'
 import { ownerCommands } from './commands/owner.ts'
 import { serviceCommands } from './commands/services.ts'
@@ -37,6 +38,7 @@ const CHAPTERS: Chapters = {
   'Stop and caps': guardCommands,
   Trust: { ...trustCommands, ...circleCommands },
   'Looking after it': { ...auditCommands, ...proofCommands, ...serviceCommands, ...doctorCommands },
+  'Deciding about a ledger': ledgerCommands,
 }
 const COMMANDS: Commands = Object.assign({}, ...Object.values(CHAPTERS)) as Commands
 const HELP_WORDS = new Set(['help', '--help', '-h'])
@@ -90,7 +92,9 @@ function systemProblem(error: unknown): Problem | undefined {
 }
 
 async function dispatch(argv: readonly string[], io: CliIo): Promise<Answer> {
-  const [name = 'help', ...words] = argv.filter((word, i) => i > 0 || word !== '--json')
+  const [first = 'help', ...rest] = argv.filter((word, i) => i > 0 || word !== '--json')
+  const pair = `${first} ${rest[0] ?? ''}`
+  const [name, words] = Object.hasOwn(COMMANDS, pair) ? [pair, rest.slice(1)] : [first, rest]
   if (HELP_WORDS.has(name)) return { json: helpJson(CHAPTERS), text: helpText(CHAPTERS) }
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
   if (!command) throw new UsageError(`there is no command '${name}'; \`raincheck help\` lists them.`)

@@ -106,7 +106,7 @@ async function usages(): Promise<ReadonlyMap<string, string>> {
 
 test('every `raincheck` command is one, and takes the options that it is shown with', async () => {
   const known = await usages()
-  const shown = findAll(/(?:npx |^)raincheck ([a-z]+)([^|)&;"]*)/g)
+  const shown = findAll(/(?:npx |^)raincheck ((?:ledger )?[a-z]+)([^|)&;"]*)/g)
   expect(shown.length).toBeGreaterThan(10)
   for (const {
     found: [line = '', command = '', rest = ''],
