@@ -122,13 +122,13 @@ async function publish(
   service: Service,
   issuer: Person,
   chance: Chance,
-  turns: Iterable<number>,
+  turns: Iterator<number>,
   tally: { acknowledged: number; unanswered: number },
 ): Promise<readonly Book[]> {
   await insist(service, (client) => client.putIdentity(issuer.operations))
   const published: Book[] = []
   // Whoever is done takes the next turn.
-  for (const _ of turns) {
+  while (!turns.next().done) {
     const book = nextBook(issuer, published.at(-1), chance.hits(0.1) ? VOUCHES_MOST : chance.integer(0, 20))
     tally.unanswered += await insist(service, (client) => client.putBook(toHex(issuer.id), book))
     tally.acknowledged++
