@@ -13,7 +13,7 @@ const telling = (store: Store): Store => ({
   async write(changes) {
     const isWritten = await store.write(changes)
     const { pk, sk } = logKeys.head
-    if (isWritten && changes.some((change) => change.pk === pk && change.sk === sk)) process.send?.('swapped')
+    if (isWritten && changes.some((change) => change.pk.endsWith(pk) && change.sk === sk)) process.send?.('swapped')
     return isWritten
   },
 })
@@ -23,13 +23,14 @@ process.once('disconnect', () => process.exit(1))
 
 await untilTerminated('ledger', async (report) => {
   const set = settings(process.env)
+  const shards = Number(set.optional('LEDGER_SHARDS', '1'))
   const store = telling(await openStore(set.required('LEDGER_STORE')))
   const ledger = createLedger({
     environment: realEnvironment(),
     store,
     secret: fromHex(set.required('LEDGER_SECRET')),
     origin: 'crash.example/ledger',
-    policy: { faucet: 1_000_000n, unitPrice: 1n },
+    policy: { faucet: 1_000_000n, unitPrice: 1n, ...(shards > 1 && { shards }) },
     onFault: report,
   })
   await ledger.start()

@@ -1,5 +1,6 @@
 /**
- * `node test/crash/settlements-main.ts [--store dynamodb|sqlite] [--seconds N] [--processes N] [--lanes N] [--seed S]`:
+ * `node test/crash/settlements-main.ts [--store dynamodb|sqlite] [--seconds N] [--processes N] [--lanes N]
+ * [--shards N] [--seed S]`:
  * see settlements.ts. Exit code 1 when anything is wrong.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -15,6 +16,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '60' },
     processes: { type: 'string', default: '8' },
     lanes: { type: 'string', default: '64' },
+    shards: { type: 'string', default: '1' },
     seed: { type: 'string', default: 'settlements' },
   },
 })
@@ -26,6 +28,7 @@ try {
     store: server ? `dynamodb:settlements-${process.pid}` : `sqlite:${join(dir, 'ledger.sqlite')}`,
     processes: Number(values.processes),
     lanes: Number(values.lanes),
+    shards: Number(values.shards),
     seconds: Number(values.seconds),
     seed: values.seed,
     say: (line) => console.error(line),

@@ -11,14 +11,16 @@ import { createInterface } from 'node:readline'
 import { auditLedger } from '../../agent/cli/audit.ts'
 import { createLedgerClient, type LedgerClient } from '../../agent/clients/ledger-client.ts'
 import { realEnvironment } from '../../infra/environment.ts'
-import { readEntries, readHead } from '../../ledger/log.ts'
+import { createContext } from '../../ledger/context.ts'
+import { createReplayFeed } from '../../ledger/replay-feed.ts'
 import { openStore } from '../../infra/store/open.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { entryHash } from '../../protocol/entry.ts'
+import { EMPTY_FRONTIER } from '../../protocol/merkle.ts'
 import { parseReceipt } from '../../protocol/receipt.ts'
 import { envelopeFromJson, envelopeToJson, type Envelope } from '../../protocol/signed.ts'
 import type { Store } from '../../protocol/store.ts'
-import { LEDGER_ID, SECRET } from '../ledger/kit.ts'
+import { LEDGER_ID, ORIGIN, SECRET } from '../ledger/kit.ts'
 import { openSettlers, type SettlingLane } from '../ledger/settlers.ts'
 import { createChance, type Chance } from '../simulation/chance.ts'
 
@@ -27,6 +29,8 @@ export interface SettlementsOptions {
   readonly store: string
   readonly processes: number
   readonly lanes: number
+  /** That the log is in. */
+  readonly shards: number
   readonly seconds: number
   readonly seed: string
   readonly say: (line: string) => void
@@ -89,7 +93,7 @@ export async function settlements(options: SettlementsOptions): Promise<Settleme
     await Promise.all(town.processes.map(({ ready }) => ready))
     const ledger = createLedgerClient({ environment, url: (town.processes[0] as Running).url })
     const { mergeDelayMs } = await ledger.info()
-    const found = await untilLogged(store, acknowledged, mergeDelayMs)
+    const found = await untilLogged(store, options, acknowledged, mergeDelayMs)
     const { problems } = await auditLedger(ledger)
     return {
       kills,
@@ -116,13 +120,19 @@ interface Town {
   stop(): void
 }
 
-async function openTown({ processes: count, store, say }: SettlementsOptions): Promise<Town> {
+async function openTown({ processes: count, shards, store, say }: SettlementsOptions): Promise<Town> {
   let last: Running | undefined
   let isOver = false
 
   async function start(running: Running): Promise<void> {
     const child = fork(ENTRY_POINT, {
-      env: { ...process.env, LEDGER_STORE: store, LEDGER_SECRET: toHex(SECRET), NODE_COMPILE_CACHE },
+      env: {
+        ...process.env,
+        LEDGER_STORE: store,
+        LEDGER_SECRET: toHex(SECRET),
+        LEDGER_SHARDS: `${shards}`,
+        NODE_COMPILE_CACHE,
+      },
       execArgv: ['--disable-warning=ExperimentalWarning'],
       stdio: ['ignore', 'pipe', 'ignore', 'ipc'],
     })
@@ -223,13 +233,21 @@ async function killing(town: Town, chance: Chance, untilMs: number, { say }: Set
 }
 
 /** Reads the log until it holds all that was acknowledged, or the merge delay is over. */
-async function untilLogged(store: Store, acknowledged: ReadonlySet<string>, mergeDelayMs: number) {
+async function untilLogged(
+  store: Store,
+  { shards }: SettlementsOptions,
+  acknowledged: ReadonlySet<string>,
+  mergeDelayMs: number,
+) {
   const startedMs = clock.now()
   const counts = new Map<string, number>()
+  const policy = { faucet: 0n, unitPrice: 1n, ...(shards > 1 && { shards }) }
+  const context = createContext({ environment, store, secret: SECRET, origin: ORIGIN, policy })
+  const feed = await createReplayFeed(context, EMPTY_FRONTIER, 0)
   for (let entries = 0; ;) {
-    const { size } = await readHead(store)
-    while (entries < size) {
-      for (const bytes of await readEntries(store, entries, size)) {
+    for (let next = await feed.next(); next.length > 0; next = await feed.next()) {
+      for (const bytes of next) {
+        feed.took(bytes)
         const hash = toHex(entryHash(bytes))
         counts.set(hash, (counts.get(hash) ?? 0) + 1)
         entries++

@@ -21,9 +21,10 @@ export interface LedgerTown {
 }
 
 export interface LedgerPlan {
-  /** How many processes run it, and how many witnesses it asks. */
+  /** How many processes run it, how many witnesses it asks, and how many shards its log is in. */
   readonly processes: number
   readonly witnesses: number
+  readonly shards: number
 }
 
 /** The one that everyone has an account at. */
@@ -44,7 +45,9 @@ export function createLedgerTown(world: World, name: string, plan: LedgerPlan): 
   const names = ledgerHosts(plan, name)
   const hosts: Host[] = []
   for (const host of names)
-    hosts.push(createLedgerHost(world, { name: host, secret, origin: key.name, places, beside: hosts[0] }))
+    hosts.push(
+      createLedgerHost(world, { name: host, secret, origin: key.name, places, shards: plan.shards, beside: hosts[0] }),
+    )
   world.network.route(name, names)
   return { url: `https://${name}`, hosts, witnesses, signer, key }
 }
@@ -54,16 +57,17 @@ interface LedgerSetup {
   readonly secret: Bytes
   readonly origin: string
   readonly places: readonly WitnessPlace[]
+  readonly shards: number
   readonly beside: Host | undefined
 }
 
-const createLedgerHost = (world: World, { name, secret, origin, places, beside }: LedgerSetup): Host =>
+const createLedgerHost = (world: World, { name, secret, origin, places, shards, beside }: LedgerSetup): Host =>
   createHost({
     world,
     name,
     ...(beside && { items: beside.items }),
     build({ environment, store, onFault }) {
-      const policy = { unitPrice: 1n, faucet: FAUCET, mergeDelay: limits.mergeDelayMs }
+      const policy = { unitPrice: 1n, faucet: FAUCET, mergeDelay: limits.mergeDelayMs, ...(shards > 1 && { shards }) }
       const ledger = createLedger({ environment, store, secret, origin, policy, witnesses: places, onFault })
       return { fetch: (request) => ledger.app.fetch(request), start: () => ledger.start(), stop: () => ledger.stop() }
     },

@@ -4,14 +4,21 @@
  */
 import { createLedgerClient, type LedgerClient } from '../../agent/clients/ledger-client.ts'
 import { auditLedger } from '../../agent/cli/audit.ts'
-import { equal, fromUtf8, toHex } from '../../protocol/bytes.ts'
-import { openNote, parseCheckpoint, parseVerifierKey, type Checkpoint } from '../../protocol/checkpoint.ts'
-import { entryHash } from '../../protocol/entry.ts'
+import { equal, fromUtf8, toHex, type Bytes } from '../../protocol/bytes.ts'
+import {
+  openNote,
+  parseCheckpoint,
+  parseVerifierKey,
+  type Checkpoint,
+  type NoteKey,
+} from '../../protocol/checkpoint.ts'
+import { decodeEntry, entryHash } from '../../protocol/entry.ts'
 import { limits } from '../../protocol/limits.ts'
-import { append, EMPTY_FRONTIER, frontierRoot } from '../../protocol/merkle.ts'
+import { append, EMPTY_FRONTIER, frontierRoot, type Frontier } from '../../protocol/merkle.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { parseReceipt } from '../../protocol/receipt.ts'
 import { envelopeFromJson } from '../../protocol/signed.ts'
+import { JOIN, openJoin, shardPath, type OpenJoin } from '../../protocol/shards.ts'
 import { decodeBundle, tilePath, tileWidth } from '../../protocol/tile.ts'
 import type { LedgerTown } from './ledgers.ts'
 import { CALM, type Exchange } from './network.ts'
@@ -45,8 +52,10 @@ export function watchLog(
   const owed = new Map<string, number>()
   const logged = new Set<string>()
   const roots = new Map<number, string>()
+  /** Of a log in shards, the root log's; and the trees of these. */
   let frontier = EMPTY_FRONTIER
-  let note = ''
+  const shards = new Map<number, Frontier>()
+  let shown = ''
 
   network.onExchange((exchange) => {
     const entry = exchange.to === new URL(url).host ? receiptIn(exchange) : undefined
@@ -57,29 +66,53 @@ export function watchLog(
 
   async function look(): Promise<void> {
     const found = await ledger.checkpoint()
-    if (found === note) return
+    if (found === shown) return
     const checkpoint = await opened(ledger, found)
     if (checkpoint.size < frontier.size)
       return world.fail(`the log shrinks from ${frontier.size} to ${checkpoint.size} entries`)
     while (frontier.size < checkpoint.size) await readOn(checkpoint.size)
     if (!equal(frontierRoot(frontier), checkpoint.rootHash))
       world.fail(`the checkpoint of ${checkpoint.size} entries does not go on from the one before`)
-    note = found
+    shown = found
   }
 
   async function readOn(size: number): Promise<void> {
-    const index = Math.floor(frontier.size / limits.entriesPerTile)
-    const width = tileWidth('entries', index, size)
-    const entries = decodeBundle(await ledger.tile(tilePath({ level: 'entries', index, width })), width)
-    const hashes = entries.slice(frontier.size % limits.entriesPerTile).map(entryHash)
-    for (const leaf of hashes) {
-      frontier = append(frontier, [leaf])
+    const entries = await readBundle('', frontier.size, size)
+    for (const entry of entries) {
+      if (decodeEntry(entry).kind === JOIN) await readShards(openJoin(entry, await keyOf(ledger)))
+      else note(entry)
+      frontier = append(frontier, [entryHash(entry)])
       roots.set(frontier.size, toHex(frontierRoot(frontier)))
-      const hash = toHex(leaf)
-      logged.add(hash)
-      owed.delete(hash)
     }
-    world.count('entries', hashes.length)
+  }
+
+  /** The entries from one on, up to the end of its bundle or of the log. */
+  async function readBundle(under: string, from: number, size: number): Promise<Bytes[]> {
+    const index = Math.floor(from / limits.entriesPerTile)
+    const width = tileWidth('entries', index, size)
+    const path = under + tilePath({ level: 'entries', index, width })
+    return decodeBundle(await ledger.tile(path), width).slice(from % limits.entriesPerTile)
+  }
+
+  async function readShards({ heads }: OpenJoin): Promise<void> {
+    for (const [shard, { rootHash, size }] of heads.entries()) {
+      const known = shards.get(shard) ?? EMPTY_FRONTIER
+      const entries: Bytes[] = []
+      while (known.size + entries.length < size)
+        entries.push(...(await readBundle(shardPath(shard), known.size + entries.length, size)))
+      const tree = append(known, entries.map(entryHash))
+      if (!equal(frontierRoot(tree), rootHash)) world.fail(`shard ${shard} of ${size} entries is not what was joined`)
+      shards.set(shard, tree)
+      for (const entry of entries) note(entry)
+    }
+  }
+
+  function note(entry: Bytes): void {
+    const hash = toHex(entryHash(entry))
+    if (logged.has(hash)) world.fail(`entry ${hash} is in the log twice`)
+    logged.add(hash)
+    owed.delete(hash)
+    world.count('entries')
   }
 
   /** What happens to a ledger that is down, or whose store failed, counts from when it is well again. */
@@ -125,7 +158,7 @@ export function watchLog(
       }
       // It computes beside the event loop, and so for a time that no clock of ours knows.
       world.trace.end()
-      const { size } = frontier
+      const { size } = logged
       const report = await auditLedger(ledger)
       if (!report.ok) world.fail(`the audit finds: ${report.problems.join('; ')}`)
       if (report.size < size) world.fail(`the audit finds ${report.size} entries of ${size}`)
@@ -133,10 +166,10 @@ export function watchLog(
   }
 }
 
-async function opened(ledger: LedgerClient, note: string): Promise<Checkpoint> {
-  const { vkey } = await ledger.info()
-  return parseCheckpoint(openNote(note, [parseVerifierKey(vkey)]).text)
-}
+const keyOf = async (ledger: LedgerClient): Promise<NoteKey> => parseVerifierKey((await ledger.info()).vkey)
+
+const opened = async (ledger: LedgerClient, note: string): Promise<Checkpoint> =>
+  parseCheckpoint(openNote(note, [await keyOf(ledger)]).text)
 
 /** The leaf hash, hex, of the entry that the answer has a receipt for. */
 function receiptIn({ method, answer }: Exchange): string | undefined {

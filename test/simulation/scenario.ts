@@ -220,6 +220,7 @@ function faultsOf(chance: Chance): Scenario['faults'] {
 const ledgerOf = (chance: Chance): LedgerPlan => ({
   processes: chance.integer(1, 2),
   witnesses: chance.pick([0, 0, 1, 2]),
+  shards: chance.pick([1, 1, 1, 2]),
 })
 
 function incidentsOf(chance: Chance, agents: readonly AgentPlan[], ledger: LedgerPlan, stormMs: number): Incident[] {

@@ -76,7 +76,7 @@ export async function foundTown(world: World): Promise<Town> {
 async function addFarLedger(world: World, near: Place): Promise<Smuggling | undefined> {
   const chance = world.chance.fork('smuggler')
   if (!chance.hits(SMUGGLERS)) return undefined
-  const ledger = createLedgerTown(world, 'far-ledger', { processes: 1, witnesses: 0 })
+  const ledger = createLedgerTown(world, 'far-ledger', { processes: 1, witnesses: 0, shards: 1 })
   const books = createBooks(world)
   for (const host of ledger.hosts) host.onWrite((changes) => books.take(changes))
   for (const host of ledger.hosts) await host.start()
