@@ -5,13 +5,23 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Bench, Figure } from './figure.ts'
 import { audit } from './audit.ts'
+import { drivers } from './drivers.ts'
 import { settlements } from './settlements.ts'
 import { ticks } from './ticks.ts'
 import { memory, transfer } from './transfer.ts'
 import { repository } from './repository.ts'
 import { trust } from './trust.ts'
 
-const BENCHES: Readonly<Record<string, Bench>> = { transfer, memory, trust, repository, audit, settlements, ticks }
+const BENCHES: Readonly<Record<string, Bench>> = {
+  transfer,
+  memory,
+  trust,
+  repository,
+  audit,
+  settlements,
+  ticks,
+  drivers,
+}
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

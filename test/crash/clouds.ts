@@ -6,7 +6,7 @@ import type { OwnerClient } from '../../agent/cli/owner-client.ts'
 import { DRIVE_CLIENT, DRIVE_FILE_SCOPE, startDrive } from '../servers/drive.ts'
 import { FOLDER, type DriveFile } from '../servers/drive-state.ts'
 import { DROPBOX_CLIENT, DROPBOX_SCOPE, startDropbox } from '../servers/dropbox.ts'
-import { keepSparse, sparseContent, type Content } from '../servers/s3-content.ts'
+import { keepSparse, sparseContent, type Content, type Keep } from '../servers/s3-content.ts'
 import { startS3 } from '../servers/s3.ts'
 import { writeSparse } from '../servers/sparse-file.ts'
 
@@ -40,9 +40,9 @@ const PARTIAL = '.raincheck-partial'
 const ROOMY = 2 ** 50
 const KEY = { accessKeyId: 'AKIAOWNER', secretAccessKey: 'the owner’s secret' }
 
-export async function startClouds(bytes: number): Promise<Clouds> {
+/** @param keep what becomes of uploads; by default they are kept, and those of the content take no memory */
+export async function startClouds(bytes: number, keep: Keep = keepSparse(sparseContent(bytes))): Promise<Clouds> {
   const content = sparseContent(bytes)
-  const keep = keepSparse(content)
   const principals = { [KEY.accessKeyId]: { secretAccessKey: KEY.secretAccessKey } }
   const s3 = await startS3({ buckets: ['seller', 'buyer'], principals, keep })
   const [drive, dropbox] = await Promise.all([startDrive({ keep }), startDropbox({ keep })])
