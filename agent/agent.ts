@@ -10,12 +10,14 @@ import { createLinks, type LinkAccess, type Links } from './storage/links.ts'
 import { mountChains } from './api/chain-api.ts'
 import { mountCopies } from './api/copies-api.ts'
 import { mountGuard } from './api/guard-api.ts'
+import { mountBrokers, type BrokerParts } from './api/broker-api.ts'
 import { mountCircles } from './api/circle-api.ts'
 import { mountFollows } from './api/follow-api.ts'
 import { mountOwnerApi } from './api/owner-api.ts'
 import { createOwnerGuard, type OwnerGuard } from './api/owner-guard.ts'
 import { mountDashboard, type Dashboard } from './dashboard/dashboard.ts'
-import { createCircles } from './circle/circles.ts'
+import { createBrokers } from './brokers/brokers.ts'
+import { createCircles, type Circles } from './circle/circles.ts'
 import { createFollows } from './follow/follows.ts'
 import { createPeers } from './download/peers.ts'
 import type { PieceClient } from './download/piece-client.ts'
@@ -40,6 +42,7 @@ const OWNER_PATHS = [
   'trust',
   'notices',
   'breaches',
+  'brokers',
   'circles',
   'follows',
   'alerts',
@@ -47,6 +50,9 @@ const OWNER_PATHS = [
   'guard',
   'search',
 ]
+
+/** What members of a circle alone may have. */
+const LIMITED_PATHS = ['/v1/pieces/:infoHash/*', '/v1/contents/:infoHash/torrent']
 
 export interface Agent {
   readonly app: OpenAPIHono
@@ -93,6 +99,14 @@ function createApp(doorkeeper: OwnerGuard, onFault: AgentOptions['onFault']): Op
   return app
 }
 
+/** The gate comes before what it guards. */
+function mountNeighbours(app: OpenAPIHono, parts: BrokerParts & { circles: Circles; shares: Shares }): void {
+  const { context, circles, shares } = parts
+  for (const path of LIMITED_PATHS) app.use(path, circles.gate.middleware(shares.circleOf))
+  mountCircles(app, context, circles)
+  mountBrokers(app, parts)
+}
+
 export function createAgent(
   context: AgentContext,
   {
@@ -115,12 +129,14 @@ export function createAgent(
   const seller = createSeller(context, { shares, trust, usage, guard })
   const { distrusts } = trust
   const circles = createCircles(context)
+  const brokers = createBrokers(context)
+  const peers = createPeers(context, { view: trust, passes: circles, brokers })
   const wallet = createWallet(context, async (payee) => (await distrusts.current()).distrusted.has(payee))
   const downloads = createDownloads(context, {
     links,
     wallet,
     pieceClient,
-    peers: createPeers(context, trust, circles),
+    peers,
     usage,
     guard,
     distrusts,
@@ -133,13 +149,12 @@ export function createAgent(
   const doorkeeper = createOwnerGuard(context)
 
   const app = createApp(doorkeeper, onFault)
-  app.use('/v1/pieces/:infoHash/*', circles.gate.middleware(shares.circleOf))
+  mountNeighbours(app, { context, circles, brokers, shares, peers })
   mountPublicApi(app, context, seller, sendPiece)
   mountChains(app, trust)
   if (dashboard) mountDashboard(app, dashboard)
   mountCopies(app, copies)
   mountFollows(app, follows)
-  mountCircles(app, context, circles)
   mountGuard(app, guard, downloads)
   mountOwnerApi(app, { context, circles, links, linking, shares, seller, downloads, trust, usage })
 

@@ -107,6 +107,9 @@ export const limits = {
   circles: 64,
   membersPerCircle: 4096,
   revocationsMs: 30 * SECOND,
+  /** Brokers that an agent asks first, and for how long it waits for one. */
+  brokers: 8,
+  brokerTimeoutMs: 5 * SECOND,
   /** Offers in one PAYMENT-REQUIRED, other schemes' among them. */
   offersPerPiece: 16,
   /** Announcements of one owner that a repository keeps, those withdrawn a short while ago among them. */

@@ -4,6 +4,7 @@ import { Problem, problemOf, type ProblemCode } from '../../protocol/problem.ts'
 import { callFor, type CliIo, type Values } from './call.ts'
 import { UsageError, type Answer, type Command, type Commands } from './command.ts'
 import { auditCommands } from './commands/audit.ts'
+import { brokerCommands } from './commands/brokers.ts'
 import { circleCommands } from './commands/circles.ts'
 import { claimCommands } from './commands/claim.ts'
 import { doctorCommands } from './commands/doctor.ts'
@@ -33,7 +34,7 @@ const CHAPTERS: Chapters = {
   'Your key': { ...ownerCommands, ...keyCommands, ...claimCommands },
   'Your storage': { ...linkCommands, ...copyCommands },
   'What you share': shareCommands,
-  'What you fetch': { ...downloadCommands, ...followCommands },
+  'What you fetch': { ...downloadCommands, ...followCommands, ...brokerCommands },
   Credits: moneyCommands,
   'Stop and caps': guardCommands,
   Trust: { ...trustCommands, ...circleCommands },

@@ -20,6 +20,8 @@ export interface Call {
   readonly headers?: Readonly<Record<string, string>>
   readonly upload?: { readonly contentType: string; readonly bytes: Bytes }
   readonly replyBytes?: number
+  /** `limits.callTimeoutMs` unless given; `limits.uploadTimeoutMs` with an upload. */
+  readonly timeoutMs?: number
   /** `limits.callAttempts` unless given. */
   readonly attempts?: number
 }
@@ -82,7 +84,7 @@ export function createHttpClient(environment: Environment, url: string): HttpCli
 
 /** One try: request, reply and its body within the time limit. */
 function exchangeOnce(environment: Environment, url: string, call: Call): Promise<Reply> {
-  const timeoutMs = call.upload ? limits.uploadTimeoutMs : limits.callTimeoutMs
+  const timeoutMs = call.timeoutMs ?? (call.upload ? limits.uploadTimeoutMs : limits.callTimeoutMs)
   const bounds = { timeoutMs, replyBytes: call.replyBytes ?? limits.replyBytes }
   return exchange(environment, url + call.path, requestOf(call), bounds)
 }

@@ -108,7 +108,7 @@ const NOTHING = { done: 0, piecesDone: 0, ticks: 0, paid: '0', sellers: [], byte
 const ID_TIME_DIGITS = 9
 
 export function createDownloads(context: AgentContext, parts: DownloadParts): Downloads {
-  const { environment, repository, store } = context
+  const { environment, store } = context
   const { links, onFault = () => undefined } = parts
   const records = createDownloadRecords(store)
   const oneAtATime = createSerial()
@@ -129,7 +129,7 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
   const view = (record: DownloadRecord): Download => viewOf(record, supervisor.report(record.id))
 
   async function start(request: DownloadRequest): Promise<Download> {
-    const { bytes, meta } = await resolveSource(request.source, repository)
+    const { bytes, meta } = await resolveSource(request.source, parts.peers)
     const { name: link } = await links.open(request.link)
     return oneAtATime(toHex(meta.infoHash) + link, async () => {
       const record = (await underWay(meta, link)) ?? (await add(meta, bytes, link, request.maxPrice))

@@ -13,6 +13,7 @@ import { wire } from '../../protocol/service.ts'
 import { envelopeFromJson, envelopeToJson, type EnvelopeJson } from '../../protocol/signed.ts'
 import { evaluateOne } from '../../protocol/trust.ts'
 import type { AgentContext } from '../context.ts'
+import type { Brokers } from '../brokers/brokers.ts'
 import type { CircleRef, Passes } from '../circle/circles.ts'
 import { createHttpClient, money } from '../clients/http-client.ts'
 import type { OfferedWay } from '../storage/ways.ts'
@@ -25,6 +26,8 @@ export interface Peer {
   readonly id: string
   /** Where it may be asked, without trailing slashes. Their form was checked; a name's address is judged where it is called. */
   readonly urls: readonly string[]
+  /** Named by a broker of the owner's choice: asked before others. */
+  readonly brokered: boolean
 }
 
 export interface PeerOffer {
@@ -44,6 +47,12 @@ export interface PeerOffer {
 export interface Peers {
   /** Everyone but ourselves whose announcement holds. @throws Problem `peer-failed` when the repository does not answer */
   swarm(infoHash: Bytes): Promise<readonly Peer[]>
+  /** The same of those whom the owner's brokers name: none where there are no brokers, or none answers. */
+  brokered(infoHash: Bytes): Promise<readonly Peer[]>
+  /** As last heard of from a repository or a broker; some may be over. @param infoHash v2, hex */
+  met(infoHash: string): Promise<readonly SwarmSeller[]>
+  /** From a repository, or where none has it from a broker. @param infoHash v2 or v1: who asks compares. @throws Problem `not-found`, `peer-failed` */
+  torrent(infoHash: string): Promise<Bytes>
   /** Asks the peer's URLs in turn. @throws Problem the last one's, such as `not-found` or `peer-failed` */
   offer(peer: Peer, meta: Metainfo): Promise<PeerOffer>
   /** What lets a request in at a peer that asks for a session; for one request. @throws Problem as `Passes.pass` */
@@ -92,6 +101,7 @@ interface KnownIdentity {
   readonly atMs: number
 }
 
+const profileShape = z.object({ operations: z.array(wire.envelope).max(limits.operationsPerIdentity) })
 const requiredShape = z.object({ by: wire.id, circle: z.string() })
 
 /** The circle that a refusal asks for a session of. */
@@ -102,20 +112,39 @@ function circleIn(error: unknown): CircleRef {
   throw error
 }
 
-/**
- * @param view of the repository's log: compared with that of the sellers
- * @param passes for sellers that ask for sessions; none unless given
- */
-export function createPeers(context: AgentContext, view?: Pick<Trust, 'note' | 'compare'>, passes?: Passes): Peers {
+export interface PeersParts {
+  /** Of the repository's log: compared with that of the sellers. */
+  readonly view?: Pick<Trust, 'note' | 'compare'>
+  /** For sellers that ask for sessions. */
+  readonly passes?: Passes
+  /** Asked first. */
+  readonly brokers?: Pick<Brokers, 'swarm' | 'torrent'>
+}
+
+export function createPeers(context: AgentContext, { view, passes, brokers }: PeersParts = {}): Peers {
   const { environment, repository, owner, allowLoopback, store } = context
   const { clock } = environment
   const identities = new Map<string, KnownIdentity>()
 
-  async function swarm(infoHash: Bytes): Promise<readonly Peer[]> {
-    const sellers = await sellersOf(toHex(infoHash))
+  const swarm = async (infoHash: Bytes): Promise<readonly Peer[]> =>
+    peersAmong(await sellersOf(toHex(infoHash)), infoHash, false)
+
+  async function brokered(infoHash: Bytes): Promise<readonly Peer[]> {
+    const sellers = (await brokers?.swarm(toHex(infoHash))) ?? []
+    const peers = await peersAmong(sellers, infoHash, true)
+    // What one broker named, this agent can tell others of.
+    if (peers.length > 0) await keepMet(`swarm/${toHex(infoHash)}`, sellers.map(sellerToJson))
+    return peers
+  }
+
+  async function peersAmong(
+    sellers: readonly SwarmSeller[],
+    infoHash: Bytes,
+    isBrokered: boolean,
+  ): Promise<readonly Peer[]> {
     // One announcement that does not hold says nothing about the others.
     const peers = await Promise.all(sellers.map((seller) => believed(seller, infoHash).catch(unlessBug)))
-    return peers.filter((peer) => peer !== undefined)
+    return peers.flatMap((peer) => (peer ? [{ ...peer, brokered: isBrokered }] : []))
   }
 
   /** Those of the last time where the repository does not answer: each announcement says how long it holds. */
@@ -141,13 +170,18 @@ export function createPeers(context: AgentContext, view?: Pick<Trust, 'note' | '
     if (body.length <= limits.itemBytes) await store.write([{ pk: MET, sk, expect: 'any', body }])
   }
 
-  async function believed({ announcement, delegation }: SwarmSeller, infoHash: Bytes): Promise<Peer | undefined> {
+  async function believed(
+    { announcement, delegation }: SwarmSeller,
+    infoHash: Bytes,
+  ): Promise<Omit<Peer, 'brokered'> | undefined> {
     const said = parseAnnouncement(announcement)
     const nowMs = clock.now()
     if (!equal(said.infoHash, infoHash) || !isLive(said, nowMs) || equal(said.agent, owner)) return undefined
-    requireAnnouncer(said, await identity(toHex(said.agent)), delegation, nowMs)
     const urls = said.urls.filter(isAllowed).map((url) => url.replace(/\/+$/, ''))
-    return urls.length === 0 ? undefined : { id: toHex(said.agent), urls }
+    const [url] = urls
+    if (url === undefined) return undefined
+    requireAnnouncer(said, await identity(toHex(said.agent), url), delegation, nowMs)
+    return { id: toHex(said.agent), urls }
   }
 
   function isAllowed(url: string): boolean {
@@ -159,10 +193,10 @@ export function createPeers(context: AgentContext, view?: Pick<Trust, 'note' | '
     }
   }
 
-  async function identity(id: string): Promise<IdentityState> {
+  async function identity(id: string, url: string): Promise<IdentityState> {
     const known = identities.get(id)
     if (known && clock.now() - known.atMs < IDENTITY_MS) return known.state
-    const state = await identityOf(id)
+    const state = await identityOf(id).catch((error: unknown) => shownIdentity(error, id, url))
     identities.delete(id)
     identities.set(id, { state, atMs: clock.now() })
     if (identities.size > IDENTITIES_KEPT) identities.delete(identities.keys().next().value as string)
@@ -179,6 +213,26 @@ export function createPeers(context: AgentContext, view?: Pick<Trust, 'note' | '
       if (!(error instanceof Problem) || error.code !== 'peer-failed' || !operations) throw error
       return replay(operations.map(operationFromJson), clock.now())
     }
+  }
+
+  async function torrent(infoHash: string): Promise<Bytes> {
+    try {
+      return await repository.torrent(infoHash)
+    } catch (error) {
+      const known = await brokers?.torrent(infoHash).catch(unlessBug)
+      if (known) return known
+      throw error
+    }
+  }
+
+  /** Where no repository tells, the agent itself does: an id is the hash of its first operation. */
+  async function shownIdentity(error: unknown, id: string, url: string): Promise<IdentityState> {
+    unlessBug(error)
+    const call = { method: 'GET', path: '/.well-known/raincheck', attempts: 1 } as const
+    const { operations } = await createHttpClient(environment, url).json(call, profileShape)
+    const state = replay(operations.map(operationFromJson), clock.now())
+    if (toHex(state.id) !== id) throw error
+    return state
   }
 
   async function offer(peer: Peer, meta: Metainfo): Promise<PeerOffer> {
@@ -234,6 +288,9 @@ export function createPeers(context: AgentContext, view?: Pick<Trust, 'note' | '
 
   return {
     swarm,
+    brokered,
+    met: async (infoHash) => ((await met<SellerJson[]>(`swarm/${infoHash}`)) ?? []).map(sellerFromJson),
+    torrent,
     offer,
     credentials: async (id, known, url) => (known?.circle && (await passes?.pass(known.circle, url, id))) ?? {},
     creditFrom,

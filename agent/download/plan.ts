@@ -20,13 +20,17 @@ const flowsOf = (run: Run): number => run.sellers.all().reduce((sum, { workers }
 export const flowsMost = ({ pace, meta }: Run): number =>
   Math.max(1, Math.min(pace.workers, Math.floor(pace.bufferBytes / meta.pieceLength)))
 
-/** Those with the fewest flows first, then the cheap, then the fast; the slow only for what nobody else has. */
+/** Those whom a broker named first, then those with the fewest flows, the cheap, the fast; the slow only for what nobody else has. */
 function candidates(run: Run): readonly SellerState[] {
   return run.sellers
     .all()
     .filter((seller) => hasRoom(run, seller) && (seller.status === 'good' || !servedByOthers(run, seller)))
-    .toSorted((a, b) => a.workers - b.workers || costOrder(a, b) || b.meter.rate() - a.meter.rate())
+    .toSorted(
+      (a, b) => rank(a) - rank(b) || a.workers - b.workers || costOrder(a, b) || b.meter.rate() - a.meter.rate(),
+    )
 }
+
+const rank = ({ peer }: SellerState): number => (peer?.brokered === true ? 0 : 1)
 
 function costOrder(a: SellerState, b: SellerState): number {
   const [one, other] = [a.offer?.price ?? 0n, b.offer?.price ?? 0n]

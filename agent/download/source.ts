@@ -16,7 +16,7 @@ const HASH = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/i
  * @param source info hash (v2 or v1, hex), magnet link, or a torrent in base64url
  * @throws Problem `bad-request` for none of these, `bad-torrent`, `not-found` when no repository knows the hash, `peer-failed`
  */
-export async function resolveSource(source: string, repository: RepositoryClient): Promise<Torrent> {
+export async function resolveSource(source: string, repository: Pick<RepositoryClient, 'torrent'>): Promise<Torrent> {
   if (HASH.test(source)) return fetchTorrent(source.toLowerCase(), repository)
   if (source.toLowerCase().startsWith('magnet:')) {
     const { infoHash, infoHashV1 } = parseMagnet(source)
@@ -32,7 +32,7 @@ export async function resolveSource(source: string, repository: RepositoryClient
 }
 
 /** The repository is not trusted: the torrent must have the hash it was asked for. */
-async function fetchTorrent(infoHash: string, repository: RepositoryClient): Promise<Torrent> {
+async function fetchTorrent(infoHash: string, repository: Pick<RepositoryClient, 'torrent'>): Promise<Torrent> {
   const bytes = await repository.torrent(infoHash)
   const meta = parseTorrent(bytes)
   if (!isNamed(meta, infoHash)) throw new Problem('peer-failed', 'The repository answered with another torrent.')

@@ -11,11 +11,11 @@ import type { PeerOffer } from './peers.ts'
 /** How long an offer is taken for current, while it leaves something to hope for. */
 const OFFER_MS = 30_000
 
-/** Asks the repository, then the sellers that may have something new, until the signal aborts. */
+/** Asks who sells, then the sellers that may have something new, until the signal aborts. */
 export async function followSwarm(run: Run, signal: AbortSignal): Promise<void> {
   const { clock } = run.context.environment
-  while (!signal.aborted) {
-    await findPeers(run)
+  for (let round = 0; !signal.aborted; round++) {
+    await findPeers(run, round === 0)
     await openParked(run)
     for (const seller of run.sellers.all()) if (isWorthAsking(run, seller)) void ask(run, seller)
     releasePending(run)
@@ -32,10 +32,15 @@ async function ask(run: Run, seller: SellerState): Promise<void> {
   run.wake()
 }
 
-/** A repository that does not answer leaves us with the sellers we know. */
-async function findPeers(run: Run): Promise<void> {
-  const peers = await run.peers.swarm(run.meta.infoHash).catch(unlessBug)
-  for (const peer of peers ?? []) run.sellers.get(peer.id).peer = peer
+/**
+ * The owner's brokers are asked first, and have the first round for themselves where they name anybody. A repository that
+ * does not answer leaves us with the sellers we know.
+ */
+async function findPeers(run: Run, isFirst: boolean): Promise<void> {
+  const brokered = (await run.peers.brokered(run.meta.infoHash).catch(unlessBug)) ?? []
+  const isEnough = isFirst && brokered.length > 0
+  const others = isEnough ? [] : ((await run.peers.swarm(run.meta.infoHash).catch(unlessBug)) ?? [])
+  for (const peer of [...others, ...brokered]) run.sellers.get(peer.id).peer = peer
 }
 
 function isWorthAsking(run: Run, seller: SellerState): boolean {

@@ -9,6 +9,7 @@ import { fromHex } from '../../protocol/bytes.ts'
 import type { Clock } from '../../protocol/environment.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
+import type { Envelope } from '../../protocol/signed.ts'
 import type { AgentContext } from '../context.ts'
 import type { Editions } from './editions.ts'
 import type { LeafBox } from './leaves.ts'
@@ -20,6 +21,8 @@ export interface Announcer {
   publish(head: ShareHead): Promise<void>
   /** Takes back the announcements of shares that are gone. */
   takeBack(): Promise<void>
+  /** As it was announced; anew where no repository was told yet. */
+  announcement(head: ShareHead): Envelope
   /** Everything that is due. @throws the first failure, once the rest was tried */
   round(): Promise<void>
 }
@@ -45,7 +48,7 @@ export function createAnnouncer(context: AgentContext, { records, leaves, editio
   }
 
   /** Takes the announcement back unless it is said when it `expires`. */
-  async function send(head: Terms, issued: number, expires = issued): Promise<void> {
+  function signed(head: Terms, issued: number, expires = issued): Envelope {
     const terms = {
       agent: owner,
       infoHash: fromHex(head.infoHash),
@@ -56,7 +59,17 @@ export function createAnnouncer(context: AgentContext, { records, leaves, editio
       public: head.public,
       urls: expires > issued ? [context.publicUrl] : [],
     }
-    await repository.announce(announce(terms, signer), context.delegation)
+    return announce(terms, signer)
+  }
+
+  async function send(head: Terms, issued: number, expires?: number): Promise<void> {
+    await repository.announce(signed(head, issued, expires), context.delegation)
+  }
+
+  function announcement(head: ShareHead): Envelope {
+    const nowMs = environment.clock.now()
+    const { issued, expires } = head.announced ?? { issued: nowMs, expires: nowMs + limits.announcementMs }
+    return signed(head, issued, expires)
   }
 
   async function renew(head: ShareHead): Promise<void> {
@@ -105,7 +118,7 @@ export function createAnnouncer(context: AgentContext, { records, leaves, editio
     await tryAll([...heads.map((head) => () => publish(head)), takeBack, () => editions.flush()])
   }
 
-  return { publish, takeBack, round }
+  return { publish, takeBack, announcement, round }
 }
 
 /** The newest counts, so that each is issued later than the one before. */

@@ -7,6 +7,7 @@ import type { Bytes } from '../../protocol/bytes.ts'
 import { limits } from '../../protocol/limits.ts'
 import { locatePiece, parseTorrent, type Metainfo } from '../../protocol/metainfo.ts'
 import { Problem, unlessBug } from '../../protocol/problem.ts'
+import type { Envelope } from '../../protocol/signed.ts'
 import type { AgentContext } from '../context.ts'
 import type { Links } from '../storage/links.ts'
 import { createShareAdder, type ShareOptions } from './adder.ts'
@@ -68,6 +69,8 @@ export interface Shares {
   locate(share: Share, index: number, way: Way): Promise<string | undefined>
   /** Which pieces are served. */
   bitfield(share: Share): Promise<Bytes>
+  /** Says where a share is had; undefined for what is not served. @param infoHash v2 or v1, hex */
+  announcement(infoHash: string): Promise<Envelope | undefined>
   /** @throws Problem `not-found` */
   torrent(infoHash: string): Promise<Bytes>
   /** Uploads, announces and takes back what is due: called every few seconds. */
@@ -176,6 +179,10 @@ export function createShares(context: AgentContext, links: Links, pieceLength?: 
     ways,
     locate,
     bitfield: async ({ withdrawn, pieces }) => (withdrawn === undefined ? fullBitfield(pieces) : emptyBitfield(pieces)),
+    async announcement(infoHash) {
+      const head = await headOf(infoHash)
+      return head && head.withdrawn === undefined ? announcer.announcement(head) : undefined
+    },
     torrent: async (infoHash) => records.torrent(((await headOf(infoHash)) ?? notShared()).infoHash),
     async announce() {
       // A day is longer than any hashing that still goes on.

@@ -21,7 +21,7 @@ import { handClock, START_MS, type HandClock } from './hand-clock.ts'
 
 const REPOSITORY = 'repository.example'
 const LEDGER_URL = 'https://ledger.example'
-const SHORT_MS = 500
+const SHORT_MS = 1000
 
 export interface Resident {
   readonly person: Person
@@ -38,22 +38,26 @@ export interface Resident {
   readonly fetch: (infoHash: string) => Promise<{ state: string; reason?: string | undefined }>
 }
 
+type Handler = (request: Request) => Response | Promise<Response>
+
 export interface CircleTown {
   readonly clock: HandClock
   readonly environment: Environment
   readonly open: (name: string) => Promise<Resident>
   /** Nobody is reached there from now on, or again. */
   readonly setDown: (host: string, isDown: boolean) => void
-  /** Whom requests went to. */
-  readonly asked: string[]
+  /** Whom requests went to, and for what. */
+  readonly requests: { readonly host: string; readonly path: string }[]
+  /** Somebody of the test's own making. */
+  readonly answer: (host: string, handler: Handler) => void
   readonly close: () => Promise<void>
 }
 
 export function openCircleTown(): CircleTown {
   const clock = handClock()
-  const hosts = new Map<string, (request: Request) => Response | Promise<Response>>()
+  const hosts = new Map<string, Handler>()
   const down = new Set<string>()
-  const asked: string[] = []
+  const requests: CircleTown['requests'] = []
   const closers: (() => Promise<unknown>)[] = []
   let drawn = 0
   let residents = 0
@@ -65,8 +69,8 @@ export function openCircleTown(): CircleTown {
     },
     random: { bytes: (n) => concat(sha256(utf8(`chance ${drawn++}`)), new Uint8Array(n)).slice(0, n) },
     transport: async (request) => {
-      const { host } = new URL(request.url)
-      asked.push(host)
+      const { host, pathname: path } = new URL(request.url)
+      requests.push({ host, path })
       const answer = hosts.get(host)
       if (!answer || down.has(host)) throw new TypeError('connection refused')
       return answer(request)
@@ -147,7 +151,8 @@ export function openCircleTown(): CircleTown {
     environment,
     open,
     setDown: (host, isDown) => void (isDown ? down.add(host) : down.delete(host)),
-    asked,
+    requests,
+    answer: (host, handler) => void hosts.set(host, handler),
     async close() {
       for (const close of closers) await close()
     },

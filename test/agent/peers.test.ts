@@ -73,11 +73,11 @@ function peersOf(sellers: readonly Said[], answers: Readonly<Record<string, unkn
 
 const found = (sellers: readonly Said[], allowLoopback = false) =>
   peersOf(sellers, {}, allowLoopback).swarm(content.meta.infoHash)
-const peer: Peer = { id: toHex(anna.id), urls: ['https://anna.example', 'https://second.example'] }
+const peer: Peer = { id: toHex(anna.id), urls: ['https://anna.example', 'https://second.example'], brokered: false }
 
 describe('peers', () => {
   it('are those whose announcement the owner or a delegated agent signed', async () => {
-    expect(await found([said()])).toEqual([{ id: toHex(anna.id), urls: ['https://anna.example'] }])
+    expect(await found([said()])).toEqual([{ id: toHex(anna.id), urls: ['https://anna.example'], brokered: false }])
     expect(await found([{ announcement: announced(anna, {}, anna.owner) }])).toHaveLength(1)
   })
 

@@ -178,7 +178,7 @@ describe('a session', () => {
   })
 
   test('is asked for once, and again when a minute of it is left', async () => {
-    const asked = () => town.asked.filter((host) => host === 'broker.example').length
+    const asked = () => town.requests.filter(({ host }) => host === 'broker.example').length
     const before = asked()
     expect(await member.fetch(infoHash)).toMatchObject({ state: 'done' })
     expect(asked()).toBe(before + 1)

@@ -37,3 +37,13 @@ describe('a circle', () => {
     expect(again['circle']).toBeUndefined()
   })
 })
+
+test('brokers are named by their URLs, and asked first', async () => {
+  expect(await you.ask('brokers', '--add', `${agentOf()}/`)).toEqual({ brokers: [agentOf()] })
+  await neighbour.put('near.bin', 1000)
+  const share = shapes.share.parse(await neighbour.ask('share', 'near.bin', '--price', '1'))
+  expect(shapes.download.parse(await you.ask('get', share.infoHash, '--wait'))).toMatchObject({ state: 'done' })
+  expect((await you.raincheck('brokers')).out).toBe(`${agentOf()}\n`)
+  expect(await you.ask('brokers', '--remove', agentOf())).toEqual({ brokers: [] })
+  expect((await you.raincheck('brokers', '--add', 'ftp://x')).code).toBe(1)
+})

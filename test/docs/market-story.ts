@@ -182,7 +182,7 @@ async function download({ buyer, buyerOwner, sellerOwner }: Fair, folder: string
   await sellerOwner.ask('owner.guard', 'PUT', '/v1/guard', { spend: '500', serve: 3_221_225_472 })
 }
 
-/** The seller's circle, which the buyer is in. */
+/** The seller's circle, which the buyer is in, and the seller as a broker. */
 async function gather({ sellerOwner, buyerOwner, record, clock }: Fair): Promise<void> {
   await sellerOwner.ask('owner.circle', 'PUT', '/v1/circles/lab', { kind: 'bubble', add: [toHex(cast.payer.id)] })
   await buyerOwner.ask('owner.join', 'PUT', '/v1/circles/lab', { url: cast.SELLER_URL })
@@ -193,6 +193,8 @@ async function gather({ sellerOwner, buyerOwner, record, clock }: Fair): Promise
   const url = `${cast.SELLER_URL}/v1/sessions/lab`
   const granted = await record('agent.grant', await signRequest(send('POST', url, body), options))
   const { session } = (await granted.json()) as { session: string }
+  await buyerOwner.ask('owner.brokers', 'PUT', '/v1/brokers', { brokers: [cast.SELLER_URL] })
+  await record('agent.swarm', get(`${cast.SELLER_URL}/v1/contents/${toHex(cast.film.meta.infoHash)}/swarm`))
   await record('agent.validate', send('POST', `${url}/validations`, { session }))
 }
 
