@@ -1,4 +1,7 @@
-/** A hundred thousand identities behind one vouch, by the rules alone: what the sellers lose does not depend on how many they are. */
+/**
+ * Identities behind one vouch, by the rules alone: what the sellers lose does not depend on how many they are. CROWD=all is
+ * a hundred thousand of them.
+ */
 import { describe, expect, it } from 'vitest'
 import { creditLineOf, vouchAccount, type CreditLine } from '../../agent/trust/trust.ts'
 import { debtChanges, newTab, owedOn, takeRequest, type LaneTerms, type Tab } from '../../agent/sell/tab.ts'
@@ -6,7 +9,8 @@ import { toHex, type Bytes } from '../../protocol/bytes.ts'
 import { evaluate, type Edge } from '../../protocol/trust.ts'
 import { Problem } from '../../protocol/problem.ts'
 
-const CROWD = 100_000
+const CROWD = process.env['CROWD'] === 'all' ? 100_000 : 2_000
+const PATIENCE_MS = 600_000
 const SELLERS = 50
 const NOW = 1_000_000
 const NOBODY_DISTRUSTED = { distrusted: new Set<string>(), halved: new Map<string, number>(), follows: false }
@@ -56,15 +60,13 @@ const linesOf = (edges: readonly Edge[]): Map<string, CreditLine> => {
 const account = (issuer: number, subject: number): string =>
   vouchAccount({ issuer: idOf(issuer), subject: idOf(subject) })
 
-describe('a hundred thousand identities', () => {
-  it('behind one vouch of credit 16 take 16 unpaid pieces from a seller, and 800 from fifty', () => {
+describe('many identities', { timeout: PATIENCE_MS }, () => {
+  it('behind one vouch of credit 16 each try fifty sellers, and take 16 unpaid pieces from each: 800', () => {
     const crowd = Array.from({ length: CROWD }, (_, i) => edge(1, i + 2, 4, 1_000_000))
     const lines = linesOf([edge(0, 1, 4, 16), ...crowd])
     expect(lines.size).toBe(CROWD + 1)
-    let total = 0
-    for (let seller = 0; seller < SELLERS; seller++)
-      total += robbed(seller === 0 ? lines : some(lines)).get(account(0, 1)) ?? 0
-    expect(total).toBe(SELLERS * 16)
+    const taken = Array.from({ length: SELLERS }, () => robbed(lines).get(account(0, 1)))
+    expect(taken).toEqual(Array(SELLERS).fill(16))
   })
 
   it('behind a vouch deep in a chain take no more than it allows, though the vouches before it allow more', () => {
@@ -75,9 +77,6 @@ describe('a hundred thousand identities', () => {
     expect(owed.get(toHex(idOf(1)))).toBe(59)
   })
 })
-
-/** The crowd takes its time with each seller: the first few leave nothing for the others. */
-const some = (lines: ReadonlyMap<string, CreditLine>): Map<string, CreditLine> => new Map([...lines].slice(0, 40))
 
 it('a lane without a tick is refused no other way', () => {
   const line = { credit: 0, vouches: [] }

@@ -131,6 +131,11 @@ describe('a thousand fresh keys', () => {
   })
 })
 
+/** CROWD=all: so many stand behind it, so many of them come, to so many sellers. */
+const IS_ALL = process.env['CROWD'] === 'all'
+const [BEHIND, COMING, CROWD_SELLERS] = IS_ALL ? [10_000, 100, 50] : [100, 20, 3]
+const PATIENCE_MS = 600_000
+
 describe('many behind one vouch', () => {
   test('owe no more together than that vouch’s credit', async () => {
     const world = await openWorld()
@@ -148,6 +153,34 @@ describe('many behind one vouch', () => {
     expect(codes.filter((code) => code === 'ok')).toHaveLength(5)
     expect(new Set(codes)).toEqual(new Set(['ok', 'credit-exceeded']))
     expect((await world.state()).served).toEqual({ anna: 5 * PIECE_BYTES })
+  })
+
+  test('from many sellers take together what the vouches of those allow', { timeout: PATIENCE_MS }, async () => {
+    const world = await openWorld()
+    const sponsor = await world.person('sponsor')
+    const puppets: Person[] = []
+    for (let i = 0; i < COMING; i++) puppets.push(await world.person(`puppet ${i}`))
+    const others = Array.from({ length: BEHIND - COMING }, (_, i) => ({ id: sha256(utf8(`other ${i}`)) }))
+    await publishBook(world, sponsor, [...puppets, ...others])
+    const sellers: Resident[] = []
+    for (let i = 0; i < CROWD_SELLERS; i++) sellers.push(await moveIn(world, `seller${i}`))
+    let share: ShareJson | undefined
+    for (const seller of sellers) {
+      share = await seller.share('film.bin', filmOf(2))
+      await seller.vouch([sponsor], 16, 2)
+    }
+    const codes = new Map<string, number>()
+    for (const puppet of [sponsor, ...puppets]) {
+      const made = await declared(world, puppet, share as ShareJson, { units: CROWD_SELLERS, segment: 1 })
+      for (const [first, seller] of sellers.entries()) {
+        const lane = made.laneTo(seller.person, { first, mode: 'credit' })
+        const { code } = await seller.piece(share as ShareJson, first % 2, lane.pay(0))
+        codes.set(code, (codes.get(code) ?? 0) + 1)
+      }
+    }
+    expect(codes.get('ok')).toBe(CROWD_SELLERS * 16)
+    expect([...codes.keys()].toSorted()).toEqual(['credit-exceeded', 'ok'])
+    expect(new Set(Object.values((await world.state()).served))).toEqual(new Set([16 * PIECE_BYTES]))
   })
 
   test('that stands deep in a chain owe no more than it allows, though the seller’s own vouch allows more', async () => {
@@ -180,7 +213,7 @@ describe('many behind one vouch', () => {
 async function publishBook(
   { clock, library }: World,
   sponsor: Person,
-  subjects: readonly Person[],
+  subjects: readonly Pick<Person, 'id'>[],
   credit = 1000,
 ): Promise<void> {
   const nowMs = clock.now()
