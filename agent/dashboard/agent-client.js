@@ -3,9 +3,14 @@ import { freshNonce, signedRequest } from './signed-requests.js'
 
 /** What an agent says of itself to anyone. @typedef {{ id: string, key: string, ledger: string, repository: string }} Profile */
 
-/** @returns {Promise<Profile>} */
+/** @returns {Promise<Profile | undefined>} undefined while the agent has no owner */
 export async function readProfile() {
-  return answerOf(await fetch('/.well-known/raincheck'))
+  try {
+    return await answerOf(await fetch('/.well-known/raincheck'))
+  } catch (error) {
+    if (error instanceof Refused && error.code === 'unclaimed') return undefined
+    throw error
+  }
 }
 
 /**
@@ -31,17 +36,31 @@ export function createAgentClient(signer, profile) {
 
 /** @typedef {ReturnType<typeof createAgentClient>} AgentClient */
 
+/** A problem of the agent's: its sentence, and its code. */
+class Refused extends Error {
+  /** @type {string | undefined} */
+  code
+  /**
+   * @param {string} detail
+   * @param {string | undefined} code
+   */
+  constructor(detail, code) {
+    super(detail)
+    this.code = code
+  }
+}
+
 /**
  * @template T
  * @param {Response} response
  * @returns {Promise<T>}
- * @throws {Error} the problem's sentence
+ * @throws {Refused}
  */
-async function answerOf(response) {
+export async function answerOf(response) {
   /** @type {unknown} */
   const answer = await response.json().catch(() => ({}))
   if (response.ok) return /** @type {T} */ (answer)
   const { code, detail } = /** @type {{ code?: string, detail?: string }} */ (answer)
-  if (code === 'unknown-key') throw new Error('This key is not the one of the agent’s owner.')
-  throw new Error(detail ?? `The agent answers with status ${response.status}.`)
+  if (code === 'unknown-key') throw new Refused('This key is not the one of the agent’s owner.', code)
+  throw new Refused(detail ?? `The agent answers with status ${response.status}.`, code)
 }

@@ -1,7 +1,11 @@
 /** The dashboard: what the agent is, and, once the owner's key is shown, what it does and what it can be told. */
 import { createAgentClient, readProfile } from './agent-client.js'
+import { startClaim } from './claim.js'
 import { openKey } from './signed-requests.js'
 import { formatBytes, formatCount, formatSeconds, formatWhen } from './figures.js'
+import { button, onSubmit, report } from './forms.js'
+import { guardRows, startGuard } from './guard.js'
+import { linkRow, startStorage } from './storage.js'
 import { detail, element, find, row, terms } from './view.js'
 
 /**
@@ -12,7 +16,6 @@ import { detail, element, find, row, terms } from './view.js'
  * @typedef {{ infoHash: string, name: string, bytes: number, pieces: number, price: string, public: boolean,
  *   withdrawn?: string }} Share
  * @typedef {{ infoHash: string, name: string, bytes: number, sellers: number, price: string }} Found
- * @typedef {{ name: string, kind: string, quota?: { total?: number, used?: number } }} Link
  */
 
 const REFRESH_MS = 1000
@@ -47,6 +50,8 @@ function start(profile) {
   const input = find('#key', HTMLInputElement)
   input.addEventListener('change', () => void report(unlock, () => open(profile, input)))
   onSubmit('#lock', () => location.reload())
+  startStorage(ask)
+  startGuard(ask)
   onSubmit('#redeem', () => ask('POST', '/v1/redemptions', {}))
   onSubmit('#search', ({ query = '' }) => search(query))
   onSubmit('#get', async ({ source = '', maxPrice = '' }, form) => {
@@ -66,13 +71,32 @@ function start(profile) {
 async function open(profile, input) {
   const [file] = input.files ?? []
   if (!file) return
-  const candidate = createAgentClient(await openKey(await file.text()), profile)
+  await enter(profile, await openKey(await file.text()))
+  input.value = ''
+}
+
+/**
+ * @param {Profile} profile
+ * @param {import('./signed-requests.js').Signer} signer
+ */
+async function enter(profile, signer) {
+  const candidate = createAgentClient(signer, profile)
   await candidate.ask('GET', '/v1/balance')
   agent = candidate
-  input.value = ''
   unlock.hidden = true
   owner.hidden = false
-  await refreshAlways()
+  void refreshAlways()
+}
+
+/**
+ * The agent has just become the owner's.
+ * @param {import('./signed-requests.js').Signer} signer
+ */
+async function welcome(signer) {
+  const profile = await readProfile()
+  if (!profile) throw new Error('The agent does not know its owner yet: load this page again.')
+  start(profile)
+  await enter(profile, signer)
 }
 
 /**
@@ -107,9 +131,13 @@ async function refresh() {
   /** @type {Share[]} */
   const shares = await ask('GET', '/v1/shares')
   show('#shares', shares.map(shareRow))
-  /** @type {Link[]} */
+  /** @type {import('./storage.js').Link[]} */
   const links = await ask('GET', '/v1/links')
-  show('#links', links.map(linkRow))
+  show(
+    '#links',
+    links.map((link) => linkRow(link, ask)),
+  )
+  show('#guard', guardRows(await ask('GET', '/v1/guard'), ask))
 }
 
 /** @type {Map<string, string>} What each part showed last. */
@@ -175,15 +203,6 @@ function shareRow({ infoHash, name, bytes, pieces, price, public: isPublic, with
   )
 }
 
-/** @param {Link} link */
-function linkRow({ name, kind, quota }) {
-  const space =
-    quota?.total === undefined || quota.used === undefined
-      ? ''
-      : `${formatBytes(quota.used)} of ${formatBytes(quota.total)} used`
-  return row(name, [], detail(kind, space))
-}
-
 /** @param {Found} found */
 function foundRow({ infoHash, name, bytes, sellers, price }) {
   return row(
@@ -208,54 +227,4 @@ async function search(query) {
   show('#found', rows.length > 0 ? rows : [row('Nobody offers that.', [])])
 }
 
-/**
- * @param {string} text
- * @param {() => unknown} work
- */
-function button(text, work) {
-  const made = element('button', { type: 'button' }, text)
-  made.addEventListener('click', () => void report(made, work))
-  return made
-}
-
-/**
- * @param {string} selector
- * @param {(values: Record<string, string>, form: HTMLFormElement) => unknown} work
- */
-function onSubmit(selector, work) {
-  const form = find(selector, HTMLFormElement)
-  form.addEventListener('submit', (event) => {
-    event.preventDefault()
-    const values = Object.fromEntries(
-      Array.from(new FormData(form), ([name, value]) => [name, typeof value === 'string' ? value : value.name]),
-    )
-    void report(event.submitter ?? form, () => work(values, form))
-  })
-}
-
-/**
- * Says what went wrong in the card where it did.
- * @param {Element} place a button is pressed once at a time
- * @param {() => unknown} work
- */
-async function report(place, work) {
-  const pressed = place instanceof HTMLButtonElement ? place : undefined
-  const error = place.closest('.card')?.querySelector('.error')
-  const say = (/** @type {string} */ text) => {
-    if (!(error instanceof HTMLElement)) return
-    error.textContent = text
-    error.hidden = text === ''
-  }
-  try {
-    say('')
-    if (pressed) pressed.disabled = true
-    await work()
-    if (agent) await refresh()
-  } catch (problem) {
-    say(problem instanceof Error ? problem.message : String(problem))
-  } finally {
-    if (pressed) pressed.disabled = false
-  }
-}
-
-readProfile().then(start, isAway)
+readProfile().then((profile) => (profile ? start(profile) : startClaim(welcome)), isAway)

@@ -14,8 +14,14 @@ const FILES = [
   'icon.svg',
   'app.js',
   'agent-client.js',
+  'bytes.js',
+  'claim.js',
   'figures.js',
+  'forms.js',
+  'guard.js',
+  'identity.js',
   'signed-requests.js',
+  'storage.js',
   'view.js',
 ]
 

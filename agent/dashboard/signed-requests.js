@@ -2,6 +2,7 @@
  * What the owner asks of the agent, signed in the page: RFC 9421 with ed25519 and RFC 9530, as `protocol/http-signature.ts`
  * verifies it. The key is WebCrypto's and cannot be read again.
  */
+import { fromBase64url, fromHex, toBase64, toHex, utf8 } from './bytes.js'
 
 /** What stands before the 32 bytes of an ed25519 key in PKCS #8 (RFC 8410 §7). */
 const PKCS8 = '302e020100300506032b657004220420'
@@ -30,7 +31,7 @@ export async function openKey(text) {
   const key = await crypto.subtle.importKey('pkcs8', pkcs8, 'Ed25519', false, ['sign'])
   pkcs8.fill(0)
   return {
-    keyId: toHex(fromBase64(x.replaceAll('-', '+').replaceAll('_', '/'))),
+    keyId: toHex(fromBase64url(x)),
     sign: async (message) => new Uint8Array(await crypto.subtle.sign('Ed25519', key, message)),
   }
 }
@@ -78,14 +79,3 @@ async function digestOf(body) {
 }
 
 export const freshNonce = () => toHex(crypto.getRandomValues(new Uint8Array(NONCE_BYTES)))
-
-/** @param {string} text */
-const utf8 = (text) => new TextEncoder().encode(text)
-/** @param {Uint8Array} bytes */
-const toHex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
-/** @param {string} hex */
-const fromHex = (hex) => Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16))
-/** @param {Uint8Array} bytes */
-const toBase64 = (bytes) => btoa(String.fromCharCode(...bytes))
-/** @param {string} text */
-const fromBase64 = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0))

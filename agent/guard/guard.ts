@@ -99,7 +99,6 @@ export function createGuard(context: AgentContext, { caps: usual = {}, onReached
     if (own === undefined) return usual[kind]
     return own === null ? undefined : BigInt(own)
   }
-  const freeCap = (cap: bigint | undefined): bigint | undefined => (cap === undefined ? undefined : cap / FREE_PART)
 
   async function state(): Promise<GuardState> {
     const set = await settings()
@@ -171,3 +170,5 @@ function changed(before: Settings, { stopped, spend, serve }: GuardChange, nowMs
     ...(serve !== undefined && { serve: serve === null ? null : String(serve) }),
   }
 }
+
+const freeCap = (cap: bigint | undefined): bigint | undefined => (cap === undefined ? undefined : cap / FREE_PART)

@@ -165,7 +165,7 @@ export function costTables(): Readonly<Record<string, string>> {
       ['a stack’s', 'alarms and budget', 'with a dashboard'],
       ['---', '---', '---'],
       ...(Object.keys(ALARMS) as (keyof typeof ALARMS)[]).map((stack) => [
-        `${stack}`,
+        stack,
         money(dollars(watchMonth(stack, false))),
         money(dollars(watchMonth(stack, true))),
       ]),

@@ -153,10 +153,11 @@ function accountBudget(scope: Construct, email: string, dollars: number): void {
   })
 }
 
+const graph = (title: string, left: IMetric[]): GraphWidget => new GraphWidget({ title, left, width: 12 })
+
 function dashboardOf(scope: Construct, stack: Stack, { functions }: Watched): Dashboard {
   const services = Object.values(functions).map((service) => service.function)
   const sums = { statistic: 'Sum', period: PERIOD }
-  const graph = (title: string, left: IMetric[]): GraphWidget => new GraphWidget({ title, left, width: 12 })
   return new Dashboard(scope, 'Dashboard', {
     widgets: [
       [

@@ -7,8 +7,8 @@ import { START_MS } from './hand-clock.ts'
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
 
-const begin = async ({ happen, content }: Bazaar, { downloads }: Buyer): Promise<string> =>
-  (await happen(downloads.start({ source: content.infoHash }))).id
+const begin = async (bazaar: Bazaar, { downloads }: Buyer): Promise<string> =>
+  (await bazaar.happen(downloads.start({ source: bazaar.content.infoHash }))).id
 
 describe('a day’s cap on credits', () => {
   it('parks a download until midnight, with a reason, and it goes on by itself', async () => {

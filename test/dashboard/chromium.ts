@@ -11,6 +11,8 @@ export interface Page {
   /** Asks again until it is true. @throws after 30 seconds */
   until(expression: string): Promise<void>
   chooseFile(selector: string, path: string): Promise<void>
+  /** Where files go that the page saves. */
+  saveInto(folder: string): Promise<void>
   screenshot(path: string): Promise<void>
   /** What the console was told of, and every violation of the page's policy. */
   readonly complaints: readonly string[]
@@ -112,6 +114,8 @@ function actions(send: Send): Omit<Page, 'complaints' | 'close'> {
       const { nodeId } = await send<{ nodeId: number }>('DOM.querySelector', { nodeId: root.nodeId, selector })
       await send('DOM.setFileInputFiles', { nodeId, files: [path] })
     },
+    saveInto: async (downloadPath) =>
+      void (await send('Page.setDownloadBehavior', { behavior: 'allow', downloadPath })),
     async screenshot(path) {
       const { data } = await send<{ data: string }>('Page.captureScreenshot', { captureBeyondViewport: true })
       writeFileSync(path, Buffer.from(data, 'base64'))

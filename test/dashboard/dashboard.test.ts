@@ -1,12 +1,20 @@
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import fc from 'fast-check'
+import { delegateTo, USUAL_CAPS } from '../../agent/adopt.ts'
+import { bencode, delegationTo, makeOwner, type NewOwner } from '../../agent/dashboard/identity.js'
 import { freshNonce, openKey, signedRequest, type Signer } from '../../agent/dashboard/signed-requests.js'
-import { toHex } from '../../protocol/bytes.ts'
+import { openHome } from '../../agent/home.ts'
+import { fromHex, toHex } from '../../protocol/bytes.ts'
+import { encode } from '../../protocol/encoding.ts'
 import { signRequest, verifyRequest } from '../../protocol/http-signature.ts'
-import { signerFrom } from '../../protocol/signed.ts'
+import { genesis } from '../../protocol/identity.ts'
+import { envelopeToJson, objectId, signerFrom, type Signer as ProtocolSigner } from '../../protocol/signed.ts'
+import { realEnvironment } from '../../infra/environment.ts'
 import { openTown } from '../cli/town.ts'
+import { startNewAgent } from './new-agent.ts'
 
 const SECRET = new Uint8Array(32).map((_, i) => i + 1)
 const AUDIENCE = 'ab'.repeat(32)
@@ -101,7 +109,7 @@ describe('the page', () => {
       )
       waiting.push(...imported.map(({ pathname }) => pathname).filter((one) => !loaded.has(one)))
     }
-    expect(loaded.size).toBe(5)
+    expect(loaded.size).toBe(11)
   })
 
   test('lets the owner search through the agent, and nobody else', async () => {
@@ -118,10 +126,96 @@ describe('the page', () => {
     ])
   })
 
+  test('claims a new agent for an owner made in it, whose keys the command can use', async () => {
+    const agent = await startNewAgent(realEnvironment(), town.network(), (fault) => {
+      throw fault
+    })
+    const claim = async (owner: NewOwner, secret: string) => {
+      const offer = (await (await fetch(`${agent.url}/v1/claim`)).json()) as { key: string; ledgerId: string }
+      const delegation = await delegationTo(owner, offer, Date.now())
+      const body = JSON.stringify({ secret, operations: owner.operations, delegation })
+      const headers = { 'content-type': 'application/json' }
+      const answer = await fetch(`${agent.url}/v1/claim`, { method: 'POST', headers, body })
+      return (await answer.json()) as { id?: string; code?: string }
+    }
+    const [owner, thief] = [await makeOwner(Date.now()), await makeOwner(Date.now())]
+    expect((await fetch(`${agent.url}/`)).status).toBe(200)
+    expect(await claim(owner, 'a wrong secret')).toMatchObject({ code: 'forbidden' })
+    // The answer may be lost: the same again is the same.
+    for (let i = 0; i < 2; i++) expect(await claim(owner, agent.claimSecret)).toEqual({ id: owner.id })
+    expect(await claim(thief, agent.claimSecret)).toMatchObject({ code: 'conflict' })
+    const profile = (await (await fetch(`${agent.url}/.well-known/raincheck`)).json()) as { id: string }
+    expect(profile.id).toBe(owner.id)
+    const envelope = { signer: owner.signer, audience: owner.id, nowMs: Date.now(), nonce: freshNonce() }
+    const asked = await signedRequest(`${agent.url}/v1/guard`, { method: 'GET' }, envelope)
+    expect(await (await fetch(asked)).json()).toMatchObject({ stopped: false })
+    await agent.stop()
+  })
+
   test('is no way into the folder that it lies in', async () => {
     for (const path of ['/dashboard/dashboard.ts', '/dashboard/', '/dashboard/../agent.ts', '/index.html']) {
       expect([path, (await get(path)).status]).toEqual([path, 404])
     }
     expect((await get('/', { method: 'POST' })).status).toBe(405)
+  })
+})
+
+describe('an owner made in the page', () => {
+  const secrets = ['21'.repeat(32), '43'.repeat(32)]
+  const made = () => {
+    const fresh = [...secrets]
+    return makeOwner(NOW_MS, () => fresh.shift() ?? '')
+  }
+  const [recovery, everyday] = secrets.map((hex) => signerFrom(fromHex(hex)))
+
+  test('is byte for byte the one that the command makes, in the files of a home', async () => {
+    const { id, operations, files } = await made()
+    const first = genesis([recovery as ProtocolSigner, everyday as ProtocolSigner], NOW_MS)
+    expect(operations).toEqual([envelopeToJson(first)])
+    expect(id).toBe(toHex(objectId('identity', first.body)))
+    const dir = mkdtempSync(join(tmpdir(), 'raincheck-home-'))
+    for (const [name, content] of Object.entries(files)) writeFileSync(join(dir, name), content, { mode: 0o600 })
+    const home = openHome(dir)
+    expect(toHex((await home.owner()).id)).toBe(id)
+    expect((await home.signer()).key).toEqual(everyday?.key)
+    expect(files['recovery']).toBe(`${secrets[0]}\n`)
+    rmSync(dir, { recursive: true, force: true })
+  })
+
+  test('delegates as the command does, unless it is told otherwise', async () => {
+    const owner = await made()
+    const agent = { key: 'ab'.repeat(32), ledgerId: 'cd'.repeat(32) }
+    const theirs = delegateTo({
+      owner: fromHex(owner.id),
+      signer: everyday as ProtocolSigner,
+      agent: fromHex(agent.key),
+      ledgerId: agent.ledgerId,
+      caps: USUAL_CAPS,
+      nowMs: NOW_MS,
+    })
+    expect(await delegationTo(owner, agent, NOW_MS)).toEqual(envelopeToJson(theirs))
+  })
+
+  test('has other keys each time', async () => {
+    const [one, other] = [await makeOwner(NOW_MS), await makeOwner(NOW_MS)]
+    expect(new Set([one, other].flatMap(({ files }) => [files['key'], files['recovery']])).size).toBe(4)
+  })
+
+  test('is encoded as the protocol encodes, whatever is in it', () => {
+    const value = fc.oneof(
+      fc.bigInt({ min: 0n, max: 2n ** 63n - 1n }),
+      fc.nat(),
+      fc.string({ unit: 'grapheme' }),
+      fc.uint8Array({ maxLength: 40 }),
+      fc.array(fc.uint8Array({ maxLength: 40 })),
+    )
+    fc.assert(
+      fc.property(
+        fc.dictionary(fc.stringMatching(/^[a-zA-Z]{1,8}$/), value, { noNullPrototype: true }),
+        (dictionary) => {
+          expect(toHex(bencode(dictionary))).toBe(toHex(encode(dictionary)))
+        },
+      ),
+    )
   })
 })

@@ -38,10 +38,13 @@ function lines(): { log: LogLines; said: () => Record<string, unknown>[]; pass: 
 
 /** What the metrics of a line name is among its members, as a number; so are the dimensions, as texts. */
 function metricsIn(line: Record<string, unknown>): Record<string, unknown> {
-  const { CloudWatchMetrics } = embedded.parse(line)._aws
-  const [{ Metrics = [], Dimensions = [] } = {}] = CloudWatchMetrics
-  for (const name of Dimensions.flat()) expect(typeof line[name]).toBe('string')
-  return Object.fromEntries(Metrics.map(({ Name }) => [Name, line[Name]]))
+  const { _aws: directive } = embedded.parse(line)
+  const { CloudWatchMetrics } = directive
+  const named = CloudWatchMetrics.flatMap(({ Metrics }) => Metrics)
+  for (const name of CloudWatchMetrics.flatMap(({ Dimensions }) => Dimensions.flat())) {
+    expect(typeof line[name]).toBe('string')
+  }
+  return Object.fromEntries(named.map(({ Name }) => [Name, line[Name]]))
 }
 
 describe('a line of the log', () => {
@@ -58,7 +61,8 @@ describe('a line of the log', () => {
   it('says nothing of a request but what the service itself is known for', () => {
     const known = /^(?:|\/|\/v1\/[a-z]{1,20}|\/[a-z.-]+(?:\/raincheck)?)$/
     fc.assert(
-      fc.property(fc.webPath(), (path) => {
+      fc.property(fc.string({ unit: 'binary-ascii' }), fc.boolean(), (text, isDeep) => {
+        const path = isDeep ? `/v1/${text}` : `/${text}`
         const { log, said } = lines()
         log.begin({ method: 'GET', path })(404)
         expect(String(said()[0]?.['path'])).toMatch(known)
