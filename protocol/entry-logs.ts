@@ -42,16 +42,16 @@ const readLast = async (log: EntryLog): Promise<Bytes> =>
   (await readBundle(log, Math.ceil(log.checkpoint.size / limits.entriesPerTile) - 1)).at(-1) as Bytes
 
 /** The entries of one bundle. */
-export async function readBundle({ checkpoint: { size }, tile }: EntryLog, index: number): Promise<Bytes[]> {
-  const width = tileWidth('entries', index, size)
-  return decodeBundle(await tile(tilePath({ level: 'entries', index, width })), width)
+export async function readBundle(log: EntryLog, index: number): Promise<Bytes[]> {
+  const width = tileWidth('entries', index, log.checkpoint.size)
+  return decodeBundle(await log.tile(tilePath({ level: 'entries', index, width })), width)
 }
 
 /** RFC 6962 §2.1.1, from the log's tiles. */
-export const inclusionIn = ({ checkpoint: { size }, tile }: EntryLog, index: number): Promise<Bytes[]> =>
+export const inclusionIn = (log: EntryLog, index: number): Promise<Bytes[]> =>
   readSpans(
-    inclusionSpans(index, size),
-    tileNodeReader(size, (one) => tile(tilePath(one))),
+    inclusionSpans(index, log.checkpoint.size),
+    tileNodeReader(log.checkpoint.size, (tile) => log.tile(tilePath(tile))),
   )
 
 /** @param leaf its hash. @param index where it is said to be */
@@ -62,9 +62,10 @@ export async function isIncluded(log: EntryLog, leaf: Bytes, index: number | und
 }
 
 /** Of all entries that the checkpoint covers, tile by tile. */
-export async function* leafHashes({ checkpoint: { size }, tile }: EntryLog): AsyncGenerator<readonly Bytes[]> {
+export async function* leafHashes(log: EntryLog): AsyncGenerator<readonly Bytes[]> {
+  const { size } = log.checkpoint
   for (let index = 0; index * limits.entriesPerTile < size; index++) {
     const width = tileWidth(0, index, size)
-    yield tileHashes(await tile(tilePath({ level: 0, index, width })), width)
+    yield tileHashes(await log.tile(tilePath({ level: 0, index, width })), width)
   }
 }

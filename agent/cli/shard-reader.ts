@@ -81,7 +81,7 @@ export async function createShardReader(
   const { key, size, source } = log
   const rootLog = { name: 'the root log', origin: key.name }
   const root = createLogReader(source, size, saved ?? START, rootLog)
-  const last = await lastJoin(log, { index: size - 1, log: rootLog })
+  const last = await lastJoin(log, rootLog)
   const begun = saved?.shards ?? last.heads.map(() => START)
   const shards = last.heads.map((_, shard) => createShard(log, last, shard, begun[shard] ?? START))
   const unseen = unseenOf(log, saved && saved.frontier.size > 0 ? begun : [])
@@ -98,7 +98,7 @@ export async function createShardReader(
   }
 
   async function readRound(placed: PlacedEntry): Promise<PlacedEntry[]> {
-    const join = orFault(() => openJoin(placed.bytes, key), placed)
+    const join = openAll(placed.bytes, placed, log)
     const fault = joinFault(before, join)
     if (fault !== undefined) throw new Fault(fault, placed)
     before = join
@@ -162,12 +162,27 @@ const headOf = ({ frontier }: Grown, origin: string): Checkpoint => ({
   rootHash: frontierRoot(frontier),
 })
 
-/** What says how large the shards are that the checkpoint covers. */
-async function lastJoin({ key, size, source }: ShardedLog, place: Place): Promise<OpenJoin> {
-  const entries = await readEntries(source, size - 1, size)
-  const entry = entries.at(-1)
-  if (!entry) throw new Fault('it cannot be read', place)
-  return orFault(() => openJoin(entry, key), place)
+/** What says how large the shards are that the checkpoint covers. @throws Fault for the first join that is none of them all */
+async function lastJoin(log: ShardedLog, rootLog: Place['log'] & object): Promise<OpenJoin> {
+  const { size, source } = log
+  const last = (await readEntries(source, size - 1, size)).at(-1)
+  const place = { index: size - 1, log: rootLog }
+  if (!last) throw new Fault('it cannot be read', place)
+  try {
+    return openAll(last, place, log)
+  } catch (fault) {
+    for await (const joins of createLogReader(source, size, START, rootLog).bundles())
+      for (const join of joins) openAll(join.bytes, join, log)
+    throw fault
+  }
+}
+
+/** @throws Fault unless it joins as many as the first does */
+function openAll(bytes: Bytes, place: Place, { key, shown }: ShardedLog): OpenJoin {
+  const join = orFault(() => openJoin(bytes, key), place)
+  if (join.heads.length !== shown.length)
+    throw new Fault(`it joins ${join.heads.length} shards of ${shown.length}`, place)
+  return join
 }
 
 /** The checkpoints that are shown and not known to be joined, by what they say. @param known trees that were audited. @throws Fault */
@@ -214,8 +229,8 @@ function createShard({ key, source }: ShardedLog, { heads }: OpenJoin, shard: nu
   }
 
   return {
-    grown: reader.grown,
-    checkTiles: reader.checkTiles,
+    grown: () => reader.grown(),
+    checkTiles: () => reader.checkTiles(),
     async upTo(head: Checkpoint, join: Place) {
       const entries = []
       for (; read < head.size; read++) {

@@ -153,6 +153,14 @@ describe('an audit finds', () => {
     expect(dropped).toMatchObject({ ok: false, entry: 2, log: ORIGIN })
     const twice = await audit({ ...honest, root: joinAt(honest.root, 2, ([, second = '']) => [second, second]) })
     expect(twice.problems).toEqual(['entry 2 of the root log: No known key has signed the note.'])
+    const all = honest.root.map((_, i) => i)
+    const fromThen = all.slice(3).reduce((root, i) => joinAt(root, i, (notes) => notes.slice(0, 1)), honest.root)
+    expect(await audit({ ...honest, root: fromThen })).toMatchObject({ ok: false, entry: 3, log: ORIGIN })
+    const more = await audit({
+      ...honest,
+      root: joinAt(honest.root, honest.root.length - 1, (notes) => [...notes, signed(shardOrigin(ORIGIN, 2), [])]),
+    })
+    expect(more.problems).toEqual([`entry ${honest.root.length - 1} of the root log: it joins 3 shards of 2`])
   })
 
   test('a join of an older checkpoint', async () => {

@@ -1,6 +1,7 @@
 /** A ledger whose log is in shards: what it answers, and what it attests. */
 import { beforeEach, describe, expect, test } from 'vitest'
 import { sha256 } from '#primitives'
+import { auditLedger } from '../../agent/cli/audit.ts'
 import { createLedgerClient, statementOf } from '../../agent/clients/ledger-client.ts'
 import { realEnvironment } from '../../infra/environment.ts'
 import { ledgerPolicy } from '../../infra/ledger-settings.ts'
@@ -9,8 +10,9 @@ import { openSqlite } from '../../infra/store/sqlite.ts'
 import { createLedger } from '../../ledger/ledger.ts'
 import { readHead } from '../../ledger/log.ts'
 import { fromBase64url, fromHex, utf8 } from '../../protocol/bytes.ts'
-import { noteKey, openNote, parseCheckpoint } from '../../protocol/checkpoint.ts'
+import { formatVerifierKey, noteKey, openNote, parseCheckpoint } from '../../protocol/checkpoint.ts'
 import { genesis } from '../../protocol/identity.ts'
+import { parseLogPolicy } from '../../protocol/log-policy.ts'
 import { verifyInclusion } from '../../protocol/merkle.ts'
 import { openJoined, shardKey, shardPath } from '../../protocol/shards.ts'
 import { signerFrom } from '../../protocol/signed.ts'
@@ -25,10 +27,12 @@ import {
   ORIGIN,
   SECRET,
   START_MS,
+  testClock,
   testEnvironment,
   type TestLedger,
 } from './kit.ts'
 import { openSettlers, type SettlingLane } from './settlers.ts'
+import { openWitness } from './witness/kit.ts'
 
 const SHARDS = 3
 const policy = { shards: SHARDS }
@@ -49,7 +53,7 @@ const settle = (unit: number) =>
 
 const text = async (path: string): Promise<string> => (await ledger.app.request(path)).text()
 
-const clientOf = ({ app }: TestLedger) => {
+const clientOf = ({ app }: Pick<TestLedger, 'app'>) => {
   const transport = async (request: Request) => app.fetch(request)
   return createLedgerClient({ environment: realEnvironment({ transport }), url: 'http://ledger.test' })
 }
@@ -174,6 +178,35 @@ describe('attestations', () => {
     await expect(beside(doomed).attest()).rejects.toThrow('killed')
     await beside(replicaStore).attest()
     await auditStore(ledger.store)
+  })
+})
+
+describe('witnesses', () => {
+  const witness = openWitness({ logs: [key], name: 'w.example', clock: testClock() })
+  const known = `witness W ${formatVerifierKey(witness.key)} https://w.example\nquorum W\n`
+  const shown = (store: Store) =>
+    createLedger({
+      environment: { ...testEnvironment(ledger.clock), transport: async (request) => witness.app.fetch(request) },
+      store,
+      secret: SECRET,
+      origin: ORIGIN,
+      policy: { faucet: FAUCET, unitPrice: 1n, ...policy },
+      witnesses: [{ key: witness.key, url: 'https://w.example' }],
+    })
+
+  test('cosign the root log, and with it every shard; another history of it they do not', async () => {
+    const watched = shown(ledger.store)
+    await watched.sequence()
+    await settle(2)
+    await watched.sequence()
+    const options = { policy: parseLogPolicy(known), nowMs: START_MS }
+    const report = await auditLedger(clientOf(watched), options)
+    expect(report).toMatchObject({ ok: true, shards: SHARDS, witnesses: ['w.example'] })
+    const other = shown(openSqlite(':memory:'))
+    await other.sequence()
+    expect((await auditLedger(clientOf(other), options)).problems).toEqual([
+      expect.stringMatching(/^the checkpoint is not witnessed/),
+    ])
   })
 })
 

@@ -1,12 +1,15 @@
 /** The ledger's log under a verifier that shares no code with it, at sizes where tiles begin, fill and overflow. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import { commandChange } from '../../ledger/pending.ts'
+import { sha256 } from '#primitives'
+import { utf8 } from '../../protocol/bytes.ts'
 import { formatCheckpoint, formatVerifierKey, noteKey, signNote } from '../../protocol/checkpoint.ts'
 import { encodeEntry, entryHash } from '../../protocol/entry.ts'
+import { genesis } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { EMPTY_ROOT } from '../../protocol/merkle.ts'
 import { signerFrom } from '../../protocol/signed.ts'
-import { openLedger, ORIGIN, SECRET, type TestLedger } from '../ledger/kit.ts'
+import { expectAccepted, openLedger, ORIGIN, SECRET, START_MS, type TestLedger } from '../ledger/kit.ts'
 import { Rejected, verifyLog, type Options, type Read } from './verifier.ts'
 
 const SIZES = [1, 255, 256, 257, 65_793] as const
@@ -73,6 +76,32 @@ describe('the log', () => {
     const note = signNote(formatCheckpoint({ origin: ORIGIN, size: 0, rootHash: EMPTY_ROOT }), { name: ORIGIN, signer })
     const read: Read = async (path) => (path === 'checkpoint' ? Buffer.from(note) : undefined)
     expect(await accept(read)).toMatchObject({ size: 0 })
+  })
+})
+
+describe('a log in shards', () => {
+  test('is one log for each, and the root log, which are accepted as they grow', async () => {
+    const ledger = openLedger({ policy: { shards: 2 } })
+    const earlier = new Map<string, string>()
+    for (let round = 0; round < 3; round++) {
+      for (let i = 0; i < 8; i++) {
+        const identity = genesis([signerFrom(sha256(utf8(`person ${round} ${i}`)))], START_MS)
+        await expectAccepted(ledger.post('/v1/accounts', { identity }))
+      }
+      await ledger.sequence()
+      for (const [under, origin] of [
+        ['', ORIGIN],
+        ['shard/0/', `${ORIGIN}/shard/0`],
+        ['shard/1/', `${ORIGIN}/shard/1`],
+      ] as const) {
+        const read: Read = (path) => readerOf(ledger)(under + path)
+        const key = formatVerifierKey(noteKey(origin, signer.key))
+        const before = earlier.get(origin)
+        const verified = await verifyLog({ read, vkey: key, origin, ...(before !== undefined && { earlier: before }) })
+        expect(verified.entries).toBe(verified.size)
+        earlier.set(origin, String(await read('checkpoint')))
+      }
+    }
   })
 })
 
