@@ -1,11 +1,12 @@
 /**
  * Entry points of the ledger on Lambda: `url` behind its function URL, `chores` on a schedule, `setup` when the stack
  * comes and goes. LEDGER_STORE names the table, LEDGER_KEY_PARAMETER the parameter with the key, LEDGER_ORIGIN the log.
- * LEDGER_WITNESSES is the policy itself, as there are no files here; LEDGER_TILES is set for the chores alone. What is for a
- * new log stands in infra/ledger-settings.ts.
+ * LEDGER_WITNESSES is the policy itself, as there are no files here; LEDGER_TILES and LEDGER_REPLICA, an
+ * object of a bucket (s3://BUCKET/KEY), are set for the chores alone. What is for a new log stands in infra/ledger-settings.ts.
  */
 import { realEnvironment } from '../infra/environment.ts'
 import { customResource } from '../infra/lambda/custom-resource.ts'
+import { replicaPlace, withReplica } from '../infra/lambda/bucket-replica.ts'
 import { functionUrl, type LambdaStreaming } from '../infra/lambda/function-url.ts'
 import { once } from '../infra/lambda/once.ts'
 import { deleteParameterKey, openParameterKey } from '../infra/lambda/parameter-key.ts'
@@ -15,7 +16,7 @@ import { settings } from '../infra/service-process.ts'
 import { stdoutLines } from '../infra/stdout-lines.ts'
 import { openStore } from '../infra/store/open.ts'
 import { witnessPlaces } from '../infra/witness-places.ts'
-import { createLedger } from './ledger.ts'
+import { createLedger, type LedgerOptions } from './ledger.ts'
 
 declare const awslambda: LambdaStreaming
 
@@ -23,10 +24,13 @@ const environment = realEnvironment()
 const set = settings(process.env)
 const log = stdoutLines(environment.clock, set.optional('STACK_NAME', ''))
 
-const open = once(async () => {
+/** Well within the function's time: the replica has to be put back. */
+const REPLAY_MS = 4 * 60_000
+
+const options = once(async (): Promise<LedgerOptions> => {
   const secret = await openParameterKey(set.required('LEDGER_KEY_PARAMETER'), environment.random)
   const tiles = set.optional('LEDGER_TILES', '')
-  return createLedger({
+  return {
     environment,
     store: await openStore(set.required('LEDGER_STORE')),
     secret,
@@ -37,16 +41,26 @@ const open = once(async () => {
     // A function that has answered does nothing until it is called again.
     sequencesWhenAsked: true,
     onFault: log.fault,
-  })
+  }
 })
+
+const open = once(async () => createLedger(await options()))
 
 /** What a request leaves waiting is sequenced by the next question about the log, or by the next chores. */
 export const url = functionUrl(async () => (await open()).app.fetch, awslambda, log)
 
 /** @param task each on a schedule of its own */
 export async function chores({ task }: { readonly task: 'sequence' | 'attest' }): Promise<void> {
-  const ledger = await open()
-  await (task === 'attest' ? ledger.attest() : ledger.sequence())
+  if (task === 'sequence') await (await open()).sequence()
+  else await attest(set.optional('LEDGER_REPLICA', ''))
+}
+
+/** @param replica where it is kept; else the log is replayed from its start */
+async function attest(replica: string): Promise<void> {
+  const untilMs = environment.clock.now() + REPLAY_MS
+  if (replica === '') return (await open()).attest(untilMs)
+  const known = await options()
+  await withReplica(replicaPlace(replica), (replicaStore) => createLedger({ ...known, replicaStore }).attest(untilMs))
 }
 
 export const setup = customResource(

@@ -22,8 +22,8 @@ export interface Ledger {
   stop(): Promise<void>
   /** Appends to the log all that waits, has its checkpoint witnessed, and puts it where copies are read. @returns how many entries */
   sequence(): Promise<number>
-  /** Puts an attestation of the whole log in it, unless nothing came since the last. */
-  attest(): Promise<void>
+  /** Puts an attestation of the whole log in it, unless nothing came since the last; of as much as is replayed by `untilMs`. */
+  attest(untilMs?: number): Promise<void>
 }
 
 /** How long an entry may wait when the wake-up for it was lost, with another process for example: well within the merge delay. */
@@ -88,10 +88,10 @@ export function createLedger(options: LedgerOptions): Ledger {
       await show()
       return appended
     },
-    async attest() {
+    async attest(untilMs) {
       await books.policy()
       await appendWaiting()
-      await notary.attest()
+      await notary.attest(untilMs)
       await appendWaiting()
     },
   }

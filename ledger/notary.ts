@@ -31,8 +31,11 @@ const ENTRIES_AT_ONCE = 32
 export interface Notary {
   /** Replays what is new, and attests when it is time to. @throws Error once, when what the log holds does not follow */
   follow(): Promise<void>
-  /** Attests all entries there are now, unless nothing came since the last attestation. */
-  attest(): Promise<void>
+  /**
+   * Attests all entries there are now, unless nothing came since the last attestation; of a log that it has not replayed by
+   * `untilMs`, what it has, and the next goes on from there.
+   */
+  attest(untilMs?: number): Promise<void>
 }
 
 export function createNotary(context: LedgerContext, accept: Accept): Notary {
@@ -42,22 +45,23 @@ export function createNotary(context: LedgerContext, accept: Accept): Notary {
   let newsMs = clock.now()
   let isSound = true
 
-  async function catchUp(): Promise<Following> {
+  async function catchUp(untilMs: number): Promise<Following> {
     following ??= await begin(context)
     try {
-      await readOn(following)
+      await readOn(following, untilMs)
     } catch (error) {
       throw error instanceof Unsound ? unsound(following.replica, error.message) : error
     }
     return following
   }
 
-  async function readOn(to: Following): Promise<void> {
+  async function readOn(to: Following, untilMs: number): Promise<void> {
     for (let entries = await to.feed.next(); entries.length > 0; entries = await to.feed.next()) {
       for (const bytes of entries) {
         await apply(to, bytes)
         if (to.replica.size() % ENTRIES_AT_ONCE === 0) await clock.sleep(0)
       }
+      if (clock.now() >= untilMs) return
     }
   }
 
@@ -82,9 +86,9 @@ export function createNotary(context: LedgerContext, accept: Accept): Notary {
     await accept({ kind: 'state', parts: [], data: decode(statement) }).catch(unlessLate)
   }
 
-  async function followSound(isDue: (now: Following) => boolean): Promise<void> {
+  async function followSound(isDue: (now: Following) => boolean, untilMs = Infinity): Promise<void> {
     if (!isSound) return
-    const now = await catchUp()
+    const now = await catchUp(untilMs)
     if (!isDue(now)) return
     await attestNews(now)
     await save(now)
@@ -95,7 +99,7 @@ export function createNotary(context: LedgerContext, accept: Accept): Notary {
 
   return {
     follow: () => inTurn(() => followSound(isDue)),
-    attest: () => inTurn(() => followSound(() => true)),
+    attest: (untilMs) => inTurn(() => followSound(() => true, untilMs)),
   }
 }
 

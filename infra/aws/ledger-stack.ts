@@ -55,7 +55,7 @@ export class LedgerStack extends Stack {
     })
     const chores = new LambdaService(this, 'Chores', {
       ...shared,
-      environment: { ...shared.environment, ...(tiles && { LEDGER_TILES: `s3://${tiles.bucketName}` }) },
+      environment: { ...shared.environment, ...(tiles && inBucket(tiles)) },
       handler: 'chores',
       description: 'Raincheck ledger: sequences the log, has it witnessed, attests it',
       memoryMiB: 512,
@@ -74,7 +74,10 @@ export class LedgerStack extends Stack {
     }
     allowForgetting(setup, key)
     if (tiles) {
-      allowObjects(chores, tiles, ['s3:PutObject'], 'The objects of the one bucket: a log has ever more of them.')
+      const why = 'The objects of the one bucket: a log has ever more of them.'
+      allowObjects(chores, tiles, ['s3:PutObject', 's3:GetObject'], why)
+      // Else what is not there would look like what may not be read.
+      chores.allow(['s3:ListBucket'], [tiles.bucketArn])
       new CfnOutput(this, 'Tiles', { value: tiles.bucketName, description: 'The log as plain objects; it stays' })
     }
     every(chores, Duration.minutes(1), 'sequence')
@@ -107,11 +110,22 @@ function policyParameters(stack: Stack): Record<string, string> {
   return {
     LEDGER_FAUCET: credits('Faucet', '0', 'Credits that each new account is given; for networks to try out'),
     LEDGER_UNIT_PRICE: credits('UnitPrice', '1', 'Credits announced for a unit until a price changes it'),
+    LEDGER_LOG_SHARDS: parameter(stack, 'LogShards', {
+      default: '1',
+      allowedPattern: '[1-9]|1[0-6]',
+      description: 'How many shards a new log is in; 1 unless it has to take hundreds of entries a second',
+    }),
     LEDGER_ISSUER: keys('Issuer', one, 'Public key of who sells credits'),
     LEDGER_FEDERATION: keys('Federation', '([0-9a-f]{64}(,[0-9a-f]{64}){0,14})?', 'Public keys that decide'),
     LEDGER_AUTHORITY: keys('Authority', one, 'Public key of who admits accounts'),
   }
 }
+
+/** The log, and beside it the state that the chores replay it with. */
+const inBucket = ({ bucketName }: Bucket): Record<string, string> => ({
+  LEDGER_TILES: `s3://${bucketName}`,
+  LEDGER_REPLICA: `s3://${bucketName}/replica.sqlite`,
+})
 
 const tilesBucket = (stack: Stack): Bucket =>
   keptBucket(stack, 'Objects', 'The ledger alone writes to it, what anyone may read; its log says what.')

@@ -249,3 +249,22 @@ test('a notary reports a log that does not replay once, and attests no more', as
   await notary.attest()
   expect(await notary.sequence()).toBe(0)
 })
+
+test('a notary that has no more time attests what it has replayed, and the next goes on from there', async () => {
+  const ledger = await open()
+  for (let i = 0; i < 300; i++) await ledger.post('/v1/accounts', { identity: person(`person ${i}`).identity })
+  await ledger.sequence()
+  const replicaStore = openSqlite(':memory:')
+  const sizes: number[] = []
+  for (let call = 0; call < 3; call++) {
+    const notary = notaryOf(ledger, replicaStore)
+    await notary.attest(ledger.clock.now())
+    await notary.sequence()
+    sizes.push((await attestationsIn(ledger)).at(-1)?.size ?? 0)
+  }
+  const [first = 0, second] = sizes
+  expect(first).toBe(256)
+  expect(second).toBeGreaterThanOrEqual(303)
+  expect(sizes[2]).toBe(second)
+  await auditStore(ledger.store)
+})
