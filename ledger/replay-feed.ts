@@ -3,10 +3,10 @@
  * as the root log joins them. What was read is held against the checkpoints.
  */
 import { equal, type Bytes } from '../protocol/bytes.ts'
-import { parseCheckpoint, type Checkpoint } from '../protocol/checkpoint.ts'
+import type { Checkpoint } from '../protocol/checkpoint.ts'
 import { decodeEntry, entryHash } from '../protocol/entry.ts'
 import { append, EMPTY_FRONTIER, frontierRoot, type Frontier } from '../protocol/merkle.ts'
-import { inReplayOrder, readJoin, type ShardEntry } from '../protocol/shards.ts'
+import { headsIn, inReplayOrder, readJoin, type ShardEntry } from '../protocol/shards.ts'
 import type { Store } from '../protocol/store.ts'
 import type { LedgerContext } from './context.ts'
 import { readEntries, readEntry, readFrontier, readHead } from './log.ts'
@@ -105,8 +105,7 @@ async function createJoinedFeed(context: LedgerContext, from: Frontier, replayed
   }
 }
 
-const headsOf = (join: Bytes): Checkpoint[] =>
-  readJoin(decodeEntry(join)).checkpoints.map((note) => parseCheckpoint(note.slice(0, note.lastIndexOf('\n\n') + 1)))
+const headsOf = (join: Bytes): Checkpoint[] => headsIn(readJoin(decodeEntry(join)))
 
 /** The trees of the shards, as the last entry of the root log joins them. */
 async function readTrees(store: Store, stores: readonly Store[], { size }: Frontier): Promise<Frontier[]> {

@@ -17,7 +17,7 @@
 import { familyOf } from '../protocol/arbiter/items.ts'
 import { decode, encode, field, fields } from '../protocol/encoding.ts'
 import { decodeEntry, entryHash } from '../protocol/entry.ts'
-import { encodeJoin, readJoin, shardOrigin, type Join } from '../protocol/shards.ts'
+import { encodeJoin, headsIn, readJoin, shardOrigin, type Join } from '../protocol/shards.ts'
 import type { Store } from '../protocol/store.ts'
 import type { LedgerContext } from './context.ts'
 import { readEntry, readHead, readProven, type ProvenEntry } from './log.ts'
@@ -77,9 +77,9 @@ export async function readJoined(
   index: number,
 ): Promise<{ readonly entry: ProvenEntry; readonly join: ProvenEntry }> {
   const { size } = await readHead(root)
-  const join = await readProven(root, size - 1, size)
-  const [, joined] = readJoin(decodeEntry(join.bytes)).checkpoints[shard]?.split('\n') ?? []
-  return { entry: await readProven(store, index, Number(joined)), join }
+  const join = await readProven(root, Math.max(size - 1, 0), size)
+  const head = headsIn(readJoin(decodeEntry(join.bytes)))[shard]
+  return { entry: await readProven(store, index, head?.size ?? 0), join }
 }
 
 /** All shards as one; of a log that is not in shards, its sequencer. */

@@ -46,6 +46,10 @@ export function readJoin({ data, kind, parts }: Entry): Join {
   return fields(data, joinShape)
 }
 
+/** What a join says of each shard, for who need not ask whether it is signed: the log is their own. @throws Problem `bad-encoding` */
+export const headsIn = ({ checkpoints }: Join): Checkpoint[] =>
+  checkpoints.map((note) => parseCheckpoint(note.slice(0, note.lastIndexOf('\n\n') + 1)))
+
 const joinShape = {
   checkpoints: field.list(field.text(), { min: 2, max: limits.logShards }),
   round: field.integer({ min: 1 }),

@@ -99,6 +99,7 @@ test('every entry of a shard is proven under the checkpoint of the root log, by 
 })
 
 test('what is not joined yet is not shown of a shard', async () => {
+  await expectProblem(openLedger({ policy }).get('/v1/entries/0?shard=0'), 'not-found')
   await ledger.sequence()
   const before = await text('/shard/1/checkpoint')
   await settle(4)
