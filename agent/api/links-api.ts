@@ -11,6 +11,8 @@ const linkSchema = z
     name: z.string(),
     kind: z.string(),
     quota: z.object({ total: z.int(), used: z.int() }).partial().optional(),
+    reason: z.string().optional().openapi({ description: 'Why it cannot be used now: a problem’s code' }),
+    detail: z.string().optional(),
   })
   .openapi('Link')
 
@@ -160,4 +162,5 @@ const linkJson = (link: LinkInfo) => ({
   name: link.name,
   kind: link.kind,
   ...(link.quota ? { quota: link.quota } : {}),
+  ...(link.reason !== undefined && { reason: link.reason, detail: link.detail }),
 })

@@ -4,7 +4,7 @@ import { formatBytes } from './figures.js'
 import { detail, element, find, row } from './view.js'
 
 /**
- * @typedef {{ name: string, kind: string, quota?: { total?: number, used?: number } }} Link
+ * @typedef {{ name: string, kind: string, quota?: { total?: number, used?: number }, detail?: string }} Link
  * @typedef {import('./agent-client.js').AgentClient['ask']} Ask
  */
 
@@ -29,11 +29,11 @@ export function startStorage(ask) {
  * @param {Link} link
  * @param {Ask} ask
  */
-export function linkRow({ name, kind, quota }, ask) {
+export function linkRow({ name, kind, quota, detail: wrong = '' }, ask) {
   const space =
     quota?.total === undefined || quota.used === undefined
       ? ''
       : `${formatBytes(quota.used)} of ${formatBytes(quota.total)} used`
   const unlink = button('unlink', () => ask('DELETE', `/v1/links/${encodeURIComponent(name)}`))
-  return row(name, [unlink], detail(kind, space))
+  return row(name, [unlink], detail(kind, space, wrong))
 }

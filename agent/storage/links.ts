@@ -1,6 +1,6 @@
 /** The storages that the owner has linked, by name. The first one linked is where things go unless told otherwise. */
 import { removeAll } from '../../protocol/items.ts'
-import { Problem, unlessBug } from '../../protocol/problem.ts'
+import { Problem, problemOf, unlessBug, type ProblemCode } from '../../protocol/problem.ts'
 import type { AgentContext } from '../context.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
 import { openStorage, type DriverContext, type LinkSettings, type StorageKind } from './open.ts'
@@ -14,6 +14,9 @@ export interface LinkInfo {
   readonly name: string
   readonly kind: StorageKind
   readonly quota?: Quota
+  /** Why it cannot be used now: a problem's code, and a sentence. */
+  readonly reason?: ProblemCode
+  readonly detail?: string
 }
 
 export interface LinkExtras {
@@ -136,11 +139,16 @@ export function createLinks(
     return store.write([{ pk: PK, sk: name, expect: item.version, body }])
   }
 
-  /** A storage that does not answer soon is listed without its quota. */
+  /** A storage that does not answer soon is listed with the reason in place of its quota. */
   async function infoOf({ name, kind }: NamedLink): Promise<LinkInfo> {
     const ask = async (): Promise<Quota | undefined> => (await open(name)).storage.quota()
-    const quota = await within(environment.clock, name, QUOTA_MS, ask).catch(() => undefined)
-    return { name, kind, ...(quota && { quota }) }
+    try {
+      const quota = await within(environment.clock, name, QUOTA_MS, ask)
+      return { name, kind, ...(quota && { quota }) }
+    } catch (error) {
+      const { code, message } = problemOf(error)
+      return { name, kind, reason: code, detail: message }
+    }
   }
 
   async function find(name?: string): Promise<NamedLink | undefined> {

@@ -53,8 +53,9 @@ test('opens a link once, and anew after a restart', async () => {
 })
 
 test('answers the same folder with the link that is there', async () => {
-  const first = await links.add('folder', at('one'))
-  expect(await links.add('folder', at('one'))).toEqual(first)
+  const { name, kind } = await links.add('folder', at('one'))
+  // Others use the disk meanwhile.
+  expect(await links.add('folder', at('one'))).toMatchObject({ name, kind })
   expect(await links.list()).toHaveLength(1)
 })
 
@@ -88,7 +89,7 @@ test('lists a folder that is gone, and says so when it is opened', async () => {
   await links.add('folder', at('one'))
   await links.close()
   await rm(join(base, 'one'), { recursive: true })
-  expect(await links.list()).toEqual([{ name: 'folder', kind: 'folder' }])
+  expect(await links.list()).toMatchObject([{ name: 'folder', kind: 'folder', reason: 'storage-unavailable' }])
   await expect(links.open()).rejects.toMatchObject({ code: 'storage-unavailable' })
   await mkdir(join(base, 'one'))
   await expect(links.open()).resolves.toMatchObject({ name: 'folder' })

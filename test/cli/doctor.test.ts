@@ -1,8 +1,10 @@
 import { chmodSync } from 'node:fs'
-import { rm, unlink } from 'node:fs/promises'
+import { mkdir, rm, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
+import { realEnvironment } from '../../infra/environment.ts'
+import { startNewAgent } from '../dashboard/new-agent.ts'
 import * as shapes from './shapes.ts'
 import { eventually, openTown, raincheck, type Said } from './town.ts'
 
@@ -35,12 +37,15 @@ test('finds nothing wrong with a new network', async () => {
   expect(checks.map(({ name }) => name)).toEqual([
     'key',
     'agent',
+    'settings',
     'owner',
     'clock',
     'delegation',
+    'guard',
     'storage',
     'ledger',
     'log',
+    'reach',
     'funds',
     'repository',
     'shares',
@@ -80,6 +85,39 @@ test('says what a share, a download or a missing storage needs', async () => {
   expect(wrong(await neighbour.raincheck('doctor', '--json'))['storage']).toContain('raincheck link folder')
 })
 
+test('says that the agent is stopped, or that a cap of today is reached', async () => {
+  await you.ask('stop')
+  expect(wrong(await you.raincheck('doctor', '--json'))['guard']).toBe('`raincheck start`')
+  await you.ask('start')
+  await you.ask('caps', '--spend', '0')
+  expect(wrong(await you.raincheck('doctor', '--json'))['guard']).toContain('--spend')
+  await you.ask('caps', '--spend', 'none', '--serve', '1KiB')
+  expect(wrong(await you.raincheck('doctor', '--json'))['guard']).toContain('--serve')
+  await you.ask('caps', '--serve', 'none')
+})
+
+test('says that a linked folder is gone, that settings name other services, and that an agent is nobody’s yet', async () => {
+  const folder = join(town.dir, 'passing')
+  await mkdir(folder)
+  await you.ask('link', 'folder', folder, '--name', 'passing')
+  await rm(folder, { recursive: true })
+  expect(wrong(await you.raincheck('doctor', '--json'))['storage']).toContain('raincheck unlink passing')
+  await you.ask('unlink', 'passing')
+
+  const { home } = town.network().you
+  const settings = await home.settings()
+  await home.saveSettings({ ...settings, repository: town.network().ledgerUrl })
+  expect(wrong(await you.raincheck('doctor', '--json'))['settings']).toContain('settings.json')
+  await home.saveSettings(settings)
+
+  const agent = await startNewAgent(realEnvironment(), town.network(), (fault) => {
+    throw fault
+  })
+  const said = await you.with({ agentUrl: agent.url })('doctor', '--json')
+  expect(wrong(said)).toEqual({ agent: expect.stringContaining(`raincheck claim ${agent.url} --secret`) })
+  await agent.stop()
+})
+
 test('says that something else answers where the agent should', async () => {
   const said = await you.with({ agentUrl: town.network().ledgerUrl })('doctor', '--json')
   expect(wrong(said)).toEqual({ agent: expect.stringContaining('npm start') })
@@ -92,7 +130,7 @@ test('says what to start when nothing answers, and looks at nothing that needs i
   expect(Object.keys(wrong(said))).toEqual(['agent', 'ledger', 'repository'])
   expect((await you.raincheck('doctor')).out).toContain('agent: start it: `npm start`')
   const { checks } = report.parse(said.json())
-  expect(checks.filter(({ isSkipped }) => isSkipped)).toHaveLength(8)
+  expect(checks.filter(({ isSkipped }) => isSkipped)).toHaveLength(11)
   await town.start()
 })
 

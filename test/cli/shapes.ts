@@ -11,6 +11,8 @@ export const link = z.strictObject({
   name: z.string(),
   kind: z.string(),
   quota: z.strictObject({ total: count.optional(), used: count.optional() }).optional(),
+  reason: z.string().optional(),
+  detail: z.string().optional(),
 })
 
 export const share = z.looseObject({

@@ -231,6 +231,19 @@ test('a download goes on when Drive has forgotten the upload in its midst', asyn
   await you.ask('unshare', share.infoHash)
 })
 
+test('a link whose grant has ended says so, and the doctor what to do', async () => {
+  const { refreshToken } = drive.oauth.grant(DRIVE_FILE_SCOPE)
+  await you.ask('link', ...DRIVE, '--refresh-token', refreshToken, '--name', 'ending', '--folder', 'Ending')
+  drive.oauth.revoke(refreshToken)
+  const links = z.array(shapes.link).parse(await you.ask('links'))
+  const ended = links.find(({ name }) => name === 'ending')
+  expect(ended).toMatchObject({ kind: 'drive', reason: 'storage-denied' })
+  expectNoToken(JSON.stringify(ended))
+  const { out, code } = await you.raincheck('doctor')
+  expect([code, out]).toEqual([1, expect.stringContaining('raincheck link drive --name ending')])
+  await you.raincheck('unlink', 'ending')
+})
+
 test('unlinking takes the token back, and says so when it cannot', async () => {
   const { refreshToken } = drive.oauth.grant(DRIVE_FILE_SCOPE)
   await you.ask('link', ...DRIVE, '--refresh-token', refreshToken, '--name', 'leaving', '--folder', 'Other')

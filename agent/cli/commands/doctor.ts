@@ -8,6 +8,7 @@ import { problemOf } from '../../../protocol/problem.ts'
 import { envelopeFromJson } from '../../../protocol/signed.ts'
 import { formatBytes, formatCount } from '../../dashboard/figures.js'
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
+import type { GuardJson } from './guard.ts'
 import type { DownloadJson } from './downloads.ts'
 import type { ShareJson } from './storage.ts'
 import { table } from '../table.ts'
@@ -24,6 +25,9 @@ interface Check {
 
 interface LinkJson {
   name: string
+  kind: string
+  reason?: string
+  detail?: string
   quota?: { total?: number; used?: number }
 }
 
@@ -59,6 +63,7 @@ export const doctorCommands: Commands = {
 const LOOKS: readonly Look[] = [
   { name: 'key', look: lookAtKey, fix: 'run `raincheck init`, or bring your key back' },
   { name: 'agent', look: lookAtAgent, fix: START },
+  { name: 'settings', after: ['agent'], look: lookAtSettings, fix: 'see settings.json in your home' },
   { name: 'owner', after: ['key', 'agent'], look: lookAtOwner, fix: 'see RAINCHECK_HOME and RAINCHECK_AGENT' },
   { name: 'clock', after: ['agent'], look: lookAtClock, fix: 'set the clock of this machine, or of the agent’s' },
   {
@@ -67,10 +72,17 @@ const LOOKS: readonly Look[] = [
     look: lookAtDelegation,
     fix: 'start the agent anew: it asks you for another',
   },
+  { name: 'guard', after: ['owner'], look: lookAtGuard, fix: 'see `raincheck caps`' },
   { name: 'storage', after: ['owner'], look: lookAtStorage, fix: 'link another: `raincheck link folder DIR`' },
   { name: 'ledger', look: lookAtLedger, fix: 'start it, or name another in the settings' },
   { name: 'log', after: ['owner', 'ledger'], look: lookAtLog, fix: 'see `raincheck proofs`' },
-  { name: 'funds', after: ['owner', 'ledger'], look: lookAtFunds, fix: 'sell something: `raincheck share PATH`' },
+  { name: 'reach', after: ['owner'], look: lookAtReach, fix: 'see LEDGER_URL and REPOSITORY_URL where the agent runs' },
+  {
+    name: 'funds',
+    after: ['owner', 'ledger', 'reach'],
+    look: lookAtFunds,
+    fix: 'sell something: `raincheck share PATH`',
+  },
   { name: 'repository', look: lookAtRepository, fix: 'start it, or name another in the settings' },
   { name: 'shares', after: ['owner'], look: lookAtShares, fix: 'see `raincheck shares`' },
   { name: 'downloads', after: ['owner'], look: lookAtDownloads, fix: 'see `raincheck downloads`' },
@@ -110,6 +122,9 @@ async function lookAtKey(call: Call): Promise<string> {
 
 interface ProfileJson {
   id?: string
+  code?: string
+  ledger?: string
+  repository?: string
   delegation?: unknown
 }
 
@@ -120,6 +135,11 @@ async function profileOf(call: Call): Promise<{ readonly response: Response; rea
     throw new Wrong(`nothing answers at ${url}`, START)
   })
   const profile = (await response.json().catch(() => ({}))) as ProfileJson
+  if (profile.code === 'unclaimed')
+    throw new Wrong(
+      `the agent at ${url} has no owner yet`,
+      `\`raincheck claim ${url} --secret SECRET\`; its stack’s outputs name the secret`,
+    )
   if (!response.ok || profile.id === undefined) throw new Wrong(`what answers at ${url} is no agent`, START)
   return { response, profile }
 }
@@ -128,6 +148,23 @@ async function lookAtAgent(call: Call): Promise<string> {
   await profileOf(call)
   return `answers at ${await call.agentUrl()}`
 }
+
+/** Where the command looks for services, and where the agent settles and meets. */
+async function lookAtSettings(call: Call): Promise<string> {
+  const { profile } = await profileOf(call)
+  const settings = await call.settings()
+  for (const service of ['ledger', 'repository'] as const) {
+    const [yours, its] = [settings[service], profile[service]]
+    if (yours !== undefined && its !== undefined && plain(yours) !== plain(its))
+      throw new Wrong(
+        `the agent’s ${service} is ${its}, yours ${yours}`,
+        `write it into ${join(call.homeDir, 'settings.json')}`,
+      )
+  }
+  return 'name the agent’s services'
+}
+
+const plain = (url: string): string => url.replace(/\/+$/, '')
 
 async function lookAtOwner(call: Call): Promise<string> {
   await (await call.agent()).ask('GET', '/v1/links')
@@ -148,17 +185,51 @@ async function lookAtDelegation(call: Call): Promise<string> {
   const { profile } = await profileOf(call)
   const { expires, day, total } = parseDelegation(envelopeFromJson(profile.delegation))
   const leftMs = expires - call.environment.clock.now()
-  const renew = 'start the agent anew: it asks your key for another'
+  const renew = `start the agent anew, or, in the cloud, \`raincheck claim ${await call.agentUrl()}\``
   if (leftMs <= 0) throw new Wrong('has ended: the agent can neither buy nor announce', renew)
   const days = `ends in ${formatCount(Math.floor(leftMs / DAY_MS), 'day')}`
   if (leftMs < SOON_MS) throw new Wrong(days, renew)
   return `${days}; at most ${day} credits a day, ${total} in all`
 }
 
+async function lookAtGuard(call: Call): Promise<string> {
+  const { stopped, since, spend, serve } = await (await call.agent()).ask<GuardJson>('GET', '/v1/guard')
+  if (stopped) throw new Wrong(`the agent is stopped${since ? ` since ${timeOf(since)}` : ''}`, '`raincheck start`')
+  if (spend.most !== undefined && BigInt(spend.used) >= BigInt(spend.most))
+    throw new Wrong(
+      `all ${spend.most} credits of today are spent: nothing is bought until midnight UTC`,
+      'wait, or `raincheck caps --spend CREDITS`',
+    )
+  if (serve.most !== undefined && serve.most - serve.used < limits.pieceBytesDefault)
+    throw new Wrong(
+      `the ${formatBytes(serve.most)} of today are sent: nothing is sold until midnight UTC`,
+      'wait, or `raincheck caps --serve SIZE`',
+    )
+  return 'sells and buys, within its caps'
+}
+
+const timeOf = (ms: number): string => new Date(ms).toISOString()
+
+/** As the agent sees them: where it runs, they may be out of reach. */
+async function lookAtReach(call: Call): Promise<string> {
+  const agent = await call.agent()
+  await agent.ask('GET', '/v1/balance')
+  await agent.ask('GET', '/v1/search?query=doctor')
+  return 'the agent reaches ledger and repository'
+}
+
 async function lookAtStorage(call: Call): Promise<string> {
   const links = await (await call.agent()).ask<LinkJson[]>('GET', '/v1/links')
   const [first] = links
   if (!first) throw new Wrong('none is linked', 'link one: `raincheck link folder DIR`')
+  const shut = links.find(({ reason }) => reason !== undefined && reason !== 'storage-parked')
+  if (shut)
+    throw new Wrong(
+      `'${shut.name}' cannot be used: ${shut.detail}`,
+      shut.reason === 'storage-denied'
+        ? `link it again, under the same name: \`raincheck link ${shut.kind} --name ${shut.name} …\``
+        : `bring it back, or take it away: \`raincheck unlink ${shut.name}\``,
+    )
   const { total, used } = first.quota ?? {}
   if (total === undefined || used === undefined) return links.map(({ name }) => name).join(', ')
   const room = total - used
@@ -207,9 +278,12 @@ async function lookAtShares(call: Call): Promise<string> {
   return `${shares.length} offered`
 }
 
+/** By the owner's own guard, of which it is said. */
+const isHeld = (reason = ''): boolean => reason === 'stopped' || reason === 'cap-reached'
+
 async function lookAtDownloads(call: Call): Promise<string> {
   const downloads = await (await call.agent()).ask<DownloadJson[]>('GET', '/v1/downloads')
-  const stuck = downloads.find(({ state }) => state === 'failed' || state === 'waiting')
+  const stuck = downloads.find(({ state, reason }) => state === 'failed' || (state === 'waiting' && !isHeld(reason)))
   if (stuck)
     throw new Wrong(
       `'${stuck.name}' ${stuck.state === 'failed' ? 'failed' : 'waits'}: ${stuck.detail ?? stuck.reason}`,
