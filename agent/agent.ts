@@ -16,6 +16,7 @@ import { mountFollows } from './api/follow-api.ts'
 import { mountOwnerApi } from './api/owner-api.ts'
 import { createOwnerGuard, type OwnerGuard } from './api/owner-guard.ts'
 import { mountDashboard, type Dashboard } from './dashboard/dashboard.ts'
+import { mountUsage } from './api/usage-api.ts'
 import { createBrokers } from './brokers/brokers.ts'
 import { createCircles, type Circles } from './circle/circles.ts'
 import { createFollows } from './follow/follows.ts'
@@ -156,7 +157,8 @@ export function createAgent(
   mountCopies(app, copies)
   mountFollows(app, follows)
   mountGuard(app, guard, downloads)
-  mountOwnerApi(app, { context, circles, links, linking, shares, seller, downloads, trust, usage })
+  mountOwnerApi(app, { context, circles, links, linking, shares, seller, downloads, trust })
+  mountUsage(app, { context, usage, doorkeeper })
 
   const chores = [
     // What a stopped agent has announced runs out.
@@ -169,7 +171,7 @@ export function createAgent(
     () => circles.maintain(),
     () => doorkeeper.sweep(),
     () => linking.sweep(),
-    () => usage.flush(),
+    () => usage.maintain(),
   ]
   async function maintain(): Promise<void> {
     for (const chore of chores) await chore().catch(onFault)

@@ -1,13 +1,11 @@
 /** Bytes served, fetched and stored, by day and by peer: what an owner is billed by. Counted in memory, saved every few seconds. */
 import { itemsOf } from '../protocol/items.ts'
+import { dayOf } from '../protocol/delegation.ts'
+import { limits } from '../protocol/limits.ts'
+import { sumOf, type DayUsage, type UsageBytes } from '../protocol/usage.ts'
 import type { AgentContext } from './context.ts'
+import type { Item } from '../protocol/store.ts'
 import { decodeRecord, encodeRecord } from './records.ts'
-
-export interface UsageTotals {
-  readonly stored: number
-  readonly served: number
-  readonly fetched: number
-}
 
 export interface Usage {
   /** @param peer the payer's id, or `anyone` for public content */
@@ -16,26 +14,42 @@ export interface Usage {
   fetched(peer: string, bytes: number): void
   stored(bytes: number): void
   /** From the UTC day of `sinceMs` on. */
-  since(sinceMs: number): Promise<UsageTotals>
-  byPeer(sinceMs: number): Promise<ReadonlyMap<string, UsageTotals>>
+  since(sinceMs: number): Promise<UsageBytes>
+  byPeer(sinceMs: number): Promise<ReadonlyMap<string, UsageBytes>>
+  /** Of the UTC days from one to another, both included, those that had any, in their order. */
+  days(from: number, to: number): Promise<readonly DayUsage[]>
   /** Saves what was counted; a crash loses the count since the last time. */
   flush(): Promise<void>
+  /** The same, and forgets days that are long over. */
+  maintain(): Promise<void>
 }
 
 const PK = 'usage'
-const DAY_MS = 86_400_000
 const DAY_DIGITS = 6
 const SAVED_AT_ONCE = 50
 /** The peer of what the owner's own storage took in. */
 const OWNER = 'owner'
-const NOTHING: UsageTotals = { stored: 0, served: 0, fetched: 0 }
+/** Beyond the first so many of a day, peers are not told apart. */
+const OTHERS = 'others'
+const NOTHING: UsageBytes = sumOf([])
 
 export function createUsage(context: AgentContext): Usage {
   const { environment, store } = context
-  const pending = new Map<string, UsageTotals>()
+  const pending = new Map<string, UsageBytes>()
 
-  function count(peer: string, kind: keyof UsageTotals, bytes: number): void {
-    const sk = `${dayKey(environment.clock.now())} ${peer}`
+  /** Peers of a day that this instance counts by name. */
+  const named = { day: -1, peers: new Set<string>() }
+
+  function nameOf(peer: string, day: number): string {
+    if (named.day !== day) Object.assign(named, { day, peers: new Set() })
+    if (named.peers.size >= limits.usagePeers && !named.peers.has(peer)) return OTHERS
+    named.peers.add(peer)
+    return peer
+  }
+
+  function count(peer: string, kind: keyof UsageBytes, bytes: number): void {
+    const day = dayOf(environment.clock.now())
+    const sk = `${dayKey(day)} ${nameOf(peer, day)}`
     const sum = pending.get(sk) ?? NOTHING
     pending.set(sk, { ...sum, [kind]: sum[kind] + bytes })
   }
@@ -49,47 +63,67 @@ export function createUsage(context: AgentContext): Usage {
   }
 
   /** False when another instance saved first: counted again, for the next flush. */
-  async function save(batch: readonly (readonly [string, UsageTotals])[]): Promise<boolean> {
+  async function save(batch: readonly (readonly [string, UsageBytes])[]): Promise<boolean> {
     const changes = await Promise.all(
       batch.map(async ([sk, more]) => {
         const item = await store.get(PK, sk)
-        const sum = item ? plus(decodeRecord<UsageTotals>(item), more) : more
+        const sum = item ? plus(read(item), more) : more
         return { pk: PK, sk, expect: item?.version ?? 0, body: encodeRecord(sum) }
       }),
     )
     return store.write(changes)
   }
 
-  function recount(batch: readonly (readonly [string, UsageTotals])[]): void {
+  function recount(batch: readonly (readonly [string, UsageBytes])[]): void {
     for (const [sk, more] of batch) pending.set(sk, plus(pending.get(sk) ?? NOTHING, more))
   }
 
-  async function byPeer(sinceMs: number): Promise<Map<string, UsageTotals>> {
-    const first = dayKey(sinceMs)
-    const peers = new Map<string, UsageTotals>()
-    const add = (sk: string, more: UsageTotals): void => {
-      const peer = sk.slice(DAY_DIGITS + 1)
-      peers.set(peer, plus(peers.get(peer) ?? NOTHING, more))
-    }
-    for await (const item of itemsOf(store, PK, { after: first })) add(item.sk, decodeRecord<UsageTotals>(item))
-    for (const [sk, more] of pending) if (sk >= first) add(sk, more)
+  async function byPeer(sinceMs: number): Promise<Map<string, UsageBytes>> {
+    const peers = new Map<string, UsageBytes>()
+    for await (const { peer, bytes } of counted(dayOf(sinceMs)))
+      peers.set(peer, plus(peers.get(peer) ?? NOTHING, bytes))
     return peers
+  }
+
+  async function* counted(from: number): AsyncGenerator<{ day: number; peer: string; bytes: UsageBytes }> {
+    const first = dayKey(from)
+    for await (const item of itemsOf(store, PK, { after: first })) yield { ...placeOf(item.sk), bytes: read(item) }
+    for (const [sk, bytes] of pending) if (sk >= first) yield { ...placeOf(sk), bytes }
+  }
+
+  async function days(from: number, to: number): Promise<DayUsage[]> {
+    const found = new Map<number, UsageBytes>()
+    for await (const { day, bytes } of counted(from))
+      if (day <= to) found.set(day, plus(found.get(day) ?? NOTHING, bytes))
+    return Array.from(found, ([day, bytes]) => ({ day, ...bytes })).toSorted((a, b) => a.day - b.day)
+  }
+
+  async function sweep(): Promise<void> {
+    const last = dayKey(dayOf(environment.clock.now()) - limits.usageDays)
+    const oldest = await store.list(PK, { limit: SAVED_AT_ONCE })
+    const over = oldest.filter(({ sk }) => sk < last).map(({ sk }) => ({ pk: PK, sk, expect: 'any' as const }))
+    if (over.length > 0) await store.write(over)
   }
 
   return {
     served: (peer, bytes) => count(peer, 'served', bytes),
     fetched: (peer, bytes) => count(peer, 'fetched', bytes),
     stored: (bytes) => count(OWNER, 'stored', bytes),
-    since: async (sinceMs) => [...(await byPeer(sinceMs)).values()].reduce(plus, NOTHING),
+    since: async (sinceMs) => sumOf([...(await byPeer(sinceMs)).values()]),
     byPeer,
+    days,
     flush,
+    async maintain() {
+      await flush()
+      await sweep()
+    },
   }
 }
 
-const dayKey = (ms: number): string => String(Math.floor(ms / DAY_MS)).padStart(DAY_DIGITS, '0')
+const dayKey = (day: number): string => String(Math.max(0, day)).padStart(DAY_DIGITS, '0')
 
-const plus = (a: UsageTotals, b: UsageTotals): UsageTotals => ({
-  stored: a.stored + b.stored,
-  served: a.served + b.served,
-  fetched: a.fetched + b.fetched,
-})
+const placeOf = (sk: string) => ({ day: Number(sk.slice(0, DAY_DIGITS)), peer: sk.slice(DAY_DIGITS + 1) })
+
+const read = (item: Item): UsageBytes => decodeRecord<UsageBytes>(item)
+
+const plus = (a: UsageBytes, b: UsageBytes): UsageBytes => sumOf([a, b])

@@ -110,6 +110,11 @@ export const limits = {
   /** Brokers that an agent asks first, and for how long it waits for one. */
   brokers: 8,
   brokerTimeoutMs: 5 * SECOND,
+  /** Days in one statement of usage; days that an agent keeps, peers that it tells apart in one, and keys that may read them. */
+  usageDaysStated: 366,
+  usageDays: 400,
+  usagePeers: 1024,
+  usageReaders: 8,
   /** Offers in one PAYMENT-REQUIRED, other schemes' among them. */
   offersPerPiece: 16,
   /** Announcements of one owner that a repository keeps, those withdrawn a short while ago among them. */

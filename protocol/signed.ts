@@ -35,6 +35,7 @@ export type Kind =
   | 'notice'
   | 'edition'
   | 'session'
+  | 'usage'
 
 /** The received bytes are kept whole: `body` is never encoded anew. */
 export interface Envelope {

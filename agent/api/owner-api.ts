@@ -14,7 +14,6 @@ import type { Links } from '../storage/links.ts'
 import type { Seller } from '../sell/sell.ts'
 import type { Share, Shares } from '../share/share.ts'
 import type { Trust } from '../trust/trust.ts'
-import type { Usage } from '../usage.ts'
 import { mountLinks } from './links-api.ts'
 import { mountProofs } from './proofs-api.ts'
 import { mountTrust } from './trust-api.ts'
@@ -28,7 +27,6 @@ export interface OwnerParts {
   readonly seller: Seller
   readonly downloads: Downloads
   readonly trust: Trust
-  readonly usage: Usage
 }
 
 const shareSchema = z
@@ -166,19 +164,6 @@ const routes = {
     request: { body: jsonBody(z.strictObject({ all: z.boolean().optional() })) },
     responses: ok('The balance after it', balanceSchema),
   }),
-  usage: createRoute({
-    method: 'get',
-    path: '/v1/usage',
-    request: {
-      query: z.object({
-        since: z
-          .string()
-          .regex(/^\d{1,15}$/)
-          .optional(),
-      }),
-    },
-    responses: ok('Bytes', z.object({ since: wire.time, stored: z.int(), served: z.int(), fetched: z.int() })),
-  }),
   search: createRoute({
     method: 'get',
     path: '/v1/search',
@@ -194,10 +179,6 @@ export function mountOwnerApi(app: OpenAPIHono, parts: OwnerParts): void {
   mountMoney(app, parts)
   mountTrust(app, parts)
   mountProofs(app, parts.context)
-  app.openapi(routes.usage, async (c) => {
-    const since = Number(c.req.valid('query').since ?? 0)
-    return c.json({ since, ...(await parts.usage.since(since)) }, 200)
-  })
   app.openapi(routes.search, async (c) => {
     const found = await parts.context.repository.search(c.req.valid('query').query)
     return c.json(

@@ -1,6 +1,6 @@
 /** The owner's requests: signed by a key of the owner's identity (RFC 9421), each accepted once. */
 import type { MiddlewareHandler } from 'hono'
-import { toHex } from '../../protocol/bytes.ts'
+import { toHex, type Bytes } from '../../protocol/bytes.ts'
 import { replay, speaksFor } from '../../protocol/identity.ts'
 import { verifyRequest } from '../../protocol/http-signature.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -10,6 +10,8 @@ import { createNonces } from './nonces.ts'
 
 export interface OwnerGuard {
   readonly middleware: MiddlewareHandler
+  /** The same for others besides the owner. */
+  openTo(mayAsk: (key: Bytes) => Promise<boolean>): MiddlewareHandler
   /** Forgets nonces too old to be accepted anyway. */
   sweep(): Promise<void>
 }
@@ -20,22 +22,28 @@ export function createOwnerGuard(context: AgentContext): OwnerGuard {
   const nonces = createNonces(context, 'owner-nonce')
   const authorities = [new URL(context.publicUrl).host]
 
-  async function authorize(request: Request): Promise<void> {
+  async function authorize(request: Request, mayAsk: (key: Bytes) => Promise<boolean>): Promise<void> {
     const verified = await verifyRequest(request, {
       authorities,
       audience: toHex(context.owner),
       nowMs: clock.now(),
       maxBodyBytes: limits.ownerBodyBytes,
     })
-    if (!speaksFor(identity, verified.key)) throw new Problem('unknown-key', 'The key is not one of the owner’s.')
+    if (!speaksFor(identity, verified.key) && !(await mayAsk(verified.key)))
+      throw new Problem('unknown-key', 'The key is not one of the owner’s.')
     await nonces.take(verified)
   }
 
-  return {
-    middleware: async (c, next) => {
-      await authorize(c.req.raw)
+  function openTo(mayAsk: (key: Bytes) => Promise<boolean>): MiddlewareHandler {
+    return async (c, next) => {
+      await authorize(c.req.raw, mayAsk)
       await next()
-    },
+    }
+  }
+
+  return {
+    middleware: openTo(async () => false),
+    openTo,
     sweep: () => nonces.sweep(),
   }
 }

@@ -1,3 +1,4 @@
+import { limits } from '../../protocol/limits.ts'
 import { describe, expect, it } from 'vitest'
 import { createBufferPool } from '../../agent/sell/buffers.ts'
 import type { AgentContext } from '../../agent/context.ts'
@@ -91,6 +92,33 @@ describe('usage', () => {
     expect((await usage.byPeer(0)).get('payer')).toEqual({ served: 11, fetched: 0, stored: 0 })
     await usage.flush()
     expect(await start().since(0)).toEqual({ served: 11, fetched: 5, stored: 7 })
+  })
+
+  it('is told day by day, and forgotten after more than a year', async () => {
+    const { clock, usage, start } = open()
+    const today = START_MS / DAY_MS
+    usage.served('payer', 10)
+    usage.served('other', 1)
+    await usage.flush()
+    clock.advance(2 * DAY_MS)
+    usage.stored(7)
+    const days = [
+      { day: today, served: 11, fetched: 0, stored: 0 },
+      { day: today + 2, served: 0, fetched: 0, stored: 7 },
+    ]
+    expect(await usage.days(today, today + 2)).toEqual(days)
+    expect(await usage.days(today + 1, today + 1)).toEqual([])
+    clock.advance(limits.usageDays * DAY_MS)
+    await usage.maintain()
+    expect(await start().days(0, today + 1000)).toEqual(days.slice(1))
+  })
+
+  it('tells a bounded number of peers apart, and counts all', async () => {
+    const { usage } = open()
+    for (let i = 0; i < limits.usagePeers + 10; i++) usage.served(`payer ${i}`, 1)
+    const peers = await usage.byPeer(0)
+    expect([peers.size, peers.get('others')?.served]).toEqual([limits.usagePeers + 1, 10])
+    expect(await usage.since(0)).toMatchObject({ served: limits.usagePeers + 10 })
   })
 
   it('of two instances is counted together', async () => {

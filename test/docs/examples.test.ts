@@ -62,6 +62,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
   book: 'book',
   edition: 'edition',
   session: 'session',
+  usage: 'usage',
   notice: 'notice',
   membership: 'membership',
   price: 'price',

@@ -179,6 +179,7 @@ async function download({ buyer, buyerOwner, sellerOwner }: Fair, folder: string
   await buyerOwner.ask('owner.download-done', 'GET', `/v1/downloads/${id}`)
   await sellerOwner.ask('owner.balance', 'GET', '/v1/balance')
   await sellerOwner.ask('owner.usage', 'GET', '/v1/usage?since=0')
+  await sellerOwner.ask('owner.statement', 'GET', '/v1/statements/usage?from=2027-01-01&to=2027-01-31')
   await sellerOwner.ask('owner.guard', 'PUT', '/v1/guard', { spend: '500', serve: 3_221_225_472 })
 }
 

@@ -15,6 +15,7 @@ import { keyOf, partsOf, pieceShape, rootsOf, sealedBytes, sealPiece } from '../
 import * as settlement from '../../protocol/settlement.ts'
 import { formatSession, grantSession } from '../../protocol/session.ts'
 import { objectId, signerFrom } from '../../protocol/signed.ts'
+import { stateUsage } from '../../protocol/usage.ts'
 import { bookToJson, encodeVouch, proofToJson, proveVouch, writeBook } from '../../protocol/vouch.ts'
 import * as cast from './cast.ts'
 import { bencode, json, signed, text, type Examples } from './example.ts'
@@ -166,6 +167,20 @@ export const edition = publishEdition(
   payee.agent,
 )
 
+export const usage = stateUsage(
+  {
+    by: payee.id,
+    days: [
+      { day: 20_833, fetched: 0, served: 291_072, stored: 0 },
+      { day: 20_836, fetched: 160_000, served: 0, stored: 160_000 },
+    ],
+    from: 20_819,
+    issued: START_MS + 31 * cast.DAY_MS,
+    to: 20_849,
+  },
+  payee.agent,
+)
+
 export const session = grantSession(
   {
     by: payee.id,
@@ -241,6 +256,7 @@ export const objectExamples: Examples = {
   ...signed('announcement', 'announcement', announcement),
   ...signed('edition', 'edition', edition),
   ...signed('session', 'session', session),
+  ...signed('usage', 'usage', usage),
   'session.header': text(`Raincheck-Session: ${formatSession(session)}`),
   ...signed('notice', 'notice', notice),
   ...chainExamples,

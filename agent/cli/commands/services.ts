@@ -1,15 +1,24 @@
-import { toHex } from '../../../protocol/bytes.ts'
+import { fromHex, toHex } from '../../../protocol/bytes.ts'
+import { operationFromJson, replay } from '../../../protocol/identity.ts'
+import { Problem } from '../../../protocol/problem.ts'
+import { envelopeFromJson, type EnvelopeJson } from '../../../protocol/signed.ts'
+import { parseUsage, requireCounter, sumOf, type UsageBytes } from '../../../protocol/usage.ts'
 import { formatBytes } from '../../dashboard/figures.js'
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
 import { durationMs } from '../duration.ts'
+import { createOwnerClient } from '../owner-client.ts'
 import { table } from '../table.ts'
 
-interface UsageJson {
+interface UsageJson extends UsageBytes {
   since: number
-  stored: number
-  served: number
-  fetched: number
 }
+interface StatementJson {
+  usage: EnvelopeJson
+  delegation: EnvelopeJson
+  operations: EnvelopeJson[]
+}
+
+const DAY_MS = 86_400_000
 
 export const serviceCommands: Commands = {
   usage: {
@@ -18,6 +27,20 @@ export const serviceCommands: Commands = {
     options: { since: { type: 'string' } },
     takes: [0, 0],
     run: usage,
+  },
+  'usage-readers': {
+    usage: '[--add KEY]… [--remove KEY]…',
+    summary: 'The keys, such as your provider’s, that may read what you use, day by day; adds and removes some',
+    options: { add: { type: 'string', multiple: true }, remove: { type: 'string', multiple: true } },
+    takes: [0, 0],
+    run: readers,
+  },
+  bill: {
+    usage: 'URL [--month YYYY-MM]',
+    summary: 'As a provider: what the agent at URL says, signed, that its owner used in a month, day by day',
+    options: { month: { type: 'string' } },
+    takes: [1, 1],
+    run: bill,
   },
 }
 
@@ -30,6 +53,57 @@ async function usage(call: Call): Promise<Answer> {
     ['fetched', formatBytes(totals.fetched)],
   ]
   return { json: { id: toHex((await call.owner()).id), ...totals }, text: table(rows) }
+}
+
+async function readers(call: Call): Promise<Answer> {
+  const agent = await call.agent()
+  const [more, fewer] = [call.all('add'), new Set(call.all('remove'))]
+  const known = await agent.ask<{ readers: string[] }>('GET', '/v1/usage/readers')
+  const wanted = [...known.readers, ...more].filter((key) => !fewer.has(key))
+  const isChange = more.length > 0 || fewer.size > 0
+  const json = isChange ? await agent.ask<typeof known>('PUT', '/v1/usage/readers', { readers: wanted }) : known
+  return { json, text: json.readers.join('\n') || '(none)' }
+}
+
+/** The statement is kept whole in the document: it can be shown. */
+async function bill(call: Call): Promise<Answer> {
+  const { from, to } = monthOf(call)
+  const url = (call.args[0] as string).replace(/\/+$/, '')
+  if (!URL.canParse(url)) throw new UsageError(`'${url}' is no URL of an agent.`)
+  const { environment } = call
+  const profile = await environment
+    .transport(new Request(`${url}/.well-known/raincheck`))
+    .then((reply) => reply.json() as Promise<{ id?: unknown }>)
+    .catch(() => ({ id: undefined }))
+  if (typeof profile.id !== 'string' || !/^[0-9a-f]{64}$/.test(profile.id))
+    throw new Problem('peer-failed', `No agent answers at ${url}.`)
+  const client = createOwnerClient({ environment, url, owner: fromHex(profile.id), signer: await call.signer() })
+  const shown = await client.ask<StatementJson>('GET', `/v1/statements/usage?from=${dateOf(from)}&to=${dateOf(to)}`)
+  const statement = parseUsage(envelopeFromJson(shown.usage))
+  const state = replay(shown.operations.map(operationFromJson), environment.clock.now())
+  requireCounter(statement, state, envelopeFromJson(shown.delegation))
+  if (statement.from !== from || statement.to !== to || toHex(statement.by) !== profile.id)
+    throw new Problem('peer-failed', 'The agent answered with another statement.')
+  const totals = sumOf(statement.days)
+  const rows = statement.days.map(({ day, ...bytes }) => [dateOf(day), ...cells(bytes)])
+  const days = statement.days.map(({ day, ...bytes }) => ({ date: dateOf(day), ...bytes }))
+  return {
+    json: { id: profile.id, from: dateOf(from), to: dateOf(to), ...totals, days, ...shown },
+    text: table([...rows, ['in all', ...cells(totals)]], ['day', 'stored', 'served', 'fetched']),
+  }
+}
+
+const cells = ({ stored, served, fetched }: UsageBytes): string[] => [stored, served, fetched].map(formatBytes)
+
+const dateOf = (day: number): string => new Date(day * DAY_MS).toISOString().slice(0, 10)
+
+/** This month unless another is named. */
+function monthOf(call: Call): { from: number; to: number } {
+  const text = call.text('month') ?? new Date(call.environment.clock.now()).toISOString().slice(0, 7)
+  const [, year, month] = /^(\d{4})-(0[1-9]|1[0-2])$/.exec(text) ?? []
+  if (!year || !month) throw new UsageError(`--month takes such as 2027-01, not '${text}'.`)
+  const [from, next] = [Date.UTC(Number(year), Number(month) - 1), Date.UTC(Number(year), Number(month))]
+  return { from: from / DAY_MS, to: next / DAY_MS - 1 }
 }
 
 /** Days are counted whole, from midnight UTC on. */
