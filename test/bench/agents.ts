@@ -10,7 +10,7 @@ import { start, type Child } from './processes.ts'
 const root = new URL('../..', import.meta.url).pathname
 const environment = realEnvironment()
 /** As `npm run agent` has them: a small young generation lets go of buffers sooner. */
-const AGENT_FLAGS = ['--max-semi-space-size=2']
+const AGENT_FLAGS = ['--max-semi-space-size=1']
 
 export async function startServices(state: string): Promise<Child[]> {
   mkdirSync(state, { recursive: true })
