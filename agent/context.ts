@@ -30,6 +30,8 @@ export interface AgentContext {
   readonly allowLoopback: boolean
   /** Credits that may be at stake with a seller that sells neither on credit nor sealed; no limit unless given. */
   readonly stakeMost?: bigint
+  /** The provider from whose network its bytes leave, as the table of costs knows it; its storage's unless given. */
+  readonly sendsFrom?: string
   /** How strangers and friends may pay it; in every way unless given. */
   readonly modes?: readonly LaneMode[]
 }

@@ -77,7 +77,7 @@ type Ground = Awaited<ReturnType<typeof ground>>
 async function open(base: Ground, owned: Owned, isWorker: boolean): Promise<Agent> {
   const { environment, store, signer, ledger, repository, linkAccess, pin, allowLoopback } = base
   const services = { ledger, repository, publicUrl: owned.url, allowLoopback }
-  const context = { ...owned, environment, store, signer, ...services, ...base.dealing }
+  const context = { ...owned, environment, store, signer, ...services, ...base.dealing, sendsFrom: 's3' }
   return createAgent(context, {
     pieceClient: pieceClientNode(pin),
     linkAccess,

@@ -38,6 +38,7 @@ export const PROBLEMS = {
   'wrong-ledger': [422, 'It is for another ledger'],
   'proof-invalid': [422, 'The proof does not hold'],
   'price-exceeded': [422, 'Dearer than allowed'],
+  'below-cost': [422, 'Cheaper than it costs'],
   'piece-invalid': [422, 'The piece does not match its hash'],
   'limit-reached': [429, 'A limit is reached'],
   'cap-reached': [429, 'The owner’s cap for today is reached'],

@@ -107,6 +107,7 @@ const routes = {
           path: z.string().min(1).max(4096),
           link: z.string().optional(),
           price: wire.money.optional(),
+          belowCost: z.boolean().optional(),
           public: z.boolean().optional(),
           circle: z.string().max(63).optional(),
           series: z.string().optional(),
@@ -191,12 +192,13 @@ export function mountOwnerApi(app: OpenAPIHono, parts: OwnerParts): void {
 function mountShares(app: OpenAPIHono, { shares, circles }: OwnerParts): void {
   app.openapi(routes.shares, async (c) => c.json((await shares.list()).map(shareJson), 200))
   app.openapi(routes.share, async (c) => {
-    const { path, link, price, public: isPublic, circle, series, keep } = c.req.valid('json')
+    const { path, link, price, belowCost, public: isPublic, circle, series, keep } = c.req.valid('json')
     if (circle) await circles.require(circle)
     const share = await shares.add({
       path,
       ...(link === undefined ? {} : { link }),
       ...(price === undefined ? {} : { price: BigInt(price) }),
+      ...(belowCost === undefined ? {} : { belowCost }),
       ...(isPublic === undefined ? {} : { public: isPublic }),
       ...(circle === undefined ? {} : { circle }),
       ...(series === undefined ? {} : { series }),

@@ -25,6 +25,8 @@ const infoShape = z.object({
   vkey: z.string(),
   network: z.string(),
   unitPrice: money,
+  /** The last order of a unit price. */
+  price: z.object({ seq: count, unitPrice: money, effective: wire.time }).optional(),
   faucet: money,
   mergeDelayMs: count,
   /** How many the log is in, where it is not one. */

@@ -9,17 +9,20 @@ import { createSerial } from '../serial.ts'
 import type { Announcer } from './announcer.ts'
 import type { LeafBox } from './leaves.ts'
 import type { Editions } from './editions.ts'
+import { floorOf } from './floor.ts'
 import { keepCopy } from './keep.ts'
 import type { ShareEdition, ShareHead, ShareRecords } from './records.ts'
-import { findSource, hashSource, sourceId, type Source } from './source.ts'
+import { choosePieceLength, findSource, hashSource, sourceId, type Source } from './source.ts'
 import type { Storage } from '../storage/storage.ts'
 
 export interface ShareOptions {
   /** A file or a folder. */
   readonly path: string
   readonly link?: string
-  /** Credits a piece; default: as before, else the ledger's unit price. */
+  /** Credits a piece; default: as before, else the ledger's unit price, or what a piece costs where that is more. */
   readonly price?: bigint
+  /** The price may be below what a piece costs. */
+  readonly belowCost?: boolean
   readonly public?: boolean
   /** Only its members may have it; as before unless given, and empty for everybody. */
   readonly circle?: string
@@ -73,7 +76,7 @@ export function createShareAdder(
       const { found, ...place } = await placeOf(storage, link, path, options.keep === true)
       const before = await records.headAt(link, place.path)
       const series = options.series ?? before?.edition?.name ?? (options.keep ? found.name : undefined)
-      const terms = await termsOf(context, options, before ?? (await newestIn(series)))
+      const terms = await termsOf(options, before ?? (await newestIn(series)), () => tariffOf(storage, found))
       if (before?.source === place.source) return renew(before, terms, series)
       const made = await hash(storage, found, { ...place, ...terms }, { before, series }, onProgress)
       if (before && before.infoHash !== made.infoHash) await end(before)
@@ -82,6 +85,14 @@ export function createShareAdder(
     // What the repository was not told now, the next round tells it.
     await announcer.publish(head).catch(unlessBug)
     return head
+  }
+
+  async function tariffOf(storage: Storage, { files }: Source): Promise<Tariff> {
+    const sizes = files.map(({ size }) => size)
+    const longest = Math.min(pieceLength ?? choosePieceLength(sizes), Math.max(...sizes))
+    const info = await context.ledger.info()
+    const provider = context.sendsFrom ?? (await storage.site?.())?.provider
+    return { usual: info.unitPrice, floor: floorOf(info, provider, longest, context.environment.clock.now()) }
   }
 
   async function newestIn(series: string | undefined): Promise<ShareHead | undefined> {
@@ -158,15 +169,34 @@ export function createShareAdder(
   return { add, end, sweep }
 }
 
-async function termsOf(context: AgentContext, options: ShareOptions, before?: ShareHead): Promise<Terms> {
+/** Credits a piece. */
+interface Tariff {
+  readonly usual: bigint
+  /** What it costs. */
+  readonly floor: bigint
+}
+
+async function termsOf(
+  options: ShareOptions,
+  before: ShareHead | undefined,
+  tariffOf: () => Promise<Tariff>,
+): Promise<Terms> {
   const isPublic = options.public ?? (options.price === undefined && before?.public === true)
   const circle = options.circle ?? before?.circle
   const access = { public: isPublic, ...(circle && { circle }) }
   if (isPublic) return { price: '0', ...access }
   const kept = before?.public === false ? BigInt(before.price) : undefined
-  const price = options.price ?? kept ?? (await context.ledger.info()).unitPrice
+  const price = options.price ?? kept ?? usualPrice(await tariffOf())
   if (price < 0n || price > limits.integer) throw new Problem('bad-request', 'A price is 0 credits or more.')
+  if (options.price !== undefined && !options.belowCost) requireFloor(price, await tariffOf())
   return { price: price.toString(), ...access }
+}
+
+const usualPrice = ({ usual, floor }: Tariff): bigint => (usual > floor ? usual : floor)
+
+function requireFloor(price: bigint, { floor }: Tariff): void {
+  if (price >= floor) return
+  throw new Problem('below-cost', `A piece of this costs ${floor} credits to send.`, { least: floor.toString() })
 }
 
 /** What is shared from a path: the files there, or a copy of them. */

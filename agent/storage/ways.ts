@@ -63,6 +63,9 @@ export const COSTS: Readonly<Record<string, Readonly<Record<Way, Prices>>>> = {
   },
 }
 
+/** Of those in the table, the provider from which sending costs most. */
+export const DEAREST = 's3'
+
 const isNear = (offered: Pick<OfferedWay, 'provider' | 'region'>, home: Site | undefined): boolean =>
   home !== undefined &&
   home.provider === offered.provider &&

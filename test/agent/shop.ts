@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { expect } from 'vitest'
+import type { LedgerInfo } from '../../agent/clients/ledger-client.ts'
 import type { AgentContext } from '../../agent/context.ts'
 import { createLinks, type Links } from '../../agent/storage/links.ts'
 import type { RepositoryClient } from '../../agent/clients/repository-client.ts'
@@ -54,12 +55,17 @@ export interface FakeRepository {
   latest(share: Share): Announcement | undefined
 }
 
+export interface ShopOptions {
+  readonly info?: Pick<LedgerInfo, 'unitPrice' | 'price'>
+  readonly sendsFrom?: string
+}
+
 /** The folder is linked as `folder`. */
-export async function openShop(store: Store = openSqlite(':memory:')): Promise<Shop> {
+export async function openShop(store: Store = openSqlite(':memory:'), options: ShopOptions = {}): Promise<Shop> {
   const folder = await mkdtemp(join(tmpdir(), 'raincheck-share-'))
   const clock = handClock()
   const repository = fakeRepository()
-  const context = contextOf(clock, repository.client, store)
+  const context = contextOf(clock, repository.client, store, options)
   const links = createLinks(context)
   await links.add('folder', { path: folder })
   const shares = createShares(context, links)
@@ -82,7 +88,12 @@ export async function openShop(store: Store = openSqlite(':memory:')): Promise<S
   }
 }
 
-function contextOf(clock: HandClock, repository: RepositoryClient, store: Store): AgentContext {
+function contextOf(
+  clock: HandClock,
+  repository: RepositoryClient,
+  store: Store,
+  { info = { unitPrice: 5n }, sendsFrom }: ShopOptions,
+): AgentContext {
   const terms = { agent: agent.key, owner: pattern(32, 3), may: ['announce'] as const, day: 0n, total: 0n }
   const times = { issued: clock.now(), expires: clock.now() + limits.delegationMs }
   return {
@@ -96,10 +107,11 @@ function contextOf(clock: HandClock, repository: RepositoryClient, store: Store)
     operations: [],
     delegation: delegate({ ...terms, ...times }, owner),
     signer: agent,
-    ledger: { info: () => Promise.resolve({ unitPrice: 5n }) } as AgentContext['ledger'],
+    ledger: { info: () => Promise.resolve(info) } as AgentContext['ledger'],
     repository,
     publicUrl: 'http://agent.test',
     allowLoopback: true,
+    ...(sendsFrom !== undefined && { sendsFrom }),
   }
 }
 

@@ -20,12 +20,13 @@ export interface ShareJson {
 
 export const shareCommands: Commands = {
   share: {
-    usage: 'PATH [--link NAME] [--price CREDITS] [--public] [--circle NAME] [--series NAME] [--keep]',
+    usage: 'PATH [--link NAME] [--price CREDITS [--below-cost]] [--public] [--circle NAME] [--series NAME] [--keep]',
     summary:
       'Offer a file or folder of a linked storage, at CREDITS a piece or free of charge; to members of a circle alone ("" for everybody again). Followers of a series are told of its new editions; --keep: offer a copy, which stays when the file changes',
     options: {
       link: { type: 'string' },
       price: { type: 'string' },
+      'below-cost': { type: 'boolean' },
       public: { type: 'boolean' },
       circle: { type: 'string' },
       series: { type: 'string' },
@@ -59,6 +60,7 @@ async function share(call: Call): Promise<Answer> {
     path: call.args[0],
     ...(link === undefined ? {} : { link }),
     ...(price === undefined ? {} : { price }),
+    ...(call.flag('below-cost') ? { belowCost: true } : {}),
     ...(call.flag('public') ? { public: true } : {}),
     ...(circle === undefined ? {} : { circle }),
     ...(series === undefined ? {} : { series }),
