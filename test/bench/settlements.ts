@@ -1,5 +1,5 @@
 /**
- * Settlements a second, by clients that each settle on a lane of their own, one after the other: on SQLite, and on a
+ * What one sequencer appends in a second of its processor, of settlements that wait; and settlements a second, by clients that each settle on a lane of their own, one after the other: on SQLite, and on a
  * DynamoDB server beside a transaction that moves a head, on the same server in the same run.
  */
 import { join } from 'node:path'
@@ -18,14 +18,18 @@ import { median, type Bench } from './figure.ts'
 const CLIENTS = 8
 const SECONDS = 3
 const UNITS = 8192
+const WAITING = 1024
 const environment = realEnvironment()
 
 export const settlements: Bench = async ({ runs, dir, ...options }) => {
   const server = await startDynamodb({ path: join(dir, 'dynamodb.sqlite') })
   Object.assign(process.env, server.variables)
   const rates = { sqlite: [] as number[], dynamodb: [] as number[], naive: [] as number[] }
+  const appended = { sqlite: [] as number[], dynamodb: [] as number[] }
   try {
     for (let run = 0; run < runs; run++) {
+      appended.sqlite.push(await ofSequencer(`sqlite:${join(dir, `sequencer-${run}.sqlite`)}`))
+      appended.dynamodb.push(await ofSequencer(`dynamodb:sequencer-${process.pid}-${run}`))
       rates.sqlite.push(await ofLedger(`sqlite:${join(dir, `settlements-${run}.sqlite`)}`))
       rates.naive.push(await ofLedger(`dynamodb:naive-${process.pid}-${run}`, true))
       rates.dynamodb.push(await ofLedger(`dynamodb:settlements-${process.pid}-${run}`))
@@ -44,22 +48,26 @@ export const settlements: Bench = async ({ runs, dir, ...options }) => {
     { name: 'settlements/sqlite', unit, value: median(rates.sqlite), runs },
     { name: 'settlements/dynamodb', unit: `${unit}, ratio to a head`, value: median(rates.dynamodb), ratio, runs },
     { name: 'settlements/naive', unit, value: median(rates.naive), runs },
+    ...Object.entries(appended).map(([name, values]) => ({
+      name: `sequencer/${name}`,
+      unit: 'entries/CPU-s',
+      value: median(values),
+      runs,
+    })),
   ]
 }
 
-/** @returns a second, until the log has them all */
-async function ofLedger(place: string, isNaive = false): Promise<number> {
-  const opened = await openStore(place)
-  const store = isNaive ? movingHead(opened) : opened
-  const ledger = createLedger({
+const ledgerOn = (store: Store): Ledger =>
+  createLedger({
     environment,
     store,
     secret: SECRET,
     origin: 'bench.example/ledger',
     policy: { faucet: 10_000_000n, unitPrice: 1n },
   })
-  if (!isNaive) await ledger.start()
-  const lanes = await openSettlers({
+
+const lanesAt = (ledger: Ledger): Promise<SettlingLane[]> =>
+  openSettlers({
     ledger: LEDGER_ID,
     nowMs: environment.clock.now(),
     payers: CLIENTS,
@@ -67,6 +75,32 @@ async function ofLedger(place: string, isNaive = false): Promise<number> {
     units: UNITS,
     send: (path, objects) => post(ledger, path, objects),
   })
+
+/** @returns entries that it appends in a second of its processor */
+async function ofSequencer(place: string): Promise<number> {
+  const store = await openStore(place)
+  const ledger = ledgerOn(store)
+  const lanes = await lanesAt(ledger)
+  await ledger.sequence()
+  const settleAll = async (lane: SettlingLane): Promise<void> => {
+    for (let unit = 1; unit <= WAITING / CLIENTS; unit++)
+      await post(ledger, '/v1/redemptions', { redemption: lane.redeem(unit) })
+  }
+  await Promise.all(lanes.map(settleAll))
+  const before = process.cpuUsage()
+  const count = await ledger.sequence()
+  const { system, user } = process.cpuUsage(before)
+  store.close()
+  return count / ((system + user) / 1e6)
+}
+
+/** @returns a second, until the log has them all */
+async function ofLedger(place: string, isNaive = false): Promise<number> {
+  const opened = await openStore(place)
+  const store = isNaive ? movingHead(opened) : opened
+  const ledger = ledgerOn(store)
+  if (!isNaive) await ledger.start()
+  const lanes = await lanesAt(ledger)
   if (!isNaive) await ledger.sequence()
   const startedMs = performance.now()
   const settled = await Promise.all(lanes.map((lane) => settle(ledger, lane, startedMs)))

@@ -9,13 +9,15 @@ import { settings } from '../../infra/service-process.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { createLedger } from '../../ledger/ledger.ts'
 import { readHead } from '../../ledger/log.ts'
-import { fromBase64url, fromHex, utf8 } from '../../protocol/bytes.ts'
+import { sortable } from '../../ledger/places.ts'
+import { fromBase64url, fromHex, toHex, utf8 } from '../../protocol/bytes.ts'
 import { formatVerifierKey, noteKey, openNote, parseCheckpoint } from '../../protocol/checkpoint.ts'
 import { genesis } from '../../protocol/identity.ts'
 import { parseLogPolicy } from '../../protocol/log-policy.ts'
 import { verifyInclusion } from '../../protocol/merkle.ts'
 import { openJoined, shardKey, shardPath } from '../../protocol/shards.ts'
-import { signerFrom } from '../../protocol/signed.ts'
+import { parseReceipt } from '../../protocol/receipt.ts'
+import { envelopeFromJson, signerFrom } from '../../protocol/signed.ts'
 import type { Store } from '../../protocol/store.ts'
 import { auditStore } from './audit.ts'
 import {
@@ -31,6 +33,7 @@ import {
   testEnvironment,
   type TestLedger,
 } from './kit.ts'
+import { gift, person, type Person } from './people.ts'
 import { openSettlers, type SettlingLane } from './settlers.ts'
 import { openWitness } from './witness/kit.ts'
 
@@ -136,6 +139,59 @@ test('a log that rests does not grow', async () => {
   expect(await ledger.sequence()).toBe(0)
   expect((await readHead(ledger.store)).size).toBe(size)
 })
+
+/** People whose accounts are in this shard of two. */
+const peopleIn = (shard: number, count: number): Person[] =>
+  Array.from({ length: 32 }, (_, i) => person(`person ${i}`))
+    .filter(({ id }) => new DataView(id.buffer, id.byteOffset).getUint32(0) % 2 === shard)
+    .slice(0, count)
+
+test('what comes while a round is appended is in the next, on every shard', async () => {
+  const two = { shards: 2 }
+  const store = openSqlite(':memory:')
+  const other = openLedger({ store, policy: two })
+  const [[ann], [ben, cem]] = [peopleIn(0, 1), peopleIn(1, 2)] as [[Person], [Person, Person]]
+  for (const { identity } of [ann, ben, cem]) await expectAccepted(other.post('/v1/accounts', { identity }))
+  await other.sequence()
+  const give = async (from: Person, to: Person, amount: bigint) => {
+    const { receipt } = await expectAccepted(other.post('/v1/transfers', { transfer: gift(from, to, amount) }))
+    return toHex(parseReceipt(envelopeFromJson(receipt)).entry)
+  }
+  await give(ann, ben, 1n)
+  await give(cem, ben, 1n)
+  // Once the first shard has come to the end of the round, and before the second collects: ben passes on what he gets.
+  const late: string[] = []
+  const comeBetween = async () => void late.push(await give(ann, ben, FAUCET - 1n), await give(ben, cem, 2n * FAUCET))
+  await openLedger({ store: holding(store, comeBetween), policy: two }).sequence()
+  expect(late).toHaveLength(2)
+  const hashes: string[] = []
+  await auditStore(store, (hash) => hashes.push(hash))
+  await other.sequence()
+  await auditStore(store, (hash) => hashes.push(hash))
+  for (const entry of late) expect(hashes).toContain(entry)
+})
+
+/** Keeps the second shard from collecting until the first has a new head, and something came between. */
+function holding(store: Store, comeBetween: () => Promise<void>): Store {
+  const [first, second] = [0, 1].map((shard) => `shard/${sortable(shard)}/`)
+  const isDone = Promise.withResolvers<void>()
+  let between: Promise<void> | undefined
+  return {
+    ...store,
+    async list(pk, range) {
+      if (pk === `${second}pending` && range.reverse === true) {
+        await isDone.promise
+        await (between ??= comeBetween())
+      }
+      return store.list(pk, range)
+    },
+    async write(changes) {
+      const isWritten = await store.write(changes)
+      if (isWritten && changes[0]?.pk === `${first}log`) isDone.resolve()
+      return isWritten
+    },
+  }
+}
 
 describe('attestations', () => {
   const beside = (replicaStore: Store) =>

@@ -89,6 +89,20 @@ export const PLANTS: readonly Plant[] = [
     seed: 1,
   },
   {
+    name: 'a round is closed before the last is joined',
+    file: 'ledger/shards.ts',
+    find: '    if ((joined?.round ?? 0) !== open) return true\n',
+    replace: '    void joined\n',
+    seed: 1,
+  },
+  {
+    name: 'an entry waits in another shard than its own',
+    file: 'ledger/accept.ts',
+    find: 'shardOf(decodeEntry(bytes), shards.length)',
+    replace: '(shardOf(decodeEntry(bytes), shards.length) + 1) % shards.length',
+    seed: 1,
+  },
+  {
     name: 'a command whose answer was lost is taken again',
     file: 'protocol/arbiter/step.ts',
     find: '  repeated: (view) => read(view, acceptances, keys.accepted(id)),',
