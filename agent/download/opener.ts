@@ -5,21 +5,21 @@
 import { z } from '@hono/zod-openapi'
 import { equal, fromBase64url, fromHex, toHex, type Bytes } from '../../protocol/bytes.ts'
 import { parseLabel, type Label } from '../../protocol/label.ts'
+import { limits } from '../../protocol/limits.ts'
 import { pieceHash } from '../../protocol/metainfo.ts'
-import { Problem, unlessBug } from '../../protocol/problem.ts'
+import { unlessBug } from '../../protocol/problem.ts'
 import { wire } from '../../protocol/service.ts'
 import { isKeyOf, pieceShape, readSealed, sealedBytes, type PieceShape, type Roots } from '../../protocol/sealed.ts'
 import { leastBond } from '../../protocol/settlement.ts'
 import { envelopeFromJson, envelopeToJson, type Envelope } from '../../protocol/signed.ts'
 import { decodePaymentResponse, PAYMENT_RESPONSE, type SealedPart } from '../../protocol/x402.ts'
-import { createHttpClient } from '../clients/http-client.ts'
 import type { LedgerLane } from '../clients/ledger-client.ts'
 import type { Lane } from '../wallet/lane.ts'
 import { openGoods, publishedKey } from '../wallet/opening.ts'
 import type { Parked } from '../wallet/parked.ts'
 import type { Run } from './run.ts'
 import type { SellerState } from './sellers.ts'
-import { transferBody, type Failure, type TransferOptions } from './transfer.ts'
+import { refusalIn, transferBody, type Failure, type TransferOptions } from './transfer.ts'
 
 /** For one flow. */
 export interface Opener {
@@ -40,11 +40,14 @@ interface Delivery {
 const KEY_ATTEMPTS = 2
 const STOPPED: Failure = { kind: 'cut', why: 'stopped', detail: 'The download was stopped.' }
 const PRUNED: Failure = { kind: 'cut', why: 'pruned', detail: 'The seller is distrusted.' }
+/** Made once: an abort without a reason makes a new error, with its stack, for every piece. */
+const OVER = new Error('The key is there, or will not come.')
 const unlessAborted = (): void => undefined
 const keyShape = z.object({ key: wire.base64url })
 
 export function createOpener(run: Run, seller: SellerState): Opener {
   const { context } = run
+  const { clock } = context.environment
   let claimed: LedgerLane | undefined
 
   /** As the ledger has it: what the seller says of its keys counts for nothing. */
@@ -81,7 +84,8 @@ export function createOpener(run: Run, seller: SellerState): Opener {
     const isRight = (one: Bytes): boolean => isKeyOf(anchor, lane.unit, one)
     if (key && isRight(key)) return key
     const over = new AbortController()
-    const asked = await Promise.race([askKey(lane), stopped(over.signal)]).finally(() => over.abort())
+    const answers = [askKey(lane, over.signal), stopped(over.signal), late(over.signal)]
+    const asked = await Promise.race(answers).finally(() => over.abort(OVER))
     if (!('kind' in asked) && isRight(asked)) return asked
     const published = await publishedKey(context, lane.id, lane.unit)
     if (published && isRight(published)) return published
@@ -92,23 +96,36 @@ export function createOpener(run: Run, seller: SellerState): Opener {
   /** What is paid for is still read after a stop, where the seller does not take its time. */
   function stopped(over: AbortSignal): Promise<Failure> {
     const { promise, resolve } = Promise.withResolvers<Failure>()
-    const onStop = (): void =>
-      void context.environment.clock.sleep(run.pace.patienceMs, over).then(() => resolve(STOPPED), unlessAborted)
+    const onStop = (): void => void clock.sleep(run.pace.patienceMs, over).then(() => resolve(STOPPED), unlessAborted)
     if (run.signal.aborted) onStop()
     else run.signal.addEventListener('abort', onStop, { once: true, signal: over })
     return promise
   }
 
-  async function askKey(lane: Lane): Promise<Bytes | Failure> {
-    const http = createHttpClient(context.environment, seller.url)
-    const json = { tick: lane.lastTick() }
-    try {
-      const { key } = await http.json({ method: 'POST', path: '/v1/ticks', json, attempts: KEY_ATTEMPTS }, keyShape)
-      return fromBase64url(key)
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error
-      const detail = `The key of a sealed piece did not come: ${error.message}`
-      return { kind: error.code === 'peer-failed' ? 'broken' : 'withheld', detail }
+  const late = (over: AbortSignal): Promise<Failure> =>
+    clock.sleep(limits.callTimeoutMs, over).then(
+      () => broken('The key of a sealed piece did not come in time.'),
+      () => STOPPED,
+    )
+
+  async function askKey(lane: Lane, over: AbortSignal): Promise<Bytes | Failure> {
+    for (let attempt = 1; ; attempt++) {
+      const answer = await sayTick(lane, over)
+      if (!('kind' in answer) || answer.kind !== 'broken' || attempt === KEY_ATTEMPTS) return answer
+      await clock.sleep(limits.callPauseMs, over)
+    }
+  }
+
+  async function sayTick(lane: Lane, signal: AbortSignal): Promise<Bytes | Failure> {
+    const message = { url: `${seller.url}/v1/ticks`, json: { tick: lane.lastTick() }, signal }
+    const answer = await run.pieceClient.post(message).catch(unlessBug)
+    if (!answer) return broken('The key of a sealed piece did not come: the seller could not be reached.')
+    const { success, data } = keyShape.safeParse(answer.document)
+    if (answer.status === 200 && success) return fromBase64url(data.key)
+    const { kind, detail } = refusalIn({ status: answer.status, problem: answer.document })
+    return {
+      kind: kind === 'refused' ? 'withheld' : 'broken',
+      detail: `The key of a sealed piece did not come: ${detail}`,
     }
   }
 

@@ -1,18 +1,12 @@
 /** Pieces over kept connections on Node, each read straight into its buffer. Entry points choose it over the portable one. */
 import { Problem } from '../../protocol/problem.ts'
-import { openConnection, type Answer, type Connection, type Endpoint } from './piece-connection.ts'
-import {
-  checkRange,
-  goodStatus,
-  rangeHeader,
-  type PieceClient,
-  type PieceRequest,
-  type PieceResponse,
-} from './piece-client.ts'
+import { openConnection, type Answer, type Connection, type Endpoint, type Exchange } from './piece-connection.ts'
+import { checkRange, goodStatus, JSON_TYPE, rangeHeader, type PieceClient, type PieceResponse } from './piece-client.ts'
 
 /** Idle connections kept for each peer. */
 const IDLE_PER_PEER = 8
 const IDLE_PEERS = 64
+const NOWHERE = new Uint8Array(0)
 const FIELD_VALUE = /^[\t\x20-\x7e]*$/
 
 /** @param pin the address that may be connected to for a URL; refuses what the operator does not allow */
@@ -35,39 +29,48 @@ export function pieceClientNode(pin: (url: URL) => Promise<string>): PieceClient
     idle.set(url.origin, kept)
   }
 
-  async function attempt(url: URL, request: PieceRequest): Promise<Answer> {
+  async function attempt(url: URL, exchange: Exchange, signal: AbortSignal): Promise<Answer> {
     const { connection, reused } = await connectionTo(url)
     let received = false
     const abort = () => connection.destroy()
-    request.signal.addEventListener('abort', abort, { once: true })
+    signal.addEventListener('abort', abort, { once: true })
     try {
       const answer = await connection.ask({
-        head: requestHead(url, { ...request.headers, ...rangeHeader(request.range) }),
-        into: request.into,
-        good: goodStatus(request.range),
+        ...exchange,
         onChunk: (chunk) => {
           received = true
-          request.onChunk?.(chunk)
+          exchange.onChunk(chunk)
         },
       })
       keep(url, connection)
       return answer
     } catch (error) {
-      request.signal.throwIfAborted()
+      signal.throwIfAborted()
       // A peer may close an idle connection just as it is used again. Asking once more is safe: a tick is spent once.
-      if (reused && !received) return await attempt(url, request)
+      if (reused && !received) return await attempt(url, exchange, signal)
       throw error
     } finally {
-      request.signal.removeEventListener('abort', abort)
+      signal.removeEventListener('abort', abort)
     }
   }
 
   return {
-    async get(request) {
-      request.signal.throwIfAborted()
-      const answer = await attempt(new URL(request.url), request)
-      if (answer.status === 206) checkRange(request.range, answer.headers)
+    async get({ url: text, headers, into, range, onChunk, signal }) {
+      signal.throwIfAborted()
+      const url = new URL(text)
+      const head = requestHead('GET', url, { ...headers, ...rangeHeader(range) })
+      const hear = (chunk: Uint8Array): void => onChunk?.(chunk)
+      const answer = await attempt(url, { head, into, good: goodStatus(range), onChunk: hear }, signal)
+      if (answer.status === 206) checkRange(range, answer.headers)
       return response(answer)
+    },
+    async post({ url: text, json, signal }) {
+      signal.throwIfAborted()
+      const url = new URL(text)
+      const body = Buffer.from(JSON.stringify(json)).toString('latin1')
+      const head = requestHead('POST', url, { ...JSON_TYPE, 'content-length': String(body.length) }) + body
+      const answer = await attempt(url, { head, into: NOWHERE, good: undefined, onChunk: () => undefined }, signal)
+      return { status: answer.status, document: parse(answer.body) }
     },
   }
 }
@@ -77,13 +80,13 @@ function endpointOf(url: URL, address: string): Endpoint {
   return { secure, servername: url.hostname, address, port: Number(url.port || (secure ? 443 : 80)) }
 }
 
-function requestHead(url: URL, headers: Readonly<Record<string, string>>): string {
+function requestHead(method: 'GET' | 'POST', url: URL, headers: Readonly<Record<string, string>>): string {
   const lines = Object.entries(headers).map(([name, value]) => {
     if (!FIELD_VALUE.test(value))
       throw new Problem('bad-request', `The header ${name} has characters that HTTP refuses.`)
     return `${name}: ${value}\r\n`
   })
-  return `GET ${url.pathname}${url.search} HTTP/1.1\r\nhost: ${url.host}\r\n${lines.join('')}\r\n`
+  return `${method} ${url.pathname}${url.search} HTTP/1.1\r\nhost: ${url.host}\r\n${lines.join('')}\r\n`
 }
 
 function response({ status, headers, body }: Answer): PieceResponse {

@@ -29,19 +29,49 @@ export interface PieceResponse {
   readonly problem?: unknown
 }
 
+/** What is said to a seller between its pieces. */
+export interface PieceMessage {
+  readonly url: string
+  readonly json: unknown
+  readonly signal: AbortSignal
+}
+
+/** `document` is a stranger's word, up to 64 KiB; undefined for what is not JSON. */
+export interface PieceAnswer {
+  readonly status: number
+  readonly document: unknown
+}
+
 export interface PieceClient {
   /** @throws Problem `peer-failed` for a broken transfer or a wrong length; the signal's reason when it aborts */
   get(request: PieceRequest): Promise<PieceResponse>
+  /** Says something that may arrive twice. @throws as `get` */
+  post(message: PieceMessage): Promise<PieceAnswer>
 }
 
 /** Redirects are answers like any other: none is followed. */
 export function pieceClientOver(transport: Transport): PieceClient {
+  async function exchange<T>(
+    { url, signal }: { readonly url: string; readonly signal: AbortSignal },
+    init: Pick<RequestInit, 'method' | 'headers' | 'body'>,
+    take: (response: Response, aborted: Promise<never>) => Promise<T>,
+  ): Promise<T> {
+    const { aborted, forget } = rejection(signal)
+    try {
+      const request = new Request(url, { ...init, signal, redirect: 'manual' })
+      return await take(await Promise.race([transport(request), aborted]), aborted)
+    } catch (error) {
+      signal.throwIfAborted()
+      throw error instanceof Problem ? error : new Problem('peer-failed', 'The transfer of the piece broke off.')
+    } finally {
+      forget()
+    }
+  }
+
   return {
-    async get({ url, headers, into, range, onChunk, signal }) {
-      const { aborted, forget } = rejection(signal)
-      try {
-        const request = new Request(url, { headers: { ...headers, ...rangeHeader(range) }, signal, redirect: 'manual' })
-        const response = await Promise.race([transport(request), aborted])
+    get(request) {
+      const { headers, into, range, onChunk } = request
+      return exchange(request, { headers: { ...headers, ...rangeHeader(range) } }, async (response, aborted) => {
         if (response.status === goodStatus(range)) {
           checkRange(range, response.headers)
           const length = await fill(response, into, onChunk, aborted)
@@ -49,15 +79,19 @@ export function pieceClientOver(transport: Transport): PieceClient {
         }
         const problem = await Promise.race([document(response), aborted])
         return { status: response.status, headers: response.headers, length: 0, problem }
-      } catch (error) {
-        signal.throwIfAborted()
-        throw error instanceof Problem ? error : new Problem('peer-failed', 'The transfer of the piece broke off.')
-      } finally {
-        forget()
-      }
+      })
+    },
+    post(message) {
+      const init = { method: 'POST', headers: JSON_TYPE, body: JSON.stringify(message.json) }
+      return exchange(message, init, async (response, aborted) => ({
+        status: response.status,
+        document: await Promise.race([document(response), aborted]),
+      }))
     },
   }
 }
+
+export const JSON_TYPE = { 'content-type': 'application/json' } as const
 
 export const rangeHeader = (range: ByteRange | undefined): Record<string, string> =>
   range ? { range: `bytes=${range.offset}-${range.offset + range.length - 1}` } : {}

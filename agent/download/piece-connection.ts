@@ -17,10 +17,11 @@ const CHUNKS_BYTES = 256 * 1024
 const HEAD_END = Buffer.from('\r\n\r\n')
 
 export interface Exchange {
+  /** The head of the request, and its body where it has one; sent as latin1. */
   readonly head: string
   readonly into: Uint8Array
-  /** The status whose body goes there. */
-  readonly good: 200 | 206
+  /** The status whose body goes there. Missing where none does. */
+  readonly good: 200 | 206 | undefined
   readonly onChunk: (chunk: Uint8Array) => void
 }
 

@@ -153,7 +153,7 @@ async function watch(clock: Clock, stallMs: number, heardMs: () => number, close
 }
 
 /** What another agent says is a hint: only its code decides, and a code of ours that it has no business with is no code. */
-function refusalIn({ status, problem }: PieceResponse): Failure {
+export function refusalIn({ status, problem }: Pick<PieceResponse, 'status' | 'problem'>): Broken | Refused {
   const { code, detail } = typeof problem === 'object' && problem !== null ? (problem as Record<string, unknown>) : {}
   const text = typeof detail === 'string' ? detail : `The seller answered with status ${status}.`
   if (status < 400 || status >= 500 || !isProblemCode(code)) return { kind: 'broken', detail: text }

@@ -105,6 +105,7 @@ describe('a link', () => {
         const status = isSeller && 'prefer' in request.headers ? 307 : 200
         return { status, headers, length: 0, ...(isSeller ? {} : answer(request)) }
       },
+      post: () => Promise.reject(new Error('nothing is said')),
     }
     const run = { meta, pieceClient, sink: { site: undefined, canCopy: () => false } } as unknown as Run
     const seller = { offer: { ways: [LINK] } } as unknown as SellerState

@@ -93,6 +93,35 @@ describe('a piece over a kept connection', () => {
     expect(problem).toMatchObject({ 'payment-signature': 'abc=', host: new URL(url).host })
   })
 
+  test('is followed by what is said in JSON, and by its answer, on the same connection', async () => {
+    const url = await http(async (req, res) => {
+      if (req.method === 'GET') return void res.writeHead(200, { 'content-length': piece.length }).end(piece)
+      const { 'content-type': type, host } = req.headers
+      const said = Buffer.concat(await req.toArray()).toString()
+      document(res, said.includes('no') ? 409 : 200, JSON.stringify({ type, host, said }))
+    })
+    const client = newClient()
+    const say = (json: unknown) => client.post({ url, json, signal: new AbortController().signal })
+    for (const word of ['é\r\n\r\n', 'no']) {
+      expect((await get(url, { client })).bytes.equals(piece)).toBe(true)
+      expect(await say({ word })).toEqual({
+        status: word === 'no' ? 409 : 200,
+        document: { type: 'application/json', host: new URL(url).host, said: JSON.stringify({ word }) },
+      })
+    }
+    expect(sockets.size).toBe(1)
+  })
+
+  test('is no answer to what is said: a long one is refused, one that never comes is waited for until told to stop', async () => {
+    const long = await scripted('HTTP/1.1 200 OK\r\ncontent-length: 3000000\r\n\r\n')
+    const say = (url: string, signal: AbortSignal) => newClient().post({ url, json: 1, signal })
+    await expect(say(long, new AbortController().signal)).rejects.toMatchObject({ code: 'peer-failed' })
+    const abort = new AbortController()
+    const reason = new Error('enough')
+    const silent = await http(() => abort.abort(reason))
+    await expect(say(silent, abort.signal)).rejects.toBe(reason)
+  })
+
   test('gives the document of another status, and leaves the buffer alone', async () => {
     const url = await http((_, res) => document(res, 402, '{"code":"payment-required"}'))
     const answer = await get(url)

@@ -75,6 +75,24 @@ describe('the portable piece client', () => {
     expect(await ask(huge, 10)).toMatchObject({ status: 402, problem: undefined })
   })
 
+  it('says something in JSON, and hears the answer, whatever its status', async () => {
+    const said: Request[] = []
+    const transport: Transport = async (request) => {
+      said.push(request)
+      return new Response('{"key":"abc"}', { status: said.length === 1 ? 200 : 409 })
+    }
+    const client = pieceClientOver(transport)
+    const message = { url, json: { tick: 'é' }, signal }
+    expect(await client.post(message)).toEqual({ status: 200, document: { key: 'abc' } })
+    expect(await client.post(message)).toEqual({ status: 409, document: { key: 'abc' } })
+    expect(said[0]).toMatchObject({ method: 'POST', url, redirect: 'manual' })
+    expect(said[0]?.headers.get('content-type')).toBe('application/json')
+    expect(await said[0]?.json()).toEqual({ tick: 'é' })
+    await expect(pieceClientOver(() => Promise.reject(new TypeError())).post(message)).rejects.toMatchObject({
+      code: 'peer-failed',
+    })
+  })
+
   it('calls every failure of the network by one name', async () => {
     await expect(ask(() => Promise.reject(new TypeError('refused')), 1)).rejects.toMatchObject({ code: 'peer-failed' })
     const torn = new ReadableStream({ pull: (c) => c.error(new Error('reset')) })
