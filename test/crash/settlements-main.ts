@@ -33,8 +33,8 @@ try {
     seed: values.seed,
     say: (line) => console.error(line),
   })
-  const { auditProblems, missing, settled, twice, wrongAccounts } = report
-  const ok = settled > 0 && missing + twice + wrongAccounts + auditProblems.length === 0
+  const { auditProblems, missing, sequencersKilled, settled, twice, wrongAccounts } = report
+  const ok = settled * sequencersKilled > 0 && missing + twice + wrongAccounts + auditProblems.length === 0
   console.log(JSON.stringify({ ok, ...report }))
   process.exitCode = ok ? 0 : 1
 } finally {

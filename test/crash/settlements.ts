@@ -1,6 +1,6 @@
 /**
- * Several processes settle over one store while, every second, the one that sequences and another are killed with -9 and
- * started again. Whatever was acknowledged must be in the log within the merge delay after the last of them came back,
+ * Several processes settle over one store while, in every second, the one that sequences and one at random are killed with
+ * -9 and started again. Whatever was acknowledged must be in the log within the merge delay after the last of them came back,
  * once, and every sum must be exact.
  */
 import { fork, type ChildProcess } from 'node:child_process'
@@ -37,8 +37,10 @@ export interface SettlementsOptions {
 }
 
 export interface SettlementsReport {
+  /** Seconds in which processes were killed. */
+  readonly seconds: number
   readonly kills: number
-  /** Of those, how often it was the process that had swapped the head last. */
+  /** Of those, how often it was the process that had swapped the head last: once a second, unless none had. */
   readonly sequencersKilled: number
   /** Redemptions that were acknowledged. */
   readonly settled: number
@@ -60,7 +62,7 @@ const { clock } = environment
 const ENTRY_POINT = new URL('ledger-process.ts', import.meta.url).pathname
 /** So that a process is up again sooner. */
 const NODE_COMPILE_CACHE = join(tmpdir(), 'raincheck-compile-cache')
-const KILL_PAUSE_MS = 1000
+const SECOND_MS = 1000
 const RETRY_PAUSE_MS = 20
 const TRY_MS = 15_000
 
@@ -88,7 +90,7 @@ export async function settlements(options: SettlementsOptions): Promise<Settleme
     const acknowledged = new Set<string>()
     const untilMs = clock.now() + options.seconds * 1000
     const settling = lanes.map((lane, i) => settle(town, lane, chance.fork(`lane ${i}`), untilMs, acknowledged))
-    const { kills, sequencersKilled } = await killing(town, chance.fork('kills'), untilMs, options)
+    const killed = await killing(town, chance.fork('kills'), untilMs, options)
     const units = await Promise.all(settling)
     await Promise.all(town.processes.map(({ ready }) => ready))
     const ledger = createLedgerClient({ environment, url: (town.processes[0] as Running).url })
@@ -96,8 +98,7 @@ export async function settlements(options: SettlementsOptions): Promise<Settleme
     const found = await untilLogged(store, options, acknowledged, mergeDelayMs)
     const { problems } = await auditLedger(ledger)
     return {
-      kills,
-      sequencersKilled,
+      ...killed,
       settled: acknowledged.size,
       ...found,
       mergeDelayMs,
@@ -112,8 +113,8 @@ export async function settlements(options: SettlementsOptions): Promise<Settleme
 
 interface Town {
   readonly processes: readonly Running[]
-  /** The process that swapped the head last. */
-  sequencer(): Running
+  /** The process that swapped the head last; waits for one that is up where that was killed. */
+  sequencer(untilMs: number): Promise<Running | undefined>
   kill(running: Running): Promise<void>
   /** Asks one process after the other until one accepts. @returns the reply */
   send(chance: Chance, path: string, objects: Readonly<Record<string, Envelope>>): Promise<unknown>
@@ -137,7 +138,10 @@ async function openTown({ processes: count, shards, store, say }: SettlementsOpt
       stdio: ['ignore', 'pipe', 'ignore', 'ipc'],
     })
     running.child = child
-    child.on('message', () => void (last = running))
+    child.on('message', () => {
+      // What a process said before it was killed may come after.
+      if (!child.killed) last = running
+    })
     const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
     const [line] = (await Promise.race([once(lines, 'line'), once(child, 'exit').then(() => [''])])) as [string]
     if (line !== '') {
@@ -161,10 +165,14 @@ async function openTown({ processes: count, shards, store, say }: SettlementsOpt
 
   return {
     processes,
-    sequencer: () => last ?? (processes[0] as Running),
+    async sequencer(untilMs) {
+      while (!last?.isUp && clock.now() < untilMs) await clock.sleep(RETRY_PAUSE_MS)
+      return last?.isUp ? last : undefined
+    },
     async kill(running) {
       const { child } = running
       running.isUp = false
+      if (last === running) last = undefined
       child.kill('SIGKILL')
       await once(child, 'exit')
       running.ready = start(running)
@@ -218,18 +226,20 @@ async function settle(
 }
 
 async function killing(town: Town, chance: Chance, untilMs: number, { say }: SettlementsOptions) {
-  let [kills, sequencersKilled] = [0, 0]
-  while (clock.now() + KILL_PAUSE_MS < untilMs) {
-    await clock.sleep(KILL_PAUSE_MS)
-    const sequencer = town.sequencer()
-    const others = chance.shuffle(town.processes.filter(({ isUp }) => isUp)).filter((one) => one !== sequencer)
-    const doomed = [...(sequencer.isUp ? [sequencer] : []), ...others].slice(0, 2)
+  const startMs = clock.now()
+  let [seconds, kills, sequencersKilled] = [0, 0, 0]
+  while (startMs + (seconds + 2) * SECOND_MS <= untilMs) {
+    seconds++
+    await clock.sleep(Math.max(0, startMs + seconds * SECOND_MS - clock.now()))
+    const sequencer = await town.sequencer(startMs + (seconds + 1) * SECOND_MS)
+    const [other] = chance.shuffle(town.processes.filter((one) => one.isUp && one !== sequencer))
+    const doomed = [sequencer, other].filter((one) => one !== undefined)
     await Promise.all(doomed.map((running) => town.kill(running)))
     kills += doomed.length
-    if (doomed.includes(sequencer)) sequencersKilled++
+    if (sequencer) sequencersKilled++
   }
-  say(`${kills} kills`)
-  return { kills, sequencersKilled }
+  say(`${kills} kills in ${seconds} seconds, of ${sequencersKilled} sequencers`)
+  return { seconds, kills, sequencersKilled }
 }
 
 /** Reads the log until it holds all that was acknowledged, or the merge delay is over. */
