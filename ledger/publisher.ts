@@ -20,7 +20,7 @@ import type { Store } from '../protocol/store.ts'
 import type { LedgerContext } from './context.ts'
 import { readLogTile } from './log.ts'
 import { FOREVER, REVALIDATE } from '../protocol/tile-api.ts'
-import { readLastJoin, shardsOf } from './shards.ts'
+import { readShown, shardsOf } from './shards.ts'
 import { readCheckpoint } from './witnessing.ts'
 
 /** How an object is served. */
@@ -53,7 +53,7 @@ export function createPublisher(context: LedgerContext, objects: ObjectStore): P
     async round() {
       const note = await readCheckpoint(context)
       if (note === '') return
-      const joined = isOne ? [] : await readJoined(context.store, note)
+      const joined = isOne ? [] : await readShown(context.store, note)
       await Promise.all(shards.map((shard, i) => shard.putTiles(joined[i] ?? '')))
       await root.putTiles(note)
       await root.putCheckpoint(note)
@@ -62,10 +62,6 @@ export function createPublisher(context: LedgerContext, objects: ObjectStore): P
     },
   }
 }
-
-/** The checkpoints of the shards that a checkpoint of the root log covers last. */
-const readJoined = async (store: Store, note: string): Promise<readonly string[]> =>
-  (await readLastJoin(store, sizeOf(note)))?.checkpoints ?? []
 
 const under = (shard: number, objects: ObjectStore): ObjectStore => ({
   put: (path, body, headers) => objects.put(shardPath(shard) + path, body, headers),

@@ -15,6 +15,7 @@
  * another, or the same started again, goes on with it.
  */
 import { familyOf } from '../protocol/arbiter/items.ts'
+import { parseCheckpoint } from '../protocol/checkpoint.ts'
 import { decode, encode, field, fields } from '../protocol/encoding.ts'
 import { decodeEntry, entryHash } from '../protocol/entry.ts'
 import { encodeJoin, headsIn, readJoin, shardOrigin, type Join } from '../protocol/shards.ts'
@@ -65,8 +66,14 @@ async function readRound(store: Store): Promise<{ readonly open: number; readonl
 }
 
 /** The last join in the root log of `size` entries; undefined while it is empty. */
-export async function readLastJoin(store: Store, size: number): Promise<Join | undefined> {
+async function readLastJoin(store: Store, size: number): Promise<Join | undefined> {
   return size > 0 ? readJoin(decodeEntry(await readEntry(store, size - 1))) : undefined
+}
+
+/** The checkpoints of the shards that a checkpoint of the root log covers last: none while that is empty. */
+export async function readShown(root: Store, note: string): Promise<readonly string[]> {
+  const { size } = parseCheckpoint(note.slice(0, note.lastIndexOf('\n\n') + 1))
+  return (await readLastJoin(root, size))?.checkpoints ?? []
 }
 
 /** An entry of a shard, and the last entry of the root log, which joins the shard. @throws Problem `not-found` unless it is joined */

@@ -3,8 +3,8 @@ import type { OpenAPIHono } from '@hono/zod-openapi'
 import { Problem } from '../protocol/problem.ts'
 import { addShardTiles, addTiles as addLog } from '../protocol/tile-api.ts'
 import type { Books } from './books.ts'
-import { readHead, readLogTile } from './log.ts'
-import { readLastJoin, shardsOf } from './shards.ts'
+import { readLogTile } from './log.ts'
+import { readShown, shardsOf } from './shards.ts'
 import { readCheckpoint } from './witnessing.ts'
 
 export function addTiles(app: OpenAPIHono, { context, policy }: Books): void {
@@ -20,11 +20,11 @@ export function addTiles(app: OpenAPIHono, { context, policy }: Books): void {
   addShardTiles(app, (shard) => {
     const { store: place } = shards[shard] ?? missing()
     return {
-      /** As it was joined last: whatever is shown of a shard is in the root log. */
+      /** As the checkpoint that is shown has it joined last: whatever is shown of a shard is in the root log that is. */
       async checkpoint() {
         await policy()
-        const join = await readLastJoin(store, (await readHead(store)).size)
-        return join?.checkpoints[shard] ?? missing()
+        const joined = await readShown(store, await readCheckpoint(context))
+        return joined[shard] ?? missing()
       },
       tile: (tile) => readLogTile(place, tile),
     }

@@ -43,9 +43,16 @@ export interface ShardedLog {
   readonly shown: readonly string[]
 }
 
-/** As it is shown; empty when it is not. */
-export const shownShard = async (source: LogSource, shard: number): Promise<string> =>
-  fromUtf8(await source.tile(`${shardPath(shard)}checkpoint`))
+/** As it is shown; empty when it is not. @throws Problem `log-behind` for a copy that has not got it yet */
+export async function shownShard(source: LogSource, shard: number): Promise<string> {
+  try {
+    return fromUtf8(await source.tile(`${shardPath(shard)}checkpoint`))
+  } catch (error) {
+    if (!(error instanceof Problem) || error.code !== 'not-found') throw error
+    if (source.isCopy) throw new Problem('log-behind', `The copy does not hold the checkpoint of shard ${shard}.`)
+    return ''
+  }
+}
 
 /** How many shards the log is in, by its first entry; 0 when that is no join, or cannot be read, which the audit finds out. */
 export async function countShards(source: LogSource, size: number): Promise<number> {

@@ -13,6 +13,7 @@ import { fromUtf8, utf8, type Bytes } from '../../protocol/bytes.ts'
 import { formatCheckpoint, noteKey, parseCheckpoint, signNote } from '../../protocol/checkpoint.ts'
 import { decodeEntry, encodeEntry, entryHash } from '../../protocol/entry.ts'
 import { append, EMPTY_FRONTIER, frontierRoot } from '../../protocol/merkle.ts'
+import { Problem } from '../../protocol/problem.ts'
 import { encodeJoin, readJoin, shardOrigin } from '../../protocol/shards.ts'
 import { signerFrom } from '../../protocol/signed.ts'
 import { decodeBundle, encodeBundle, tilePath, tileWidth } from '../../protocol/tile.ts'
@@ -78,7 +79,7 @@ function signed(origin: string, entries: readonly Bytes[]): string {
 }
 
 /** What a ledger serves that signs whatever its logs hold. @param shown of the shards, unless they are as long as they are */
-function serve({ root, shards }: Logs, shown: readonly string[] = []): LogSource {
+function serve({ root, shards }: Logs, shown: readonly string[] = [], isCopy = false): LogSource {
   const files = new Map<string, Bytes>()
   const put = (under: string, origin: string, entries: readonly Bytes[]) => {
     const width = entries.length
@@ -93,8 +94,9 @@ function serve({ root, shards }: Logs, shown: readonly string[] = []): LogSource
   put('', ORIGIN, root)
   for (const [shard, entries] of shards.entries()) put(`shard/${shard}/`, shardOrigin(ORIGIN, shard), entries)
   for (const [shard, note] of shown.entries()) files.set(`shard/${shard}/checkpoint`, utf8(note))
-  const file = async (path: string) => files.get(path) ?? Promise.reject(new Error(`${path} is not there`))
-  return { isCopy: false, checkpoint: async () => fromUtf8(await file('checkpoint')), tile: file }
+  if (shown.includes('')) files.delete(`shard/${shown.indexOf('')}/checkpoint`)
+  const file = async (path: string) => files.get(path) ?? Promise.reject(new Problem('not-found', path))
+  return { isCopy, checkpoint: async () => fromUtf8(await file('checkpoint')), tile: file }
 }
 
 const audit = (logs: Logs, shown?: readonly string[]): Promise<AuditReport> => auditLog(serve(logs, shown), key)
@@ -146,6 +148,12 @@ describe('an audit finds', () => {
     const longer = signed(shardOrigin(ORIGIN, 1), [...second, ...first.slice(0, 1)])
     const report = await audit(honest, [signed(shardOrigin(ORIGIN, 0), first), longer])
     expect(report.problems).toEqual(['the checkpoint that is shown of shard 1 is not in the root log'])
+  })
+
+  test('a shard that is not shown; of a copy, that is a copy that lags', async () => {
+    const [note = ''] = notesAt(honest.root.length - 1)
+    expect((await audit(honest, [note, ''])).problems).toEqual([expect.stringMatching(/^the checkpoint of shard 1: /)])
+    await expect(auditLog(serve(honest, [note, ''], true), key)).rejects.toMatchObject({ code: 'log-behind' })
   })
 
   test('a join that leaves out a shard, or has one twice', async () => {

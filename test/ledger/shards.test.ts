@@ -259,6 +259,10 @@ describe('witnesses', () => {
     const options = { policy: parseLogPolicy(known), nowMs: START_MS }
     const report = await auditLedger(clientOf(watched), options)
     expect(report).toMatchObject({ ok: true, shards: SHARDS, witnesses: ['w.example'] })
+    // Another process goes on, and nobody has cosigned that yet.
+    await settle(6)
+    await ledger.sequence()
+    expect(await auditLedger(clientOf(watched), options)).toMatchObject({ ok: true, size: report.size })
     const other = shown(openSqlite(':memory:'))
     await other.sequence()
     expect((await auditLedger(clientOf(other), options)).problems).toEqual([

@@ -54,9 +54,10 @@ async function audit(call: Call): Promise<Answer> {
 }
 
 function answer(report: AuditReport): Answer {
-  const { ok, origin, problems, resumedAt, rootHash, size, witnesses } = report
+  const { ok, origin, problems, resumedAt, rootHash, shards, size, witnesses } = report
   const verdict = ok ? 'ok' : `FAULT: ${problems.join('; ')}`
   const notes = [
+    ...(shards === undefined ? [] : [`in ${shards} shards`]),
     ...(resumedAt > 0 ? [`${resumedAt} of them checked before`] : []),
     ...(witnesses.length > 0 ? [`cosigned by ${witnesses.join(', ')}`] : []),
   ]
