@@ -27,6 +27,9 @@ export interface StoreLog {
   grow(entries: readonly Bytes[]): Promise<{ readonly changes: readonly Change[]; readonly index: number }>
   /** The log as it is: a signed note (C2SP tlog-checkpoint), that of the empty log before the first entry. */
   head(): Promise<LogHead>
+  size(): Promise<number>
+  /** From an index on, up to a size that the log has reached. */
+  entries(from: number, size: number): Promise<readonly Bytes[]>
   /** @throws Problem `not-found` beyond the log's end */
   tile(tile: Tile): Promise<Bytes>
   /** RFC 6962 §2.1.2, from one size to another that the log has reached. */
@@ -87,6 +90,11 @@ export function createStoreLog(store: Store, name: () => Promise<LogName>): Stor
   return {
     grow,
     head,
+    async size() {
+      const item = await store.get(HEAD.pk, HEAD.sk)
+      return item ? fields(decode(item.body), headShape).size : 0
+    },
+    entries: (from, size) => readEntries(store, from, size),
     tile: async (tile) => readTile(store, tile, (await head()).size),
     consistency: (oldSize, size) =>
       readSpans(
@@ -112,6 +120,21 @@ async function readTile(store: Store, tile: Tile, size: number): Promise<Bytes> 
   const { level, index, width } = tile
   if (level === 'entries') return encodeBundle(await readBundle(store, index, width))
   return readHashes(store, level, index, width)
+}
+
+async function readEntries(store: Store, from: number, size: number): Promise<Bytes[]> {
+  const entries: Bytes[] = []
+  for (let at = from; at < size; at += limits.entriesPerTile - (at % limits.entriesPerTile)) {
+    const { pk, sk } = logEntryKey(at)
+    const limit = Math.min(size - at, limits.entriesPerTile - (at % limits.entriesPerTile))
+    // The item itself is not among those after it.
+    const [first, rest] = await Promise.all([
+      store.get(pk, sk),
+      limit > 1 ? store.list(pk, { after: sk, limit: limit - 1 }) : [],
+    ])
+    entries.push(...[first, ...rest].flatMap((item) => (item ? [item.body] : [])))
+  }
+  return entries
 }
 
 async function readBundle(store: Store, bundle: number, width: number): Promise<Bytes[]> {

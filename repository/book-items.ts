@@ -73,11 +73,20 @@ export async function readBook(store: Store, issuer: Bytes): Promise<Book | unde
   throw new Problem('store-unavailable', `The book of ${toHex(issuer)} changes too often: try again.`)
 }
 
+const LAST_PROOF = { pk: 'equivocations', sk: 'last' }
+
 /** The last proof is kept: it says of which number no vouch counts. */
 export async function keepEquivocation(store: Store, issuer: Bytes, [first, second]: Equivocation): Promise<void> {
   const body = encode({ first: { ...first }, second: { ...second } })
-  await store.write([{ pk: bookKey(issuer), sk: PROOF, expect: 'any', body }])
+  await store.write([
+    { pk: bookKey(issuer), sk: PROOF, expect: 'any', body },
+    { ...LAST_PROOF, expect: 'any', body: issuer },
+  ])
 }
+
+/** Another one as soon as a proof is kept, which no entry of the log tells. */
+export const proofsVersion = async (store: Store): Promise<number> =>
+  (await store.get(LAST_PROOF.pk, LAST_PROOF.sk))?.version ?? 0
 
 export async function readEquivocation(store: Store, issuer: Bytes): Promise<Equivocation | undefined> {
   const item = await store.get(bookKey(issuer), PROOF)

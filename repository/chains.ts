@@ -1,14 +1,15 @@
 /**
- * Vouching chains from one id to another: the books around the first are read, a hop at a time and up to a budget, then the
- * best chains are taken out of what was found, each without the vouches of those before.
+ * Vouching chains from one id to another: out of the books around the first, the best chains are taken, each without the
+ * vouches of those before.
  */
 import { equal, toHex, type Bytes } from '../protocol/bytes.ts'
 import { chainsToJson, type ChainsJson } from '../protocol/chain.ts'
 import { limits } from '../protocol/limits.ts'
 import type { Levels } from '../protocol/merkle.ts'
 import { evaluateOne, type Edge } from '../protocol/trust.ts'
-import { bookTree, proveVouch, type VouchProof } from '../protocol/vouch.ts'
-import type { Books, OpenBook } from './books.ts'
+import { bookTree, proveVouch, type Book, type VouchProof } from '../protocol/vouch.ts'
+import type { OpenBook } from './books.ts'
+import type { Neighbourhood, Neighbourhoods } from './neighbourhoods.ts'
 
 export interface ChainQuery {
   readonly from: Bytes
@@ -22,57 +23,39 @@ export interface Chains {
   find(query: ChainQuery): Promise<ChainsJson>
 }
 
-/** What one query may read. */
-const BOOKS_READ = 256
-const VOUCHES_READ = 20_000
+/** Kept for a neighbourhood, in case the same is asked again. */
+const ANSWERS_KEPT = 64
 
-/** Books by issuer (hex). */
-type Found = ReadonlyMap<string, OpenBook>
+export function createChains(neighbourhoods: Neighbourhoods): Chains {
+  const prove = createProver()
 
-export function createChains(books: Books): Chains {
-  async function explore(from: Bytes): Promise<Found> {
-    const found = new Map<string, OpenBook>()
-    const asked = new Set<string>()
-    let vouchesRead = 0
-    let issuers: readonly Bytes[] = [from]
-    for (let hop = 0; hop < limits.chainVouches && issuers.length > 0; hop++) {
-      const subjects = new Map<string, Bytes>()
-      for (const id of issuers) {
-        if (asked.size >= BOOKS_READ || vouchesRead >= VOUCHES_READ) return found
-        asked.add(toHex(id))
-        const opened = await books.open(id)
-        if (!opened) continue
-        found.set(toHex(id), opened)
-        vouchesRead += opened.book.vouches.length
-        for (const { subject, depth } of opened.edges) if (depth > 0) subjects.set(toHex(subject), subject)
-      }
-      issuers = [...subjects].filter(([id]) => !asked.has(id)).map(([, subject]) => subject)
-    }
-    return found
+  function answer({ books, edges, received }: Neighbourhood, { from, to, max }: ChainQuery): ChainsJson {
+    const chains = pickChains(leadingTo(to, edges, received), from, to, max)
+    const issuers = new Set(chains.flat().map(({ issuer }) => toHex(issuer)))
+    const openedBy = (id: string): OpenBook => books.get(id) as OpenBook
+    return chainsToJson(
+      [...issuers].map((id) => openedBy(id).issuer),
+      chains.map((chain) => chain.map((edge) => prove(openedBy(toHex(edge.issuer)), edge))),
+    )
   }
 
   return {
-    async find({ from, to, max }) {
-      const found = await explore(from)
-      const chains = pickChains(
-        [...found.values()].flatMap(({ edges }) => edges),
-        from,
-        to,
-        max,
-      )
-      const prove = prover(found)
-      const issuers = new Set(chains.flat().map(({ issuer }) => toHex(issuer)))
-      return chainsToJson(
-        [...issuers].map((id) => (found.get(id) as OpenBook).issuer),
-        chains.map((chain) => chain.map(prove)),
-      )
+    async find(query) {
+      const around = await neighbourhoods.around(query.from)
+      const name = `${toHex(query.to)} ${query.max}`
+      const known = around.answers.get(name)
+      if (known) return known
+      const found = answer(around, query)
+      if (around.answers.size === ANSWERS_KEPT) around.answers.clear()
+      around.answers.set(name, found)
+      return found
     },
   }
 }
 
 function pickChains(edges: readonly Edge[], from: Bytes, to: Bytes, max: number): (readonly Edge[])[] {
   const chains: (readonly Edge[])[] = []
-  let left = leadingTo(to, edges)
+  let left = edges
   while (chains.length < max) {
     const { trusted, chain, deepest } = evaluateOne(from, to, left)
     if (!trusted) break
@@ -85,31 +68,28 @@ function pickChains(edges: readonly Edge[], from: Bytes, to: Bytes, max: number)
   return chains
 }
 
-/** The vouches that some path to the subject may use. */
-function leadingTo(to: Bytes, edges: readonly Edge[]): readonly Edge[] {
-  const received = Map.groupBy(edges, ({ subject }) => toHex(subject))
+/** The vouches that some path to the subject may use, in their order. */
+function leadingTo(to: Bytes, edges: readonly Edge[], received: Neighbourhood['received']): readonly Edge[] {
   const leading = new Set<string>()
+  const places: number[] = []
   let subjects = [toHex(to)]
   for (let hop = 0; hop < limits.chainVouches; hop++) {
+    const theirs = subjects.flatMap((id) => received.get(id) ?? [])
+    places.push(...theirs)
     subjects.forEach((id) => leading.add(id))
-    const issuers = subjects.flatMap((id) => (received.get(id) ?? []).map(({ issuer }) => toHex(issuer)))
+    const issuers = theirs.map((place) => toHex((edges[place] as Edge).issuer))
     subjects = [...new Set(issuers)].filter((id) => !leading.has(id))
   }
-  return edges.filter(({ subject }) => leading.has(toHex(subject)))
+  return places.toSorted((a, b) => a - b).map((place) => edges[place] as Edge)
 }
 
-/** Makes each book's tree once. */
-function prover(found: Found): (edge: Edge) => VouchProof {
-  const trees = new Map<string, Levels>()
-  return ({ issuer, subject }) => {
-    const id = toHex(issuer)
-    const { book } = found.get(id) as OpenBook
-    const tree = trees.get(id) ?? bookTree(book)
-    trees.set(id, tree)
-    return proveVouch(
-      book,
-      book.vouches.findIndex((vouch) => vouch.scope === '' && equal(vouch.subject, subject)),
-      tree,
-    )
+/** Makes each book's tree once, for as long as the book is at hand. */
+function createProver() {
+  const trees = new WeakMap<Book, Levels>()
+  return ({ book }: OpenBook, { subject }: Edge): VouchProof => {
+    const tree = trees.get(book) ?? bookTree(book)
+    trees.set(book, tree)
+    const index = book.vouches.findIndex((vouch) => vouch.scope === '' && equal(vouch.subject, subject))
+    return proveVouch(book, index, tree)
   }
 }

@@ -6,6 +6,7 @@
  * | identity/ID | log | operation log |
  * | book/ID | head | the newest head; which run of vouches is its own |
  * | book/ID | proof | two heads under one number, both signed by the owner |
+ * | equivocations | last | of whom there is a proof since the last time |
  * | book/ID | vouches/RUN/N | the vouches, a thousand an item |
  * | log | head, key | the log's last checkpoint and tree; its key, where none is given |
  * | log/entries/BUNDLE, log/tile/LEVEL | INDEX | entries of the log, and tiles of their hashes |

@@ -29,6 +29,9 @@ export interface RepositoryLog {
   receipt(entry: Bytes): Promise<Envelope>
   /** The newest, cosigned now, and by its witnesses. */
   checkpoint(): Promise<string>
+  size(): Promise<number>
+  /** From an index on, up to a size that the log has reached. */
+  entries(from: number, size: number): Promise<readonly Bytes[]>
   /** @throws Problem `not-found` beyond the log's end */
   tile(tile: Tile): Promise<Bytes>
 }
@@ -116,6 +119,8 @@ export function createRepositoryLog(options: RepositoryLogOptions): RepositoryLo
       const note = await newest()
       return addSignature(note, cosign(textOf(note), seconds, { name, signer }))
     },
+    size: () => log.size(),
+    entries: (from, size) => log.entries(from, size),
     tile: (tile) => log.tile(tile),
   }
 }

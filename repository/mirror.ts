@@ -84,6 +84,8 @@ export function createMirrorLog(store: Store, source: Source): RepositoryLog {
       if (!item) throw new Problem('not-found', 'The log has not been followed yet.')
       return (await log.head()).note
     },
+    size: () => log.size(),
+    entries: (from, size) => log.entries(from, size),
     tile: (tile) => log.tile(tile),
   }
 }
@@ -142,7 +144,7 @@ function parsed(body: Bytes): unknown {
 }
 
 /** Whose operations and books the entries are of, in hex. An issuer's log of operations comes before its book. */
-function idsIn(entries: readonly Bytes[]) {
+export function idsIn(entries: readonly Bytes[]) {
   const issuers = new Set<string>()
   const owners = new Set<string>()
   for (const entry of entries) {

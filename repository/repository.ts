@@ -13,6 +13,7 @@ import { createHashes } from './hashes.ts'
 import { createIdentities } from './identities.ts'
 import { EMPTY } from './keys.ts'
 import { mirror } from './mirror.ts'
+import { createNeighbourhoods } from './neighbourhoods.ts'
 import { createNotices } from './notices.ts'
 import { createSearch } from './search.ts'
 import { createSwarm } from './swarm.ts'
@@ -49,7 +50,7 @@ export function createRepository(options: RepositoryOptions): Repository {
     contents,
     announcements,
     search,
-    chains: createChains(books),
+    chains: createChains(createNeighbourhoods(context, books)),
     editions: createEditions(context, identities),
     notices: createNotices(context, identities, books),
     hashes: createHashes(context, contents),

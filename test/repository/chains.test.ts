@@ -1,10 +1,11 @@
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { toHex, type Bytes } from '../../protocol/bytes.ts'
 import { edgesOf, evidenceFromJson, type ChainsJson } from '../../protocol/chain.ts'
 import { limits } from '../../protocol/limits.ts'
 import { evaluateOne, type Verdict } from '../../protocol/trust.ts'
-import { parseHead, type Vouch } from '../../protocol/vouch.ts'
-import { testRepository, type TestRepository } from './kit.ts'
+import { parseHead, type Book, type Vouch } from '../../protocol/vouch.ts'
+import { stores, testRepository, type TestRepository } from './kit.ts'
 import { bookOf, DAY, NOW, numbered, person, vouchFor, type Person } from './people.ts'
 
 const people = Array.from({ length: 10 }, (_, i) => person(i + 1))
@@ -179,5 +180,68 @@ describe('chains', () => {
     const { chains } = await chainsOf(repository, 0, 9, 16)
     expect(chains).toHaveLength(16)
     expect(repository.faults).toEqual([])
+  })
+
+  it('are those of the store, whoever changed it, and whatever was answered before', async () => {
+    const several = Array.from({ length: 5 }, (_, i) => i)
+    const deed = fc.oneof(
+      fc.record({
+        by: fc.constantFrom(...several),
+        subjects: fc.uniqueArray(fc.constantFrom(...several), { maxLength: 4 }),
+        at: fc.nat(1),
+      }),
+      fc.record({ twice: fc.constantFrom(...several) }),
+      fc.record({ laterMs: fc.constantFrom(1000, DAY, 4 * DAY) }),
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.array(deed, { minLength: 4, maxLength: 12 }), async (deeds) => {
+        const store = stores.open()
+        const both = [testRepository({}, store), testRepository({}, store)] as const
+        let nowMs = NOW
+        const newest = new Map<number, Book>()
+        const next = (by: number, subjects: readonly number[]): Book => {
+          const before = newest.get(by)
+          const head = before && parseHead(before.head)
+          const times = { notBefore: NOW, expires: nowMs + 2 * DAY }
+          const others = subjects.filter((subject) => subject !== by)
+          const vouches = others.map((subject) => vouchFor(at(subject).id, times))
+          const place = head ? { seq: head.seq + 1, prev: head.id } : {}
+          return bookOf(at(by), vouches, { issued: nowMs, expires: nowMs + 6 * DAY, ...place })
+        }
+        await both[0].register(...several.map(at))
+        for (const each of deeds) {
+          if ('by' in each) {
+            const book = next(each.by, each.subjects)
+            expect((await both[each.at as 0 | 1].putBook(at(each.by), book)).status).toBe(201)
+            newest.set(each.by, book)
+          } else if ('twice' in each) {
+            const before = newest.get(each.twice)
+            if (!before) continue
+            const { seq, prev } = parseHead(before.head)
+            const other = bookOf(at(each.twice), [vouchFor(numbered(9, seq))], {
+              issued: nowMs,
+              expires: nowMs + DAY,
+              seq,
+              ...(prev && { prev }),
+            })
+            expect((await both[1].putBook(at(each.twice), other)).status).toBe(409)
+          } else {
+            nowMs += each.laterMs
+            for (const repository of both) repository.setNow(nowMs)
+          }
+          const fresh = testRepository({}, store)
+          fresh.setNow(nowMs)
+          for (const [from, to] of [
+            [0, 1],
+            [0, 4],
+            [3, 2],
+          ] as const) {
+            const truth = await chainsOf(fresh, from, to)
+            for (const repository of both) expect(await chainsOf(repository, from, to)).toEqual(truth)
+          }
+        }
+      }),
+      { numRuns: 10 },
+    )
   })
 })
