@@ -122,7 +122,7 @@ interface Town {
 }
 
 async function openTown({ processes: count, shards, store, say }: SettlementsOptions): Promise<Town> {
-  let last: Running | undefined
+  const swapped: { last?: Running | undefined } = {}
   let isOver = false
 
   async function start(running: Running): Promise<void> {
@@ -140,7 +140,7 @@ async function openTown({ processes: count, shards, store, say }: SettlementsOpt
     running.child = child
     child.on('message', () => {
       // What a process said before it was killed may come after.
-      if (!child.killed) last = running
+      if (!child.killed) swapped.last = running
     })
     const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
     const [line] = (await Promise.race([once(lines, 'line'), once(child, 'exit').then(() => [''])])) as [string]
@@ -166,13 +166,13 @@ async function openTown({ processes: count, shards, store, say }: SettlementsOpt
   return {
     processes,
     async sequencer(untilMs) {
-      while (!last?.isUp && clock.now() < untilMs) await clock.sleep(RETRY_PAUSE_MS)
-      return last?.isUp ? last : undefined
+      while (!swapped.last?.isUp && clock.now() < untilMs) await clock.sleep(RETRY_PAUSE_MS)
+      return swapped.last?.isUp ? swapped.last : undefined
     },
     async kill(running) {
       const { child } = running
       running.isUp = false
-      if (last === running) last = undefined
+      if (swapped.last === running) swapped.last = undefined
       child.kill('SIGKILL')
       await once(child, 'exit')
       running.ready = start(running)
