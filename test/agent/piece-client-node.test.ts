@@ -1,6 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { createServer as createHttpServer, type RequestListener, type ServerResponse } from 'node:http'
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type RequestListener,
+  type ServerResponse,
+} from 'node:http'
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import fc from 'fast-check'
 import { afterEach, describe, expect, test } from 'vitest'
@@ -94,11 +99,14 @@ describe('a piece over a kept connection', () => {
   })
 
   test('is followed by what is said in JSON, and by its answer, on the same connection', async () => {
-    const url = await http(async (req, res) => {
-      if (req.method === 'GET') return void res.writeHead(200, { 'content-length': piece.length }).end(piece)
+    const answer = async (req: IncomingMessage, res: ServerResponse) => {
       const { 'content-type': type, host } = req.headers
       const said = Buffer.concat(await req.toArray()).toString()
       document(res, said.includes('no') ? 409 : 200, JSON.stringify({ type, host, said }))
+    }
+    const url = await http((req, res) => {
+      if (req.method === 'POST') void answer(req, res)
+      else res.writeHead(200, { 'content-length': piece.length }).end(piece)
     })
     const client = newClient()
     const say = (json: unknown) => client.post({ url, json, signal: new AbortController().signal })
