@@ -66,13 +66,13 @@ async function createJoinedFeed(context: LedgerContext, from: Frontier, replayed
   let round: Round | undefined
   let skipped = replayed - trees.reduce((sum, { size }) => sum + size, 0)
 
-  async function read(): Promise<Round> {
+  async function read(taken: number): Promise<Round> {
     const join = await readEntry(store, tree.size)
     const heads = headsOf(join)
     const entries = await Promise.all(
       stores.map((each, shard) => readShard(each, shard, trees[shard]?.size ?? 0, heads[shard]?.size ?? 0)),
     )
-    return { join, heads, entries: inReplayOrder(entries.flat()), taken: 0 }
+    return { join, heads, entries: inReplayOrder(entries.flat()), taken }
   }
 
   function end({ entries, heads, join }: Round): void {
@@ -90,8 +90,7 @@ async function createJoinedFeed(context: LedgerContext, from: Frontier, replayed
           requireRoot(tree, frontierRoot(head))
           return []
         }
-        round = await read()
-        round.taken = skipped
+        round ??= await read(skipped)
         skipped = 0
         const due = round.entries.slice(round.taken)
         if (due.length > 0) return due.map(({ bytes }) => bytes)
