@@ -18,8 +18,9 @@ export const sendPieceCopy: SendPiece = (_, reply) => {
   return response
 }
 
-function headOf({ status, headers, body, done }: PieceReply): Response {
+function headOf({ status, headers, body, done, unsent }: PieceReply): Response {
   done()
+  unsent?.()
   return new Response(null, { status, headers: { ...headers, 'content-length': String(body.length) } })
 }
 

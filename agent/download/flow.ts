@@ -123,16 +123,15 @@ async function mayAsk(run: Run, credits: bigint): Promise<GiveBack | undefined> 
     await run.guard.requireRunning()
     return await run.guard.spend(credits)
   } catch (error) {
-    run.halt = haltBy(error)
+    if (!isHalt(error)) throw error
+    run.halt = error
     return undefined
   }
 }
 
-/** @throws what is not the owner's word */
-export function haltBy(error: unknown): Problem {
-  if (error instanceof Problem && (error.code === 'stopped' || error.code === 'cap-reached')) return error
-  throw error
-}
+/** The owner's word, and no failure. */
+export const isHalt = (error: unknown): error is Problem =>
+  error instanceof Problem && (error.code === 'stopped' || error.code === 'cap-reached')
 
 /** What is owed on a lane at rest is missing from the credit of the others. If it does not arrive, the end of the download sends it again. */
 async function sendLastTick({ run, seller }: Flow, lane: Lane): Promise<void> {

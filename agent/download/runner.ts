@@ -4,13 +4,14 @@ import type { Metainfo } from '../../protocol/metainfo.ts'
 import { sealedBytes } from '../../protocol/sealed.ts'
 import type { AgentContext } from '../context.ts'
 import { createBell, type Bell } from './bell.ts'
-import { haltBy, runFlow } from './flow.ts'
+import { isHalt, runFlow } from './flow.ts'
 import { createJournal } from './journal.ts'
 import { createMeter, type DownloadPace } from './pace.ts'
 import { judge, nextJob, relieve, releasePending, reservePending, servedByOthers } from './plan.ts'
 import { openProgress, PROGRESS_PREFIX, type Progress } from './progress.ts'
 import type { Job, Run } from './run.ts'
 import { createSellers, SELLER_PREFIX, type SellerStatus } from './sellers.ts'
+import { downloadOf, spanOf, stretchId, type Span } from './stretches.ts'
 import { openSink } from './sink.ts'
 import { followSwarm } from './swarm.ts'
 import type { Peers } from './peers.ts'
@@ -20,7 +21,7 @@ import type { Storage } from '../storage/storage.ts'
 import type { Guard } from '../guard/guard.ts'
 import type { Distrusts } from '../trust/distrusts.ts'
 import type { Usage } from '../usage.ts'
-import type { Wallet } from '../wallet/wallet.ts'
+import type { Purse, Wallet } from '../wallet/wallet.ts'
 
 export interface RunnerParts {
   readonly context: AgentContext
@@ -40,6 +41,12 @@ export interface RunnerTask {
   readonly maxPrice: bigint | undefined
   /** The folder that the files of a torrent of many go to. */
   readonly folder: string | undefined
+  /** Where its stretches begin, where it has such. */
+  readonly starts: readonly number[]
+  /** Which of them this is, where it is not the whole download. */
+  readonly stretch: number | undefined
+  /** What came in stretches of its own. */
+  readonly before: readonly SellerReport[]
   readonly signal: AbortSignal
   /** Told when it starts to wait, why and until when, and when it goes on. */
   readonly onWaiting: (waiting: Waiting | undefined) => void
@@ -80,8 +87,8 @@ export interface Runner {
   /** Removes what was written. */
   abort(): Promise<void>
   /**
-   * @returns the name of the file or folder, once it is there and the sellers had their chance to settle; undefined when
-   *   the signal stopped it, at rest
+   * @returns the name of the file or folder, once it is there and the sellers had their chance to settle; of a stretch the
+   *   torrent's, once all of it is stored; undefined when the signal stopped it, at rest
    * @throws Problem of the store or the storage; `cap-reached` and `stopped`, once what was on its way is there
    */
   run(): Promise<string | undefined>
@@ -95,19 +102,23 @@ export const downloadKey = (id: string): string => `download/${id}`
 
 export async function openRunner(parts: RunnerParts, task: RunnerTask): Promise<Runner> {
   const { context, wallet, pace, distrusts } = parts
-  const { id, meta, signal } = task
+  const { id, meta, signal, starts, stretch } = task
   const { clock, random } = context.environment
-  const pk = downloadKey(id)
+  const pk = downloadKey(downloadOf(id))
+  const own = downloadKey(id)
+  const span = spanOf(starts, stretch, meta.pieces)
   const journal = createJournal(context.store)
   await distrusts?.current()
   const isDistrusted = (seller: string): boolean => distrusts?.has(seller) ?? false
-  const progress = openProgress(pk, meta, await journal.load(pk, PROGRESS_PREFIX))
+  const progress = openProgress({ pk, meta, items: await journal.load(pk, PROGRESS_PREFIX), starts, span })
   const bell = createBell()
   const failures: unknown[] = []
   const seed = new DataView(random.bytes(4).buffer).getUint32(0)
-  const { storage, folder } = task
-  const { store } = context
-  const sink = await openSink({ storage, meta, pk, journal, store, folder, onRoom: () => bell.ring() })
+  const room = { journal, store: context.store, onRoom: () => bell.ring() }
+  const sink = await openSink({ ...task, ...room, pk, spoolPk: own, span })
+  const stretches = stretch === undefined ? starts.map((_, number) => stretchId(id, number)) : []
+  const purse = await wallet.open(id, journal)
+  const purses = [purse, ...(await Promise.all(stretches.map((one) => wallet.open(one, journal))))]
   const run: Run = {
     ...parts,
     usage: parts.usage,
@@ -115,13 +126,14 @@ export async function openRunner(parts: RunnerParts, task: RunnerTask): Promise<
     infoHash: toHex(meta.infoHash),
     maxPrice: task.maxPrice,
     journal,
-    purse: await wallet.open(id, journal),
+    purse,
+    span,
     progress,
     sink,
-    sellers: createSellers({ clock, pace, pk, isDistrusted, items: await journal.load(pk, SELLER_PREFIX) }),
+    sellers: createSellers({ clock, pace, pk: own, isDistrusted, items: await journal.load(own, SELLER_PREFIX) }),
     picker: createPicker({
       pieces: meta.pieces,
-      isDone: (piece) => progress.isDone(piece),
+      isDone: (piece) => piece < span.from || piece >= span.to || progress.isDone(piece),
       seed,
       mayTake: sink.mayFetch,
     }),
@@ -159,6 +171,8 @@ export async function openRunner(parts: RunnerParts, task: RunnerTask): Promise<
     for (;;) {
       if (run.picker.left > 0) await fetchPieces(run, bell, failures, task.onWaiting)
       if (signal.aborted) return undefined
+      if (stretch !== undefined && (await dropMissing(run)) === 0) return meta.name
+      if (stretch !== undefined) continue
       try {
         return await run.sink.commit()
       } catch (error) {
@@ -177,12 +191,12 @@ export async function openRunner(parts: RunnerParts, task: RunnerTask): Promise<
   }
 
   async function settle(): Promise<void> {
-    await wallet.finish(id, pace.patienceMs)
-    await run.purse.reload()
+    await Promise.all([id, ...stretches].map((one) => wallet.finish(one, pace.patienceMs)))
+    for (const one of purses) await one.reload()
   }
 
   return {
-    report: () => reportOf(run),
+    report: () => reportOf(run, purses, task.before),
     abort: () => run.sink.abort(),
     async run() {
       const file = await fetchAndClose()
@@ -227,7 +241,12 @@ async function fetchPieces(
 }
 
 async function heedStop(run: Run): Promise<void> {
-  await run.guard.requireRunning().catch((error: unknown) => (run.halt = haltBy(error)))
+  try {
+    await run.guard.requireRunning()
+  } catch (error) {
+    if (isHalt(error)) run.halt = error
+    else run.fail(error)
+  }
 }
 
 interface Flows {
@@ -279,8 +298,8 @@ function dropDistrusted(run: Run): void {
 }
 
 /** Pieces that count as done, but that the storage does not hold, are fetched again. @returns how many */
-async function dropMissing({ sink, progress, picker, journal, meta }: Run): Promise<number> {
-  const lost = await sink.missing(donePieces(meta.pieces, progress))
+async function dropMissing({ sink, progress, picker, journal, span }: Run): Promise<number> {
+  const lost = await sink.missing(donePieces(span, progress))
   for (const piece of lost) {
     picker.reopen(piece)
     await journal.write([progress.unmark(piece)])
@@ -288,29 +307,40 @@ async function dropMissing({ sink, progress, picker, journal, meta }: Run): Prom
   return lost.length
 }
 
-function* donePieces(pieces: number, progress: Progress): Generator<number> {
-  for (let piece = 0; piece < pieces; piece++) if (progress.isDone(piece)) yield piece
+function* donePieces({ from, to }: Span, progress: Progress): Generator<number> {
+  for (let piece = from; piece < to; piece++) if (progress.isDone(piece)) yield piece
 }
 
-function reportOf({ progress, purse, sellers, meter, isDistrusted }: Run): RunReport {
-  const ticksOf = (id: string): number =>
-    purse.lanes.reduce((sum, lane) => sum + (lane.payee === id ? lane.ticks : 0), 0)
-  const { ticks, credits } = purse.paid()
+function reportOf(run: Run, purses: readonly Purse[], before: readonly SellerReport[]): RunReport {
+  const { progress, sellers, meter, isDistrusted } = run
+  const paid = purses.map((purse) => purse.paid())
+  const now = sellers.all().map(({ id, url, pieces, bytes, status, detail }) => ({
+    id,
+    url,
+    pieces,
+    bytes,
+    ticks: run.purse.lanes.reduce((sum, lane) => sum + (lane.payee === id ? lane.ticks : 0), 0),
+    ...(isDistrusted(id) ? DISTRUSTED : { status, ...(detail !== undefined && { detail }) }),
+  }))
   return {
     done: progress.bytes,
     piecesDone: progress.pieces,
-    ticks,
-    paid: credits,
+    ticks: paid.reduce((sum, { ticks }) => sum + ticks, 0),
+    paid: paid.reduce((sum, { credits }) => sum + credits, 0n),
     bytesPerSecond: meter.rate(),
-    sellers: sellers.all().map(({ id, url, pieces, bytes, status, detail }) => ({
-      id,
-      url,
-      pieces,
-      bytes,
-      ticks: ticksOf(id),
-      ...(isDistrusted(id) ? DISTRUSTED : { status, ...(detail !== undefined && { detail }) }),
-    })),
+    sellers: mergeSellers([...before, ...now]),
   }
+}
+
+/** Of a seller that is named more than once, the last says how it stands. */
+export function mergeSellers(reports: readonly SellerReport[]): readonly SellerReport[] {
+  const merged = new Map<string, SellerReport>()
+  for (const one of reports) {
+    const { pieces = 0, bytes = 0, ticks = 0 } = merged.get(one.id) ?? {}
+    const sums = { pieces: one.pieces + pieces, bytes: one.bytes + bytes, ticks: one.ticks + ticks }
+    merged.set(one.id, { ...one, ...sums })
+  }
+  return [...merged.values()]
 }
 
 /** Why nothing moves, as the owner should hear it. */

@@ -40,6 +40,8 @@ export interface PieceReply {
   readonly body: Uint8Array
   /** The body's buffer may be used again. */
   readonly done: () => void
+  /** Where the body is not sent: it does not count against the owner's cap. */
+  readonly unsent?: GiveBack
 }
 
 export interface TickAnswer {
@@ -138,7 +140,7 @@ export function createSeller(context: AgentContext, { shares, trust, usage, guar
     const giveBack = await guard.serve(locatePiece(share.meta, index).length, true)
     const lease = await read(share, index).catch(returning(giveBack))
     usage.served(ANYONE, lease.buffer.length)
-    return { status: 200, headers: { ...OCTETS }, body: lease.buffer, done: lease.release }
+    return { status: 200, headers: { ...OCTETS }, body: lease.buffer, done: lease.release, unsent: giveBack }
   }
 
   async function paidPiece(share: Share, index: number, { payload }: PaymentPayload, way: Way): Promise<PieceReply> {

@@ -47,7 +47,7 @@ describe.each([
   const served = async (): Promise<number> => (await world.state()).served['anna'] ?? 0
 
   test('cannot be drained by who takes its free content again and again: half of the day is for those who pay', async () => {
-    for (let i = 0; i < 200; i++) await seller.piece(free, i % PIECES)
+    for (let i = 0; i < 50; i++) await seller.piece(free, i % PIECES)
     expect(await served()).toBeLessThanOrEqual((CAP / 2) * PIECE_BYTES)
     expect(await served()).toBeGreaterThan((CAP / 2 - 2) * PIECE_BYTES)
     const refusal = await refused(world, () => seller.piece(free, 0), 'cap-reached')
@@ -69,7 +69,9 @@ describe.each([
   })
 
   test('counts nothing that it does not send', async () => {
-    for (let i = 0; i < 100; i++) {
+    for (let i = 0; i < 20; i++) {
+      const url = `${seller.url}/v1/pieces/${free.infoHash}/${i % PIECES}`
+      expect((await world.ask(url, { method: 'HEAD' })).status).toBe(200)
       expect((await seller.piece(film, i % PIECES)).code).toBe('payment-required')
       expect((await seller.piece(film, 0, lane.pay(1, { tick: lane.tickJson(2) }))).status).toBe(402)
     }
