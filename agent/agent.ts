@@ -22,6 +22,7 @@ import { createCircles, type Circles } from './circle/circles.ts'
 import { createFollows } from './follow/follows.ts'
 import { createPeers } from './download/peers.ts'
 import type { PieceClient } from './download/piece-client.ts'
+import type { FanOut } from './download/stretches.ts'
 import { mountPublicApi, sendPieceCopy, type SendPiece } from './api/public-api.ts'
 import { createGuard, type Caps } from './guard/guard.ts'
 import { createSeller, type Seller } from './sell/sell.ts'
@@ -78,6 +79,8 @@ export interface AgentOptions {
   readonly pieceLength?: number
   /** Starts a worker that calls `downloads.work`; without it, downloads run in this process. */
   readonly wakeDownload?: (id: string) => Promise<void>
+  /** Of such a worker: how it spreads large downloads over others. */
+  readonly fanOut?: FanOut
   /** The page at the agent's own address; none unless given. */
   readonly dashboard?: Dashboard
   /** Of a day, where the owner has set none. */
@@ -117,6 +120,7 @@ export function createAgent(
     links = createLinks(context, linkAccess),
     pieceLength,
     wakeDownload,
+    fanOut,
     dashboard,
     caps,
     onCapReached,
@@ -128,11 +132,10 @@ export function createAgent(
   const usage = createUsage(context)
   const guard = createGuard(context, { caps, onReached: onCapReached })
   const seller = createSeller(context, { shares, trust, usage, guard })
-  const { distrusts } = trust
   const circles = createCircles(context)
   const brokers = createBrokers(context)
   const peers = createPeers(context, { view: trust, passes: circles, brokers })
-  const wallet = createWallet(context, async (payee) => (await distrusts.current()).distrusted.has(payee))
+  const wallet = createWallet(context, async (payee) => (await trust.distrusts.current()).distrusted.has(payee))
   const downloads = createDownloads(context, {
     links,
     wallet,
@@ -140,8 +143,8 @@ export function createAgent(
     peers,
     usage,
     guard,
-    distrusts,
-    ...(wakeDownload && { wake: wakeDownload }),
+    distrusts: trust.distrusts,
+    ...(fanOut ? { fanOut } : wakeDownload && { wake: wakeDownload }),
     onFault,
   })
   const linking = createLinking(context, links, linkAccess)

@@ -11,7 +11,7 @@ import { durableShifts } from '../infra/lambda/durable-shifts.ts'
 import { urlHandler, type LambdaStreaming, type UrlEvent } from '../infra/lambda/function-url.ts'
 import { once } from '../infra/lambda/once.ts'
 import { deleteParameterKey, openParameterKey } from '../infra/lambda/parameter-key.ts'
-import { wakeFunction } from '../infra/lambda/wake-function.ts'
+import { LIVE, wakeFunction } from '../infra/lambda/wake-function.ts'
 import { guardedTransport, systemResolve } from '../infra/pinned-transport.ts'
 import { settings } from '../infra/service-process.ts'
 import { stdoutLines } from '../infra/stdout-lines.ts'
@@ -27,6 +27,7 @@ import { createRepositoryClient } from './clients/repository-client.ts'
 import { readDashboard } from './dashboard/dashboard-node.ts'
 import { dealing } from './dealing.ts'
 import { pieceClientNode } from './download/piece-client-node.ts'
+import { USUAL_FAN_OUT } from './download/stretches.ts'
 import { usualCaps } from './guard/usual-caps.ts'
 import { createLinks } from './storage/links.ts'
 import { providerHosts } from './storage/providers.ts'
@@ -73,6 +74,9 @@ const ground = once(async () => {
 
 type Ground = Awaited<ReturnType<typeof ground>>
 
+/** A worker wakes others of its kind; the runtime says which that is. */
+const ownName = (): string => `${set.required('AWS_LAMBDA_FUNCTION_NAME')}:${LIVE}`
+
 /** @param isWorker runs downloads itself; else they are handed to the durable function */
 async function open(base: Ground, owned: Owned, isWorker: boolean): Promise<Agent> {
   const { environment, store, signer, ledger, repository, linkAccess, pin, allowLoopback } = base
@@ -83,7 +87,9 @@ async function open(base: Ground, owned: Owned, isWorker: boolean): Promise<Agen
     linkAccess,
     caps: base.caps,
     onCapReached: (cap) => log.capReached(cap),
-    ...(!isWorker && { wakeDownload: wakeFunction(set.required('DOWNLOAD_FUNCTION'), environment.clock) }),
+    ...(isWorker
+      ? { fanOut: { ...USUAL_FAN_OUT, wake: wakeFunction(ownName(), environment.clock) } }
+      : { wakeDownload: wakeFunction(set.required('DOWNLOAD_FUNCTION'), environment.clock) }),
     dashboard: await readDashboard(),
     onFault: log.fault,
   })

@@ -7,7 +7,9 @@ import { USUAL_PACE, type DownloadPace } from './pace.ts'
 import { createDownloadRecords, type DownloadChange, type DownloadRecord, type DownloadState } from './record.ts'
 import type { RunReport, SellerReport } from './runner.ts'
 import { resolveSource } from './source.ts'
+import { gathered } from './gathered.ts'
 import { createCalls, createLeases, superviseElsewhere, workShift, type Rest } from './shift.ts'
+import type { FanOut } from './stretches.ts'
 import { createSupervisor, settled } from './supervisor.ts'
 import type { Links } from '../storage/links.ts'
 import type { Peers } from './peers.ts'
@@ -98,6 +100,8 @@ export interface DownloadParts {
   readonly pace?: DownloadPace
   /** Starts a worker elsewhere, which calls `work`; without it, downloads run here. */
   readonly wake?: (id: string) => Promise<void>
+  /** Of a worker: how it spreads large downloads over others. Without it, every download has one worker. */
+  readonly fanOut?: FanOut
   /** Told of faults that no caller is waiting for. */
   readonly onFault?: (error: unknown) => void
 }
@@ -126,7 +130,8 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
   const { clock } = environment
   const supervisor = parts.wake ? superviseElsewhere({ clock, leases, calls, wake: parts.wake }) : here
 
-  const view = (record: DownloadRecord): Download => viewOf(record, supervisor.report(record.id))
+  const view = async (record: DownloadRecord): Promise<Download> =>
+    viewOf(gathered(record, await records.stretchesOf(record)), supervisor.report(record.id))
 
   async function start(request: DownloadRequest): Promise<Download> {
     const { bytes, meta } = await resolveSource(request.source, parts.peers)
@@ -196,16 +201,20 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
   }
 
   async function resume(id: string): Promise<Download> {
-    const { state } = await records.get(id)
-    if (state !== 'running' && state !== 'queued') {
-      await change(
-        id,
-        (state) => state !== 'done' && state !== 'cancelled',
-        (record) => ({ ...record, state: 'queued' }),
-      )
-    }
-    await supervisor.launch(id)
+    const { state } = await view(await records.get(id))
+    if (state !== 'running' && state !== 'queued') await goOnWith(id)
+    else await supervisor.launch(id)
     return view(await records.get(id))
+  }
+
+  /** Anew, from where it is. */
+  async function goOnWith(id: string): Promise<void> {
+    await change(
+      id,
+      (state) => state !== 'done' && state !== 'cancelled',
+      (record) => ({ ...record, state: 'queued' }),
+    )
+    await supervisor.launch(id)
   }
 
   async function cancel(id: string): Promise<Download> {
@@ -219,8 +228,9 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
   }
 
   async function takeUp(): Promise<void> {
-    for (const { id, state, reason } of (await records.list()).toReversed()) {
-      if (state === 'waiting' && (reason === 'stopped' || reason === 'cap-reached')) await resume(id).catch(unlessBug)
+    for (const record of (await records.list()).toReversed()) {
+      const stretches = UNDER_WAY.has(record.state) ? await records.stretchesOf(record) : []
+      if ([record, ...stretches].some(isHeld)) await goOnWith(record.id).catch(unlessBug)
     }
   }
 
@@ -241,6 +251,15 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
     )
   }
 
+  async function work(id: string, signal: AbortSignal): Promise<Rest> {
+    const shift = { clock, leases, calls, records, supervisor: here, note, fanOut: parts.fanOut }
+    try {
+      return await workShift(shift, id, signal)
+    } finally {
+      await parts.guard.release()
+    }
+  }
+
   async function wait(id: string): Promise<Download> {
     for (;;) {
       const changed = changes.next()
@@ -252,10 +271,10 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
 
   return {
     start,
-    list: async () => (await records.list()).map(view),
+    list: async () => Promise.all((await records.list()).map(view)),
     async get(id) {
       try {
-        return view(await records.get(id))
+        return await view(await records.get(id))
       } catch (error) {
         if (error instanceof Problem && error.code === 'not-found') return undefined
         throw error
@@ -266,14 +285,14 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
     cancel,
     resumeAll: () => resumeUnfinished().catch(onFault),
     takeUp,
-    work: (id, signal) =>
-      workShift({ clock, leases, calls, records, supervisor: here, note }, id, signal).finally(() =>
-        parts.guard.release(),
-      ),
+    work,
     stop: () => supervisor.stop(),
     wait,
   }
 }
+
+const isHeld = ({ state, reason }: DownloadRecord): boolean =>
+  state === 'waiting' && (reason === 'stopped' || reason === 'cap-reached')
 
 const mayPause = (state: DownloadState): boolean => UNDER_WAY.has(state) || state === 'paused'
 
@@ -286,7 +305,7 @@ function viewOf(record: DownloadRecord, live: RunReport | undefined): Download {
   const { bytesPerSecond, paid, ...progress } = live ?? { ...report, paid: BigInt(report.paid) }
   const isMoving = live !== undefined && record.state === 'running' && bytesPerSecond > 0
   return {
-    ...without(record, 'report', 'maxPrice', 'folder', 'untidy'),
+    ...without(record, 'report', 'maxPrice', 'folder', 'untidy', 'stretches', 'stretch'),
     ...progress,
     paid,
     ...(maxPrice !== undefined && { maxPrice: BigInt(maxPrice) }),

@@ -1,12 +1,16 @@
-/** Which pieces of a download are verified and stored: a bit each, kept in blocks, so that a piece costs one small write. */
+/**
+ * Which pieces of a download are verified and stored: a bit each, kept in blocks, so that a piece costs one small write. No
+ * block lies in two stretches: each has one writer.
+ */
 import { hasPiece, setPiece } from '../../protocol/bitfield.ts'
 import type { Bytes } from '../../protocol/bytes.ts'
 import { locatePiece, type Metainfo } from '../../protocol/metainfo.ts'
 import type { Item } from '../../protocol/store.ts'
 import type { Entry } from './journal.ts'
+import { startBefore, type Span } from './stretches.ts'
 
 export interface Progress {
-  /** Pieces and bytes that are done. */
+  /** Pieces and bytes of the span that are done. */
   readonly pieces: number
   readonly bytes: number
   isDone(piece: number): boolean
@@ -20,16 +24,33 @@ export interface Progress {
 const BLOCK_PIECES = 8192
 export const PROGRESS_PREFIX = 'pieces/'
 
-/** @param items of `PROGRESS_PREFIX` under `pk` */
-export function openProgress(pk: string, meta: Metainfo, items: readonly Item[]): Progress {
+export interface ProgressOptions {
+  readonly pk: string
+  readonly meta: Metainfo
+  /** Of `PROGRESS_PREFIX` under `pk`. */
+  readonly items: readonly Item[]
+  /** Where the download's stretches begin. */
+  readonly starts: readonly number[]
+  readonly span: Span
+}
+
+export function openProgress({ pk, meta, items, starts, span }: ProgressOptions): Progress {
   const blocks = new Map(items.map(({ sk, body }) => [Number(sk.slice(PROGRESS_PREFIX.length)), body]))
   let pieces = 0
   let bytes = 0
-  for (let piece = 0; piece < meta.pieces; piece++) if (isDone(piece)) count(piece, 1)
+  for (let piece = span.from; piece < span.to; piece++) if (isDone(piece)) count(piece, 1)
+
+  /** A block is known by its first piece. */
+  function placeOf(piece: number): { readonly first: number; readonly bit: number } {
+    const start = startBefore(starts, piece)
+    const bit = (piece - start) % BLOCK_PIECES
+    return { first: piece - bit, bit }
+  }
 
   function isDone(piece: number): boolean {
-    const block = blocks.get(Math.floor(piece / BLOCK_PIECES))
-    return block !== undefined && hasPiece(block, piece % BLOCK_PIECES)
+    const { first, bit } = placeOf(piece)
+    const block = blocks.get(first)
+    return block !== undefined && hasPiece(block, bit)
   }
 
   function count(piece: number, sign: 1 | -1): void {
@@ -37,12 +58,12 @@ export function openProgress(pk: string, meta: Metainfo, items: readonly Item[])
     bytes += sign * locatePiece(meta, piece).length
   }
 
-  function change(piece: number, alter: (block: Bytes, place: number) => void): Entry {
-    const number = Math.floor(piece / BLOCK_PIECES)
-    const block = new Uint8Array(blocks.get(number) ?? new Uint8Array(BLOCK_PIECES / 8))
-    alter(block, piece % BLOCK_PIECES)
-    blocks.set(number, block)
-    return { pk, sk: PROGRESS_PREFIX + String(number).padStart(4, '0'), body: block }
+  function change(piece: number, alter: (block: Bytes, bit: number) => void): Entry {
+    const { first, bit } = placeOf(piece)
+    const block = new Uint8Array(blocks.get(first) ?? new Uint8Array(BLOCK_PIECES / 8))
+    alter(block, bit)
+    blocks.set(first, block)
+    return { pk, sk: PROGRESS_PREFIX + String(first).padStart(8, '0'), body: block }
   }
 
   return {

@@ -6,6 +6,7 @@ import { Problem } from '../../protocol/problem.ts'
 import type { Store } from '../../protocol/store.ts'
 import { downloadKey, type RunReport } from './runner.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
+import { downloadOf, isStretch, stretchId } from './stretches.ts'
 
 export type DownloadState = 'queued' | 'running' | 'waiting' | 'paused' | 'done' | 'failed' | 'cancelled'
 
@@ -35,18 +36,27 @@ export interface DownloadRecord {
   readonly report: Omit<RunReport, 'paid'> & { readonly paid: string }
   /** Cancelled, but what it wrote may still be there. */
   readonly untidy?: true
+  /** Of one that is spread over several workers, and of each of its stretches: the first pieces of all. */
+  readonly stretches?: readonly number[]
+  /** Of a stretch, whose record is otherwise that of a download: which it is. */
+  readonly stretch?: number
 }
 
 export type DownloadChange = (record: DownloadRecord) => DownloadRecord
 
+/** A stretch has its record as a download has, and is asked for by its id; its torrent is the download's. */
 export interface DownloadRecords {
-  /** The newest first. */
+  /** The newest first, without stretches. */
   list(): Promise<readonly DownloadRecord[]>
   /** @throws Problem `not-found` */
   get(id: string): Promise<DownloadRecord>
   /** With its torrent, durable once it resolves. */
   add(record: DownloadRecord, torrent: Bytes): Promise<void>
   torrent(id: string): Promise<Bytes>
+  /** Spreads it over stretches that begin at these pieces, all of them queued; durable once it resolves. */
+  spread(id: string, starts: readonly number[]): Promise<void>
+  /** In order; none where it is not spread, or has ended. */
+  stretchesOf(record: DownloadRecord): Promise<readonly DownloadRecord[]>
   /** All but the record itself: of a download that has ended, nothing else is needed. */
   forgetParts(id: string): Promise<void>
   /** Computed anew when another change came first. @throws Problem `conflict` after too many tries */
@@ -54,12 +64,13 @@ export interface DownloadRecords {
 }
 
 const DOWNLOADS = 'download'
+const STRETCHES = 'download-stretch'
 const TORRENT = 'torrent/'
 const CHUNK_BYTES = 256 * 1024
 
 export function createDownloadRecords(store: Store): DownloadRecords {
   async function find(id: string) {
-    const item = await store.get(DOWNLOADS, id)
+    const item = await store.get(tableOf(id), id)
     if (!item) throw new Problem('not-found', 'There is no such download.')
     return item
   }
@@ -71,9 +82,43 @@ export function createDownloadRecords(store: Store): DownloadRecords {
       const after = change(before)
       if (after === before) return before
       const body = encodeRecord(after)
-      if (await store.write([{ pk: DOWNLOADS, sk: id, expect: item.version, body }])) return after
+      if (await store.write([{ pk: tableOf(id), sk: id, expect: item.version, body }])) return after
     }
     throw new Problem('conflict', 'The download changes too fast.')
+  }
+
+  async function spread(id: string, stretches: readonly number[]): Promise<void> {
+    const { report, ...record } = decodeRecord<DownloadRecord>(await find(id))
+    // The download's own record comes last: until it tells of them, no worker knows its stretches.
+    await putAll(
+      store,
+      stretches.map((_, stretch) => {
+        const its: DownloadRecord = {
+          ...record,
+          id: stretchId(id, stretch),
+          state: 'queued',
+          report,
+          stretches,
+          stretch,
+        }
+        return { pk: STRETCHES, sk: its.id, body: encodeRecord(its) }
+      }),
+    )
+    await update(id, (latest) => ({ ...latest, stretches }))
+  }
+
+  async function stretchesOf(record: DownloadRecord): Promise<readonly DownloadRecord[]> {
+    const items = await Promise.all(stretchIds(record).map((id) => store.get(STRETCHES, id)))
+    return items.filter((item) => item !== undefined).map((item) => decodeRecord<DownloadRecord>(item))
+  }
+
+  async function forgetParts(id: string): Promise<void> {
+    const stretches = stretchIds(decodeRecord<DownloadRecord>(await find(id)))
+    for (const one of [id, ...stretches]) await removeAll(store, downloadKey(one))
+    await putAll(
+      store,
+      stretches.map((sk) => ({ pk: STRETCHES, sk })),
+    )
   }
 
   return {
@@ -86,12 +131,19 @@ export function createDownloadRecords(store: Store): DownloadRecords {
       if (!isNew) throw new Problem('conflict', 'There is such a download already.')
     },
     async torrent(id) {
-      return concat(...(await readAll(store, downloadKey(id), ({ body }) => body, { prefix: TORRENT })))
+      return concat(...(await readAll(store, downloadKey(downloadOf(id)), ({ body }) => body, { prefix: TORRENT })))
     },
-    forgetParts: (id) => removeAll(store, downloadKey(id)),
+    spread,
+    stretchesOf,
+    forgetParts,
     update,
   }
 }
+
+const stretchIds = ({ id, stretches = [], stretch }: DownloadRecord): string[] =>
+  stretch === undefined ? stretches.map((_, number) => stretchId(id, number)) : []
+
+const tableOf = (id: string): string => (isStretch(id) ? STRETCHES : DOWNLOADS)
 
 function* chunksOf(pk: string, torrent: Bytes): Generator<Put> {
   for (let at = 0, chunk = 0; at < torrent.length; at += CHUNK_BYTES, chunk++) {

@@ -7,6 +7,7 @@ import type { DownloadPace, Meter } from './pace.ts'
 import type { Progress } from './progress.ts'
 import type { Sellers, SellerState } from './sellers.ts'
 import type { Sink } from './sink.ts'
+import type { Span } from './stretches.ts'
 import type { Peers } from './peers.ts'
 import type { Picker } from './picker.ts'
 import type { PieceClient } from './piece-client.ts'
@@ -23,6 +24,8 @@ export interface Run {
   readonly guard: Pick<Guard, 'requireRunning' | 'spend'>
   readonly usage: Pick<Usage, 'fetched' | 'stored'> | undefined
   readonly meta: Metainfo
+  /** The pieces that are this run's to fetch. */
+  readonly span: Span
   /** v2, hex. */
   readonly infoHash: string
   /** The most a piece may cost, in credits. */

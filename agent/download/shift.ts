@@ -5,12 +5,15 @@
  */
 import { toHex } from '../../protocol/bytes.ts'
 import type { Clock } from '../../protocol/environment.ts'
+import { readAll } from '../../protocol/items.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { AgentContext } from '../context.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
 import type { DownloadRecord, DownloadRecords } from './record.ts'
 import type { RunReport } from './runner.ts'
-import { settled, type Supervisor } from './supervisor.ts'
+import { spreadOut } from './spread.ts'
+import { downloadOf, isStretch, type FanOut } from './stretches.ts'
+import { settled, type LocalSupervisor, type Supervisor } from './supervisor.ts'
 
 /** How a shift ended. */
 export interface Rest {
@@ -25,6 +28,7 @@ export interface Rest {
 export interface Leases {
   /** @returns while another works under it, until when */
   take(id: string): Promise<Lease | number>
+  /** Whether a worker is at the download, or at one of its stretches. */
   isAtWork(id: string): Promise<boolean>
   /** Whether a worker is at it, or comes back by itself. */
   isTaken(id: string): Promise<boolean>
@@ -42,7 +46,7 @@ const CALLS = 'download-call'
 /** A worker that was killed is missed after so long. */
 const LEASE_MS = 10_000
 /** How late a worker may come back before it is missed. */
-const LATE_MS = 60_000
+export const LATE_MS = 60_000
 const LOOK_MS = 2_000
 /** A shorter wait is not worth another start. */
 const WORTHWHILE_MS = 10_000
@@ -90,14 +94,14 @@ export function createLeases({ store, environment }: Pick<AgentContext, 'store' 
   return {
     take,
     async isAtWork(id) {
-      const lease = await find(id)
-      return isRunning(lease) && !lease?.parked
+      const held = await readAll(store, LEASES, (item) => decodeRecord<LeaseRecord>(item), { prefix: id })
+      return held.some((lease) => isRunning(lease) && !lease.parked)
     },
     isTaken: async (id) => isRunning(await find(id)),
   }
 }
 
-/** How a worker is called to rest, and how it is let go on. */
+/** How the workers of a download are called to rest, and how they are let go on. */
 export interface Calls {
   rest(id: string): Promise<void>
   goOn(id: string): Promise<void>
@@ -107,7 +111,7 @@ export interface Calls {
 export const createCalls = ({ store }: Pick<AgentContext, 'store'>): Calls => ({
   rest: async (id) => void (await store.write([{ pk: CALLS, sk: id, expect: 'any', body: encodeRecord({}) }])),
   goOn: async (id) => void (await store.write([{ pk: CALLS, sk: id, expect: 'any' }])),
-  isToRest: async (id) => (await store.get(CALLS, id)) !== undefined,
+  isToRest: async (id) => (await store.get(CALLS, downloadOf(id))) !== undefined,
 })
 
 export interface ElsewhereParts {
@@ -148,9 +152,11 @@ export interface ShiftParts {
   readonly leases: Leases
   readonly calls: Calls
   readonly records: DownloadRecords
-  readonly supervisor: Supervisor
+  readonly supervisor: LocalSupervisor
   /** Keeps what the record should say of how far it came. */
   readonly note: (id: string, report: RunReport | undefined) => Promise<void>
+  /** Without it, every download has one worker. */
+  readonly fanOut?: FanOut | undefined
 }
 
 /** Works on a download until it rests, has to wait, is called, or the signal aborts. */
@@ -163,6 +169,8 @@ export async function workShift(parts: ShiftParts, id: string, signal: AbortSign
     return rest
   } finally {
     await lease.leave(rest.isOver ? undefined : (rest.untilMs ?? parts.clock.now()))
+    // The download's own worker sees whether it was the last.
+    if (rest.isOver && isStretch(id)) await parts.fanOut?.wake(downloadOf(id))
   }
 }
 
@@ -170,9 +178,13 @@ async function shift(parts: ShiftParts, id: string, lease: Lease, signal: AbortS
   const { clock, calls, records, supervisor, note } = parts
   const record = await records.get(id)
   if (record.untidy) await supervisor.discard(record)
-  else if (isUnderWay(record.state) && !(await calls.isToRest(id))) {
-    await records.update(id, unstopped)
-    await supervisor.launch(id)
+  else if (isUnderWay(record.state)) {
+    const rest = await spreadOut(parts, record)
+    if (rest) return rest
+    if (!(await calls.isToRest(id))) {
+      await records.update(id, unstopped)
+      await supervisor.launch(id)
+    }
   }
   for (;;) {
     const latest = await records.get(id)
@@ -194,9 +206,9 @@ async function shift(parts: ShiftParts, id: string, lease: Lease, signal: AbortS
   }
 }
 
-const isStopped = ({ state, reason }: DownloadRecord): boolean => state === 'waiting' && reason === 'stopped'
+const isUnderWay = (state: string): boolean => state === 'queued' || state === 'running' || state === 'waiting'
+
+export const isStopped = ({ state, reason }: DownloadRecord): boolean => state === 'waiting' && reason === 'stopped'
 
 const unstopped = (record: DownloadRecord): DownloadRecord =>
   isStopped(record) ? { ...settled(record, undefined), state: 'queued' } : record
-
-const isUnderWay = (state: string): boolean => state === 'queued' || state === 'running' || state === 'waiting'

@@ -9,6 +9,7 @@ import type { Item, Store } from '../../protocol/store.ts'
 import type { Entry, Journal } from './journal.ts'
 import { covers, createParts, unitBytes, type Parts } from './parts.ts'
 import { createSpool } from './spool.ts'
+import type { Span } from './stretches.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
 import type { ByteRange, CopySource, Storage, WriteRef } from '../storage/storage.ts'
 import type { Site } from '../storage/ways.ts'
@@ -26,6 +27,8 @@ export interface Sink {
   canCopy(piece: number): boolean
   /** `put` has nothing to do then. @returns false when the provider's checksum is not the piece's. @throws Problem of the storage */
   copy(piece: number, source: CopySource): Promise<boolean>
+  /** The first piece of what is stored in one go with this one, whose file was begun. */
+  unitStart(piece: number): number
   /** Whether the piece may be fetched now. Missing where any may. */
   readonly mayFetch?: (piece: number) => boolean
   /** Makes all files appear. @returns the name of the file or folder; the same again when repeated */
@@ -37,8 +40,11 @@ export interface Sink {
 export interface SinkOptions {
   readonly storage: Storage
   readonly meta: Metainfo
-  /** Where the sink's items lie in the journal and in the store. */
+  /** Where its writes lie in the journal, and where in the store what waits for its part. */
   readonly pk: string
+  readonly spoolPk: string
+  /** Its pieces. */
+  readonly span: Span
   readonly journal: Journal
   readonly store: Store
   /** The folder that the files of a torrent of many go to. */
@@ -52,14 +58,15 @@ const COMMITS_AT_ONCE = 8
 /** Units that may be on their way at once, each with a buffer. */
 const WINDOW_UNITS = 6
 
-export async function openSink({ storage, meta, pk, journal, store, folder, onRoom }: SinkOptions): Promise<Sink> {
+export async function openSink(options: SinkOptions): Promise<Sink> {
+  const { storage, meta, pk, spoolPk, span, journal, store, folder, onRoom } = options
   const writes = writesIn(await journal.load(pk, WRITE))
   const takesAny = storage.writes === 'any-order' && !storage.wholeParts
-  const spool = createSpool(store, pk, (piece) => locatePiece(meta, piece).length)
+  const spool = createSpool(store, spoolPk, (piece) => locatePiece(meta, piece).length)
   const spooled = new Map<number, Uint8Array>()
   if (!takesAny) for await (const { piece, bytes } of spool.load()) spooled.set(piece, bytes)
   const parts = new Map<number, Promise<Parts>>()
-  const stored = createFrontier(meta.pieces)
+  const stored = createFrontier(meta.pieces, span.from)
   const copied = new Set<number>()
   /** Files whose write is known to be durable: a piece of them was put. */
   const durable = new Set(writes.keys())
@@ -151,12 +158,18 @@ export async function openSink({ storage, meta, pk, journal, store, folder, onRo
     onRoom()
   }
 
+  const unitOf = (file: number): number => unitBytes(writes.get(file)?.partBytes ?? storage.partBytes, meta.pieceLength)
+
   /** A whole unit is always within it, however large the parts of the file that is being written. */
   function mayFetch(piece: number): boolean {
     const { next } = stored
-    const write = next < meta.pieces ? writes.get(locatePiece(meta, next).file) : undefined
-    const unit = unitBytes(write?.partBytes ?? storage.partBytes, meta.pieceLength)
+    const unit = next < meta.pieces ? unitOf(locatePiece(meta, next).file) : meta.pieceLength
     return piece < next - (next % (unit / meta.pieceLength)) + (WINDOW_UNITS * unit) / meta.pieceLength
+  }
+
+  function unitStart(piece: number): number {
+    const { file, offset } = locatePiece(meta, piece)
+    return takesAny ? piece : piece - (offset % unitOf(file)) / meta.pieceLength
   }
 
   function canCopy(piece: number): boolean {
@@ -183,6 +196,7 @@ export async function openSink({ storage, meta, pk, journal, store, folder, onRo
 
   return {
     ...(!takesAny && { mayFetch }),
+    unitStart,
     async prepare(piece) {
       const { file } = locatePiece(meta, piece)
       const write = await begin(file)
@@ -228,10 +242,10 @@ export async function openSink({ storage, meta, pk, journal, store, folder, onRo
 const writesIn = (items: readonly Item[]): Map<number, WriteRef> =>
   new Map(items.map((item) => [Number(item.sk.slice(WRITE.length)), decodeRecord<WriteRef>(item)]))
 
-/** Pieces in order, as far as all of them are stored. */
-function createFrontier(pieces: number) {
+/** Pieces in order from one on, as far as all of them are stored. */
+function createFrontier(pieces: number, from: number) {
   const stored = new Uint8Array(pieces)
-  let next = 0
+  let next = from
   return {
     /** The first that is not stored. */
     get next() {

@@ -2,7 +2,13 @@
 import { parseTorrent, type Metainfo } from '../../protocol/metainfo.ts'
 import { Problem, problemOf, unlessBug, type ProblemCode } from '../../protocol/problem.ts'
 import type { DownloadChange, DownloadRecord, DownloadRecords } from './record.ts'
-import { openRunner, type Runner, type RunnerParts, type RunReport, type Waiting } from './runner.ts'
+import { gathered } from './gathered.ts'
+import { createJournal } from './journal.ts'
+import { PROGRESS_PREFIX } from './progress.ts'
+import { downloadKey, openRunner, type Runner, type RunnerParts, type RunReport, type Waiting } from './runner.ts'
+import { openSink } from './sink.ts'
+import { cutStretches, spanOf, stretchesFor, type FanOut } from './stretches.ts'
+import { walletKey } from '../wallet/lane.ts'
 import { faultOf, isForgotten } from '../storage/faults.ts'
 import type { Links } from '../storage/links.ts'
 import { without } from '../records.ts'
@@ -18,6 +24,17 @@ export interface Supervisor {
   /** Removes what a cancelled download wrote; its lanes are settled later on. */
   discard(record: DownloadRecord): Promise<void>
   stop(): Promise<void>
+}
+
+/** Of a process that runs downloads itself. */
+export interface LocalSupervisor extends Supervisor {
+  /**
+   * Cuts what is large enough, is not begun, and goes to where parts may come in any order.
+   * @throws Problem of the store or the storage
+   */
+  spread(record: DownloadRecord, fanOut: FanOut): Promise<void>
+  /** Ends the lanes of one that nobody runs, and says why it failed. */
+  giveUp(id: string, why: Pick<Waiting, 'reason' | 'detail'>): Promise<void>
 }
 
 export interface SupervisorParts extends RunnerParts {
@@ -52,7 +69,7 @@ const PASSING: ReadonlySet<ProblemCode> = new Set([
 /** Another runner would be done by then; else the storage itself is in conflict. */
 const CONFLICTS_MOST = 3
 
-export function createSupervisor(parts: SupervisorParts): Supervisor {
+export function createSupervisor(parts: SupervisorParts): LocalSupervisor {
   const { context, wallet, links, records, pace } = parts
   const { clock } = context.environment
   const actives = new Map<string, Active>()
@@ -130,6 +147,9 @@ export function createSupervisor(parts: SupervisorParts): Supervisor {
       meta,
       storage,
       folder: meta.folder ? await folderOf(record, meta, storage) : undefined,
+      starts: record.stretches ?? [],
+      stretch: record.stretch,
+      before: (await records.stretchesOf(record)).flatMap(({ report }) => report.sellers),
       maxPrice: record.maxPrice === undefined ? undefined : BigInt(record.maxPrice),
       signal: active.abort.signal,
       onWaiting: noteChanges(record.id, active),
@@ -174,12 +194,30 @@ export function createSupervisor(parts: SupervisorParts): Supervisor {
   async function fail(id: string, { code, message }: Problem): Promise<void> {
     const runner = actives.get(id)?.runner
     await finish(id, runner)
-    await change(id, (record) => ({
-      ...settled(record, runner),
-      state: 'failed',
-      reason: code,
-      detail: message,
-    }))
+    await change(id, (record) => ({ ...settled(record, runner), state: 'failed', reason: code, detail: message }))
+  }
+
+  async function giveUp(id: string, why: Pick<Waiting, 'reason' | 'detail'>): Promise<void> {
+    await finish(id, undefined)
+    const latest = await records.get(id)
+    const { report } = gathered(latest, await records.stretchesOf(latest))
+    await change(id, (record) => ({ ...settled(record, undefined), report, state: 'failed', ...why }))
+  }
+
+  async function spread(record: DownloadRecord, fanOut: FanOut): Promise<void> {
+    const { id } = record
+    if (record.stretches || record.stretch !== undefined || stretchesFor(record, fanOut) < 2) return
+    const { storage } = await links.open(record.link)
+    const journal = createJournal(context.store)
+    const begun = [await journal.load(downloadKey(id), PROGRESS_PREFIX), await journal.load(walletKey(id))].flat()
+    if (storage.writes !== 'any-order' || begun.length > 0) return
+    const meta = parseTorrent(await records.torrent(id))
+    const folder = meta.folder ? await folderOf(record, meta, storage) : undefined
+    const [pk, span] = [downloadKey(id), spanOf([], undefined, meta.pieces)]
+    const { store } = context
+    const sink = await openSink({ storage, meta, pk, spoolPk: pk, span, journal, store, folder, onRoom: noMatter })
+    const starts = await cutStretches(meta, stretchesFor(record, fanOut), sink, journal)
+    if (starts.length > 1) await records.spread(id, starts)
   }
 
   async function halt(id: string): Promise<RunReport | undefined> {
@@ -205,8 +243,11 @@ export function createSupervisor(parts: SupervisorParts): Supervisor {
   }
 
   /** Where it could not even be opened, its lanes are ended all the same. */
-  const finish = (id: string, runner: Runner | undefined): Promise<void> =>
-    runner ? runner.settle() : wallet.finish(id, pace.patienceMs)
+  async function finish(id: string, runner: Runner | undefined): Promise<void> {
+    if (runner) return runner.settle()
+    const stretches = await records.stretchesOf(await records.get(id))
+    await Promise.all([id, ...stretches.map((one) => one.id)].map((one) => wallet.finish(one, pace.patienceMs)))
+  }
 
   async function settle(id: string, runner: Runner | undefined): Promise<void> {
     await finish(id, runner)
@@ -219,6 +260,8 @@ export function createSupervisor(parts: SupervisorParts): Supervisor {
     halt,
     report: (id) => actives.get(id)?.runner?.report(),
     discard,
+    spread,
+    giveUp,
     async stop() {
       await Promise.all(Array.from(actives.keys(), halt))
     },
@@ -231,6 +274,8 @@ export function settled(record: DownloadRecord, runner: Pick<Runner, 'report'> |
   const report = runner?.report()
   return report ? { ...rest, report: { ...report, paid: String(report.paid) } } : rest
 }
+
+const noMatter = (): void => undefined
 
 /** When the storage's allowance is there again, or the day of the owner's cap is over. */
 function parkedUntil(problem: Problem): number | undefined {

@@ -4,6 +4,7 @@ import type { Code } from 'aws-cdk-lib/aws-lambda'
 import { Policy, PolicyStatement } from 'aws-cdk-lib/aws-iam'
 import type { Bucket } from 'aws-cdk-lib/aws-s3'
 import type { Construct } from 'constructs'
+import { LIVE } from '../lambda/wake-function.ts'
 import { LANE_MODES } from '../../protocol/commitment.ts'
 import { except, logicalId } from './checks.ts'
 import { allowObjects, keptBucket } from './kept-bucket.ts'
@@ -59,8 +60,8 @@ export class AgentStack extends Stack {
       timeout: Duration.minutes(15),
       durable: { executionTimeout: Duration.days(365), retentionPeriod: Duration.days(1) },
     })
-    const live = download.function.addAlias('live')
-    allowDurable(download)
+    const live = download.function.addAlias(LIVE)
+    allowDurable(download, live.functionArn)
     const main = service('Main', {
       handler: 'main',
       description: 'Raincheck agent: obeys its owner, sells pieces to anyone, keeps house',
@@ -132,9 +133,13 @@ function allowFiles(service: LambdaService, bucket: Bucket): void {
  * A durable function keeps its own checkpoints and touches those of no other. Apart from the role's other statements: the
  * function waits for those, and these name the function.
  */
-function allowDurable(service: LambdaService): void {
+function allowDurable(service: LambdaService, live: string): void {
   const actions = ['lambda:CheckpointDurableExecution', 'lambda:GetDurableExecutionState']
-  const statements = [new PolicyStatement({ actions, resources: [`${service.function.functionArn}:*`] })]
+  const statements = [
+    new PolicyStatement({ actions, resources: [`${service.function.functionArn}:*`] }),
+    // A large download is spread over several workers: one wakes the others.
+    new PolicyStatement({ actions: ['lambda:InvokeFunction'], resources: [live] }),
+  ]
   new Policy(service, 'Checkpoints', { roles: [service.role], statements })
   const resource = `<${logicalId(service.function)}.Arn>:*`
   except(service, `IAM5[Resource::${resource}]`, 'The versions and executions of this one function.')

@@ -2,15 +2,18 @@
 import { InvokeCommand, LambdaClient } from '@aws-sdk/client-lambda'
 import type { Clock } from '../../protocol/environment.ts'
 
-/** @param functionArn qualified: a durable execution stays with the version that began it */
+/** The alias that downloads are woken by. */
+export const LIVE = 'live'
+
+/** @param functionName or its ARN, qualified: a durable execution stays with the version that began it */
 export function wakeFunction(
-  functionArn: string,
+  functionName: string,
   clock: Clock,
   client = new LambdaClient({}),
 ): (id: string) => Promise<void> {
   return async (id) => {
     const command = new InvokeCommand({
-      FunctionName: functionArn,
+      FunctionName: functionName,
       InvocationType: 'Event',
       // A name stands for one execution: one that is over does not start again.
       DurableExecutionName: `${id}-${clock.now().toString(36)}`,

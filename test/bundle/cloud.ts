@@ -203,14 +203,15 @@ function startFunctions(rising: Rising): void {
   const { account, stack, values, functions, hosts } = rising
   const { fate, say } = account
   for (const [id, { Properties: properties }] of ofType(rising, 'AWS::Lambda::Function')) {
-    const environment = environmentOf(rising, properties)
+    const environment = { ...environmentOf(rising, properties), AWS_LAMBDA_FUNCTION_NAME: `${stack}-${id}` }
     const code = codeOf(rising, properties)
     const started = { code, handler: String(properties['Handler']), environment }
     const host = hostFunction({ ...started, name: `${stack}/${id}`, fate, say })
     functions.set(id, host)
     hosts.push(host)
     const arn = values.attribute(id, 'Arn')
-    for (const qualified of [arn, `${arn}:1`, `${arn}:live`]) account.functions.set(qualified, started)
+    for (const qualified of [arn, `${arn}:1`, `${arn}:live`, `${stack}-${id}:live`])
+      account.functions.set(qualified, started)
   }
 }
 

@@ -59,8 +59,9 @@ export function describeHuge(kind: string, open: () => Promise<HugeHarness>): vo
     test('takes its last pieces where they belong, and tells so after a crash', async () => {
       const meta = zerosOf('huge')
       const store = openSqlite(':memory:')
+      const options = { meta, pk: 'huge', spoolPk: 'huge', span: { from: 0, to: PIECES }, store, folder: undefined }
       const open = (storage: Storage): Promise<Sink> =>
-        openSink({ storage, meta, pk: 'huge', journal, store, folder: undefined, onRoom: () => undefined })
+        openSink({ ...options, storage, journal, onRoom: () => undefined })
       const journal = createJournal(store)
       const sink = await open(harness.storage)
       const piece = new Uint8Array(PIECE_BYTES)
