@@ -73,7 +73,9 @@ const routes = {
       body: jsonBody(
         z.union([
           z.strictObject({ url: z.string().max(limits.urlBytes) }),
-          z.strictObject({ kind: z.enum(CIRCLE_KINDS).optional(), add: ids, remove: ids }),
+          z
+            .strictObject({ kind: z.enum(CIRCLE_KINDS).optional(), add: ids, remove: ids })
+            .refine((change) => Object.keys(change).length > 0, 'A change says what to change.'),
         ]),
       ),
     },

@@ -126,7 +126,12 @@ function fakeRepository(): FakeRepository {
     state.calls++
     if (state.down) throw new Problem('peer-failed', 'The repository did not answer.')
   }
-  const client: Pick<RepositoryClient, 'putIdentity' | 'putTorrent' | 'putLeaves' | 'announce'> = {
+  const client: Pick<
+    RepositoryClient,
+    'putIdentity' | 'putTorrent' | 'putLeaves' | 'announce' | 'editions' | 'putEdition'
+  > = {
+    editions: async () => [],
+    putEdition: async () => answer(),
     async putIdentity(operations) {
       introduced.push(operations)
     },

@@ -41,7 +41,7 @@ afterAll(async () => {
 
 const SERVICES = ['ledger', 'repository', 'agent'] as const
 const OWNED =
-  /^\/v1\/(shares|downloads|copies|links|authorizations|balance|redemptions|trust|notices|breaches|proofs|usage|search)/
+  /^\/v1\/(shares|downloads|copies|links|authorizations|balance|redemptions|trust|notices|breaches|proofs|usage|statements|guard|follows|alerts|circles|brokers|search)/
 
 const urlOf = (service: (typeof SERVICES)[number]): string => (service === 'agent' ? anna.url : world[service].url)
 

@@ -136,7 +136,7 @@ describe('a broker', () => {
   })
 
   test('tells of nothing in a circle but that it is there', async () => {
-    await holder.ask('PUT', '/v1/circles/lab', {})
+    await holder.ask('PUT', '/v1/circles/lab', { kind: 'inner' })
     await holder.ask('POST', '/v1/shares', { path: 'file.bin', public: true, circle: 'lab' })
     const torrent = await fetchAt(`${holder.url}/v1/contents/${infoHash}/torrent`)
     expect(await torrent.json()).toMatchObject({ code: 'session-required' })
