@@ -3,8 +3,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { sha256 } from '#primitives'
 import { shardOf } from '../../protocol/arbiter/shard-of.ts'
-import { utf8, type Bytes } from '../../protocol/bytes.ts'
-import { formatCheckpoint, noteKey, signNote } from '../../protocol/checkpoint.ts'
+import { fromHex, toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
+import { formatCheckpoint, noteKey, parseVerifierKey, signNote } from '../../protocol/checkpoint.ts'
 import { decodeEntry, encodeEntry, entryHash, type Entry } from '../../protocol/entry.ts'
 import { entryLogs, isIncluded, leafHashes } from '../../protocol/entry-logs.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -23,6 +23,7 @@ import {
 import { signerFrom } from '../../protocol/signed.ts'
 import { encodeBundle, tilePath } from '../../protocol/tile.ts'
 import { coded, orProblem } from '../problems.ts'
+import vectors from '../vectors/shards.json' with { type: 'json' }
 
 const ORIGIN = 'shards.example/log'
 const signer = signerFrom(sha256(utf8('shards')))
@@ -37,6 +38,22 @@ const note = (shard: number, size: number, rootHash = sha256(utf8(`${shard} ${si
 
 const joined = (round: number, ...sizes: readonly number[]) =>
   openJoin(encodeJoin({ round, checkpoints: sizes.map((size, shard) => note(shard, size)) }, 0), key)
+
+describe('the vectors', () => {
+  const { join, places, vkey } = vectors
+
+  test('of a join are written and read', () => {
+    expect(toHex(encodeJoin(join, join.time))).toBe(join.entry)
+    const { heads, round } = openJoin(fromHex(join.entry), parseVerifierKey(vkey))
+    expect([round, heads.map(({ size }) => size)]).toEqual([join.round, [3, 0, 12]])
+    expect(toHex(entryHash(fromHex(join.entry)))).toBe(join.hash)
+  })
+
+  test.each(places)('say which shard an entry belongs in', ({ entry, shards }) => {
+    for (const [count, shard] of Object.entries(shards))
+      expect(shardOf(decodeEntry(fromHex(entry)), Number(count))).toBe(shard)
+  })
+})
 
 describe('a join', () => {
   test('comes back as it went in, its checkpoints opened', () => {
