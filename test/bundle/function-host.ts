@@ -74,6 +74,7 @@ export function hostFunction(options: FunctionOptions): FunctionHost {
     child.stderr.on('data', (text: Buffer) => options.say(`${options.name}: ${text.toString().trimEnd()}`))
     const lines = createInterface({ input: child.stdout })
     const [line] = (await Promise.race([once(lines, 'line'), died(options.name, child)])) as [string]
+    lines.on('line', (text) => options.say(`${options.name}: ${text}`))
     return { child, port: (JSON.parse(line) as { port: number }).port }
   }
 

@@ -56,6 +56,29 @@ describe('what the stacks deploy', () => {
     expect(large.status).toBe(413)
   })
 
+  it('stops at its owner’s word, whichever instance is asked, and goes on at another', async () => {
+    const { owner, stack } = world.neighbour
+    await again(() => owner.ask('PUT', '/v1/guard', { stopped: true, serve: 1_000_000_000 }))
+    const url = `${stack.outputs['Url']}/v1/pieces/${'0'.repeat(64)}`
+    const statuses = async () => Promise.all(Array.from({ length: 5 }, async () => (await fetch(url)).status))
+    // An instance may hear of it two seconds later.
+    for (let all = await statuses(); !all.every((status) => status === 409);) all = await statuses()
+    const started = await again(() => owner.ask('PUT', '/v1/guard', { stopped: false }))
+    expect(started).toMatchObject({ stopped: false, serve: { most: 1_000_000_000 } })
+  })
+
+  it('logs each request with its time as a metric, and no secret', () => {
+    const { log } = world.cloud
+    const lines = log.flatMap((line) => /\{"level".*\}/.exec(line)?.[0] ?? []).map((line) => JSON.parse(line) as object)
+    expect(lines).toContainEqual(
+      expect.objectContaining({ event: 'request', path: '/v1/claim', status: 200, Latency: expect.any(Number) }),
+    )
+    for (const { ClaimSecret: secret = '' } of [world.you, world.neighbour].map(({ stack }) => stack.outputs)) {
+      expect(secret).not.toBe('')
+      expect(log.filter((line) => line.includes(secret))).toEqual([])
+    }
+  })
+
   it('leaves nothing behind but the bucket of its owner', async () => {
     await world.neighbour.stack.remove()
     const left = world.cloud.inventory().filter((name) => name.includes('neighbour'))
