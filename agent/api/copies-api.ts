@@ -14,6 +14,8 @@ const copySchema = z
     state: z.enum(['running', 'waiting', 'done', 'failed']),
     from: place,
     to: place,
+    folder: z.boolean(),
+    files: z.int(),
     bytes: z.int(),
     done: z.int(),
     reason: z.string().optional(),

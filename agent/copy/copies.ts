@@ -1,12 +1,16 @@
-/** Files that the owner has copied between their own links: begun once, kept going until they are there. */
+/**
+ * Files and folders that the owner has copied between their own links: begun once, kept going until they are there. What is
+ * copied is listed at the start; each file has an item of its own, so that a folder goes on in the midst of any file.
+ */
 import { toHex } from '../../protocol/bytes.ts'
-import { readAll } from '../../protocol/items.ts'
+import { putAll, readAll, removeAll, type Put } from '../../protocol/items.ts'
 import { problemOf, type Problem } from '../../protocol/problem.ts'
 import type { AgentContext } from '../context.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
+import { findSource } from '../share/source.ts'
 import { faultOf, isForgotten } from '../storage/faults.ts'
 import type { Links } from '../storage/links.ts'
-import type { FileRef, WriteRef } from '../storage/storage.ts'
+import type { FileRef, Storage, WriteRef } from '../storage/storage.ts'
 import { copyFile } from './copy-file.ts'
 
 export interface CopyPlace {
@@ -19,8 +23,10 @@ export interface Copy {
   readonly id: string
   readonly state: 'running' | 'waiting' | 'done' | 'failed'
   readonly from: CopyPlace
-  /** Under the name that it got, once it is done. */
+  /** A folder under the name that it gets; a file, too, once it is done. */
   readonly to: CopyPlace
+  readonly folder: boolean
+  readonly files: number
   readonly bytes: number
   /** Bytes that the target holds. */
   readonly done: number
@@ -30,13 +36,23 @@ export interface Copy {
   readonly until?: number
 }
 
-interface CopyRecord extends Copy {
+interface FileRecord {
   readonly file: FileRef & { readonly version: string }
-  readonly write: WriteRef
+  readonly size: number
+  /** The name that it is to get. */
+  readonly target: string
+  /** Once it was begun. */
+  readonly write?: WriteRef
+  /** The name that it got. */
+  readonly made?: string
 }
 
 export interface Copies {
-  /** @param to the path is the source's where it is missing. @throws Problem `not-found`, and the storages' */
+  /**
+   * @param from a file or a folder
+   * @param to the path is the last name of the source's where it is missing
+   * @throws Problem `not-found`, `too-large` for a folder of too many files, and the storages'
+   */
   start(from: CopyPlace, to: { readonly link: string; readonly path?: string | undefined }): Promise<Copy>
   get(id: string): Promise<Copy | undefined>
   /** Those that a crash or a stop has cut short. */
@@ -44,68 +60,146 @@ export interface Copies {
   stop(): Promise<void>
 }
 
+interface Running {
+  readonly copy: Copy
+  /** Bytes that the target holds of each file. */
+  readonly held: Map<number, number>
+  finished: Promise<void>
+}
+
 const PK = 'copy'
 const PAUSE_MS = 30_000
+const FILES_AT_ONCE = 4
+const DIGITS = 6
+
+const filesKey = (id: string): string => `${PK}/${id}`
+const fileKey = (index: number): string => String(index).padStart(DIGITS, '0')
+const filePut = (id: string, index: number, record: FileRecord): Put => ({
+  pk: filesKey(id),
+  sk: fileKey(index),
+  body: encodeRecord(record),
+})
+const sum = (held: ReadonlyMap<number, number>): number => held.values().reduce((total, bytes) => total + bytes, 0)
 
 export function createCopies(
   { store, environment }: Pick<AgentContext, 'store' | 'environment'>,
   links: Links,
 ): Copies {
   const { clock, random } = environment
-  const running = new Map<string, { readonly copy: { done: number }; readonly finished: Promise<void> }>()
+  const running = new Map<string, Running>()
   const stopping = new AbortController()
 
-  const save = (record: CopyRecord): Promise<boolean> =>
-    store.write([{ pk: PK, sk: record.id, expect: 'any', body: encodeRecord(record) }])
+  const save = (copy: Copy): Promise<boolean> =>
+    store.write([{ pk: PK, sk: copy.id, expect: 'any', body: encodeRecord(copy) }])
+
+  const saveFile = (id: string, index: number, record: FileRecord): Promise<boolean> =>
+    store.write([{ ...filePut(id, index, record), expect: 'any' }])
 
   async function start(from: CopyPlace, to: { link: string; path?: string | undefined }): Promise<Copy> {
     const [source, target] = [await links.open(from.link), await links.open(to.link)]
-    const { size, version } = await source.storage.stat({ name: from.path })
-    const name = to.path ?? from.path.slice(from.path.lastIndexOf('/') + 1)
-    const record: CopyRecord = {
+    const { name, folder, bytes, files } = await findSource(source.storage, from.path)
+    const path = folder ? await freeFolder(target.storage, target.name, to.path ?? name) : (to.path ?? name)
+    const records = files.map(({ name: file, id, version, size, path: inside }) => ({
+      file: { name: file, version, ...(id !== undefined && { id }) },
+      size,
+      target: folder ? [path, ...inside].join('/') : path,
+    }))
+    const copy: Copy = {
       id: toHex(random.bytes(8)),
       state: 'running',
       from: { link: source.name, path: from.path },
-      to: { link: target.name, path: name },
-      bytes: size,
+      to: { link: target.name, path },
+      folder,
+      files: files.length,
+      bytes,
       done: 0,
-      file: { name: from.path, version },
-      write: await target.storage.begin(name, size),
     }
-    await save(record)
-    launch(record)
-    return view(record)
+    // What the target refuses at once, whoever asked is told at once.
+    const [first, ...more] = records as [FileRecord, ...FileRecord[]]
+    const begun = { ...first, write: await target.storage.begin(first.target, first.size) }
+    await putAll(
+      store,
+      [begun, ...more].map((record, index) => filePut(copy.id, index, record)),
+    )
+    await save(copy)
+    launch(copy)
+    return copy
   }
 
-  function launch(record: CopyRecord): void {
-    const copy = { done: record.done }
-    const finished = keepUp(record, copy).finally(() => running.delete(record.id))
-    running.set(record.id, { copy, finished })
+  /** Nothing lies there yet of those that are under way. */
+  function freeFolder(storage: Storage, link: string, name: string): Promise<string> {
+    const places = Array.from(running.values(), ({ copy }) => copy.to)
+    return storage.freeFolder(name, (path) => places.some((to) => to.link === link && to.path === path))
   }
 
-  async function keepUp(record: CopyRecord, copy: { done: number }): Promise<void> {
+  function launch(copy: Copy): void {
+    const one: Running = { copy, held: new Map(), finished: Promise.resolve() }
+    running.set(copy.id, one)
+    one.finished = keepUp(one).finally(() => running.delete(copy.id))
+  }
+
+  async function keepUp(one: Running): Promise<void> {
     while (!stopping.signal.aborted) {
-      const over = await attempt(record, copy).catch((error: unknown) => waiting(record, problemOf(error), copy))
-      await save(over).catch(() => undefined)
+      const over = await attempt(one).catch((error: unknown) => waiting(one, problemOf(error)))
+      const isSaved = await save(over).catch(() => false)
+      if (over.state === 'done' && isSaved) await removeAll(store, filesKey(over.id)).catch(() => undefined)
       if (over.state !== 'waiting') return
       const pauseMs = Math.max(0, (over.until ?? 0) - clock.now())
       await clock.sleep(pauseMs, stopping.signal).catch(() => undefined)
     }
   }
 
-  async function attempt(record: CopyRecord, copy: { done: number }): Promise<CopyRecord> {
-    const { file, write, from, to } = record
-    const { storage: source } = await links.open(from.link)
-    const { storage: target } = await links.open(to.link)
-    const onProgress = (bytes: number): void => void (copy.done = bytes)
-    const made = await copyFile({ source, target, file, write, signal: stopping.signal, onProgress })
-    if (!made) return { ...record, state: 'running', done: copy.done }
-    return { ...record, state: 'done', done: record.bytes, to: { ...to, path: made.name } }
+  async function attempt(one: Running): Promise<Copy> {
+    const { copy, held } = one
+    const records = await readAll(store, filesKey(copy.id), (item) => decodeRecord<FileRecord>(item))
+    for (const [index, { made, size }] of records.entries()) if (made !== undefined) held.set(index, size)
+    const { storage: source } = await links.open(copy.from.link)
+    const { storage: target } = await links.open(copy.to.link)
+    const open = records.entries().filter(([, { made }]) => made === undefined)
+    const names = records.map(({ made }) => made)
+    const failing = new AbortController()
+    const signal = AbortSignal.any([stopping.signal, failing.signal])
+    async function flow(): Promise<void> {
+      for (const [index, record] of open) {
+        if (signal.aborted) return
+        names[index] = await move({ source, target, one, signal }, index, record)
+      }
+    }
+    const flows = Array.from({ length: copy.folder ? FILES_AT_ONCE : 1 }, () =>
+      flow().catch((error: unknown) => {
+        failing.abort()
+        throw error
+      }),
+    )
+    // All of them are at rest before the first failure is told.
+    const failed = (await Promise.allSettled(flows)).find(({ status }) => status === 'rejected')
+    if (failed?.status === 'rejected') throw failed.reason
+    if (stopping.signal.aborted) return { ...copy, state: 'running', done: sum(held) }
+    const path = copy.folder ? copy.to.path : (names[0] ?? copy.to.path)
+    return { ...copy, state: 'done', done: copy.bytes, to: { ...copy.to, path } }
   }
 
-  function waiting(record: CopyRecord, problem: Problem, { done }: { done: number }): CopyRecord {
+  /** @returns the name that it got; undefined when it was stopped */
+  async function move(
+    { source, target, one, signal }: { source: Storage; target: Storage; one: Running; signal: AbortSignal },
+    index: number,
+    record: FileRecord,
+  ): Promise<string | undefined> {
+    const { copy, held } = one
+    const write = record.write ?? (await target.begin(record.target, record.size))
+    if (!record.write) await saveFile(copy.id, index, { ...record, write })
+    const onProgress = (bytes: number): void => void held.set(index, bytes)
+    const task = { source, target, file: record.file, write, signal, onProgress, isOneOfMany: copy.folder }
+    const made = await copyFile(task)
+    if (!made) return undefined
+    await saveFile(copy.id, index, { ...record, write, made: made.name })
+    held.set(index, record.size)
+    return made.name
+  }
+
+  function waiting({ copy, held }: Running, problem: Problem): Copy {
     const fault = faultOf(problem)
-    const why = { ...record, done, reason: problem.code, detail: problem.message }
+    const why = { ...copy, done: sum(held), reason: problem.code, detail: problem.message }
     const passes = fault?.kind === 'park' || fault?.kind === 'retry' || isForgotten(problem)
     if (!passes) return { ...why, state: 'failed' }
     return { ...why, state: 'waiting', until: fault?.kind === 'park' ? fault.untilMs : clock.now() + PAUSE_MS }
@@ -116,13 +210,14 @@ export function createCopies(
     async get(id) {
       const item = await store.get(PK, id)
       if (!item) return undefined
-      const record = decodeRecord<CopyRecord>(item)
-      return view({ ...record, done: running.get(id)?.copy.done ?? record.done })
+      const copy = decodeRecord<Copy>(item)
+      const one = running.get(id)
+      return one && copy.state !== 'done' ? { ...copy, done: sum(one.held) } : copy
     },
     async resumeAll() {
-      for (const record of await readAll(store, PK, (item) => decodeRecord<CopyRecord>(item))) {
-        const isOpen = record.state === 'running' || record.state === 'waiting'
-        if (isOpen && !running.has(record.id)) launch(record)
+      for (const copy of await readAll(store, PK, (item) => decodeRecord<Copy>(item))) {
+        const isOpen = copy.state === 'running' || copy.state === 'waiting'
+        if (isOpen && !running.has(copy.id)) launch(copy)
       }
     },
     async stop() {
@@ -131,5 +226,3 @@ export function createCopies(
     },
   }
 }
-
-const view = ({ file: _, write: __, ...copy }: CopyRecord): Copy => copy

@@ -12,6 +12,8 @@ export interface CopyTask {
   readonly file: FileRef & { readonly version: string }
   readonly write: WriteRef
   readonly signal: AbortSignal
+  /** Others are copied beside it, and memory is theirs too: it has one part in it at a time. */
+  readonly isOneOfMany?: boolean
   /** Told how many bytes the target holds. */
   readonly onProgress: (bytes: number) => void
 }
@@ -40,7 +42,7 @@ export async function copyFile(task: CopyTask): Promise<FileRef | undefined> {
       onProgress((done += part.length))
     }
   }
-  const flows = target.writes === 'in-order' ? 1 : PARTS_AT_ONCE
+  const flows = task.isOneOfMany || target.writes === 'in-order' ? 1 : PARTS_AT_ONCE
   await Promise.all(Array.from({ length: flows }, flow))
   return signal.aborted ? undefined : target.commit(write)
 }

@@ -1,4 +1,4 @@
-import { formatBytes } from '../../dashboard/figures.js'
+import { formatBytes, formatCount } from '../../dashboard/figures.js'
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
 import { EXIT, exitCodeOf } from '../exit-code.ts'
 
@@ -7,6 +7,8 @@ interface CopyJson {
   state: 'running' | 'waiting' | 'done' | 'failed'
   from: { link: string; path: string }
   to: { link: string; path: string }
+  folder: boolean
+  files: number
   bytes: number
   done: number
   reason?: string
@@ -18,7 +20,7 @@ const POLL_MS = 250
 export const copyCommands: Commands = {
   copy: {
     usage: 'LINK:PATH LINK[:PATH]',
-    summary: 'Copy a file between two linked storages, inside the provider where it can be',
+    summary: 'Copy a file or a folder between two linked storages, inside the provider where it can be',
     takes: [2, 2],
     run: copy,
   },
@@ -26,7 +28,7 @@ export const copyCommands: Commands = {
 
 async function copy(call: Call): Promise<Answer> {
   const [from, to] = [placeIn(call.args[0] as string), placeIn(call.args[1] as string)]
-  if (from.path === undefined) throw new UsageError('which file? LINK:PATH says where it lies.')
+  if (from.path === undefined) throw new UsageError('which file or folder? LINK:PATH says where it lies.')
   const agent = await call.agent()
   let made = await agent.ask<CopyJson>('POST', '/v1/copies', { from, to })
   while (made.state === 'running' || made.state === 'waiting') {
@@ -38,7 +40,9 @@ async function copy(call: Call): Promise<Answer> {
   call.progress('')
   const { state, to: there, detail, reason } = made
   if (state === 'failed') return { json: made, text: `Not copied: ${detail ?? ''}`, exitCode: exitCodeOf(reason) }
-  return { json: made, text: `Copied to ${there.link}:${there.path}  ${formatBytes(made.bytes)}`, exitCode: EXIT.done }
+  const files = made.folder ? `  ${formatCount(made.files, 'file')}` : ''
+  const text = `Copied to ${there.link}:${there.path}${files}  ${formatBytes(made.bytes)}`
+  return { json: made, text, exitCode: EXIT.done }
 }
 
 function placeIn(word: string): { link: string; path?: string } {

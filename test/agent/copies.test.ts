@@ -1,0 +1,122 @@
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { createCopies, type Copies, type Copy } from '../../agent/copy/copies.ts'
+import type { Links } from '../../agent/storage/links.ts'
+import type { Storage } from '../../agent/storage/storage.ts'
+import { openSqlite } from '../../infra/store/sqlite.ts'
+import { Problem } from '../../protocol/problem.ts'
+import type { Store } from '../../protocol/store.ts'
+import { pattern } from '../pattern.ts'
+import { createDisk, type Disk } from '../simulation/memory-storage.ts'
+import { handClock } from './hand-clock.ts'
+import { random } from './linked-folder.ts'
+
+const FILES = { 'album/one': 3_000, 'album/two/ü': 50_000, 'album/two/empty': 0, 'album/z': 70_000 } as const
+
+let source: Disk
+let target: Disk
+let store: Store
+beforeEach(() => {
+  ;[source, target] = [createDisk(), createDisk()]
+  store = openSqlite(':memory:')
+  for (const [name, bytes] of Object.entries(FILES)) source.plant(name, pattern(bytes))
+})
+afterEach(() => store.close())
+
+function copiesInto(storage: Storage = target.open(random)): Copies {
+  const open: Links['open'] = async (name = '') => ({
+    name,
+    storage: name === 'source' ? source.open(random) : storage,
+  })
+  const environment = { clock: handClock(), random, transport: () => Promise.reject(new Error('unused')) }
+  return createCopies({ store, environment }, { open } as Links)
+}
+
+async function until(copies: Copies, id: string, isThere: (copy: Copy) => boolean): Promise<Copy> {
+  for (;;) {
+    const copy = (await copies.get(id)) as Copy
+    if (isThere(copy)) return copy
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
+function expectAll(folder: string): void {
+  const names = Object.keys(FILES).map((name) => name.replace('album', folder))
+  expect([...target.files.keys()].filter((name) => name.startsWith(`${folder}/`)).toSorted()).toEqual(names.toSorted())
+  for (const [name, bytes] of Object.entries(FILES)) {
+    expect(new Uint8Array(target.files.get(name.replace('album', folder))?.bytes ?? [])).toEqual(pattern(bytes))
+  }
+}
+
+test('a folder is copied whole, into one that nothing bore the name of', async () => {
+  const copies = copiesInto()
+  for (const folder of ['album', 'album (2)']) {
+    const { id, to } = await copies.start({ link: 'source', path: 'album' }, { link: 'target' })
+    expect(to).toEqual({ link: 'target', path: folder })
+    const copy = await until(copies, id, ({ state }) => state === 'done')
+    expect(copy).toMatchObject({ folder: true, files: 4, bytes: 123_000, done: 123_000 })
+    expectAll(folder)
+  }
+  expect([target.files.size, target.unfinished.size]).toEqual([8, 0])
+})
+
+test('two copies under way take no name from each other', async () => {
+  const copies = copiesInto()
+  const order = [{ link: 'source', path: 'album' }, { link: 'target' }] as const
+  const both = [await copies.start(...order), await copies.start(...order)]
+  for (const { id, to } of both) {
+    await until(copies, id, ({ state }) => state === 'done')
+    expectAll(to.path)
+  }
+})
+
+test('it goes on after a crash at any step, and no file is made twice', async () => {
+  const steps = ['begin', 'put', 'commit'] as const
+  for (let alive = 1, died = true; died; alive++) {
+    let left = alive
+    died = false
+    const mortal =
+      <A extends unknown[], R>(work: (...args: A) => Promise<R>, isAfter: boolean) =>
+      async (...args: A): Promise<R> => {
+        const dies = --left <= 0
+        if (dies) died = true
+        if (dies && !isAfter) throw new Problem('storage-unavailable', 'Dead.', { retryAfterMs: 0 })
+        const result = await work(...args)
+        if (dies) throw new Problem('storage-unavailable', 'Dead.', { retryAfterMs: 0 })
+        return result
+      }
+    const storage = target.open(random)
+    const dying: Storage = { ...storage }
+    for (const step of steps) Object.assign(dying, { [step]: mortal(storage[step] as never, alive % 2 === 0) })
+    const copies = copiesInto(dying)
+    const folder = `copy ${alive}`
+    const order = [
+      { link: 'source', path: 'album' },
+      { link: 'target', path: folder },
+    ] as const
+    const started = await copies.start(...order).catch(() => undefined)
+    if (!started) continue
+    await until(copies, started.id, ({ state }) => state !== 'running')
+    await copies.stop()
+    const after = copiesInto(storage)
+    await after.resumeAll()
+    await until(after, started.id, ({ state }) => state === 'done')
+    expectAll(folder)
+    await after.stop()
+  }
+})
+
+test('a file that changed since it began fails the copy, with its reason', async () => {
+  const copies = copiesInto()
+  const stuck = copiesInto({ ...target.open(random), put: () => new Promise(() => undefined) })
+  const { id } = await stuck.start({ link: 'source', path: 'album' }, { link: 'target' })
+  source.plant('album/z', pattern(5, 2))
+  await copies.resumeAll()
+  expect(await until(copies, id, ({ state }) => state === 'failed')).toMatchObject({ reason: 'content-changed' })
+  expect(await copies.get('0'.repeat(16))).toBeUndefined()
+})
+
+test('what is not there is not copied', async () => {
+  const copies = copiesInto()
+  const start = copies.start({ link: 'source', path: 'nothing' }, { link: 'target' })
+  await expect(start).rejects.toMatchObject({ code: 'not-found' })
+})
