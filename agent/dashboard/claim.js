@@ -12,6 +12,7 @@ const SAVED_MS = 60_000
 export function startClaim(done) {
   const card = find('#claim', HTMLElement)
   card.hidden = false
+  find('#status', HTMLElement).textContent = `at ${location.host}, without an owner`
   find('#unlock', HTMLElement).hidden = true
   /** @type {string} */
   let secret = ''

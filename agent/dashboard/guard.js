@@ -35,18 +35,27 @@ export function guardRows({ stopped, since, spend, serve, until }, ask) {
         detail(since ? `since ${formatWhen(since, Date.now())}` : ''),
       )
     : row('It sells and buys', [button('stop', turn(true))])
-  const anew = detail(`begins anew at ${formatWhen(until, Date.now())}`)
   const most = serve.most === undefined ? undefined : formatBytes(serve.most)
   return [
     agent,
-    row(`Spent today: ${of(spend.used, spend.most, 'credits')}`, [], anew),
-    row(`Sent today: ${of(formatBytes(serve.used), most, '')}`, [], anew.cloneNode(true)),
+    dayRow('Spent today', of(spend.used, spend.most, 'credits'), until),
+    dayRow('Sent today', of(formatBytes(serve.used), most, ''), until),
   ]
 }
+
+/**
+ * @param {string} title
+ * @param {string | undefined} used
+ * @param {number} until
+ */
+const dayRow = (title, used, until) =>
+  used === undefined
+    ? row(`${title}: no cap`, [])
+    : row(`${title}: ${used}`, [], detail(`begins anew at ${formatWhen(until, Date.now())}`))
 
 /**
  * @param {string} used
  * @param {string | undefined} most
  * @param {string} unit
  */
-const of = (used, most, unit) => (most === undefined ? 'no cap' : `${used} of ${most} ${unit}`.trimEnd())
+const of = (used, most, unit) => (most === undefined ? undefined : `${used} of ${most} ${unit}`.trimEnd())
