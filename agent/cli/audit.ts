@@ -152,7 +152,7 @@ async function replayLog(source: LogSource, key: NoteKey, log: OpenedLog, option
       await applyEntry(replica, entry, reader)
       reader.take(entry)
       if (i === entries.length - 1) await reader.checkTiles()
-      if (state?.isFull()) await save(state, replica, reader)
+      if (state?.isFull(log.shown?.length)) await save(state, replica, reader)
     }
     onProgress(replica.size(), reader.size)
   }

@@ -8,11 +8,11 @@ import type { Kept, Position, ReplicaItems, ReplicaPast, Sums } from './replica.
 import { keyText, type Key } from './view.ts'
 import { concat, type Bytes } from '../bytes.ts'
 import { decode, encode, field, fields, type Fields } from '../encoding.ts'
-import { itemsOf } from '../items.ts'
+import { itemsOf, readAll } from '../items.ts'
 import { limits } from '../limits.ts'
 import { HASH_BYTES, type Frontier } from '../merkle.ts'
 import { Problem } from '../problem.ts'
-import type { Change, Store } from '../store.ts'
+import type { Change, Item, Store } from '../store.ts'
 import type { Edge } from '../tile.ts'
 
 /** How far a replica has come: what it and the tree over its entries go on from. */
@@ -29,8 +29,8 @@ export interface KeptState {
   readonly progress: Progress | undefined
   readonly items: ReplicaItems
   readonly past: ReplicaPast
-  /** Whether so much is kept back that it should be taken down. */
-  isFull(): boolean
+  /** Whether so much is kept back that it should be taken down, of a log in so many shards. */
+  isFull(shards?: number): boolean
   /** Takes down what was changed, and how far the replica is. @throws Problem `conflict` when another has its state there */
   save(progress: Progress): Promise<void>
   /** What was read since the last save is of no other replica. @throws Problem `conflict` */
@@ -42,6 +42,8 @@ const KEPT_BACK = limits.changesPerWrite - 16
 const ITEMS_CACHED = 4096
 const PAST = 'past'
 const PROGRESS = { pk: 'replica', sk: 'progress' }
+/** Items of their own: all of them together may be too large for one. */
+const SHARDS = 'shard/'
 const DROPPED_AT_ONCE = 4
 const STAMP_BYTES = 8
 
@@ -58,7 +60,6 @@ const progressShape = {
   ...treeFields,
   /** Entries replayed, where the tree is not over these. */
   replayed: field.optional(field.integer()),
-  shards: field.optional(field.list(field.dict(treeFields))),
   sum: field.bytes(),
   sums: field.dict(sumFields),
 }
@@ -69,19 +70,24 @@ export async function openKeptState(store: Store): Promise<KeptState> {
   let version = saved?.version ?? 0
   const items = createItems(store)
   const past = await createPast(store)
+  const trees = await readAll(store, PROGRESS.pk, readShard, { prefix: SHARDS })
+  let kept: Progress['shards']
   return {
-    progress: saved && readProgress(saved.body),
+    progress: saved && { ...readProgress(saved.body), ...(trees.length > 0 && { shards: trees }) },
     items,
     past,
-    isFull: () => items.changed() >= KEPT_BACK,
+    isFull: (shards = 0) => items.changed() >= KEPT_BACK - shards,
     async save(progress) {
+      const { shards = [] } = progress
       const changes = [
         { ...PROGRESS, expect: version, body: encodeProgress(progress) },
+        ...(shards === kept ? [] : shards.map(shardChange)),
         ...past.changes(),
         ...items.changes(),
       ]
       if (!(await store.write(changes))) throw notAlone()
       version++
+      kept = shards
       items.saved()
       past.saved()
     },
@@ -95,21 +101,28 @@ export async function openKeptState(store: Store): Promise<KeptState> {
 const notAlone = (): Problem => new Problem('conflict', 'Another replica of this log is under way in the same place.')
 
 function readProgress(body: Bytes): Progress {
-  const { replayed, shards, sum, sums, ...tree } = fields(decode(body), progressShape)
-  const position = { size: replayed ?? tree.size, sum, sums: sums satisfies Sums }
-  return { ...readTree(tree), position, ...(shards && { shards: shards.map(readTree) }) }
+  const { replayed, sum, sums, ...tree } = fields(decode(body), progressShape)
+  return { ...readTree(tree), position: { size: replayed ?? tree.size, sum, sums: sums satisfies Sums } }
 }
 
-const encodeProgress = ({ position, shards, ...tree }: Progress): Bytes =>
+const encodeProgress = ({ position, ...tree }: Progress): Bytes =>
   encode({
     ...writeTree(tree),
     ...(position.size !== tree.frontier.size && { replayed: position.size }),
-    ...(shards && { shards: shards.map(writeTree) }),
     sum: position.sum,
     sums: { ...position.sums },
   })
 
 const readTree = ({ edge, peaks, size }: Fields<typeof treeFields>) => ({ edge, frontier: { peaks, size } })
+
+const readShard = ({ body }: Item) => readTree(fields(decode(body), treeFields))
+
+const shardChange = (tree: Pick<Progress, 'edge' | 'frontier'>, shard: number): Change => ({
+  pk: PROGRESS.pk,
+  sk: `${SHARDS}${sortable(shard)}`,
+  expect: 'any',
+  body: encode(writeTree(tree)),
+})
 
 const writeTree = ({ edge, frontier }: Pick<Progress, 'edge' | 'frontier'>) => ({
   edge: edge.map((row) => [...row]),

@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { sha256 } from '#primitives'
 import { auditLog, type AuditReport } from '../../agent/cli/audit.ts'
 import { sourceInFolder, type LogSource } from '../../agent/cli/log-source.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
@@ -11,11 +12,13 @@ import { shardOf } from '../../protocol/arbiter/shard-of.ts'
 import { openKeptState } from '../../protocol/arbiter/kept-state.ts'
 import { fromUtf8, utf8, type Bytes } from '../../protocol/bytes.ts'
 import { formatCheckpoint, noteKey, parseCheckpoint, signNote } from '../../protocol/checkpoint.ts'
+import { genesis } from '../../protocol/identity.ts'
 import { decodeEntry, encodeEntry, entryHash } from '../../protocol/entry.ts'
 import { append, EMPTY_FRONTIER, frontierRoot } from '../../protocol/merkle.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { encodeJoin, readJoin, shardOrigin } from '../../protocol/shards.ts'
 import { signerFrom } from '../../protocol/signed.ts'
+import type { Store } from '../../protocol/store.ts'
 import { decodeBundle, encodeBundle, tilePath, tileWidth } from '../../protocol/tile.ts'
 import {
   expectAccepted,
@@ -49,6 +52,9 @@ beforeAll(async () => {
     await expectAccepted(ledger.post(path, objects))
   }
   const lanes = await openSettlers({ ledger: LEDGER_ID, nowMs: START_MS, payers: 4, lanesEach: 2, units: 8, send })
+  // A round that changes more than an audit keeps back.
+  for (let i = 0; i < 60; i++)
+    await send('/v1/accounts', { identity: genesis([signerFrom(sha256(utf8(`stranger ${i}`)))], START_MS) })
   await ledger.sequence()
   for (const unit of [1, 4, 8]) {
     for (const lane of lanes) await send('/v1/redemptions', { redemption: lane.redeem(unit) })
@@ -129,7 +135,32 @@ test('a log in shards is found right, over all of them', async () => {
   for (const shard of honest.shards) expect(shard.length).toBeGreaterThan(8)
 })
 
-test('an audit goes on where another one was, in the middle of a round too', async () => {
+test('an audit that was stopped at any of its writes goes on there, in the middle of a round too', async () => {
+  let isDone = false
+  let isWithin = false
+  for (let stopped = 0; !isDone; stopped++) {
+    const store = openSqlite(':memory:')
+    let writes = 0
+    const doomed: Store = {
+      ...store,
+      async write(changes) {
+        if (writes++ === stopped) throw new Error('stopped')
+        return store.write(changes)
+      },
+    }
+    isDone = await auditLog(serve(honest), key, { state: await openKeptState(doomed) }).then(
+      () => true,
+      () => false,
+    )
+    const state = await openKeptState(store)
+    const joined = state.progress?.shards?.reduce((sum, { frontier }) => sum + frontier.size, 0) ?? 0
+    isWithin ||= (state.progress?.position.size ?? 0) > joined
+    expect(await auditLog(serve(honest), key, { state })).toMatchObject({ ok: true, shards: SHARDS })
+  }
+  expect(isWithin).toBe(true)
+})
+
+test('an audit goes on where another one was', async () => {
   const store = openSqlite(':memory:')
   await auditLog(serve(earlier), key, { state: await openKeptState(store) })
   const state = await openKeptState(store)
