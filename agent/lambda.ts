@@ -139,8 +139,11 @@ async function chores(): Promise<void> {
 }
 
 export const download = durableShifts(async (id) => {
+  const ended = log.beginShift()
   const agent = await openWorker(await ground())
-  return agent?.downloads.work(id, AbortSignal.timeout(SHIFT_MS)) ?? { isOver: true }
+  const rest = (await agent?.downloads.work(id, AbortSignal.timeout(SHIFT_MS))) ?? { isOver: true }
+  ended(rest.isOver)
+  return rest
 }, realEnvironment().clock)
 
 const setup = customResource(

@@ -9,11 +9,13 @@ import { Problem } from '../../protocol/problem.ts'
 import { faultText } from '../service-process.ts'
 
 export type Unit = 'Count' | 'Milliseconds'
-export type MetricName = 'Latency' | 'Faults' | 'CapReached'
+export type MetricName = 'Latency' | 'Shift' | 'Faults' | 'CapReached'
 
 export interface LogLines {
   /** A request has come. @returns what is told when it is answered */
   begin(request: { readonly method: string; readonly path: string }): (status: number) => void
+  /** A worker begins. @returns what is told when it rests */
+  beginShift(): (isOver: boolean) => void
   /** A bug, or a store that does not answer, counts as a fault; what else may be answered with 5xx is another's. */
   readonly fault: (error: unknown) => void
   /** @param cap the owner's, of today */
@@ -30,7 +32,12 @@ export interface LogOptions {
 
 export const NAMESPACE = 'Raincheck'
 export const DIMENSION = 'Stack'
-const UNITS: Readonly<Record<MetricName, Unit>> = { Latency: 'Milliseconds', Faults: 'Count', CapReached: 'Count' }
+const UNITS: Readonly<Record<MetricName, Unit>> = {
+  Latency: 'Milliseconds',
+  Shift: 'Milliseconds',
+  Faults: 'Count',
+  CapReached: 'Count',
+}
 /** Beginnings of paths that services have; anything else is a stranger's word. */
 const KNOWN =
   /^\/(?:v1\/[a-z]{1,20}|\.well-known\/raincheck|healthz|openapi\.json|dashboard|checkpoint|tile|shard|supported|verify|settle|add-checkpoint)?(?=\/|$)/
@@ -47,6 +54,10 @@ export function createLogLines({ clock, stack, write }: LogOptions): LogLines {
       const startedMs = clock.now()
       const members = { event: 'request', method, path: KNOWN.exec(path)?.[0] ?? '' }
       return (status) => say('INFO', { ...members, status }, { Latency: clock.now() - startedMs })
+    },
+    beginShift() {
+      const startedMs = clock.now()
+      return (isOver) => say('INFO', { event: 'shift', isOver }, { Shift: clock.now() - startedMs })
     },
     fault(error) {
       const isOurs = !(error instanceof Problem) || error.code === 'internal' || error.code === 'store-unavailable'

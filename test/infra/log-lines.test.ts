@@ -58,6 +58,15 @@ describe('a line of the log', () => {
     expect(metricsIn(line)).toEqual({ Latency: 120 })
   })
 
+  it('carries the time of a shift, and whether it was the last', () => {
+    const { log, said, pass } = lines()
+    const ended = log.beginShift()
+    pass(600_000)
+    ended(false)
+    expect(metricsIn(said()[0] ?? {})).toEqual({ Shift: 600_000 })
+    expect(said()[0]).toMatchObject({ event: 'shift', isOver: false })
+  })
+
   it('says nothing of a request but what the service itself is known for', () => {
     const known = /^(?:|\/|\/v1\/[a-z]{1,20}|\/[a-z.-]+(?:\/raincheck)?)$/
     fc.assert(
