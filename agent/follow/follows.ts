@@ -60,20 +60,20 @@ interface Followed extends Follow {
 }
 
 const PK = 'follow'
-/** Answers to one question; the rest is asked for the next time. */
-const PAGES = 16
+/** As many as a repository keeps. */
+const PAGES = limits.editionsPerOwner / limits.editionsAnswered
 
 export function createFollows({ store, repository, environment }: AgentContext): Follows {
   const { clock } = environment
 
   const all = (): Promise<readonly Followed[]> => readAll(store, PK, (item) => decodeRecord<Followed>(item))
 
-  const change = (id: string, alter: (before: Followed | undefined) => Followed | undefined): Promise<void> =>
+  const change = (id: string, alter: (before: Followed | undefined) => Followed | undefined) =>
     decideAndWrite(store, async () => {
       const item = await store.get(PK, id)
-      const after = alter(item && decodeRecord<Followed>(item))
+      const result = alter(item && decodeRecord<Followed>(item))
       const expect = item?.version ?? 0
-      return { changes: after ? [{ pk: PK, sk: id, expect, body: encodeRecord(after) }] : [], result: undefined }
+      return { changes: result ? [{ pk: PK, sk: id, expect, body: encodeRecord(result) }] : [], result }
     })
 
   async function follow(id: string, names: readonly string[]): Promise<Follow> {
@@ -81,31 +81,31 @@ export function createFollows({ store, repository, environment }: AgentContext):
     const isNew = !known.some((one) => one.id === id)
     if (isNew && known.length >= limits.follows)
       throw new Problem('limit-reached', `An agent follows up to ${limits.follows} owners.`)
-    await change(id, (before) => ({ missed: 0, seenSeq: -1, askedMs: 0, editions: [], ...before, id, names }))
+    const begun = { missed: 0, seenSeq: -1, askedMs: 0, editions: [] }
+    const followed = await change(id, (before) => ({ ...begun, ...before, id, names }))
     // What is there already is no news.
     if (isNew) await ask(id).then(() => seen(id), unlessBug)
-    return { id, names, missed: 0 }
+    return { id, names, missed: followed?.missed ?? 0 }
   }
 
-  /** @throws Problem of the repository */
+  /** Reads on past what does not hold, to the end of what a repository keeps. @throws Problem of the repository */
   async function ask(id: string): Promise<void> {
-    await change(id, (before) => before && { ...before, askedMs: clock.now() })
+    const followed = await change(id, (before) => before && { ...before, askedMs: clock.now() })
+    if (!followed) return
+    let after = followed.last?.seq
     for (let page = 0; page < PAGES; page++) {
-      const item = await store.get(PK, id)
-      if (!item) return
-      const followed = decodeRecord<Followed>(item)
-      const shown = await repository.editions(id, followed.last?.seq)
+      const shown = await repository.editions(id, after)
       if (shown.length === 0) return
       const { state } = await repository.identity(id)
-      const editions = shown.flatMap((one) => believed(one, state) ?? [])
-      const after = editions.reduce(take, followed)
-      if (after === followed) return
-      // Somebody else was faster, and knows as much.
-      if (!(await store.write([{ pk: PK, sk: id, expect: item.version, body: encodeRecord(after) }]))) return
+      const read = shown.flatMap((one) => readable(one) ?? [])
+      const editions = read.filter((one) => isBelieved(one, state))
+      if (editions.length > 0) await change(id, (before) => before && editions.reduce(take, before))
+      if (shown.length < limits.editionsAnswered) return
+      after = read.reduce((most, { seq }) => Math.max(most, seq), after ?? 0)
     }
   }
 
-  const seen = (id: string): Promise<void> =>
+  const seen = (id: string) =>
     change(id, (before) => before && { ...before, seenSeq: before.last?.seq ?? before.seenSeq })
 
   async function askAll(isDue: (followed: Followed) => boolean): Promise<void> {
@@ -131,14 +131,25 @@ export function createFollows({ store, repository, environment }: AgentContext):
   }
 }
 
-/** One that does not hold says nothing about the others: it is left out, which is seen. */
-function believed({ edition: envelope, delegation }: SignedEdition, by: IdentityState): Edition | undefined {
+interface ShownEdition extends Edition {
+  readonly delegation: SignedEdition['delegation']
+}
+
+function readable({ edition, delegation }: SignedEdition): ShownEdition | undefined {
   try {
-    const edition = parseEdition(envelope)
-    requireEditor(edition, by, delegation, edition.issued)
-    return edition
+    return { ...parseEdition(edition), delegation }
   } catch (error) {
     return unlessBug(error)
+  }
+}
+
+/** One that does not hold says nothing about the others: it is left out, which is seen. */
+function isBelieved(edition: ShownEdition, by: IdentityState): boolean {
+  try {
+    requireEditor(edition, by, edition.delegation, edition.issued)
+    return true
+  } catch (error) {
+    return unlessBug(error) ?? false
   }
 }
 

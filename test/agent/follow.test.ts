@@ -108,6 +108,21 @@ describe('a follower', () => {
     expect(await follows.list()).toMatchObject([{ missed: 0 }])
   })
 
+  test('reads on past any number of editions that do not hold, such as a thief’s', async () => {
+    const { shown, follows } = openFollows()
+    const [first, ...others] = chain(2 * limits.editionsAnswered + 5) as [SignedEdition, ...SignedEdition[]]
+    shown.editions = [first]
+    await follows.follow(annId, [])
+    const last = others.at(-1) as SignedEdition
+    const forged = others.slice(0, -1).map((one) => {
+      const { seq, prev } = parseEdition(one.edition)
+      return edition(seq, prev, 'data', thief)
+    })
+    shown.editions = [first, ...forged, last]
+    expect(await follows.alerts()).toMatchObject([{ seq: 2 * limits.editionsAnswered + 4, isNew: true }])
+    expect(await follows.list()).toMatchObject([{ missed: 2 * limits.editionsAnswered + 3 }])
+  })
+
   test('keeps what it knows while the repository is down, and asks once a minute', async () => {
     const { shown, follows, pass } = openFollows()
     shown.editions = chain(1)
