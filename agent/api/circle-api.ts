@@ -12,7 +12,6 @@ import { circleShape, sessionShape, validShape } from '../circle/brokers-client.
 import type { Circles } from '../circle/circles.ts'
 import type { Circle, OwnCircle } from '../circle/records.ts'
 import type { AgentContext } from '../context.ts'
-import { createNonces } from './nonces.ts'
 
 const name = z.string().regex(/^[a-z0-9-]{1,63}$/)
 const byCircle = { params: z.object({ circle: name }) }
@@ -129,15 +128,13 @@ function mountBroker(app: OpenAPIHono, context: AgentContext, { broker }: Circle
   })
 }
 
-/** Whoever signed the request, before its body is read. */
+/** Whoever signed the request, before its body is read. It may come twice: a session is worth nothing to another. */
 function applicantKey(context: AgentContext) {
-  const nonces = createNonces(context, 'session-nonce')
   const authorities = [new URL(context.publicUrl).host]
   const audience = toHex(context.owner)
   return createMiddleware<{ Variables: { key: Bytes } }>(async (c, next) => {
     const nowMs = context.environment.clock.now()
     const verified = await verifyRequest(c.req.raw, { authorities, audience, nowMs })
-    await nonces.take(verified)
     c.set('key', verified.key)
     await next()
   })

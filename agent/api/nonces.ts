@@ -13,7 +13,8 @@ export interface Nonces {
   sweep(): Promise<void>
 }
 
-const SWEPT_AT_ONCE = 50
+/** Of a sweep. */
+const PAGES = 50
 const TIME_DIGITS = 15
 
 /** @param pk where they are kept */
@@ -26,11 +27,14 @@ export function createNonces({ store, environment }: Pick<AgentContext, 'store' 
     },
     async sweep() {
       const dead = environment.clock.now() - limits.requestAgeMs - limits.clockSkewMs
-      const oldest = await store.list(pk, { limit: SWEPT_AT_ONCE })
-      const changes = oldest
-        .filter((item) => Number(item.sk.slice(0, TIME_DIGITS)) < dead)
-        .map((item) => ({ pk, sk: item.sk, expect: 'any' as const }))
-      if (changes.length > 0) await store.write(changes)
+      for (let page = 0; page < PAGES; page++) {
+        const oldest = await store.list(pk, { limit: limits.changesPerWrite })
+        const changes = oldest
+          .filter((item) => Number(item.sk.slice(0, TIME_DIGITS)) < dead)
+          .map((item) => ({ pk, sk: item.sk, expect: 'any' as const }))
+        if (changes.length > 0) await store.write(changes)
+        if (changes.length < limits.changesPerWrite) return
+      }
     },
   }
 }

@@ -1,9 +1,9 @@
 /** The way to content of a circle: a session, shown by its holder, that is neither over nor taken back. */
 import type { MiddlewareHandler } from 'hono'
 import { equal, toHex } from '../../protocol/bytes.ts'
-import { verifyRequest } from '../../protocol/http-signature.ts'
+import { verifyRequest, type VerifiedRequest } from '../../protocol/http-signature.ts'
 import { limits } from '../../protocol/limits.ts'
-import { Problem } from '../../protocol/problem.ts'
+import { Problem, unlessBug } from '../../protocol/problem.ts'
 import { wire } from '../../protocol/service.ts'
 import { parseSession, readSession, requireTime, SESSION_HEADER, type Session } from '../../protocol/session.ts'
 import { createNonces } from '../api/nonces.ts'
@@ -39,6 +39,8 @@ export function createGate(context: AgentContext, { records, broker, brokers, re
   const { clock } = context.environment
   const nonces = createNonces(context, 'session-nonce')
   const authorities = [new URL(context.publicUrl).host]
+  /** When a circle was last asked about for a key that is not its broker's. */
+  const tried = new Map<string, number>()
   /** Until when a session of an inner circle is taken for one that holds. */
   const validated = new Map<string, number>()
 
@@ -50,29 +52,37 @@ export function createGate(context: AgentContext, { records, broker, brokers, re
     if (toHex(session.by) !== brokerOf(context, circle) || session.circle !== circle.name)
       throw new Problem('forbidden', 'The session is of another circle.')
     requireTime(session, clock.now())
-    await requireHolder(request, session)
-    if (circle.isOwn) await broker.validate(name, text)
-    else await requireJoined(circle, session, text)
+    // Only what a broker signed is worth asking about, or keeping a note of.
+    const joined = circle.isOwn ? undefined : await signerOf(circle, session)
+    const verified = await holderOf(request, session)
+    if (!joined) await broker.validate(name, text)
+    else if (joined.kind === 'inner') await requireValid(joined, text)
+    else requireUnrevoked(joined.revoked, session)
+    await nonces.take(verified)
     return session
   }
 
   /** Whoever read the session on its way has not the key. */
-  async function requireHolder(request: Request, { holder }: Session): Promise<void> {
+  async function holderOf(request: Request, { holder }: Session): Promise<VerifiedRequest> {
     const verified = await verifyRequest(request, { authorities, audience: toHex(context.owner), nowMs: clock.now() })
     if (!equal(verified.key, holder)) throw new Problem('unknown-key', 'The session is another key’s.')
-    await nonces.take(verified)
+    return verified
   }
 
-  async function requireJoined(circle: JoinedCircle, session: Session, text: string): Promise<void> {
-    // A broker may have another key by now.
-    const known = isKeyOf(circle, session.key) || isRecent(circle) ? circle : await reread(circle)
-    if (!isKeyOf(known, session.key))
-      throw new Problem('forbidden', 'The session is not signed by the circle’s broker.')
-    if (known.kind === 'inner') await requireValid(known, text)
-    else requireUnrevoked(known.revoked, session)
+  /** The circle, whose broker may have another key by now than when it was last asked. */
+  async function signerOf(circle: JoinedCircle, session: Session): Promise<JoinedCircle> {
+    const known = isKeyOf(circle, session.key) ? circle : await askedAgain(circle)
+    if (isKeyOf(known, session.key)) return known
+    throw new Problem('forbidden', 'The session is not signed by the circle’s broker.')
   }
 
-  const isRecent = ({ readMs }: JoinedCircle): boolean => clock.now() - readMs < limits.revocationsMs
+  async function askedAgain(circle: JoinedCircle): Promise<JoinedCircle> {
+    const nowMs = clock.now()
+    const triedMs = Math.max(circle.readMs, tried.get(circle.name) ?? 0)
+    if (nowMs - triedMs < limits.revocationsMs) return circle
+    tried.set(circle.name, nowMs)
+    return (await reread(circle).catch(unlessBug)) ?? circle
+  }
 
   async function requireValid(circle: JoinedCircle, text: string): Promise<void> {
     const nowMs = clock.now()

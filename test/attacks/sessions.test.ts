@@ -159,12 +159,32 @@ describe.each(['inner', 'bubble'] as const)('content of an %s circle', (kind) =>
 describe('a session', () => {
   beforeEach(() => settle('bubble'))
 
+  test('that no broker signed leaves nothing behind, and has the broker asked once in a while', async () => {
+    const terms = { by: broker.person.id, circle: 'lab', member: stranger.person.id, nonce: numbered(1, 1, 16) }
+    town.setDown('broker.example', true)
+    town.clock.advance(limits.revocationsMs)
+    const times = { issued: town.clock.now(), expires: town.clock.now() + limits.sessionMs }
+    const forged = formatSession(
+      grantSession({ ...terms, ...times, holder: stranger.person.agent.key }, stranger.person.agent),
+    )
+    const asked = () => town.requests.filter(({ host }) => host === 'broker.example').length
+    const before = asked()
+    for (let i = 0; i < 5; i++) expect(await codeOf(shown(forged, stranger.person.agent))).toBe('forbidden')
+    expect(asked()).toBe(before + 1)
+    expect(await seller.context.store.list('session-nonce', { limit: 10 })).toEqual([])
+  })
+
+  test('is shown many times, and what is kept of that goes away', async () => {
+    const session = await sessionOf(member)
+    for (let i = 0; i < 150; i++) expect(await codeOf(shown(session, member.person.agent))).toBe(200)
+    town.clock.advance(limits.requestAgeMs + limits.clockSkewMs + 1000)
+    await seller.agent.maintain()
+    expect(await seller.context.store.list('session-nonce', { limit: 10 })).toEqual([])
+  })
+
   test('is granted to the key that signs the request, as far as it acts for a member', async () => {
     expect(await codeOf(granted(member, 'lab', stranger.person.agent))).toBe('unknown-key')
     expect(await codeOf(granted(member, 'nowhere'))).toBe('not-found')
-    const request = await granted(member)
-    expect((await town.environment.transport(request.clone())).status).toBe(201)
-    expect(await codeOf(request)).toBe('stale-request')
     const session = parseSession(readSession(await sessionOf(member)))
     expect(session.expires - session.issued).toBe(limits.sessionMs)
     expect(session.holder).toEqual(member.person.agent.key)
