@@ -199,7 +199,7 @@ export const PLANTS: readonly Plant[] = [
     file: 'agent/sell/tab.ts',
     find: 'if (owedOn(step.tab) > 0) {',
     replace: 'if (owedOn(step.tab) > terms.cap) {',
-    seed: 5,
+    seed: 10,
   },
   {
     name: 'a sealed piece is paid for unseen',
