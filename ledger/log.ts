@@ -90,18 +90,17 @@ export async function readLogTile(store: Store, tile: Tile): Promise<Bytes> {
   return encodeBundle(await readBundle(store, index, width))
 }
 
-/** The first entries of a bundle. */
-async function readBundle(store: Store, bundle: number, width: number): Promise<Bytes[]> {
+/** The first entries of a bundle, but for some at its start. */
+async function readBundle(store: Store, bundle: number, width: number, but = 0): Promise<Bytes[]> {
   const runs = await readRuns(store, bundle, bundle * limits.entriesPerTile + width)
-  const places = runs.flatMap(({ entries }) => entries).slice(0, width)
+  const places = runs.flatMap(({ entries }) => entries).slice(but, width)
   return Promise.all(places.map((place) => readPlace(store, place)))
 }
 
 /** The entries of one bundle from an index on, up to its end or the log's. */
-export async function readEntries(store: Store, from: number, size: number): Promise<Bytes[]> {
+export function readEntries(store: Store, from: number, size: number): Promise<Bytes[]> {
   const bundle = bundleOf(from)
-  const entries = await readBundle(store, bundle, tileWidth('entries', bundle, size))
-  return entries.slice(from % limits.entriesPerTile)
+  return readBundle(store, bundle, tileWidth('entries', bundle, size), from % limits.entriesPerTile)
 }
 
 /** One entry of a log that has so many, and more. */

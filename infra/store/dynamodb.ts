@@ -10,11 +10,9 @@
 import {
   ConditionalCheckFailedException,
   DeleteItemCommand,
-  GetItemCommand,
   PutItemCommand,
   QueryCommand,
   TransactWriteItemsCommand,
-  type AttributeValue,
   type Delete,
   type DynamoDBClient,
   type Put,
@@ -25,9 +23,10 @@ import { compare, equal, toHex, utf8, type Bytes } from '../../protocol/bytes.ts
 import type { Random } from '../../protocol/environment.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Change, Item, Range, Store } from '../../protocol/store.ts'
-import { attempt, type Try } from './attempts.ts'
+import { attempt } from './attempts.ts'
 import { checkChanges, checkKey, checkRange } from './check.ts'
 import { answered, failureOf, isRefused, problemOfOpening } from './dynamodb-failures.ts'
+import { createReads, type Ask, type Row } from './dynamodb-reads.ts'
 import { createClient, requireTable, type TableOptions } from './dynamodb-table.ts'
 
 export interface DynamodbOptions extends TableOptions {
@@ -35,9 +34,6 @@ export interface DynamodbOptions extends TableOptions {
   /** Default: one that takes region, credentials and endpoint from the SDK's own variables. Closed with the store. */
   readonly client?: DynamoDBClient
 }
-
-type Row = Record<string, AttributeValue>
-type Ask = <T>(ask: Try<T>) => Promise<T>
 
 const MARK_BYTES = 8
 const TOKEN_BYTES = 16
@@ -48,8 +44,9 @@ const EMPTY = '\0'
 export async function openDynamodb(options: DynamodbOptions): Promise<Store> {
   const { table, client = createClient() } = options
   const ask: Ask = (once) => attempt(options, failureOf, once)
+  const read = createReads(client, ask, table)
   try {
-    await requireTable(options, client, () => ask(() => get(client, table, EMPTY, EMPTY)))
+    await requireTable(options, client, () => read(keyOf(EMPTY, EMPTY)))
   } catch (error) {
     client.destroy()
     throw problemOfOpening(table, error)
@@ -59,7 +56,8 @@ export async function openDynamodb(options: DynamodbOptions): Promise<Store> {
     get: async (pk, sk) => {
       checkKey(pk)
       checkKey(sk)
-      return answered(() => ask(() => get(client, table, pk, sk)))
+      const row = await answered(() => read(keyOf(pk, sk)))
+      return row && itemOf(pk, row)
     },
     list: async (pk, range) => {
       checkKey(pk)
@@ -82,12 +80,6 @@ const itemOf = (pk: string, row: Row): Item => ({
   version: Number(row['v']?.N),
   body: row['b']?.B as Bytes,
 })
-
-async function get(client: DynamoDBClient, table: string, pk: string, sk: string): Promise<Item | undefined> {
-  const command = new GetItemCommand({ TableName: table, Key: keyOf(pk, sk), ConsistentRead: true })
-  const { Item: row } = await client.send(command)
-  return row && itemOf(pk, row)
-}
 
 /**
  * A page is 1 MB at most, however many items were asked for. What it holds is looked at again: a server on SQLite may

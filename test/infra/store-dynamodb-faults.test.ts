@@ -203,7 +203,26 @@ test('reads on after any fault', async () => {
     expect(await store.get('p', 'there')).toMatchObject({ version: 1 })
     once(fault)
     expect(await store.list('p', { limit: 3 })).toHaveLength(3)
+    once(fault)
+    const together = await Promise.all(['there', 'missing', 'too'].map((sk) => store.get('p', sk)))
+    expect(together.map((item) => item?.version)).toEqual([1, undefined, 1])
   }
+})
+
+test('asks again for what an answer about many left out', async () => {
+  const store = await open()
+  const asked: string[] = []
+  proxy.setFaults((headers, body) => {
+    asked.push(String(headers['x-amz-target']).replace(/^.*\./, ''))
+    if (asked.length > 1) return undefined
+    const { RequestItems } = JSON.parse(String(body)) as { RequestItems: object }
+    return {
+      refused: { ...refusal(''), status: 200, body: Buffer.from(JSON.stringify({ UnprocessedKeys: RequestItems })) },
+    }
+  })
+  const together = await Promise.all(['there', 'missing', 'too'].map((sk) => store.get('p', sk)))
+  expect(together.map((item) => item?.version)).toEqual([1, undefined, 1])
+  expect(asked).toEqual(['BatchGetItem', 'GetItem', 'GetItem', 'GetItem'])
 })
 
 test('does what it says under any series of writes and faults', async () => {
