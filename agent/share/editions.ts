@@ -56,37 +56,25 @@ export function createEditions(context: AgentContext, records: ShareRecords): Ed
     if (!edition || edition.isSigned) return
     const held = await newest(edition.name)
     if (held === infoHash) return void (await records.change(infoHash, signedHead))
-    const last = await lastOf(item)
-    const { name, before = held } = { ...edition, ...(held !== undefined && { before: held }) }
-    const envelope = publishEdition(
-      {
-        ...(before !== undefined && { before: fromHex(before) }),
-        by: owner,
-        infoHash: fromHex(infoHash),
-        issued: environment.clock.now(),
-        name,
-        ...(last && { prev: last.id }),
-        seq: last ? last.seq + 1 : 0,
-      },
-      signer,
-    )
-    const latest: Latest = {
-      seq: last ? last.seq + 1 : 0,
-      infoHash,
-      name,
-      envelope: envelopeToJson(envelope),
-      isTold: false,
-    }
+    const latest = sign(infoHash, edition.name, held ?? edition.before, await lastOf(item))
     const changed = await records.changing(infoHash, signedHead)
     const isWritten =
       changed !== undefined &&
       (await store.write([
         { pk: EDITIONS, sk: LATEST, expect: item?.version ?? 0, body: encodeRecord(latest) },
-        { pk: SERIES, sk: seriesKey(name), expect: 'any', body: encodeRecord(infoHash) },
+        { pk: SERIES, sk: seriesKey(edition.name), expect: 'any', body: encodeRecord(infoHash) },
         changed.change,
       ]))
     if (!isWritten) throw new Problem('conflict', 'Another share came first: its edition is told in the next round.')
     await toldLatest()
+  }
+
+  function sign(infoHash: string, name: string, before: string | undefined, last: Link | undefined): Latest {
+    const seq = last ? last.seq + 1 : 0
+    const replaced = before !== undefined && before !== infoHash && { before: fromHex(before) }
+    const terms = { by: owner, infoHash: fromHex(infoHash), issued: environment.clock.now(), name, seq }
+    const envelope = publishEdition({ ...terms, ...replaced, ...(last && { prev: last.id }) }, signer)
+    return { seq, infoHash, name, envelope: envelopeToJson(envelope), isTold: false }
   }
 
   /** The latest edition, once the repository has it. */
