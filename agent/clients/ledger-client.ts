@@ -6,7 +6,7 @@ import { z } from '@hono/zod-openapi'
 import { sha256 } from '#primitives'
 import { fromBase64url, fromHex, fromUtf8, toHex, type Bytes } from '../../protocol/bytes.ts'
 import type { Environment } from '../../protocol/environment.ts'
-import { Problem } from '../../protocol/problem.ts'
+import { Problem, unlessBug } from '../../protocol/problem.ts'
 import { parseReceipt } from '../../protocol/receipt.ts'
 import { count } from '../../protocol/route.ts'
 import { wire } from '../../protocol/service.ts'
@@ -90,6 +90,7 @@ const statementRow = z.object({
 const statementShape = z.object({ entries: z.array(statementRow) })
 
 export type LedgerInfo = z.output<typeof infoShape>
+export type LedgerPrices = Pick<LedgerInfo, 'price' | 'unitPrice'>
 export type LedgerAccount = z.output<typeof accountShape>
 export type LedgerDeclaration = z.output<typeof declarationShape>
 export type LedgerClaim = z.output<typeof claimShape>
@@ -107,6 +108,8 @@ export interface LedgerClient {
   readonly url: string
   /** Asked once; its id is checked against its key. */
   info(): Promise<LedgerInfo>
+  /** The unit price and its last order, asked anew; those of `info` where the ledger does not answer. */
+  prices(): Promise<LedgerPrices>
   register(identity: Envelope): Promise<{ id: string; receipt: Envelope }>
   rotate(identity: Envelope): Promise<{ receipt: Envelope }>
   delegate(delegation: Envelope): Promise<{ receipt: Envelope }>
@@ -163,6 +166,14 @@ export function createLedgerClient({ environment, url }: LedgerClientOptions): L
     return answer
   }
 
+  async function prices(): Promise<LedgerPrices> {
+    const last = await known?.catch(unlessBug)
+    return askInfo().catch((error: unknown) => {
+      if (last) return last
+      throw error
+    })
+  }
+
   const get = <T>(path: string, shape: z.ZodType<T>): Promise<T> => http.json({ method: 'GET', path }, shape)
 
   /** Sends signed objects; the answer counts only with a receipt of this ledger. */
@@ -180,6 +191,7 @@ export function createLedgerClient({ environment, url }: LedgerClientOptions): L
   return {
     url,
     info,
+    prices,
     register: (identity) => post('/v1/accounts', { identity }, idReceiptShape),
     rotate: (identity) => post('/v1/rotations', { identity }, receiptShape),
     delegate: (delegation) => post('/v1/delegations', { delegation }, receiptShape),

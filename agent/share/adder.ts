@@ -76,7 +76,7 @@ export function createShareAdder(
       const { found, ...place } = await placeOf(storage, link, path, options.keep === true)
       const before = await records.headAt(link, place.path)
       const series = options.series ?? before?.edition?.name ?? (options.keep ? found.name : undefined)
-      const terms = await termsOf(options, before ?? (await newestIn(series)), () => tariffOf(storage, found))
+      const terms = await termsOf(options, before ?? (await newestIn(series)), tariffOf(storage, found))
       if (before?.source === place.source) return renew(before, terms, series)
       const made = await hash(storage, found, { ...place, ...terms }, { before, series }, onProgress)
       if (before && before.infoHash !== made.infoHash) await end(before)
@@ -87,12 +87,17 @@ export function createShareAdder(
     return head
   }
 
-  async function tariffOf(storage: Storage, { files }: Source): Promise<Tariff> {
+  function tariffOf(storage: Storage, { files }: Source): Tariff {
     const sizes = files.map(({ size }) => size)
     const longest = Math.min(pieceLength ?? choosePieceLength(sizes), Math.max(...sizes))
-    const info = await context.ledger.info()
-    const provider = context.sendsFrom ?? (await storage.site?.())?.provider
-    return { usual: info.unitPrice, floor: floorOf(info, provider, longest, context.environment.clock.now()) }
+    return {
+      usual: async () => (await context.ledger.prices()).unitPrice,
+      async floor() {
+        const provider = context.sendsFrom ?? (await storage.site?.())?.provider
+        if (provider === undefined) return 0n
+        return floorOf(await context.ledger.prices(), provider, longest, context.environment.clock.now())
+      },
+    }
   }
 
   async function newestIn(series: string | undefined): Promise<ShareHead | undefined> {
@@ -171,32 +176,32 @@ export function createShareAdder(
 
 /** Credits a piece. */
 interface Tariff {
-  readonly usual: bigint
+  readonly usual: () => Promise<bigint>
   /** What it costs. */
-  readonly floor: bigint
+  readonly floor: () => Promise<bigint>
 }
 
-async function termsOf(
-  options: ShareOptions,
-  before: ShareHead | undefined,
-  tariffOf: () => Promise<Tariff>,
-): Promise<Terms> {
+async function termsOf(options: ShareOptions, before: ShareHead | undefined, tariff: Tariff): Promise<Terms> {
   const isPublic = options.public ?? (options.price === undefined && before?.public === true)
   const circle = options.circle ?? before?.circle
   const access = { public: isPublic, ...(circle && { circle }) }
   if (isPublic) return { price: '0', ...access }
   const kept = before?.public === false ? BigInt(before.price) : undefined
-  const price = options.price ?? kept ?? usualPrice(await tariffOf())
+  const price = options.price ?? kept ?? (await usualPrice(tariff))
   if (price < 0n || price > limits.integer) throw new Problem('bad-request', 'A price is 0 credits or more.')
-  if (options.price !== undefined && !options.belowCost) requireFloor(price, await tariffOf())
+  if (options.price !== undefined && !options.belowCost) await requireFloor(price, tariff)
   return { price: price.toString(), ...access }
 }
 
-const usualPrice = ({ usual, floor }: Tariff): bigint => (usual > floor ? usual : floor)
+async function usualPrice({ usual, floor }: Tariff): Promise<bigint> {
+  const [price, least] = [await usual(), await floor()]
+  return price > least ? price : least
+}
 
-function requireFloor(price: bigint, { floor }: Tariff): void {
-  if (price >= floor) return
-  throw new Problem('below-cost', `A piece of this costs ${floor} credits to send.`, { least: floor.toString() })
+async function requireFloor(price: bigint, { floor }: Tariff): Promise<void> {
+  const least = await floor()
+  if (price >= least) return
+  throw new Problem('below-cost', `A piece of this costs ${least} credits to send.`, { least: least.toString() })
 }
 
 /** What is shared from a path: the files there, or a copy of them. */

@@ -4,7 +4,7 @@
  * costs, so that a credit is worth something there. Where no price was ordered there is no floor.
  */
 import { limits } from '../../protocol/limits.ts'
-import type { LedgerInfo } from '../clients/ledger-client.ts'
+import type { LedgerPrices } from '../clients/ledger-client.ts'
 import { costOf, DEAREST } from '../storage/ways.ts'
 
 /** Of the table's figures, which are millionths of a dollar. */
@@ -12,12 +12,12 @@ const FRACTIONS = 1000
 
 /** Credits. @param provider from whose network the bytes leave @param pieceBytes of the longest piece */
 export function floorOf(
-  { price, unitPrice }: Pick<LedgerInfo, 'price' | 'unitPrice'>,
-  provider: string | undefined,
+  { price, unitPrice }: LedgerPrices,
+  provider: string,
   pieceBytes: number,
   nowMs: number,
 ): bigint {
-  if (!price || provider === undefined) return 0n
+  if (!price) return 0n
   const isInEffect = nowMs >= price.effective
   if (!isInEffect && price.seq === 1) return 0n
   const worth = isInEffect ? price.unitPrice : unitPrice

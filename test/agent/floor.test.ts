@@ -29,7 +29,6 @@ describe('what a piece costs', () => {
   })
 
   test('is nothing where sending is free, such as at home', () => {
-    expect(floorOf(ordered, undefined, UNIT, NOW)).toBe(0n)
     expect(floorOf(ordered, 'drive', UNIT, NOW)).toBe(0n)
   })
 
@@ -51,7 +50,8 @@ describe('a seller', () => {
   let shop: Shop
   const price = { seq: 1, unitPrice: 8n, effective: 0 }
   beforeEach(async () => {
-    shop = await openShop(undefined, { info: { unitPrice: 5n, price }, sendsFrom: DEAREST })
+    shop = await openShop(undefined, { sendsFrom: DEAREST })
+    shop.prices = async () => ({ unitPrice: 5n, price })
     await shop.plant('film', pattern(5 * MiB))
   })
   afterEach(() => shop.close())
@@ -61,6 +61,17 @@ describe('a seller', () => {
     await expect(shop.shares.add({ path: 'film', price: 7n })).rejects.toMatchObject(refusal)
     expect(await shop.shares.list()).toEqual([])
     expect(await shop.shares.add({ path: 'film', price: 8n })).toMatchObject({ price: 8n })
+  })
+
+  test('follows the ledger’s orders, and asks nothing of it where sending is free', async () => {
+    await shop.shares.add({ path: 'film', price: 8n })
+    shop.prices = async () => ({ unitPrice: 9n, price: { ...price, unitPrice: 9n } })
+    await expect(shop.shares.add({ path: 'film', price: 8n })).rejects.toMatchObject({ members: { least: '9' } })
+    const home = await openShop()
+    home.prices = () => Promise.reject(new Error('It was asked.'))
+    await home.plant('film', pattern(5))
+    expect(await home.shares.add({ path: 'film', price: 1n })).toMatchObject({ price: 1n })
+    await home.close()
   })
 
   test('that names no price asks what a piece costs where that is more than the usual', async () => {

@@ -79,6 +79,22 @@ describe('the ledger client', () => {
     expect(asked).toBe(2)
   })
 
+  it('asks for the price anew each time, and goes by what it knows where the ledger is away', async () => {
+    let answer: () => Response = () => json(info)
+    const environment = { clock: handClock(), random: { bytes: (n: number) => new Uint8Array(n) } }
+    const transport: Transport = async () => answer()
+    const ledger = createLedgerClient({ environment: { ...environment, transport }, url: 'http://ledger.test' })
+    const price = { seq: 1, unitPrice: '2', effective: 5 }
+    expect(await ledger.info()).toMatchObject({ unitPrice: 1n })
+    answer = () => json({ ...info, unitPrice: '2', price })
+    expect(await ledger.prices()).toMatchObject({ unitPrice: 2n, price: { seq: 1, unitPrice: 2n, effective: 5 } })
+    expect((await ledger.info()).unitPrice).toBe(1n)
+    answer = () => problem(404, { type: 'urn:x', code: 'not-found', title: 'Gone', status: 404 })
+    expect((await ledger.prices()).unitPrice).toBe(1n)
+    const stranger = createLedgerClient({ environment: { ...environment, transport }, url: 'http://ledger.test' })
+    expect(await codeOf(stranger.prices())).toBe('not-found')
+  })
+
   it('takes a receipt of this ledger only', async () => {
     const answers = [receiptOf(signer), receiptOf(other), receiptOf(other, id(signer)), receiptOf(signer, id(other))]
     const codes = await Promise.all(

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { expect } from 'vitest'
-import type { LedgerInfo } from '../../agent/clients/ledger-client.ts'
+import type { LedgerClient, LedgerPrices } from '../../agent/clients/ledger-client.ts'
 import type { AgentContext } from '../../agent/context.ts'
 import { createLinks, type Links } from '../../agent/storage/links.ts'
 import type { RepositoryClient } from '../../agent/clients/repository-client.ts'
@@ -35,6 +35,8 @@ export interface Shop {
   readonly context: AgentContext
   readonly links: Links
   readonly shares: Shares
+  /** What the ledger answers. */
+  prices: () => Promise<LedgerPrices>
   /** Writes a file into the folder. */
   plant(name: string, bytes: Uint8Array): Promise<void>
   /** Reads every piece, checks it, and puts the files together as a downloader would. */
@@ -55,27 +57,27 @@ export interface FakeRepository {
   latest(share: Share): Announcement | undefined
 }
 
-export interface ShopOptions {
-  readonly info?: Pick<LedgerInfo, 'unitPrice' | 'price'>
-  readonly sendsFrom?: string
-}
-
 /** The folder is linked as `folder`. */
-export async function openShop(store: Store = openSqlite(':memory:'), options: ShopOptions = {}): Promise<Shop> {
+export async function openShop(
+  store: Store = openSqlite(':memory:'),
+  options: Pick<AgentContext, 'sendsFrom'> = {},
+): Promise<Shop> {
   const folder = await mkdtemp(join(tmpdir(), 'raincheck-share-'))
   const clock = handClock()
   const repository = fakeRepository()
-  const context = contextOf(clock, repository.client, store, options)
+  const prices = (): Promise<LedgerPrices> => shop.prices()
+  const context = { ...contextOf(clock, repository.client, store), ...options, ledger: { prices } as LedgerClient }
   const links = createLinks(context)
   await links.add('folder', { path: folder })
   const shares = createShares(context, links)
-  return {
+  const shop: Shop = {
     folder,
     clock,
     repository,
     context,
     links,
     shares,
+    prices: async () => ({ unitPrice: 5n }),
     async plant(name, bytes) {
       await mkdir(dirname(join(folder, name)), { recursive: true })
       await writeFile(join(folder, name), bytes)
@@ -86,14 +88,10 @@ export async function openShop(store: Store = openSqlite(':memory:'), options: S
       await rm(folder, { recursive: true, force: true })
     },
   }
+  return shop
 }
 
-function contextOf(
-  clock: HandClock,
-  repository: RepositoryClient,
-  store: Store,
-  { info = { unitPrice: 5n }, sendsFrom }: ShopOptions,
-): AgentContext {
+function contextOf(clock: HandClock, repository: RepositoryClient, store: Store): Omit<AgentContext, 'ledger'> {
   const terms = { agent: agent.key, owner: pattern(32, 3), may: ['announce'] as const, day: 0n, total: 0n }
   const times = { issued: clock.now(), expires: clock.now() + limits.delegationMs }
   return {
@@ -107,11 +105,9 @@ function contextOf(
     operations: [],
     delegation: delegate({ ...terms, ...times }, owner),
     signer: agent,
-    ledger: { info: () => Promise.resolve(info) } as AgentContext['ledger'],
     repository,
     publicUrl: 'http://agent.test',
     allowLoopback: true,
-    ...(sendsFrom !== undefined && { sendsFrom }),
   }
 }
 
