@@ -1,9 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { openSqlite } from '../../infra/store/sqlite.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { bookFromJson, checkBook, parseHead, type Book, type BookJson } from '../../protocol/vouch.ts'
 import { createFaultyStore, WRITE_FAULTS } from '../faults/faulty-store.ts'
-import { announcementOf, content, contentOf, testRepository, type TestRepository } from './kit.ts'
+import { announcementOf, content, contentOf, stores, testRepository, type TestRepository } from './kit.ts'
 import { bookOf, DAY, NOW, numbered, person, vouchFor } from './people.ts'
 
 const [ann, bob] = [person(1), person(2)]
@@ -88,7 +87,7 @@ describe.each(Object.entries(DEEDS))('%s', (_, { atMs, prepare, act, check }) =>
     'that a store leaves %s in any of its writes is whole or not there, and is done when asked again',
     async (fault) => {
       for (let failing = 0; ; failing++) {
-        const store = createFaultyStore(openSqlite(':memory:'))
+        const store = createFaultyStore(stores.open())
         const repository = testRepository({}, store)
         await repository.register(ann, bob)
         await prepare(repository)
@@ -113,7 +112,7 @@ describe.each(Object.entries(DEEDS))('%s', (_, { atMs, prepare, act, check }) =>
 
   it('of a process that is gone in the middle is whole or not there for the next one', async () => {
     for (let failing = 0; failing < 4; failing++) {
-      const inner = openSqlite(':memory:')
+      const inner = stores.open()
       const store = createFaultyStore(inner)
       const first = testRepository({}, store)
       await first.register(ann, bob)

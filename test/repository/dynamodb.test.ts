@@ -31,3 +31,9 @@ await import('./editions.test.ts')
 await import('./search.test.ts')
 await import('./log.test.ts')
 await import('./mirror.test.ts')
+// What takes longer runs with STORES=all.
+if (process.env['STORES'] === 'all') {
+  await import('./contents.test.ts')
+  await import('./hostile.test.ts')
+  await import('./crash.test.ts')
+}

@@ -1,11 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { openSqlite } from '../../infra/store/sqlite.ts'
 import { toBase64url, toHex, utf8 } from '../../protocol/bytes.ts'
 import { envelopeToJson } from '../../protocol/signed.ts'
 import { bookToJson } from '../../protocol/vouch.ts'
 import { createFaultyStore } from '../faults/faulty-store.ts'
-import { announcementOf, content, contentOf, testRepository } from './kit.ts'
+import { announcementOf, content, contentOf, stores, testRepository } from './kit.ts'
 import { bookOf, person, vouchFor } from './people.ts'
 
 const [ann, bob] = [person(1), person(2)]
@@ -13,7 +12,7 @@ const film = contentOf('film', content(40_000), 32_768)
 const id = toHex(ann.id)
 
 async function opened() {
-  const store = createFaultyStore(openSqlite(':memory:'))
+  const store = createFaultyStore(stores.open())
   const repository = testRepository({}, store)
   await repository.register(ann, bob)
   await repository.putTorrent(film)

@@ -10,11 +10,10 @@ import {
   type LogReader,
 } from '../../protocol/follow-log.ts'
 import { EMPTY_FRONTIER } from '../../protocol/merkle.ts'
-import { openSqlite } from '../../infra/store/sqlite.ts'
 import { parseHead } from '../../protocol/vouch.ts'
 import { createFaultyStore, WRITE_FAULTS } from '../faults/faulty-store.ts'
 import { coded } from '../problems.ts'
-import { testRepository, type TestRepository } from './kit.ts'
+import { stores, testRepository, type TestRepository } from './kit.ts'
 import { bookOf, NOW, person, vouchFor } from './people.ts'
 
 const [ann, bob] = [person(1), person(2)]
@@ -120,7 +119,7 @@ describe('the log', () => {
   })
 
   it('has each acknowledged book, whichever write fails', async () => {
-    const store = createFaultyStore(openSqlite(':memory:'))
+    const store = createFaultyStore(stores.open())
     const repository = testRepository({}, store)
     await repository.register(ann, bob)
     let before = bookOf(ann, [])

@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest'
-import { openSqlite } from '../../infra/store/sqlite.ts'
 import { fromUtf8, toHex } from '../../protocol/bytes.ts'
 import { edgesOf, evidenceFromJson, type ChainsJson } from '../../protocol/chain.ts'
 import { followLog, readSeen, type LogReader } from '../../protocol/follow-log.ts'
@@ -7,7 +6,7 @@ import { EMPTY_FRONTIER } from '../../protocol/merkle.ts'
 import { evaluateOne } from '../../protocol/trust.ts'
 import { parseHead } from '../../protocol/vouch.ts'
 import { createRepository } from '../../repository/repository.ts'
-import { testRepository } from './kit.ts'
+import { stores, testRepository } from './kit.ts'
 import { bookOf, NOW, person, vouchFor } from './people.ts'
 
 const [ann, bob, cid, dan] = [person(1), person(2), person(3), person(4)]
@@ -15,7 +14,7 @@ const [ann, bob, cid, dan] = [person(1), person(2), person(3), person(4)]
 async function opened() {
   const source = testRepository()
   const place = { isDown: false }
-  const store = openSqlite(':memory:')
+  const store = stores.open()
   const open = () =>
     createRepository({
       environment: {
@@ -102,7 +101,7 @@ describe('a mirror', () => {
         transport: async (request) =>
           request.url.endsWith('/checkpoint') ? new Response(checkpoint) : source.app.fetch(request),
       },
-      store: openSqlite(':memory:'),
+      store: stores.open(),
       mirrorOf: 'https://repository.example',
     })
     await expect(lying.maintain()).rejects.toMatchObject({ code: 'peer-failed' })
