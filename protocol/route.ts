@@ -23,6 +23,14 @@ export const ok = <S extends z.ZodType>(description: string, schema: S) => ({
   default: problemReply,
 })
 
+const JSON_TYPE: string = 'application/json'
+
+/** As `ok`, for an answer that is JSON text already. */
+export const okAsText = <S extends z.ZodType>(description: string, schema: S) => ({
+  200: { description, content: { [JSON_TYPE]: { schema } } },
+  default: problemReply,
+})
+
 /** 201 the first time, 200 when it changes nothing. */
 export const created = <S extends z.ZodType>(description: string, schema: S) => ({
   201: jsonReply(description, schema),

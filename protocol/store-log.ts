@@ -27,6 +27,8 @@ export interface StoreLog {
   grow(entries: readonly Bytes[]): Promise<{ readonly changes: readonly Change[]; readonly index: number }>
   /** The log as it is: a signed note (C2SP tlog-checkpoint), that of the empty log before the first entry. */
   head(): Promise<LogHead>
+  /** Another one as soon as the log has grown; 0 while nothing is in it. */
+  version(): Promise<number>
   size(): Promise<number>
   /** From an index on, up to a size that the log has reached. */
   entries(from: number, size: number): Promise<readonly Bytes[]>
@@ -90,6 +92,7 @@ export function createStoreLog(store: Store, name: () => Promise<LogName>): Stor
   return {
     grow,
     head,
+    version: async () => (await store.get(HEAD.pk, HEAD.sk))?.version ?? 0,
     async size() {
       const item = await store.get(HEAD.pk, HEAD.sk)
       return item ? fields(decode(item.body), headShape).size : 0

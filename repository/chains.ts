@@ -10,6 +10,7 @@ import { evaluateOne, type Edge } from '../protocol/trust.ts'
 import { bookTree, proveVouch, type Book, type VouchProof } from '../protocol/vouch.ts'
 import type { OpenBook } from './books.ts'
 import type { Neighbourhood, Neighbourhoods } from './neighbourhoods.ts'
+import { createShelf } from './shelf.ts'
 
 export interface ChainQuery {
   readonly from: Bytes
@@ -19,15 +20,22 @@ export interface ChainQuery {
 }
 
 export interface Chains {
-  /** At most `max` chains, the one of most credit first. Ids that are not known here have none. */
-  find(query: ChainQuery): Promise<ChainsJson>
+  /** At most `max` chains, the one of most credit first, as JSON of `ChainsJson`. Ids that are not known here have none. */
+  find(query: ChainQuery): Promise<string>
 }
 
-/** Kept for a neighbourhood, in case the same is asked again. */
-const ANSWERS_KEPT = 64
+/** An answer, for as long as what it was taken from is kept. */
+interface Answered {
+  readonly around: Neighbourhood
+  readonly text: string
+}
+
+/** Characters of answers that are kept at hand. */
+const ANSWERS_KEPT = 16 * 2 ** 20
 
 export function createChains(neighbourhoods: Neighbourhoods): Chains {
   const prove = createProver()
+  const answers = createShelf<Answered>(ANSWERS_KEPT, ({ text }) => text.length)
 
   function answer({ books, edges, received }: Neighbourhood, { from, to, max }: ChainQuery): ChainsJson {
     const chains = pickChains(leadingTo(to, edges, received), from, to, max)
@@ -42,13 +50,12 @@ export function createChains(neighbourhoods: Neighbourhoods): Chains {
   return {
     async find(query) {
       const around = await neighbourhoods.around(query.from)
-      const name = `${toHex(query.to)} ${query.max}`
-      const known = around.answers.get(name)
-      if (known) return known
-      const found = answer(around, query)
-      if (around.answers.size === ANSWERS_KEPT) around.answers.clear()
-      around.answers.set(name, found)
-      return found
+      const name = `${toHex(query.from)} ${toHex(query.to)} ${query.max}`
+      const known = answers.get(name)
+      if (known?.around === around) return known.text
+      const text = JSON.stringify(answer(around, query))
+      answers.put(name, { around, text })
+      return text
     },
   }
 }

@@ -11,6 +11,7 @@ import {
 } from '../protocol/identity.ts'
 import { Problem } from '../protocol/problem.ts'
 import type { Envelope } from '../protocol/signed.ts'
+import type { Item } from '../protocol/store.ts'
 import type { RepositoryContext } from './context.ts'
 import { identityKey } from './keys.ts'
 
@@ -23,11 +24,24 @@ export interface Identities {
 }
 
 const LOG = 'log'
+const STATES_KEPT = 4096
 
 export function createIdentities({ store, environment, log }: RepositoryContext): Identities {
+  const states = new Map<string, { readonly version: number; readonly state: IdentityState }>()
+
   async function get(id: Bytes): Promise<IdentityState | undefined> {
     const item = await store.get(identityKey(id), LOG)
-    return item && decodeIdentity(item.body)
+    return item && stateOf(item)
+  }
+
+  /** Each version is read out of its bytes once. */
+  function stateOf({ pk, version, body }: Item): IdentityState {
+    const known = states.get(pk)
+    if (known?.version === version) return known.state
+    const state = decodeIdentity(body)
+    if (states.size === STATES_KEPT) states.clear()
+    states.set(pk, { version, state })
+    return state
   }
 
   async function put(operations: readonly Envelope[]) {

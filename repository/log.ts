@@ -29,6 +29,8 @@ export interface RepositoryLog {
   receipt(entry: Bytes): Promise<Envelope>
   /** The newest, cosigned now, and by its witnesses. */
   checkpoint(): Promise<string>
+  /** Another one as soon as the log has grown; 0 while nothing is in it. */
+  version(): Promise<number>
   size(): Promise<number>
   /** From an index on, up to a size that the log has reached. */
   entries(from: number, size: number): Promise<readonly Bytes[]>
@@ -119,6 +121,7 @@ export function createRepositoryLog(options: RepositoryLogOptions): RepositoryLo
       const note = await newest()
       return addSignature(note, cosign(textOf(note), seconds, { name, signer }))
     },
+    version: () => log.version(),
     size: () => log.size(),
     entries: (from, size) => log.entries(from, size),
     tile: (tile) => log.tile(tile),

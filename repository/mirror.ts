@@ -84,6 +84,7 @@ export function createMirrorLog(store: Store, source: Source): RepositoryLog {
       if (!item) throw new Problem('not-found', 'The log has not been followed yet.')
       return (await log.head()).note
     },
+    version: () => log.version(),
     size: () => log.size(),
     entries: (from, size) => log.entries(from, size),
     tile: (tile) => log.tile(tile),

@@ -1,10 +1,8 @@
 /**
- * The books around an id, a hop at a time and up to a budget, and what was answered of them: kept at hand for as long as
- * they are what is in the store. Every book and every operation is an entry of the log, so what was written since, by this
+ * The books around an id, a hop at a time and up to a budget: kept at hand for as long as they are what is in the store. Every book and every operation is an entry of the log, so what was written since, by this
  * process or by another, is what the log has grown by; an id that is not among it has not changed.
  */
 import { toHex, type Bytes } from '../protocol/bytes.ts'
-import type { ChainsJson } from '../protocol/chain.ts'
 import { limits } from '../protocol/limits.ts'
 import type { Edge } from '../protocol/trust.ts'
 import { readHead } from '../protocol/vouch.ts'
@@ -12,6 +10,7 @@ import { proofsVersion } from './book-items.ts'
 import type { Books, OpenBook } from './books.ts'
 import type { RepositoryContext } from './context.ts'
 import { idsIn } from './mirror.ts'
+import { createShelf } from './shelf.ts'
 
 export interface Neighbourhood {
   /** By issuer, hex. */
@@ -19,8 +18,6 @@ export interface Neighbourhood {
   readonly edges: readonly Edge[]
   /** By subject, hex: where its edges are among these. */
   readonly received: ReadonlyMap<string, readonly number[]>
-  /** For whoever answers from it. */
-  readonly answers: Map<string, ChainsJson>
 }
 
 export interface Neighbourhoods {
@@ -43,7 +40,6 @@ const BOOKS_READ = 256
 const VOUCHES_READ = 20_000
 /** What is kept at hand, in vouches; one neighbourhood counts each of its books again. */
 const VOUCHES_KEPT = 100_000
-const NEIGHBOURHOODS_KEPT = 1024
 /** How long a book counts as read: who may sign for its issuer may change without an entry of the log. */
 const KEPT_MS = 60_000
 /** Entries that are looked through; beyond that all is read anew. */
@@ -51,20 +47,22 @@ const ENTRIES_READ = 1024
 
 export function createNeighbourhoods({ store, environment, log }: RepositoryContext, books: Books): Neighbourhoods {
   const { clock } = environment
-  const around = createShelf<Kept>(NEIGHBOURHOODS_KEPT, ({ edges }) => edges.length)
-  const shelf = createShelf<KeptBook>(VOUCHES_KEPT, ({ opened }) => opened?.book.vouches.length ?? 0)
-  let seen = { size: 0, proofs: 0 }
+  // What is empty takes up room as well.
+  const around = createShelf<Kept>(VOUCHES_KEPT, ({ edges, asked }) => edges.length + asked.size)
+  const shelf = createShelf<KeptBook>(VOUCHES_KEPT, ({ opened }) => (opened?.book.vouches.length ?? 0) + 1)
+  let seen = { version: 0, size: 0, proofs: 0 }
   /** Of what was read before and after a change, only the latter is kept. */
   let epoch = 0
 
   async function catchUp(): Promise<void> {
-    const [size, proofs] = await Promise.all([log.size(), proofsVersion(store)])
+    const [version, proofs] = await Promise.all([log.version(), proofsVersion(store)])
     const { size: from, proofs: before } = seen
-    if (size === from && proofs === before) return
-    const isKnown = proofs === before && size > from && size - from <= ENTRIES_READ
+    if (version === seen.version && proofs === before) return
+    const size = await log.size()
+    const isKnown = proofs === before && size >= from && size - from <= ENTRIES_READ
     const changed = isKnown ? idsIn(await log.entries(from, size)).identities : undefined
     epoch++
-    seen = { size, proofs }
+    seen = { version, size, proofs }
     shelf.drop((_, id) => !changed || changed.has(id))
     around.drop(({ asked }) => !changed || !changed.isDisjointFrom(asked))
   }
@@ -125,7 +123,7 @@ function keptOf(books: ReadonlyMap<string, OpenBook>, asked: ReadonlySet<string>
     if (places) places.push(i)
     else received.set(name, [i])
   }
-  return { books, edges, received, answers: new Map(), asked, untilMs }
+  return { books, edges, received, asked, untilMs }
 }
 
 /** When the next of its vouches begins or ends. */
@@ -134,35 +132,4 @@ function nextChangeMs({ book: { head, vouches } }: OpenBook, nowMs: number): num
   for (const { notBefore, expires } of vouches)
     for (const atMs of [notBefore, expires]) if (atMs > nowMs && atMs < nextMs) nextMs = atMs
   return nextMs
-}
-
-/** Up to so many of them, and up to so many vouches in all: the ones that were not asked for the longest make room. */
-function createShelf<T>(most: number, vouchesIn: (kept: T) => number) {
-  const all = new Map<string, T>()
-  let vouches = 0
-  function remove(name: string): void {
-    const kept = all.get(name)
-    if (kept === undefined) return
-    vouches -= vouchesIn(kept)
-    all.delete(name)
-  }
-  return {
-    get(name: string): T | undefined {
-      const kept = all.get(name)
-      if (kept !== undefined) {
-        all.delete(name)
-        all.set(name, kept)
-      }
-      return kept
-    },
-    put(name: string, kept: T): void {
-      remove(name)
-      all.set(name, kept)
-      vouches += vouchesIn(kept)
-      while (all.size > 1 && (all.size > most || vouches > VOUCHES_KEPT)) remove(all.keys().next().value as string)
-    },
-    drop(isGone: (kept: T, name: string) => boolean): void {
-      for (const [name, kept] of all) if (isGone(kept, name)) remove(name)
-    },
-  }
 }

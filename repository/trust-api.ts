@@ -13,7 +13,7 @@ import type { Chains } from './chains.ts'
 import type { Identities } from './identities.ts'
 import type { RepositoryLog } from './log.ts'
 import type { Notices } from './notices.ts'
-import { byId, count, created, decimal, jsonBody, ok } from '../protocol/route.ts'
+import { byId, count, created, decimal, jsonBody, ok, okAsText } from '../protocol/route.ts'
 
 const CHAINS_DEFAULT = 4
 
@@ -97,7 +97,7 @@ const chainsRoute = createRoute({
       max: decimal.pipe(z.int().min(1).max(limits.chains)).optional().openapi({ type: 'integer' }),
     }),
   },
-  responses: ok(
+  responses: okAsText(
     'The chains, and the operation logs of their issuers',
     z.object({ identities: z.array(operations.readonly()).readonly(), chains: z.array(chain).readonly() }),
   ),
@@ -161,7 +161,8 @@ export function addTrust(app: OpenAPIHono, { identities, books, chains, notices,
   })
   app.openapi(chainsRoute, async (c) => {
     const { from, to, max = CHAINS_DEFAULT } = c.req.valid('query')
-    return c.json(await chains.find({ from: fromHex(from), to: fromHex(to), max }), 200)
+    const found = await chains.find({ from: fromHex(from), to: fromHex(to), max })
+    return c.body(found, 200, { 'content-type': 'application/json' })
   })
   addNotices(app, notices)
 }
