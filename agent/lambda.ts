@@ -7,7 +7,6 @@
  */
 import { realEnvironment } from '../infra/environment.ts'
 import { customResource } from '../infra/lambda/custom-resource.ts'
-import { durableShifts } from '../infra/lambda/durable-shifts.ts'
 import { urlHandler, type LambdaStreaming, type UrlEvent } from '../infra/lambda/function-url.ts'
 import { once } from '../infra/lambda/once.ts'
 import { deleteParameterKey, openParameterKey } from '../infra/lambda/parameter-key.ts'
@@ -138,13 +137,21 @@ async function chores(): Promise<void> {
   await agent?.downloads.resumeAll()
 }
 
-export const download = durableShifts(async (id) => {
-  const ended = log.beginShift()
-  const agent = await openWorker(await ground())
-  const rest = (await agent?.downloads.work(id, AbortSignal.timeout(SHIFT_MS))) ?? { isOver: true }
-  ended(rest.isOver)
-  return rest
-}, realEnvironment().clock)
+/** Loaded by workers alone: an instance that sells starts without it. */
+const durable = once(async () => {
+  const { durableShifts } = await import('../infra/lambda/durable-shifts.ts')
+  return durableShifts(async (id) => {
+    const ended = log.beginShift()
+    const agent = await openWorker(await ground())
+    const rest = (await agent?.downloads.work(id, AbortSignal.timeout(SHIFT_MS))) ?? { isOver: true }
+    ended(rest.isOver)
+    return rest
+  }, realEnvironment().clock)
+})
+
+type DurableHandler = Awaited<ReturnType<typeof durable>>
+
+export const download = async (...event: Parameters<DurableHandler>): Promise<unknown> => (await durable())(...event)
 
 const setup = customResource(
   realEnvironment().transport,

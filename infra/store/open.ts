@@ -1,7 +1,7 @@
-/** The store a setting names: `LEDGER_STORE`, `REPOSITORY_STORE` and `AGENT_STORE` are such specs. */
+/** The store a setting names: `LEDGER_STORE`, `REPOSITORY_STORE` and `AGENT_STORE` are such specs. Its kind alone is loaded. */
 import type { Store } from '../../protocol/store.ts'
 import { realEnvironment } from '../environment.ts'
-import { openSqlite, type SqliteOptions } from './sqlite.ts'
+import type { SqliteOptions } from './sqlite.ts'
 
 export interface StoreOptions extends SqliteOptions {
   /** Make a DynamoDB table that is not there. */
@@ -15,7 +15,7 @@ export interface StoreOptions extends SqliteOptions {
  */
 export async function openStore(spec: string, options: StoreOptions = {}): Promise<Store> {
   const [kind, place] = split(spec)
-  if (kind === 'sqlite' && place !== '') return openSqlite(place, options)
+  if (kind === 'sqlite' && place !== '') return (await import('./sqlite.ts')).openSqlite(place, options)
   if (kind === 'dynamodb' && place !== '') {
     const { openDynamodb } = await import('./dynamodb.ts')
     return openDynamodb({ ...realEnvironment(), table: place, createTable: options.createTable ?? false })

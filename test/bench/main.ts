@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Bench, Figure } from './figure.ts'
 import { audit } from './audit.ts'
+import { bundles } from './bundle.ts'
 import { drivers } from './drivers.ts'
 import { settlements } from './settlements.ts'
 import { ticks } from './ticks.ts'
@@ -21,6 +22,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   settlements,
   ticks,
   drivers,
+  bundle: bundles,
 }
 
 const { values, positionals } = parseArgs({

@@ -21,7 +21,7 @@ export interface Deployed {
   remove(): Promise<void>
 }
 
-export interface Cloud extends Pick<Account, 'log' | 's3Url'> {
+export interface Cloud extends Pick<Account, 'log' | 's3Url' | 'functions'> {
   /** @param template of its own, where the stack is not among the synthesized */
   deploy(stack: string, parameters?: Readonly<Record<string, string>>, template?: Template): Promise<Deployed>
   /** What is there now: tables, buckets, parameters. */
@@ -59,6 +59,7 @@ export async function openCloud(
   return {
     log: account.log,
     s3Url: account.s3Url,
+    functions: account.functions,
     deploy: (stack, parameters = {}, template = readTemplate(outdir, stack)) =>
       deploy({ account, outdir, stack, hosts, template }, parameters),
     inventory: () => [
