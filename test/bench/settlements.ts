@@ -1,6 +1,8 @@
 /**
- * What one sequencer appends in a second of its processor, of settlements that wait; and settlements a second, by clients that each settle on a lane of their own, one after the other: on SQLite, and on a
- * DynamoDB server beside a transaction that moves a head, on the same server in the same run.
+ * What one sequencer appends in a second of its processor, of settlements that wait; and settlements a second, by clients
+ * that each settle on a lane of their own, one after the other: on SQLite, and on a DynamoDB server beside a transaction
+ * that moves a head, on the same server in the same run. What the head costs is that everybody meets there: so by few
+ * clients, and by many.
  */
 import { join } from 'node:path'
 import { startDynamodb } from '../infra/dynamodb-server.ts'
@@ -13,9 +15,10 @@ import { envelopeToJson, type Envelope } from '../../protocol/signed.ts'
 import type { Store } from '../../protocol/store.ts'
 import { LEDGER_ID, SECRET } from '../ledger/kit.ts'
 import { openSettlers, type SettlingLane } from '../ledger/settlers.ts'
-import { median, type Bench } from './figure.ts'
+import { median, type Bench, type Figure } from './figure.ts'
 
 const CLIENTS = 8
+const MANY_CLIENTS = 32
 const SECONDS = 3
 const UNITS = 8192
 const WAITING = 1024
@@ -24,15 +27,24 @@ const environment = realEnvironment()
 export const settlements: Bench = async ({ runs, dir, ...options }) => {
   const server = await startDynamodb({ path: join(dir, 'dynamodb.sqlite') })
   Object.assign(process.env, server.variables)
-  const rates = { sqlite: [] as number[], dynamodb: [] as number[], naive: [] as number[] }
+  const rates = {
+    sqlite: [] as number[],
+    naive: [] as number[],
+    dynamodb: [] as number[],
+    naiveOfMany: [] as number[],
+    dynamodbOfMany: [] as number[],
+  }
   const appended = { sqlite: [] as number[], dynamodb: [] as number[] }
   try {
     for (let run = 0; run < runs; run++) {
       appended.sqlite.push(await ofSequencer(`sqlite:${join(dir, `sequencer-${run}.sqlite`)}`))
       appended.dynamodb.push(await ofSequencer(`dynamodb:sequencer-${process.pid}-${run}`))
       rates.sqlite.push(await ofLedger(`sqlite:${join(dir, `settlements-${run}.sqlite`)}`))
-      rates.naive.push(await ofLedger(`dynamodb:naive-${process.pid}-${run}`, true))
-      rates.dynamodb.push(await ofLedger(`dynamodb:settlements-${process.pid}-${run}`))
+      const table = (name: string): string => `dynamodb:${name}-${process.pid}-${run}`
+      rates.naive.push(await ofLedger(table('naive'), CLIENTS, true))
+      rates.dynamodb.push(await ofLedger(table('settlements')))
+      rates.naiveOfMany.push(await ofLedger(table('naive-many'), MANY_CLIENTS, true))
+      rates.dynamodbOfMany.push(await ofLedger(table('settlements-many'), MANY_CLIENTS))
       options.say(
         Object.entries(rates)
           .map(([name, values]) => `${name} ${values.at(-1)?.toFixed(0)}/s`)
@@ -42,12 +54,18 @@ export const settlements: Bench = async ({ runs, dir, ...options }) => {
   } finally {
     await server.stop()
   }
-  const unit = `settlements/s, ${CLIENTS} clients`
-  const ratio = median(rates.dynamodb.map((rate, i) => rate / (rates.naive[i] as number)))
+  const figuresOf = (clients: number, ours: readonly number[], naive: readonly number[]): Figure[] => {
+    const unit = `settlements/s, ${clients} clients`
+    const ratio = median(ours.map((rate, i) => rate / (naive[i] as number)))
+    return [
+      { name: 'settlements/dynamodb', unit: `${unit}, ratio to a head`, value: median(ours), ratio, runs },
+      { name: 'settlements/naive', unit, value: median(naive), runs },
+    ]
+  }
   return [
-    { name: 'settlements/sqlite', unit, value: median(rates.sqlite), runs },
-    { name: 'settlements/dynamodb', unit: `${unit}, ratio to a head`, value: median(rates.dynamodb), ratio, runs },
-    { name: 'settlements/naive', unit, value: median(rates.naive), runs },
+    { name: 'settlements/sqlite', unit: `settlements/s, ${CLIENTS} clients`, value: median(rates.sqlite), runs },
+    ...figuresOf(CLIENTS, rates.dynamodb, rates.naive),
+    ...figuresOf(MANY_CLIENTS, rates.dynamodbOfMany, rates.naiveOfMany),
     ...Object.entries(appended).map(([name, values]) => ({
       name: `sequencer/${name}`,
       unit: 'entries/CPU-s',
@@ -66,11 +84,11 @@ const ledgerOn = (store: Store): Ledger =>
     policy: { faucet: 10_000_000n, unitPrice: 1n },
   })
 
-const lanesAt = (ledger: Ledger): Promise<SettlingLane[]> =>
+const lanesAt = (ledger: Ledger, clients = CLIENTS): Promise<SettlingLane[]> =>
   openSettlers({
     ledger: LEDGER_ID,
     nowMs: environment.clock.now(),
-    payers: CLIENTS,
+    payers: clients,
     lanesEach: 1,
     units: UNITS,
     send: (path, objects) => post(ledger, path, objects),
@@ -95,12 +113,12 @@ async function ofSequencer(place: string): Promise<number> {
 }
 
 /** @returns a second, until the log has them all */
-async function ofLedger(place: string, isNaive = false): Promise<number> {
+async function ofLedger(place: string, clients = CLIENTS, isNaive = false): Promise<number> {
   const opened = await openStore(place)
   const store = isNaive ? movingHead(opened) : opened
   const ledger = ledgerOn(store)
   if (!isNaive) await ledger.start()
-  const lanes = await lanesAt(ledger)
+  const lanes = await lanesAt(ledger, clients)
   if (!isNaive) await ledger.sequence()
   const startedMs = performance.now()
   const settled = await Promise.all(lanes.map((lane) => settle(ledger, lane, startedMs)))
