@@ -96,6 +96,11 @@ function knownWay({ way, provider, region, hosts }: SaidWay): OfferedWay[] {
   return [{ way, provider, hosts, ...(region !== undefined && { region }) }]
 }
 
+interface FoundPeer {
+  readonly seller: SwarmSeller
+  readonly peer: Omit<Peer, 'brokered'>
+}
+
 interface KnownIdentity {
   readonly state: IdentityState
   readonly atMs: number
@@ -126,25 +131,33 @@ export function createPeers(context: AgentContext, { view, passes, brokers }: Pe
   const { clock } = environment
   const identities = new Map<string, KnownIdentity>()
 
-  const swarm = async (infoHash: Bytes): Promise<readonly Peer[]> =>
-    peersAmong(await sellersOf(toHex(infoHash)), infoHash, false)
-
-  async function brokered(infoHash: Bytes): Promise<readonly Peer[]> {
-    const sellers = (await brokers?.swarm(toHex(infoHash))) ?? []
-    const peers = await peersAmong(sellers, infoHash, true)
-    // What one broker named, this agent can tell others of.
-    if (peers.length > 0) await keepMet(`swarm/${toHex(infoHash)}`, sellers.map(sellerToJson))
-    return peers
+  async function swarm(infoHash: Bytes): Promise<readonly Peer[]> {
+    const found = await believedAmong(await sellersOf(toHex(infoHash)), infoHash)
+    return found.map(({ peer }) => ({ ...peer, brokered: false }))
   }
 
-  async function peersAmong(
-    sellers: readonly SwarmSeller[],
-    infoHash: Bytes,
-    isBrokered: boolean,
-  ): Promise<readonly Peer[]> {
+  async function brokered(infoHash: Bytes): Promise<readonly Peer[]> {
+    const named = (await brokers?.swarm(toHex(infoHash))) ?? []
+    const found = await believedAmong(named, infoHash)
+    if (found.length > 0) await keepAlso(`swarm/${toHex(infoHash)}`, found)
+    return found.map(({ peer }) => ({ ...peer, brokered: true }))
+  }
+
+  async function believedAmong(sellers: readonly SwarmSeller[], infoHash: Bytes): Promise<readonly FoundPeer[]> {
     // One announcement that does not hold says nothing about the others.
     const peers = await Promise.all(sellers.map((seller) => believed(seller, infoHash).catch(unlessBug)))
-    return peers.flatMap((peer) => (peer ? [{ ...peer, brokered: isBrokered }] : []))
+    return sellers.flatMap((seller, i) => {
+      const peer = peers[i]
+      return peer ? [{ seller, peer }] : []
+    })
+  }
+
+  /** Whom brokers named is met beside those whom a repository named, and not in their place. */
+  async function keepAlso(sk: string, found: readonly FoundPeer[]): Promise<void> {
+    const named = new Set(found.map(({ peer }) => peer.id))
+    const known = ((await met<SellerJson[]>(sk)) ?? []).filter((one) => !named.has(agentIn(one)))
+    const all = [...found.map(({ seller }) => sellerToJson(seller)), ...known]
+    await keepMet(sk, all.slice(0, limits.swarmSellers))
   }
 
   /** Those of the last time where the repository does not answer: each announcement says how long it holds. */
@@ -313,3 +326,12 @@ const sellerFromJson = ({ announcement, delegation }: SellerJson): SwarmSeller =
   announcement: envelopeFromJson(announcement),
   ...(delegation && { delegation: envelopeFromJson(delegation) }),
 })
+
+/** Empty for what is no announcement. */
+function agentIn({ announcement }: SellerJson): string {
+  try {
+    return toHex(parseAnnouncement(envelopeFromJson(announcement)).agent)
+  } catch (error) {
+    return unlessBug(error) ?? ''
+  }
+}

@@ -2,10 +2,11 @@ import { describe, expect, it } from 'vitest'
 import type { AgentContext } from '../../agent/context.ts'
 import { createPeers, type Peer } from '../../agent/download/peers.ts'
 import { createRepositoryClient } from '../../agent/clients/repository-client.ts'
-import { announce, type AnnouncementTerms } from '../../protocol/announcement.ts'
+import { announce, parseAnnouncement, type AnnouncementTerms } from '../../protocol/announcement.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { toBase64url, toHex } from '../../protocol/bytes.ts'
-import { envelopeToJson, type Envelope, type Signer } from '../../protocol/signed.ts'
+import { Problem } from '../../protocol/problem.ts'
+import { envelopeToJson, seal, type Envelope, type Signer } from '../../protocol/signed.ts'
 import { delegationOf, NOW, person, type Person } from '../repository/people.ts'
 import { filmOf } from './bazaar-content.ts'
 
@@ -47,7 +48,12 @@ const offer = {
 }
 
 /** Peers of `buyer`, of a repository that says this and of agents that answer that. */
-function peersOf(sellers: readonly Said[], answers: Readonly<Record<string, unknown>> = {}, allowLoopback = false) {
+function peersOf(
+  sellers: readonly Said[],
+  answers: Readonly<Record<string, unknown>> = {},
+  allowLoopback = false,
+  named: readonly Said[] = [],
+) {
   const swarm = sellers.map(({ announcement, delegation }) => ({
     announcement: envelopeToJson(announcement),
     ...(delegation && { delegation: envelopeToJson(delegation) }),
@@ -68,7 +74,10 @@ function peersOf(sellers: readonly Said[], answers: Readonly<Record<string, unkn
   const environment = { clock, random: { bytes: (length: number) => new Uint8Array(length) }, transport }
   const repository = createRepositoryClient({ environment, url: 'https://repository.example' })
   const store = openSqlite(':memory:')
-  return createPeers({ environment, store, repository, owner: buyer.id, allowLoopback } as unknown as AgentContext)
+  const context = { environment, store, repository, owner: buyer.id, allowLoopback }
+  const torrent = () => Promise.reject(new Problem('not-found', 'No broker knows the content.'))
+  const brokers = { swarm: async () => named, torrent }
+  return createPeers(context as unknown as AgentContext, { brokers })
 }
 
 const found = (sellers: readonly Said[], allowLoopback = false) =>
@@ -76,6 +85,20 @@ const found = (sellers: readonly Said[], allowLoopback = false) =>
 const peer: Peer = { id: toHex(anna.id), urls: ['https://anna.example', 'https://second.example'], brokered: false }
 
 describe('peers', () => {
+  it('that a broker names are met beside the others, not in their place; what does not hold is left out', async () => {
+    const by = { announcement: announced(berta), delegation: delegationOf(berta, ['announce']) }
+    const garbage = { announcement: seal('announcement', { no: 1 }, berta.agent) }
+    const peers = peersOf([said()], {}, false, [garbage, by])
+    const { infoHash } = content.meta
+    await peers.swarm(infoHash)
+    expect(await peers.brokered(infoHash)).toMatchObject([{ id: toHex(berta.id), brokered: true }])
+    await peers.brokered(infoHash)
+    const met = await peers.met(toHex(infoHash))
+    expect(met.map(({ announcement }) => toHex(parseAnnouncement(announcement).agent))).toEqual(
+      [berta, anna].map(({ id }) => toHex(id)),
+    )
+  })
+
   it('are those whose announcement the owner or a delegated agent signed', async () => {
     expect(await found([said()])).toEqual([{ id: toHex(anna.id), urls: ['https://anna.example'], brokered: false }])
     expect(await found([{ announcement: announced(anna, {}, anna.owner) }])).toHaveLength(1)
