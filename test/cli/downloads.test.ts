@@ -96,7 +96,7 @@ describe('--max-price', () => {
     const frozen = shapes.balance.parse(await you.ask('balance')).frozen
     expect(frozen).toBe('0')
 
-    await neighbour.ask('share', 'dear.bin', '--price', '4')
+    await neighbour.ask('share', 'dear.bin', '--price', '4', '--below-cost')
     const id = waiting?.id ?? ''
     shapes.download.parse(await you.ask('resume', id))
     expect(await until(id, 'done')).toMatchObject({ paid: '12' })
