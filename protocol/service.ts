@@ -26,7 +26,12 @@ export function createService(info: ServiceInfo): OpenAPIHono {
     },
   })
   app.use(methodNotAllowed({ app, onMethodNotAllowed: (c, methods) => refuseMethod(c, methods) }))
-  app.use((c, next) => bodyLimit({ maxSize: bodyBytes(info, c.req.path), onError: refuseBody })(c, next))
+  // To look at a body makes a whole Request, also of one that can have none.
+  app.use((c, next) =>
+    c.req.method === 'GET' || c.req.method === 'HEAD'
+      ? next()
+      : bodyLimit({ maxSize: bodyBytes(info, c.req.path), onError: refuseBody })(c, next),
+  )
   app.notFound((c) => problemResponse(c, new Problem('not-found', `Nothing is at ${c.req.path}.`)))
   app.onError((error, c) => {
     const problem = problemIn(error)
