@@ -77,19 +77,13 @@ function describeItems(open: Open): void {
     expect(await store.list('p', { limit: 1 })).toEqual([])
   })
 
-  test('gives back many that are asked for together, each once and again, and knows which are not there', async () => {
+  test('gives back many that are asked for together, also twice, and knows which are not there', async () => {
     const store = await open()
-    const names = Array.from({ length: 230 }, (_, i) => `key ${i}`)
-    const there = (name: string): boolean => Number(name.slice('key '.length)) % 3 > 0
-    const changes = names.filter(there).map((name) => put(name, 0, utf8(name)))
-    for (let at = 0; at < changes.length; at += limits.changesPerWrite)
-      await store.write(changes.slice(at, at + limits.changesPerWrite))
-    await store.write([{ pk: '', sk: '', expect: 0, body: utf8('empty') }])
-    const asked = await Promise.all([...names, 'key 1', 'key 0'].map((name) => store.get('p', name)))
-    for (const [i, name] of [...names, 'key 1', 'key 0'].entries())
-      expect(asked[i]).toEqual(there(name) ? { pk: 'p', sk: name, version: 1, body: utf8(name) } : undefined)
-    const mixed = await Promise.all([store.get('', ''), store.get('p', ''), store.get('', 'p')])
-    expect(mixed.map((item) => item && [item.pk, item.sk])).toEqual([['', ''], undefined, undefined])
+    const names = Array.from({ length: 240 }, (_, i) => `${i % 230}`)
+    const there = new Set(names.filter((name) => Number(name) % 3 > 0))
+    await Promise.all(Array.from(there, (name) => store.write([put(name)])))
+    const items = await Promise.all(names.map((name) => store.get('p', name)))
+    expect(items.map((item) => item?.sk)).toEqual(names.map((name) => (there.has(name) ? name : undefined)))
   })
 
   test('keeps partitions apart', async () => {
