@@ -49,7 +49,9 @@ export function concat(...parts: readonly Uint8Array[]): Bytes {
 }
 
 export function equal(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i])
+  if (a.length !== b.length) return false
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
+  return true
 }
 
 /** Bytewise order, a prefix first: the order of bencode's dictionary keys (BEP 3). */

@@ -93,10 +93,11 @@ export function sealPiece(body: Uint8Array, shape: PieceShape, key: Bytes): Root
   const { leaves, bytes } = partsOf(body, shape)
   const crypt = aes256Ctr(pieceKey(key, shape.piece), 0)
   const sealed = new Uint8Array(leaves.length)
-  for (const { at, run } of blocksIn(bytes)) {
-    sha256Into(run, leaves, at)
+  for (let block = 0; block < blocksOf(shape.length); block++) {
+    const run = blockIn(bytes, block)
+    sha256Into(run, leaves, block * HASH_BYTES)
     crypt(run)
-    sha256Into(run, sealed, at)
+    sha256Into(run, sealed, block * HASH_BYTES)
   }
   return { plainRoot: rootOfPiece(leaves, shape.levels), cipherRoot: rootOfPiece(sealed, shape.levels) }
 }
@@ -119,14 +120,14 @@ export interface SealedReader {
 export function readSealed(body: Uint8Array, shape: PieceShape): SealedReader {
   const { leaves, bytes } = partsOf(body, shape)
   const sealed = new Uint8Array(leaves.length)
-  const blocks = blocksIn(bytes)
+  const count = blocksOf(shape.length)
   let here = -leaves.length
-  let next = blocks.next()
+  let hashed = 0
+  const hasNext = (): boolean => hashed < count && Math.min(shape.length, (hashed + 1) * BLOCK_BYTES) <= here
   return {
     arrived(more) {
       here += more
-      for (; !next.done && next.value.end <= here; next = blocks.next())
-        sha256Into(next.value.run, sealed, next.value.at)
+      for (; hasNext(); hashed++) sha256Into(blockIn(bytes, hashed), sealed, hashed * HASH_BYTES)
     },
     roots: () => ({ plainRoot: rootOfPiece(leaves, shape.levels), cipherRoot: rootOfPiece(sealed, shape.levels) }),
   }
@@ -135,7 +136,7 @@ export function readSealed(body: Uint8Array, shape: PieceShape): SealedReader {
 /** The hashes of all blocks, packed. */
 export function blockHashes(bytes: Uint8Array): Bytes {
   const hashes = new Uint8Array(blocksOf(bytes.length) * HASH_BYTES)
-  for (const { at, run } of blocksIn(bytes)) sha256Into(run, hashes, at)
+  for (let at = 0; at < hashes.length; at += HASH_BYTES) sha256Into(blockIn(bytes, at / HASH_BYTES), hashes, at)
   return hashes
 }
 
@@ -148,31 +149,18 @@ export function openPiece(body: Uint8Array, shape: PieceShape, key: Bytes): numb
   const { leaves, bytes } = partsOf(body, shape)
   const crypt = aes256Ctr(pieceKey(key, shape.piece), 0)
   const hash = new Uint8Array(HASH_BYTES)
-  for (const { block, run, end, at } of blocksIn(bytes)) {
+  for (let block = 0; block < blocksOf(shape.length); block++) {
+    const run = blockIn(bytes, block)
     crypt(run)
     sha256Into(run, hash, 0)
-    if (equal(hash, leaves.subarray(at, at + HASH_BYTES))) continue
+    if (equal(hash, leaves.subarray(block * HASH_BYTES, (block + 1) * HASH_BYTES))) continue
     const closeAgain = aes256Ctr(pieceKey(key, shape.piece), 0)
-    closeAgain(bytes.subarray(0, end))
+    closeAgain(bytes.subarray(0, (block + 1) * BLOCK_BYTES))
     return block
   }
   return undefined
 }
 
-interface Block {
-  /** Its number. */
-  readonly block: number
-  /** Its bytes; the last may be shorter. */
-  readonly run: Uint8Array
-  /** Where they end. */
-  readonly end: number
-  /** Where its hash lies among those of all blocks. */
-  readonly at: number
-}
-
-function* blocksIn(bytes: Uint8Array): Generator<Block> {
-  for (let block = 0; block * BLOCK_BYTES < bytes.length; block++) {
-    const end = Math.min(bytes.length, (block + 1) * BLOCK_BYTES)
-    yield { block, run: bytes.subarray(block * BLOCK_BYTES, end), end, at: block * HASH_BYTES }
-  }
-}
+/** The last may be shorter. */
+const blockIn = (bytes: Uint8Array, block: number): Uint8Array =>
+  bytes.subarray(block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES)

@@ -7,6 +7,14 @@ import type { LaneTerms } from './tab.ts'
 
 const DOMAIN = utf8('raincheck/keys/v1\0')
 
+const secrets = new WeakMap<Signer, Bytes>()
+
 /** A signer does nothing but sign, and ed25519 signs the same bytes the same way: a signature that is never sent is a secret. */
+function secretOf(signer: Signer): Bytes {
+  const secret = secrets.get(signer) ?? signer.sign(DOMAIN)
+  secrets.set(signer, secret)
+  return secret
+}
+
 export const unitKeyOf = (signer: Signer, { id, cap }: Pick<LaneTerms, 'id' | 'cap'>, unit: number): Bytes =>
-  keyOf(hmacSha256(signer.sign(DOMAIN), concat(DOMAIN, id)), cap, unit)
+  keyOf(hmacSha256(secretOf(signer), concat(DOMAIN, id)), cap, unit)
