@@ -5,7 +5,6 @@ import { isLive, parseAnnouncement, requireAnnouncer } from '../../protocol/anno
 import { checkBitfield } from '../../protocol/bitfield.ts'
 import { equal, fromBase64url, fromHex, toHex, type Bytes } from '../../protocol/bytes.ts'
 import { edgesOf, evidenceFromJson, type ChainsJson } from '../../protocol/chain.ts'
-import { operationFromJson, replay, type IdentityState } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { Metainfo } from '../../protocol/metainfo.ts'
 import { Problem, unlessBug } from '../../protocol/problem.ts'
@@ -18,7 +17,8 @@ import type { CircleRef, Passes } from '../circle/circles.ts'
 import { createHttpClient, money } from '../clients/http-client.ts'
 import type { OfferedWay } from '../storage/ways.ts'
 import type { SwarmSeller } from '../clients/repository-client.ts'
-import { decodeRecord, encodeRecord } from '../records.ts'
+import { createIdentities } from './identities.ts'
+import { createMet } from './met.ts'
 import type { Trust } from '../trust/trust.ts'
 
 export interface Peer {
@@ -61,11 +61,6 @@ export interface Peers {
   creditFrom(peer: Peer): Promise<number>
 }
 
-const IDENTITY_MS = 600_000
-const IDENTITIES_KEPT = 1024
-
-const MET = 'met'
-
 const shownShape = z.object({ credit: z.int(), checkpoint: z.string().optional() })
 
 const offerShape = z.object({
@@ -101,12 +96,6 @@ interface FoundPeer {
   readonly peer: Omit<Peer, 'brokered'>
 }
 
-interface KnownIdentity {
-  readonly state: IdentityState
-  readonly atMs: number
-}
-
-const profileShape = z.object({ operations: z.array(wire.envelope).max(limits.operationsPerIdentity) })
 const requiredShape = z.object({ by: wire.id, circle: z.string() })
 
 /** The circle that a refusal asks for a session of. */
@@ -129,7 +118,8 @@ export interface PeersParts {
 export function createPeers(context: AgentContext, { view, passes, brokers }: PeersParts = {}): Peers {
   const { environment, repository, owner, allowLoopback, store } = context
   const { clock } = environment
-  const identities = new Map<string, KnownIdentity>()
+  const met = createMet(store)
+  const identity = createIdentities(context, met)
 
   async function swarm(infoHash: Bytes): Promise<readonly Peer[]> {
     const found = await believedAmong(await sellersOf(toHex(infoHash)), infoHash)
@@ -155,32 +145,22 @@ export function createPeers(context: AgentContext, { view, passes, brokers }: Pe
   /** Whom brokers named is met beside those whom a repository named, and not in their place. */
   async function keepAlso(sk: string, found: readonly FoundPeer[]): Promise<void> {
     const named = new Set(found.map(({ peer }) => peer.id))
-    const known = ((await met<SellerJson[]>(sk)) ?? []).filter((one) => !named.has(agentIn(one)))
+    const known = ((await met.get<SellerJson[]>(sk)) ?? []).filter((one) => !named.has(agentIn(one)))
     const all = [...found.map(({ seller }) => sellerToJson(seller)), ...known]
-    await keepMet(sk, all.slice(0, limits.swarmSellers))
+    await met.keep(sk, all.slice(0, limits.swarmSellers))
   }
 
   /** Those of the last time where the repository does not answer: each announcement says how long it holds. */
   async function sellersOf(infoHash: string): Promise<readonly SwarmSeller[]> {
     try {
       const sellers = await repository.swarm(infoHash, toHex(owner))
-      await keepMet(`swarm/${infoHash}`, sellers.map(sellerToJson))
+      await met.keep(`swarm/${infoHash}`, sellers.map(sellerToJson))
       return sellers
     } catch (error) {
-      const known = await met<SellerJson[]>(`swarm/${infoHash}`)
+      const known = await met.get<SellerJson[]>(`swarm/${infoHash}`)
       if (!(error instanceof Problem) || !known) throw error
       return known.map(sellerFromJson)
     }
-  }
-
-  async function met<T>(sk: string): Promise<T | undefined> {
-    const item = await store.get(MET, sk)
-    return item && decodeRecord<T>(item)
-  }
-
-  async function keepMet(sk: string, value: unknown): Promise<void> {
-    const body = encodeRecord(value)
-    if (body.length <= limits.itemBytes) await store.write([{ pk: MET, sk, expect: 'any', body }])
   }
 
   async function believed(
@@ -206,46 +186,15 @@ export function createPeers(context: AgentContext, { view, passes, brokers }: Pe
     }
   }
 
-  async function identity(id: string, url: string): Promise<IdentityState> {
-    const known = identities.get(id)
-    if (known && clock.now() - known.atMs < IDENTITY_MS) return known.state
-    const state = await identityOf(id).catch((error: unknown) => shownIdentity(error, id, url))
-    identities.delete(id)
-    identities.set(id, { state, atMs: clock.now() })
-    if (identities.size > IDENTITIES_KEPT) identities.delete(identities.keys().next().value as string)
-    return state
-  }
-
-  async function identityOf(id: string): Promise<IdentityState> {
-    try {
-      const { state, operations } = await repository.identity(id)
-      await keepMet(`identity/${id}`, operations.map(envelopeToJson))
-      return state
-    } catch (error) {
-      const operations = await met<EnvelopeJson[]>(`identity/${id}`)
-      if (!(error instanceof Problem) || error.code !== 'peer-failed' || !operations) throw error
-      return replay(operations.map(operationFromJson), clock.now())
-    }
-  }
-
   async function torrent(infoHash: string): Promise<Bytes> {
     try {
       return await repository.torrent(infoHash)
     } catch (error) {
+      unlessBug(error)
       const known = await brokers?.torrent(infoHash).catch(unlessBug)
       if (known) return known
       throw error
     }
-  }
-
-  /** Where no repository tells, the agent itself does: an id is the hash of its first operation. */
-  async function shownIdentity(error: unknown, id: string, url: string): Promise<IdentityState> {
-    unlessBug(error)
-    const call = { method: 'GET', path: '/.well-known/raincheck', attempts: 1 } as const
-    const { operations } = await createHttpClient(environment, url).json(call, profileShape)
-    const state = replay(operations.map(operationFromJson), clock.now())
-    if (toHex(state.id) !== id) throw error
-    return state
   }
 
   async function offer(peer: Peer, meta: Metainfo): Promise<PeerOffer> {
@@ -281,8 +230,8 @@ export function createPeers(context: AgentContext, { view, passes, brokers }: Pe
   async function creditFrom(peer: Peer): Promise<number> {
     const { id } = peer
     const shown = await repository.chains({ from: id, to: toHex(owner) }).catch(unlessBug)
-    if (shown) await keepMet(`chains/${id}`, shown)
-    const chains = shown ?? (await met<ChainsJson>(`chains/${id}`))
+    if (shown) await met.keep(`chains/${id}`, shown)
+    const chains = shown ?? (await met.get<ChainsJson>(`chains/${id}`))
     if (!chains) return 0
     const nowMs = clock.now()
     const { credit, chain } = evaluateOne(fromHex(id), owner, edgesOf(evidenceFromJson(chains, nowMs), nowMs))
@@ -302,7 +251,7 @@ export function createPeers(context: AgentContext, { view, passes, brokers }: Pe
   return {
     swarm,
     brokered,
-    met: async (infoHash) => ((await met<SellerJson[]>(`swarm/${infoHash}`)) ?? []).map(sellerFromJson),
+    met: async (infoHash) => ((await met.get<SellerJson[]>(`swarm/${infoHash}`)) ?? []).map(sellerFromJson),
     torrent,
     offer,
     credentials: async (id, known, url) => (known?.circle && (await passes?.pass(known.circle, url, id))) ?? {},
