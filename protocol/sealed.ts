@@ -35,6 +35,8 @@ export interface UnitKey {
 
 const PREFIX = utf8('raincheck/sealed/v1\0')
 const AES_BLOCK_BYTES = 16
+/** Encrypted at a time: enough that a call costs little, and little enough for the processor's cache. */
+const RUN_BYTES = 4 * BLOCK_BYTES
 
 export function pieceShape(meta: Metainfo, piece: number): PieceShape {
   const { length, whole } = locatePiece(meta, piece)
@@ -85,19 +87,19 @@ export interface Roots {
 }
 
 /**
- * Encrypts a piece that lies in its place of the body, and puts the hashes before it. Each block is hashed, encrypted and
- * hashed again while it is in the processor's cache.
+ * Encrypts a piece that lies in its place of the body, and puts the hashes before it. A run of blocks is hashed,
+ * encrypted and hashed again while it is in the processor's cache.
  * @param key of the unit
  */
 export function sealPiece(body: Uint8Array, shape: PieceShape, key: Bytes): Roots {
   const { leaves, bytes } = partsOf(body, shape)
   const crypt = aes256Ctr(pieceKey(key, shape.piece), 0)
   const sealed = new Uint8Array(leaves.length)
-  for (let block = 0; block < blocksOf(shape.length); block++) {
-    const run = blockIn(bytes, block)
-    sha256Into(run, leaves, block * HASH_BYTES)
+  for (let at = 0; at < shape.length; at += RUN_BYTES) {
+    const run = bytes.subarray(at, at + RUN_BYTES)
+    hashBlocks(run, leaves, blocksOf(at))
     crypt(run)
-    sha256Into(run, sealed, block * HASH_BYTES)
+    hashBlocks(run, sealed, blocksOf(at))
   }
   return { plainRoot: rootOfPiece(leaves, shape.levels), cipherRoot: rootOfPiece(sealed, shape.levels) }
 }
@@ -136,8 +138,15 @@ export function readSealed(body: Uint8Array, shape: PieceShape): SealedReader {
 /** The hashes of all blocks, packed. */
 export function blockHashes(bytes: Uint8Array): Bytes {
   const hashes = new Uint8Array(blocksOf(bytes.length) * HASH_BYTES)
-  for (let at = 0; at < hashes.length; at += HASH_BYTES) sha256Into(blockIn(bytes, at / HASH_BYTES), hashes, at)
+  hashBlocks(bytes, hashes, 0)
   return hashes
+}
+
+/** @param first whose hash theirs begin with */
+function hashBlocks(bytes: Uint8Array, hashes: Uint8Array, first: number): void {
+  for (let block = 0; block < blocksOf(bytes.length); block++) {
+    sha256Into(blockIn(bytes, block), hashes, (first + block) * HASH_BYTES)
+  }
 }
 
 /**
@@ -148,15 +157,16 @@ export function blockHashes(bytes: Uint8Array): Bytes {
 export function openPiece(body: Uint8Array, shape: PieceShape, key: Bytes): number | undefined {
   const { leaves, bytes } = partsOf(body, shape)
   const crypt = aes256Ctr(pieceKey(key, shape.piece), 0)
-  const hash = new Uint8Array(HASH_BYTES)
-  for (let block = 0; block < blocksOf(shape.length); block++) {
-    const run = blockIn(bytes, block)
+  const hashes = new Uint8Array(leaves.length)
+  for (let at = 0; at < shape.length; at += RUN_BYTES) {
+    const run = bytes.subarray(at, at + RUN_BYTES)
     crypt(run)
-    sha256Into(run, hash, 0)
-    if (equal(hash, leaves.subarray(block * HASH_BYTES, (block + 1) * HASH_BYTES))) continue
+    hashBlocks(run, hashes, blocksOf(at))
+    const [from, to] = [blocksOf(at), blocksOf(at + run.length)].map((block) => block * HASH_BYTES)
+    if (equal(hashes.subarray(from, to), leaves.subarray(from, to))) continue
     const closeAgain = aes256Ctr(pieceKey(key, shape.piece), 0)
-    closeAgain(bytes.subarray(0, (block + 1) * BLOCK_BYTES))
-    return block
+    closeAgain(bytes.subarray(0, at + run.length))
+    return Math.floor(hashes.findIndex((byte, i) => byte !== leaves[i]) / HASH_BYTES)
   }
   return undefined
 }

@@ -31,7 +31,10 @@ const key32 = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => new
 const shapes: fc.Arbitrary<PieceShape> = fc
   .record({
     piece: fc.nat({ max: limits.pieces - 1 }),
-    length: fc.oneof(fc.integer({ min: 1, max: 3 * BLOCK_BYTES }), fc.constantFrom(BLOCK_BYTES, 2 * BLOCK_BYTES)),
+    length: fc.oneof(
+      fc.integer({ min: 1, max: 3 * BLOCK_BYTES }),
+      fc.constantFrom(BLOCK_BYTES, 2 * BLOCK_BYTES, 4 * BLOCK_BYTES, 9 * BLOCK_BYTES + 5),
+    ),
     more: fc.nat({ max: 1 }),
   })
   .map(({ piece, length, more }) => ({ piece, length, levels: Math.ceil(Math.log2(blocksOf(length))) + more }))
