@@ -2,15 +2,15 @@
 import { describe, expect, test } from 'vitest'
 import { sha256 } from '#primitives'
 import { openSqlite } from '../../infra/store/sqlite.ts'
-import { createLedger, type Ledger } from '../../ledger/ledger.ts'
+import { createLedger, type Ledger, type LedgerOptions } from '../../ledger/ledger.ts'
 import type { WitnessPlace } from '../../protocol/witness-client.ts'
-import { utf8 } from '../../protocol/bytes.ts'
+import { toHex, utf8 } from '../../protocol/bytes.ts'
 import { noteKey, openNote, parseCheckpoint } from '../../protocol/checkpoint.ts'
 import { readCosignatures } from '../../protocol/cosignature.ts'
 import type { Transport } from '../../protocol/environment.ts'
 import { genesis } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
-import { envelopeToJson, signerFrom } from '../../protocol/signed.ts'
+import { envelopeToJson, objectId, signerFrom } from '../../protocol/signed.ts'
 import type { Store } from '../../protocol/store.ts'
 import { handClock, START_MS, type HandClock } from '../agent/hand-clock.ts'
 import { FAUCET, ORIGIN, SECRET, testRandom } from './kit.ts'
@@ -42,7 +42,7 @@ function openTown(store: Store = openSqlite(':memory:')) {
 
   const places: WitnessPlace[] = witnesses.map((witness, i) => ({ key: witness.key, url: `https://w${i}.example` }))
   const faults: unknown[] = []
-  const openLedger = (): Ledger =>
+  const openLedger = (own: Partial<LedgerOptions> = {}): Ledger =>
     createLedger({
       environment: { clock, random: testRandom(), transport },
       store,
@@ -51,6 +51,7 @@ function openTown(store: Store = openSqlite(':memory:')) {
       policy: { faucet: FAUCET, unitPrice: 1n },
       witnesses: places,
       onFault: (error) => faults.push(error),
+      ...own,
     })
   return { clock, witnesses, manners, faults, openLedger, asked: () => asked, store }
 }
@@ -97,6 +98,19 @@ test('asks again about a log that rests, so that its witnesses’ words stay fre
   clock.advance(limits.cosignedAgainMs)
   await ledger.sequence()
   expect(await published(ledger, witnesses, clock)).toEqual({ size: 1, by: { 'w0.example': 0, 'w1.example': 0 } })
+})
+
+test('where nothing runs in the background, a question about the log finds in it what was promised, witnessed', async () => {
+  const { clock, witnesses, openLedger } = openTown()
+  const ledger = openLedger({ sequencesWhenAsked: true })
+  for (const size of [2, 3]) {
+    await register(ledger, `person ${size}`)
+    expect(await published(ledger, witnesses, clock)).toEqual({ size, by: { 'w0.example': 0, 'w1.example': 0 } })
+  }
+  const id = toHex(objectId('identity', genesis([signerFrom(sha256(utf8('last')))], START_MS).body))
+  await register(ledger, 'last')
+  const statement = await ledger.app.request(`/v1/accounts/${id}/entries`)
+  expect(await statement.json()).toMatchObject({ entries: [{ index: 3, kind: 'register' }] })
 })
 
 describe('a witness', () => {
@@ -149,7 +163,7 @@ describe('a witness', () => {
 
 test('of many processes at once, none takes a published checkpoint or a word of a witness back', async () => {
   const { clock, witnesses, openLedger } = openTown()
-  const ledgers = Array.from({ length: 4 }, openLedger)
+  const ledgers = Array.from({ length: 4 }, () => openLedger())
   let size = 0
   for (let i = 0; i < 6; i++) {
     for (const [j, ledger] of ledgers.entries()) await register(ledger, `person ${i} ${j}`)
