@@ -33,7 +33,7 @@ describe('what an owner uses', () => {
     const { home, key } = await provider()
     const refused = await raincheck(home, ['bill', agentOf(), '--json'])
     expect([refused.code, refused.json()['code']]).toEqual([5, 'unknown-key'])
-    expect(await neighbour.ask('usage-readers', '--add', key)).toEqual({ readers: [key] })
+    expect(await neighbour.ask('readers', '--add', key)).toEqual({ readers: [key] })
     const bill = await eventually(
       async () => (await raincheck(home, ['bill', agentOf(), '--json'])).json<Bill>(),
       ({ served }) => served > 0,
@@ -42,7 +42,7 @@ describe('what an owner uses', () => {
     expect(bill.served).toBeGreaterThanOrEqual(5_000_000)
     expect(parseUsage(envelopeFromJson(bill.usage)).days).toMatchObject([{ served: bill.served }])
     expect((await raincheck(home, ['bill', agentOf()])).out).toMatch(/^DAY +STORED +SERVED +FETCHED\n20.*\nin all/)
-    await neighbour.ask('usage-readers', '--remove', key)
+    await neighbour.ask('readers', '--remove', key)
     expect((await raincheck(home, ['bill', agentOf()])).code).toBe(5)
   })
 

@@ -28,7 +28,7 @@ export const serviceCommands: Commands = {
     takes: [0, 0],
     run: usage,
   },
-  'usage-readers': {
+  readers: {
     usage: '[--add KEY]… [--remove KEY]…',
     summary: 'The keys, such as your provider’s, that may read what you use, day by day; adds and removes some',
     options: { add: { type: 'string', multiple: true }, remove: { type: 'string', multiple: true } },
