@@ -45,7 +45,7 @@ export async function bundle(
     supported: { 'dynamic-import': false },
     ...(withoutSdk && { external: CLIENTS }),
     logLevel: 'error',
-    plugins: [dashboardInside, englishAlone],
+    plugins: [dashboardInside, englishAlone, ownStreams],
   })
   return folder
 }
@@ -56,8 +56,9 @@ const dashboardInside: Plugin = {
   setup(steps) {
     steps.onLoad({ filter: /dashboard-node\.ts$/ }, async () => {
       const files = Array.from(await readDashboard(), ([path, { type, body }]) => {
-        const text = JSON.stringify(Buffer.from(body).toString('base64'))
-        return `[${JSON.stringify(path)}, { type: ${JSON.stringify(type)}, body: Buffer.from(${text}, 'base64') }]`
+        // All of it is text, which is packed better as such.
+        const text = JSON.stringify(Buffer.from(body).toString('utf8'))
+        return `[${JSON.stringify(path)}, { type: ${JSON.stringify(type)}, body: Buffer.from(${text}) }]`
       })
       return { contents: `export const readDashboard = async () => new Map([${files.join(',')}])`, loader: 'js' }
     })
@@ -70,6 +71,17 @@ const englishAlone: Plugin = {
   setup(steps) {
     steps.onLoad({ filter: /zod\/v4\/locales\/index\.js$/ }, () => ({
       contents: "export { default as en } from './en.js'",
+      loader: 'js',
+    }))
+  },
+}
+
+/** Google's client brings streams for where there are none. */
+const ownStreams: Plugin = {
+  name: 'streams',
+  setup(steps) {
+    steps.onLoad({ filter: /web-streams-polyfill\/dist\/ponyfill\.es2018\.js$/ }, () => ({
+      contents: "module.exports = require('node:stream/web')",
       loader: 'js',
     }))
   },

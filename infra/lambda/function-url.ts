@@ -55,14 +55,18 @@ export const urlHandler =
     else out.end('')
   }
 
+/** Why is for whoever reads the log: what AWS says names the account. */
+const NO_ANSWER = 'The service cannot answer now.'
+
 async function answer(open: (event: UrlEvent) => Promise<AppFetch>, event: UrlEvent, log: LogLines): Promise<Response> {
   try {
     const app = await open(event)
     return await app(requestOf(event), { event })
   } catch (error) {
     const problem = problemOf(error)
-    if (problem.status >= 500) log.fault(error)
-    return refusal(problem)
+    if (problem.status < 500) return refusal(problem)
+    log.fault(error)
+    return refusal(new Problem(problem.code, NO_ANSWER))
   }
 }
 

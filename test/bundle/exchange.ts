@@ -8,6 +8,7 @@ import { createOwner, type DeployedOwner } from './owner.ts'
 export interface Exchange {
   readonly cloud: Cloud
   readonly ledger: Deployed
+  readonly repository: Deployed
   readonly you: Party
   readonly neighbour: Party
 }
@@ -50,7 +51,7 @@ export async function openExchange(outdir: string, { yours, ...options }: Exchan
     if (claimed.id !== owner.id) throw new Error(`${name}: ${JSON.stringify(claimed)}`)
     return { stack, owner }
   }
-  return { cloud, ledger, you: await party('you', yours), neighbour: await party('neighbour') }
+  return { cloud, ledger, repository, you: await party('you', yours), neighbour: await party('neighbour') }
 }
 
 /** An instance may die under a request: who asks, asks again. */

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { auditLedger } from '../../agent/cli/audit.ts'
 import { createLedgerClient } from '../../agent/clients/ledger-client.ts'
 import { realEnvironment } from '../../infra/environment.ts'
+import { DRIVE_CLIENT, DRIVE_FILE_SCOPE, startDrive, type DriveServer } from '../servers/drive.ts'
 import { again, exchange, hashOf, openExchange, putFile, type Exchange } from './exchange.ts'
 import { createOwner } from './owner.ts'
 import { makeTemplate, synthesize } from './synth.ts'
@@ -10,12 +11,19 @@ const BYTES = 9 * 1024 * 1024 + 17
 /** Instances come fresh for every sixth event or so: nothing may rest in their memory. */
 const FORGETFUL = { after: () => Math.random() < 0.15, midway: () => undefined, atWork: () => undefined }
 let world: Exchange
+let drive: DriveServer
 
 beforeAll(async () => {
   // Your agent comes of the one-file template, the neighbour's of its bundle.
-  world = await openExchange(await synthesize(), { fate: FORGETFUL, yours: (await makeTemplate()).template })
+  drive = await startDrive()
+  const variables = { RAINCHECK_GOOGLE_API_URL: drive.url, RAINCHECK_GOOGLE_TOKEN_URL: drive.url }
+  const yours = (await makeTemplate()).template
+  world = await openExchange(await synthesize(), { fate: FORGETFUL, yours, variables })
 }, 180_000)
-afterAll(() => world?.cloud.close())
+afterAll(async () => {
+  await world?.cloud.close()
+  await drive?.close()
+})
 
 const ledgerAt = ({ ledger }: Exchange) =>
   createLedgerClient({ environment: realEnvironment(), url: ledger.outputs['Url'] ?? '' })
@@ -79,9 +87,14 @@ describe('what the stacks deploy', () => {
     }
   })
 
-  it('leaves nothing behind but the bucket of its owner', async () => {
-    await world.neighbour.stack.remove()
-    const left = world.cloud.inventory().filter((name) => name.includes('neighbour'))
-    expect(left).toEqual(['bucket raincheck-network-neighbour-files'])
-  })
+  it('leaves nothing behind but the buckets of the owners, and no token that is good', async () => {
+    const { neighbour, you, repository, ledger, cloud } = world
+    const { refreshToken } = drive.oauth.grant(DRIVE_FILE_SCOPE)
+    const secret = { refreshToken, clientSecret: DRIVE_CLIENT.secret }
+    await again(() => you.owner.ask('POST', '/v1/links', { kind: 'drive', clientId: DRIVE_CLIENT.id, secret }))
+    for (const stack of [neighbour.stack, you.stack, repository, ledger]) await stack.remove()
+    const buckets = ['you', 'neighbour'].map((name) => `bucket raincheck-network-${name}-files`)
+    expect(new Set(cloud.inventory())).toEqual(new Set(buckets))
+    expect(drive.oauth.revoke(refreshToken)).toBe(false)
+  }, 60_000)
 })

@@ -1,0 +1,104 @@
+import { mkdtemp } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { bundle } from '../../infra/aws/bundle.ts'
+import { ACCOUNT, openAccount, type Account } from './account.ts'
+import { hostFunction, type FunctionHost } from './function-host.ts'
+
+const STEADY = { after: () => false, midway: () => undefined, atWork: () => undefined }
+const TABLE = {
+  KeySchema: [
+    { AttributeName: 'pk', KeyType: 'HASH' },
+    { AttributeName: 'sk', KeyType: 'RANGE' },
+  ],
+  AttributeDefinitions: [
+    { AttributeName: 'pk', AttributeType: 'S' },
+    { AttributeName: 'sk', AttributeType: 'S' },
+  ],
+}
+const AGENT = {
+  AGENT_STORE: 'dynamodb:agent',
+  AGENT_KEY_PARAMETER: '/agent/key',
+  LEDGER_URL: 'http://127.0.0.1:1',
+  REPOSITORY_URL: 'http://127.0.0.1:1',
+}
+const MIB = 1024 * 1024
+
+let code: string
+let account: Account
+let hosts: FunctionHost[] = []
+
+beforeAll(async () => {
+  code = await bundle('agent', await mkdtemp(join(tmpdir(), 'raincheck-bad-days-')))
+  account = await openAccount([], { fate: STEADY })
+  await account.tables.make('agent', TABLE)
+}, 60_000)
+afterAll(async () => {
+  for (const host of hosts) await host.close()
+  await account.close()
+})
+
+/** @returns the URL of an agent whose function has these variables besides */
+async function deploy(variables: Readonly<Record<string, string>>): Promise<string> {
+  const environment = { ...account.variables, ...AGENT, ...variables }
+  const host = hostFunction({ name: 'agent', code, handler: 'index.main', environment, fate: STEADY, say: account.say })
+  hosts = [...hosts, host]
+  return host.listen()
+}
+
+async function ask(
+  url: string,
+  body?: Uint8Array<ArrayBuffer>,
+): Promise<readonly [number, string | undefined, string]> {
+  const answer = await (body ? fetch(`${url}/v1/claim`, { method: 'POST', body }) : fetch(`${url}/v1/balance`))
+  const text = await answer.text()
+  const { code: said } = (text.startsWith('{') ? JSON.parse(text) : {}) as { code?: string }
+  return [answer.status, said, text]
+}
+
+/** A DynamoDB that answers all with one refusal. */
+async function startRefusing(type: string, message: string): Promise<{ readonly url: string; close(): void }> {
+  const server = createServer((request, response) => {
+    request.resume()
+    response.writeHead(400, { 'content-type': 'application/x-amz-json-1.0' })
+    response.end(JSON.stringify({ __type: `com.amazonaws.dynamodb.v20120810#${type}`, message }))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, close: () => void server.close() }
+}
+
+/** The role may not use the table; the table is in another region. */
+const REFUSALS = [
+  ['AccessDeniedException', `User: arn:aws:sts::${ACCOUNT}:assumed-role/agent is not authorized to perform this`],
+  ['ResourceNotFoundException', 'Requested resource not found'],
+] as const
+
+describe('a deployed agent', () => {
+  it.each(REFUSALS)('cannot answer where DynamoDB says %s: why is for the log alone', async (type, message) => {
+    const refusing = await startRefusing(type, message)
+    const [status, problem, text] = await ask(await deploy({ AWS_ENDPOINT_URL_DYNAMODB: refusing.url }))
+    refusing.close()
+    expect([status, problem]).toEqual([503, 'store-unavailable'])
+    expect(text).not.toContain(ACCOUNT)
+    expect(account.log.some((line) => line.includes(message))).toBe(true)
+  })
+
+  it('names in its log the setting that is missing, and nothing to a caller', async () => {
+    const [status, problem, text] = await ask(await deploy({ LEDGER_URL: '' }))
+    expect([status, problem]).toEqual([500, 'internal'])
+    expect(text).not.toContain('LEDGER_URL')
+    expect(account.log.some((line) => line.includes('set LEDGER_URL'))).toBe(true)
+  })
+
+  it('takes bodies of any size and kind for what they are', async () => {
+    const url = await deploy({})
+    expect(await ask(url)).toMatchObject([409, 'unclaimed', expect.any(String)])
+    expect((await ask(url, new Uint8Array(200 * MIB)))[0]).toBe(413)
+    expect((await ask(url, new Uint8Array(6 * MIB)))[0]).toBe(413)
+    expect((await ask(url, new Uint8Array([0, 255, 128, 10]))).slice(0, 2)).toEqual([400, 'bad-request'])
+    expect(await ask(url)).toMatchObject([409, 'unclaimed', expect.any(String)])
+  })
+})
