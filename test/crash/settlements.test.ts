@@ -28,6 +28,6 @@ describe.each([
     })
     expect(report).toMatchObject({ missing: 0, twice: 0, wrongAccounts: 0, auditProblems: [] })
     expect(report.settled).toBeGreaterThan(0)
-    expect(report.sequencersKilled).toBeGreaterThan(0)
+    expect(report.kills).toBeGreaterThan(0)
   })
 })
