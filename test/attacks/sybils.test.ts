@@ -8,7 +8,7 @@ import { envelopeToJson, objectId, signerFrom } from '../../protocol/signed.ts'
 import { writeBook } from '../../protocol/vouch.ts'
 import { decodePaymentResponse, PAYMENT_RESPONSE } from '../../protocol/x402.ts'
 import type { Answer } from './answer.ts'
-import { bargain, declared } from './hand.ts'
+import { bargain, declared, type Bargain } from './hand.ts'
 import { filmOf, moveIn, PIECE_BYTES, type Resident, type ShareJson } from './resident.ts'
 import { openWorld, type Person, type World } from './world.ts'
 
@@ -133,7 +133,7 @@ describe('a thousand fresh keys', () => {
 
 /** CROWD=all: so many stand behind it, so many of them come, to so many sellers. */
 const IS_ALL = process.env['CROWD'] === 'all'
-const [BEHIND, COMING, CROWD_SELLERS] = IS_ALL ? [10_000, 100, 50] : [100, 20, 3]
+const [BEHIND, COMING, CROWD_SELLERS] = IS_ALL ? [10_000, 40, 50] : [100, 20, 3]
 const PATIENCE_MS = 600_000
 
 describe('many behind one vouch', () => {
@@ -169,10 +169,12 @@ describe('many behind one vouch', () => {
       share = await seller.share('film.bin', filmOf(2))
       await seller.vouch([sponsor], 16, 2)
     }
+    const bargains: Bargain[] = []
+    for (const puppet of [sponsor, ...puppets])
+      bargains.push(await declared(world, puppet, share as ShareJson, { units: CROWD_SELLERS, segment: 1 }))
     const codes = new Map<string, number>()
-    for (const puppet of [sponsor, ...puppets]) {
-      const made = await declared(world, puppet, share as ShareJson, { units: CROWD_SELLERS, segment: 1 })
-      for (const [first, seller] of sellers.entries()) {
+    for (const [first, seller] of sellers.entries()) {
+      for (const made of bargains) {
         const lane = made.laneTo(seller.person, { first, mode: 'credit' })
         const { code } = await seller.piece(share as ShareJson, first % 2, lane.pay(0))
         codes.set(code, (codes.get(code) ?? 0) + 1)
