@@ -8,7 +8,7 @@
  * | book/ID | proof | two heads under one number, both signed by the owner |
  * | equivocations | last | of whom there is a proof since the last time |
  * | book/ID | vouches/RUN/N | the vouches, a thousand an item |
- * | log | head, key | the log's last checkpoint and tree; its key, where none is given |
+ * | log | head, key, published | the log's last checkpoint and tree; its key, where none is given; the checkpoint with its witnesses' words |
  * | log/entries/BUNDLE, log/tile/LEVEL | INDEX | entries of the log, and tiles of their hashes |
  * | prune | ID | an id that the repository no longer stands by |
  * | notice/ID | BY/SUBJECT | what a voucher was told of a distrust |
