@@ -181,6 +181,8 @@ async function shift(parts: ShiftParts, id: string, lease: Lease, signal: AbortS
   else if (isUnderWay(record.state)) {
     const rest = await spreadOut(parts, record)
     if (rest) return rest
+    // To spread it takes a while: another may have it by now.
+    if (!(await lease.keep())) return { isOver: false }
     if (!(await calls.isToRest(id))) {
       await records.update(id, unstopped)
       await supervisor.launch(id)

@@ -42,7 +42,9 @@ async function send(
     if (isNew) await records.update(one.id, (record) => ({ ...settled(record, undefined), state: 'queued' }))
     if (isNew || !(isStopped(one) || (await leases.isTaken(one.id)))) await wake(one.id)
   }
-  if (isNew) await records.update(id, (record) => ({ ...settled(record, undefined), state: 'running' }))
+  const begun = (record: DownloadRecord): DownloadRecord =>
+    record.state === state ? { ...settled(record, undefined), state: 'running' } : record
+  if (isNew) await records.update(id, begun)
 }
 
 /** What stopped one stops all. Their lanes are ended once nobody is at any of them. */
