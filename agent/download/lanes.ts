@@ -107,7 +107,7 @@ export function openLane(run: Run, seller: SellerState, offer: Offer): Promise<L
     url: seller.url,
     mode: offer.extra.mode,
     segmentMax: offer.extra.segmentMax,
-    units: Math.min(nextLaneUnits(run, seller), Math.ceil(unitsLeft / flowsOf(run))),
+    units: Math.min(nextLaneUnits(run, seller), unitsLeft, flowShare(run)),
     unitsLeft,
   })
 
@@ -123,4 +123,6 @@ function uncovered({ picker, waitingForLane, purse }: Run): number {
   return Math.max(1, picker.open + waitingForLane - covered)
 }
 
-const flowsOf = (run: Run): number => Math.max(1, run.purse.busy.size + run.waitingForLane)
+/** Of all pieces to come, so that the flows are through with them together. */
+const flowShare = ({ picker, waitingForLane, purse }: Run): number =>
+  Math.ceil((picker.open + waitingForLane) / Math.max(1, purse.busy.size + waitingForLane))
