@@ -24,7 +24,6 @@ function within(store: Store, name: string): Store {
 stores.open = () => within(table, `${opened++}/`)
 await import('./identities.test.ts')
 await import('./books.test.ts')
-await import('./chains.test.ts')
 await import('./announcements.test.ts')
 await import('./editions.test.ts')
 await import('./search.test.ts')
@@ -33,6 +32,7 @@ await import('./mirror.test.ts')
 // What takes longer runs with STORES=all.
 if (process.env['STORES'] === 'all') {
   await import('./attacks.test.ts')
+  await import('./chains.test.ts')
   await import('./contents.test.ts')
   await import('./hostile.test.ts')
   await import('./crash.test.ts')
