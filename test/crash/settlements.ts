@@ -11,8 +11,10 @@ import { createInterface } from 'node:readline'
 import { auditLedger } from '../../agent/cli/audit.ts'
 import { createLedgerClient, type LedgerClient } from '../../agent/clients/ledger-client.ts'
 import { realEnvironment } from '../../infra/environment.ts'
-import { createContext } from '../../ledger/context.ts'
+import { createContext, type LedgerContext } from '../../ledger/context.ts'
+import { readHead } from '../../ledger/log.ts'
 import { createReplayFeed } from '../../ledger/replay-feed.ts'
+import { shardsOf } from '../../ledger/shards.ts'
 import { openStore } from '../../infra/store/open.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { entryHash } from '../../protocol/entry.ts'
@@ -49,7 +51,7 @@ export interface SettlementsReport {
   readonly missing: number
   /** In the log more than once. */
   readonly twice: number
-  /** After the last process was back, until the log had all that was acknowledged. */
+  /** After the last process was back, until the log was appended to last, within the merge delay. */
   readonly lateMs: number
   readonly mergeDelayMs: number
   /** Accounts that hold something else than what was settled on their lanes. */
@@ -95,7 +97,7 @@ export async function settlements(options: SettlementsOptions): Promise<Settleme
     await Promise.all(town.processes.map(({ ready }) => ready))
     const ledger = createLedgerClient({ environment, url: (town.processes[0] as Running).url })
     const { mergeDelayMs } = await ledger.info()
-    const found = await untilLogged(store, options, acknowledged, mergeDelayMs)
+    const found = await logged(town, store, options, acknowledged, mergeDelayMs)
     const { problems } = await auditLedger(ledger)
     return {
       ...killed,
@@ -242,33 +244,57 @@ async function killing(town: Town, chance: Chance, untilMs: number, { say }: Set
   return { seconds, kills, sequencersKilled }
 }
 
-/** Reads the log until it holds all that was acknowledged, or the merge delay is over. */
-async function untilLogged(
+/** What the log has when the merge delay is over: nobody appends while it is counted, however long that takes. */
+async function logged(
+  { processes }: Town,
   store: Store,
   { shards }: SettlementsOptions,
   acknowledged: ReadonlySet<string>,
   mergeDelayMs: number,
 ) {
-  const startedMs = clock.now()
-  const counts = new Map<string, number>()
   const policy = { faucet: 0n, unitPrice: 1n, ...(shards > 1 && { shards }) }
   const context = createContext({ environment, store, secret: SECRET, origin: ORIGIN, policy })
-  const feed = await createReplayFeed(context, EMPTY_FRONTIER, 0)
-  for (let entries = 0; ;) {
-    for (let next = await feed.next(); next.length > 0; next = await feed.next()) {
-      for (const bytes of next) {
-        feed.took(bytes)
-        const hash = toHex(entryHash(bytes))
-        counts.set(hash, (counts.get(hash) ?? 0) + 1)
-        entries++
-      }
-    }
-    const missing = [...acknowledged].filter((hash) => !counts.has(hash)).length
-    const lateMs = clock.now() - startedMs
-    const twice = [...counts.values()].filter((count) => count > 1).length
-    if (missing === 0 || lateMs > mergeDelayMs) return { entries, missing, twice, lateMs }
-    await clock.sleep(RETRY_PAUSE_MS)
+  const lateMs = await lastGrowth(context, mergeDelayMs)
+  for (const { child } of processes) child.kill('SIGSTOP')
+  const counts = await countEntries(context)
+  for (const { child } of processes) child.kill('SIGCONT')
+  const occurrences = [...counts.values()]
+  return {
+    entries: occurrences.reduce((sum, count) => sum + count, 0),
+    missing: [...acknowledged].filter((hash) => !counts.has(hash)).length,
+    twice: occurrences.filter((count) => count > 1).length,
+    lateMs,
   }
+}
+
+/** @returns when, within so long from now, the log was appended to last */
+async function lastGrowth(context: LedgerContext, forMs: number): Promise<number> {
+  const startedMs = clock.now()
+  const stores = new Set([context.store, ...shardsOf(context).map((shard) => shard.store)])
+  const sizeOf = async (): Promise<number> =>
+    (await Promise.all(Array.from(stores, readHead))).reduce((sum, { size }) => sum + size, 0)
+  let [grownMs, size] = [0, await sizeOf()]
+  while (clock.now() - startedMs < forMs) {
+    await clock.sleep(RETRY_PAUSE_MS)
+    const latest = await sizeOf()
+    if (latest !== size) grownMs = clock.now() - startedMs
+    size = latest
+  }
+  return grownMs
+}
+
+/** How often each entry is in the log, by its leaf hash, hex. */
+async function countEntries(context: LedgerContext): Promise<ReadonlyMap<string, number>> {
+  const counts = new Map<string, number>()
+  const feed = await createReplayFeed(context, EMPTY_FRONTIER, 0)
+  for (let next = await feed.next(); next.length > 0; next = await feed.next()) {
+    for (const bytes of next) {
+      feed.took(bytes)
+      const hash = toHex(entryHash(bytes))
+      counts.set(hash, (counts.get(hash) ?? 0) + 1)
+    }
+  }
+  return counts
 }
 
 async function wrongAccounts(ledger: LedgerClient, lanes: readonly SettlingLane[], units: readonly number[]) {
