@@ -35,8 +35,8 @@ export interface Claims {
   current(): Promise<Owned | undefined>
   /**
    * Makes it the owner's, or renews the owner's delegation. May be repeated.
-   * @throws Problem `forbidden` for a wrong secret, `conflict` when it is another's, `unknown-key`, `bad-signature`,
-   *   `stale-request` for a delegation older than the one that counts
+   * @throws Problem `forbidden` for a wrong secret, `conflict` when it is another's or forgets what is known of the
+   *   owner's keys, `unknown-key`, `bad-signature`, `stale-request` for a delegation older than the one that counts
    */
   claim(request: ClaimRequest): Promise<Owned>
 }
@@ -52,6 +52,11 @@ interface ClaimRecord {
   readonly operations: readonly EnvelopeJson[]
   readonly delegation: EnvelopeJson
   readonly url: string
+}
+
+interface Parsed extends Pick<Owned, 'owner' | 'operations'> {
+  /** Of the delegation, in milliseconds. */
+  readonly issued: number
 }
 
 const PK = 'claim'
@@ -72,35 +77,43 @@ export function createClaims({ environment, store, secret, ledger, repository }:
     if (!isRight) throw new Problem('forbidden', 'This is not the secret that the deployment gave out.')
   }
 
-  function parse({ operations, delegation: envelope }: ClaimRequest): { owner: Bytes; issued: number } {
+  /**
+   * The owner's operations, what is known of them not forgotten again: anybody can show what was shown before.
+   * @throws Problem `conflict` when it is another's, or does not follow; `unknown-key`, `bad-request`, those of `replay`
+   */
+  function parse({ operations, delegation: envelope }: ClaimRequest, known: Owned | undefined): Parsed {
     const [first] = operations
     if (!first) throw new Problem('bad-request', 'An owner has an identity of one operation at least.')
     const owner = identityOf(parseOperation(first))
     const delegation = parseDelegation(envelope)
-    if (!equal(delegation.owner, owner) || !speaksFor(replay(operations, environment.clock.now()), delegation.key)) {
+    const nowMs = environment.clock.now()
+    if (known && !equal(known.owner, owner)) throw new Problem('conflict', 'This agent has an owner already.')
+    const state = replay(operations, nowMs, known && replay(known.operations, nowMs))
+    if (!equal(delegation.owner, owner) || !speaksFor(state, delegation.key)) {
       throw new Problem('unknown-key', 'The delegation is not signed by the owner.')
     }
     if (!equal(delegation.agent, agent)) throw new Problem('bad-request', 'The delegation is to another agent’s key.')
-    return { owner, issued: delegation.issued }
+    return { owner, issued: delegation.issued, operations: state.operations.map((applied) => applied.envelope) }
   }
 
   async function claim(request: ClaimRequest): Promise<Owned> {
-    const { owner, issued } = parse(request)
     const item = await store.get(PK, SK)
     const known = item && ownedOf(decodeRecord<ClaimRecord>(item))
-    if (known && !equal(known.owner, owner)) throw new Problem('conflict', 'This agent has an owner already.')
+    const { owner, issued, operations } = parse(request, known)
     if (!known) requireSecret(request.secret)
     else if (issued < parseDelegation(known.delegation).issued) {
       throw new Problem('stale-request', 'A later delegation is in force.')
     }
+    const { delegation, url } = request
     // Told first: a claimed agent is one that the ledger knows.
-    await introduce(request, { ledger, repository })
+    await introduce({ operations, delegation }, { ledger, repository })
     const body = encodeRecord({
-      operations: request.operations.map(envelopeToJson),
-      delegation: envelopeToJson(request.delegation),
-      url: request.url,
+      operations: operations.map(envelopeToJson),
+      delegation: envelopeToJson(delegation),
+      url,
     } satisfies ClaimRecord)
-    if (await store.write([{ pk: PK, sk: SK, expect: item?.version ?? 0, body }])) return { ...request, owner }
+    if (await store.write([{ pk: PK, sk: SK, expect: item?.version ?? 0, body }]))
+      return { owner, operations, delegation, url }
     throw new Problem('conflict', 'Another claim came first.')
   }
 

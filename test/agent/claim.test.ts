@@ -6,7 +6,7 @@ import type { RepositoryClient } from '../../agent/clients/repository-client.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import type { Environment } from '../../protocol/environment.ts'
-import { genesis } from '../../protocol/identity.ts'
+import { applyOperation, genesis, rotate } from '../../protocol/identity.ts'
 import { objectId, signerFrom } from '../../protocol/signed.ts'
 import { createChance } from '../simulation/chance.ts'
 
@@ -36,16 +36,16 @@ interface Asked {
   readonly issued?: number
   readonly agent?: Uint8Array<ArrayBuffer>
   readonly signer?: number
+  readonly owner?: Uint8Array<ArrayBuffer>
 }
 
 function claimOf(
   byte: number,
-  { shown, issued = NOW_MS, agent = signerFrom(secret).key, signer = byte }: Asked = {},
+  { shown, issued = NOW_MS, agent = signerFrom(secret).key, signer = byte, owner }: Asked = {},
 ): ClaimRequest {
-  const owner = signerFrom(new Uint8Array(32).fill(byte))
-  const operation = genesis([owner], NOW_MS)
+  const operation = genesis([signerFrom(new Uint8Array(32).fill(byte))], NOW_MS)
   const delegation = delegateTo({
-    owner: objectId('identity', operation.body),
+    owner: owner ?? objectId('identity', operation.body),
     signer: signerFrom(new Uint8Array(32).fill(signer)),
     agent,
     ledgerId: '00'.repeat(32),
@@ -55,6 +55,7 @@ function claimOf(
   return { secret: shown, operations: [operation], delegation, url: URL_HERE }
 }
 
+const signerOf = (byte: number) => signerFrom(new Uint8Array(32).fill(byte))
 const idOf = ({ operations: [first] }: ClaimRequest): string =>
   toHex(objectId('identity', first?.body ?? new Uint8Array()))
 
@@ -101,5 +102,22 @@ describe('a deployed agent', () => {
     await claims.claim(later)
     await expect(claims.claim(claimOf(1))).rejects.toMatchObject({ code: 'stale-request' })
     expect((await claims.current())?.delegation).toEqual(later.delegation)
+  })
+
+  it('goes back to no earlier keys of its owner, whoever shows what was shown before', async () => {
+    const { claims } = open()
+    const [stolen, next, everyday] = [signerOf(7), signerOf(8), signerOf(1)]
+    const first = genesis([stolen, everyday], NOW_MS)
+    const state = applyOperation(undefined, first, NOW_MS)
+    const later = rotate(state, [next.key, everyday.key], NOW_MS, stolen)
+    const { delegation } = claimOf(1, { owner: state.id })
+    const mine = { secret: claimSecret(secret), operations: [first, later], delegation, url: URL_HERE }
+    await claims.claim(mine)
+    await claims.claim({ operations: [first], delegation, url: URL_HERE })
+    expect((await claims.current())?.operations).toEqual([first, later])
+    const other = rotate(state, [stolen.key], NOW_MS + 1, everyday)
+    const taken = claimOf(7, { owner: state.id, issued: NOW_MS + 1 })
+    await expect(claims.claim({ ...taken, operations: [first, other] })).rejects.toMatchObject({ code: 'conflict' })
+    expect((await claims.current())?.operations).toEqual([first, later])
   })
 })
