@@ -31,7 +31,7 @@ export interface ClaimRequest {
 }
 
 export interface Claims {
-  /** Undefined while the agent belongs to nobody. */
+  /** Undefined while the agent belongs to nobody; the same object for as long as nothing is claimed anew. */
   current(): Promise<Owned | undefined>
   /**
    * Makes it the owner's, or renews the owner's delegation. May be repeated.
@@ -70,6 +70,7 @@ export const claimSecret = (secret: Bytes): string =>
 
 export function createClaims({ environment, store, secret, ledger, repository }: ClaimParts): Claims {
   const agent = signerFrom(secret).key
+  let last: { readonly version: number; readonly owned: Owned } | undefined
 
   /** By its hash, so that how long it takes tells nothing about how much of it is right. */
   function requireSecret(shown: string | undefined): void {
@@ -105,15 +106,17 @@ export function createClaims({ environment, store, secret, ledger, repository }:
       throw new Problem('stale-request', 'A later delegation is in force.')
     }
     const { delegation, url } = request
-    // Told first: a claimed agent is one that the ledger knows.
-    await introduce({ operations, delegation }, { ledger, repository })
+    const owned = { owner, operations, delegation, url }
     const body = encodeRecord({
       operations: operations.map(envelopeToJson),
       delegation: envelopeToJson(delegation),
       url,
     } satisfies ClaimRecord)
-    if (await store.write([{ pk: PK, sk: SK, expect: item?.version ?? 0, body }]))
-      return { owner, operations, delegation, url }
+    // What is known already is shown by anybody: it moves nothing.
+    if (item && equal(item.body, body)) return owned
+    // Told first: a claimed agent is one that the ledger knows.
+    await introduce(owned, { ledger, repository })
+    if (await store.write([{ pk: PK, sk: SK, expect: item?.version ?? 0, body }])) return owned
     throw new Problem('conflict', 'Another claim came first.')
   }
 
@@ -121,7 +124,9 @@ export function createClaims({ environment, store, secret, ledger, repository }:
     claim,
     async current() {
       const item = await store.get(PK, SK)
-      return item && ownedOf(decodeRecord<ClaimRecord>(item))
+      if (item && item.version !== last?.version)
+        last = { version: item.version, owned: ownedOf(decodeRecord<ClaimRecord>(item)) }
+      return item && last?.owned
     },
   }
 }

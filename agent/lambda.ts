@@ -28,6 +28,7 @@ import { dealing } from './dealing.ts'
 import { pieceClientNode } from './download/piece-client-node.ts'
 import { USUAL_FAN_OUT } from './download/stretches.ts'
 import { usualCaps } from './guard/usual-caps.ts'
+import { createOwnedAgent } from './owned-agent.ts'
 import { createLinks } from './storage/links.ts'
 import { providerHosts } from './storage/providers.ts'
 import { createSecrets } from './storage/secrets.ts'
@@ -94,20 +95,6 @@ async function open(base: Ground, owned: Owned, isWorker: boolean): Promise<Agen
   })
 }
 
-/** The agent once it has an owner; until then each event looks again. */
-function opener(isWorker: boolean): (base: Ground) => Promise<Agent | undefined> {
-  let opened: { readonly agent: Agent; readonly owned: Owned } | undefined
-  return async (base) => {
-    if (opened) return opened.agent
-    const owned = await base.claims.current()
-    if (!owned) return undefined
-    const agent = await open(base, owned, isWorker)
-    mountClaim(agent.app, claimApi(base))
-    opened = { agent, owned }
-    return agent
-  }
-}
-
 const claimApi = ({ claims, signer, ledger, repository }: Ground) => ({
   claims,
   key: signer.key,
@@ -116,13 +103,28 @@ const claimApi = ({ claims, signer, ledger, repository }: Ground) => ({
   urlOf: (request: Request) => set.optional('AGENT_URL', new URL(request.url).origin),
 })
 
-const openFront = opener(false)
-const openWorker = opener(true)
+const agentOf = (isWorker: boolean) =>
+  once(async () => {
+    const base = await ground()
+    return createOwnedAgent({
+      clock: base.environment.clock,
+      claims: base.claims,
+      async open(owned) {
+        const agent = await open(base, owned, isWorker)
+        mountClaim(agent.app, claimApi(base))
+        return agent
+      },
+    })
+  })
+
+const [front, worker] = [agentOf(false), agentOf(true)]
+const openFront = async (): Promise<Agent | undefined> => (await front())()
+const openWorker = async (): Promise<Agent | undefined> => (await worker())()
 
 const url = urlHandler(
   async () => {
     const base = await ground()
-    const agent = await openFront(base)
+    const agent = await openFront()
     const { app } =
       agent ?? createUnclaimedApp({ ...claimApi(base), dashboard: await readDashboard(), onFault: log.fault })
     return app.fetch
@@ -132,7 +134,7 @@ const url = urlHandler(
 )
 
 async function chores(): Promise<void> {
-  const agent = await openFront(await ground())
+  const agent = await openFront()
   await agent?.maintain()
   await agent?.downloads.resumeAll()
 }
@@ -142,7 +144,7 @@ const durable = once(async () => {
   const { durableShifts } = await import('../infra/lambda/durable-shifts.ts')
   return durableShifts(async (id) => {
     const ended = log.beginShift()
-    const agent = await openWorker(await ground())
+    const agent = await openWorker()
     const rest = (await agent?.downloads.work(id, AbortSignal.timeout(SHIFT_MS))) ?? { isOver: true }
     ended(rest.isOver)
     return rest
@@ -163,7 +165,7 @@ const setup = customResource(
       return { ClaimSecret: claimSecret(secret) }
     },
     async leave() {
-      const agent = await openFront(await ground())
+      const agent = await openFront()
       await agent?.seller.redeem({ all: true })
       for (const { name } of (await agent?.links.list()) ?? []) await agent?.links.remove(name)
       await deleteParameterKey(set.required('AGENT_KEY_PARAMETER'))

@@ -88,11 +88,15 @@ describe('a deployed agent', () => {
   })
 
   it('is claimed once: the secret opens nothing any more', async () => {
-    const { claims } = open()
+    const { claims, told } = open()
     const mine = claimOf(1, { shown: claimSecret(secret) })
     await claims.claim(mine)
+    const [owned, { length }] = [await claims.current(), told]
     await expect(claims.claim(claimOf(2, { shown: claimSecret(secret) }))).rejects.toMatchObject({ code: 'conflict' })
     expect(toHex((await claims.claim(mine)).owner)).toBe(idOf(mine))
+    // Again, it is told to nobody, and nobody takes it for news.
+    expect([await claims.current(), told.length]).toEqual([owned, length])
+    expect(await claims.current()).toBe(owned)
   })
 
   it('takes a later delegation of its owner without the secret, and no earlier one', async () => {

@@ -1,6 +1,6 @@
 /** A deployed agent that nobody has claimed yet, on this machine: as its functions put it together, over a store of its own. */
 import { randomBytes } from 'node:crypto'
-import { createAgent, type Agent } from '../../agent/agent.ts'
+import { createAgent } from '../../agent/agent.ts'
 import { mountClaim } from '../../agent/api/claim-api.ts'
 import { createUnclaimedApp } from '../../agent/api/unclaimed.ts'
 import { claimSecret, createClaims } from '../../agent/claim.ts'
@@ -8,6 +8,7 @@ import { createLedgerClient } from '../../agent/clients/ledger-client.ts'
 import { createRepositoryClient } from '../../agent/clients/repository-client.ts'
 import { readDashboard } from '../../agent/dashboard/dashboard-node.ts'
 import { pieceClientOver } from '../../agent/download/piece-client.ts'
+import { createOwnedAgent } from '../../agent/owned-agent.ts'
 import { createSecrets } from '../../agent/storage/secrets.ts'
 import { listen } from '../../infra/serve.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
@@ -43,21 +44,21 @@ export async function startNewAgent(
   const dashboard = await readDashboard()
   const api = { claims, key: signer.key, ledger, repositoryUrl, urlOf: () => url }
   const unclaimed = createUnclaimedApp({ ...api, dashboard, onFault })
-  let agent: Agent | undefined
-
-  async function current(): Promise<Agent | undefined> {
-    const owned = await claims.current()
-    if (agent || !owned) return agent
-    const context = { ...owned, environment, store, signer, ledger, repository, publicUrl: url, allowLoopback: true }
-    agent = createAgent(context, {
-      pieceClient: pieceClientOver(environment.transport),
-      linkAccess: { secrets: createSecrets(secret, environment.random) },
-      dashboard,
-      onFault,
-    })
-    mountClaim(agent.app, api)
-    return agent
-  }
+  const current = createOwnedAgent({
+    clock: environment.clock,
+    claims,
+    open: async (owned) => {
+      const context = { ...owned, environment, store, signer, ledger, repository, publicUrl: url, allowLoopback: true }
+      const agent = createAgent(context, {
+        pieceClient: pieceClientOver(environment.transport),
+        linkAccess: { secrets: createSecrets(secret, environment.random) },
+        dashboard,
+        onFault,
+      })
+      mountClaim(agent.app, api)
+      return agent
+    },
+  })
 
   const server = await listen({
     fetch: async (request, env) => ((await current()) ?? unclaimed).app.fetch(request, env),
@@ -69,7 +70,7 @@ export async function startNewAgent(
     claimSecret: claimSecret(secret),
     async stop() {
       await server.close()
-      await agent?.stop()
+      await (await current())?.stop()
       store.close()
     },
   }
