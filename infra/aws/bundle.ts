@@ -1,7 +1,7 @@
-/** One file of JavaScript for each service's functions: minified, with all that it needs. */
-import { mkdirSync } from 'node:fs'
+/** The code of each service's functions: minified, with all that it needs. */
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { build, type Plugin } from 'esbuild'
+import { build, transform, type Plugin } from 'esbuild'
 import { readDashboard } from '../../agent/dashboard/dashboard-node.ts'
 
 const ENTRY_POINTS = {
@@ -20,34 +20,56 @@ export interface BundleOptions {
 
 /** Of the AWS SDK, what Lambda's runtime brings. */
 const CLIENTS = ['dynamodb', 'lambda', 's3', 'ssm'].map((service) => `@aws-sdk/client-${service}`)
+const TARGET = 'node24'
 const root = new URL('../..', import.meta.url).pathname
 
-/** @returns the folder, which holds `index.js` and nothing else */
+/**
+ * @returns the folder: `index.js`, and beside it what it loads when it is first needed, such as each driver of a storage. To
+ *   read code costs a cold start as much as to run it.
+ */
 export async function bundle(
   service: ServiceName,
   into: string,
   { withoutSdk = false }: BundleOptions = {},
 ): Promise<string> {
   const folder = join(into, service)
+  rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
-  await build({
+  const { outputFiles } = await build({
     absWorkingDir: root,
-    entryPoints: [ENTRY_POINTS[service]],
-    outfile: join(folder, 'index.js'),
+    entryPoints: { index: ENTRY_POINTS[service] },
+    outdir: folder,
     bundle: true,
     minify: true,
     platform: 'node',
-    target: 'node24',
-    // What is imported when it is needed must not run before.
-    format: 'cjs',
+    target: TARGET,
+    // esbuild splits nothing else.
+    format: 'esm',
+    splitting: true,
+    write: false,
+    // What the SDK has of its services and nobody asks for stays out.
+    mainFields: ['module', 'main'],
     legalComments: 'none',
-    // `require` finds what the runtime brings; a dynamic `import` looks beside the code alone.
-    supported: { 'dynamic-import': false },
     ...(withoutSdk && { external: CLIENTS }),
     logLevel: 'error',
     plugins: [dashboardInside, englishAlone, ownStreams],
   })
+  for (const { path, text } of outputFiles) writeFileSync(path, await asCommonJs(text))
   return folder
+}
+
+/** What is in a template must be CommonJS, and a handler that is begins sooner. */
+async function asCommonJs(source: string): Promise<string> {
+  const { code } = await transform(source, {
+    format: 'cjs',
+    minify: true,
+    platform: 'node',
+    target: TARGET,
+    legalComments: 'none',
+    // `require` finds what the runtime brings; a dynamic `import` looks beside the code alone.
+    supported: { 'dynamic-import': false },
+  })
+  return code
 }
 
 /** On one machine the page is read from the files beside its module; a bundle has none, so they go into it. */

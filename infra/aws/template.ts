@@ -5,7 +5,7 @@
  */
 import { BootstraplessSynthesizer, type IStackSynthesizer } from 'aws-cdk-lib'
 import { Code } from 'aws-cdk-lib/aws-lambda'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { brotliCompressSync, constants } from 'node:zlib'
@@ -21,9 +21,7 @@ const STACK = 'raincheck-agent'
 const { values } = parseArgs({ options: { to: { type: 'string' }, url: { type: 'string' } } })
 const app = strictApp()
 const file = values.to ?? join(app.outdir, `${STACK}.json`)
-const code = Code.fromInline(
-  packed(readFileSync(join(await bundle('agent', app.outdir, { withoutSdk: true }), 'index.js'))),
-)
+const code = Code.fromInline(packed(await bundle('agent', app.outdir, { withoutSdk: true })))
 new AgentStack(app, STACK, { code, synthesizer: new BootstraplessSynthesizer() as IStackSynthesizer })
 check(app)
 const template = JSON.stringify(app.synth().getStackByName(STACK).template)
@@ -32,19 +30,33 @@ mkdirSync(dirname(file), { recursive: true })
 writeFileSync(file, template)
 console.log(values.url === undefined ? file : launchUrl(values.url, STACK))
 
-/** Inline code is one CommonJS file; packed, it has a third of its size. */
-function packed(source: Buffer): string {
-  const text = brotliCompressSync(source, {
+/**
+ * Inline code is one CommonJS file; packed, it has a third of its size. It holds the files of the bundle by their names: each
+ * is read by the engine when it is first required, which then has a cost only for who needs it.
+ */
+function packed(folder: string): string {
+  const sources = Object.fromEntries(
+    readdirSync(folder).map((name) => [`./${name}`, readFileSync(join(folder, name), 'utf8')]),
+  )
+  const whole = Buffer.from(JSON.stringify(sources))
+  const text = brotliCompressSync(whole, {
     params: {
       [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY,
-      [constants.BROTLI_PARAM_SIZE_HINT]: source.length,
+      [constants.BROTLI_PARAM_SIZE_HINT]: whole.length,
     },
   }).toString('base64')
   return [
-    `const source = require('node:zlib').brotliDecompressSync(Buffer.from('${text}', 'base64'))`,
-    `const inner = new module.constructor(__filename, module)`,
-    `inner.paths = module.paths`,
-    `inner._compile(source.toString(), __filename)`,
-    `module.exports = inner.exports`,
+    `const sources = JSON.parse(require('node:zlib').brotliDecompressSync(Buffer.from('${text}', 'base64')))`,
+    `const loaded = {}`,
+    `function load(name) {`,
+    `  if (loaded[name]) return loaded[name].exports`,
+    `  const file = __dirname + name.slice(1)`,
+    `  const inner = (loaded[name] = new module.constructor(file, module))`,
+    `  inner.paths = module.paths`,
+    `  inner.require = (id) => (Object.hasOwn(sources, id) ? load(id) : module.require(id))`,
+    `  inner._compile(sources[name], file)`,
+    `  return inner.exports`,
+    `}`,
+    `module.exports = load('./index.js')`,
   ].join('\n')
 }

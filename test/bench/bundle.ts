@@ -11,12 +11,11 @@ import { request } from 'node:http'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
-import { deflateRawSync } from 'node:zlib'
 import { build } from 'esbuild'
 import { bundle } from '../../infra/aws/bundle.ts'
 import type { FunctionCode } from '../bundle/account.ts'
 import { openExchange, putFile } from '../bundle/exchange.ts'
-import { synthesize } from '../bundle/synth.ts'
+import { synthesize, zippedBytes } from '../bundle/synth.ts'
 import { median, type Bench, type BenchOptions, type Figure } from './figure.ts'
 
 const SERVICES = ['agent', 'repository', 'ledger', 'witness'] as const
@@ -34,9 +33,9 @@ process.exit(0)`
 export const bundles: Bench = async (options) => {
   const figures: Figure[] = []
   for (const service of SERVICES) {
-    const file = join(await bundle(service, options.dir), 'index.js')
-    const zipped = deflateRawSync(readFileSync(file)).length
-    figures.push({ name: `bundle/${service}/zipped`, unit: 'MB', value: zipped / 1e6, runs: 1 })
+    const folder = await bundle(service, options.dir)
+    const file = join(folder, 'index.js')
+    figures.push({ name: `bundle/${service}/zipped`, unit: 'MB', value: zippedBytes(folder) / 1e6, runs: 1 })
     const cached = mkdtempSync(join(options.dir, 'cache-'))
     await load(file, { NODE_COMPILE_CACHE: cached })
     figures.push(await timed(`bundle/${service}/import`, options, () => load(file, {})))

@@ -1,9 +1,11 @@
 /** The templates and bundles, synthesized as the scripts of the package do. */
 import { execFile } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { deflateRawSync } from 'node:zlib'
 import type { Template } from './cloud.ts'
 
 const root = new URL('../..', import.meta.url).pathname
@@ -33,3 +35,7 @@ export async function makeTemplate(): Promise<{ readonly text: string; readonly 
   const text = await readFile(file, 'utf8')
   return { text, template: JSON.parse(text) as Template }
 }
+
+/** The files of a bundle, as its archive holds them: each packed by itself. */
+export const zippedBytes = (folder: string): number =>
+  readdirSync(folder).reduce((sum, name) => sum + deflateRawSync(readFileSync(join(folder, name))).length, 0)
