@@ -37,7 +37,8 @@ export interface Broker {
   /** @throws Problem `not-found` */
   own(name: string): Promise<OwnCircle>
   /**
-   * @throws Problem `not-found`, `forbidden` for who is no member, `unknown-key`, `delegation-exceeded`, those of `replay`
+   * @throws Problem `not-found`, `forbidden` for who is no member, `unknown-key`, `delegation-exceeded`, those of `replay`,
+   *   `conflict` among them for operations that the repository knows to be undone
    */
   grant(name: string, applicant: Applicant): Promise<Envelope>
   /** Whether a session of ours holds now. @throws Problem `forbidden`, `expired`, `not-found`, and those of `parseSession` */
@@ -78,23 +79,29 @@ export function createBroker(context: AgentContext, records: CircleRecords): Bro
       }
     })
 
-  /** The repository knows of later keys than somebody shows who holds an old one. */
-  async function identityOf(operations: readonly Envelope[]): Promise<IdentityState> {
-    const shown = replay(operations, clock.now())
-    const known = (await repository.identity(toHex(shown.id)).catch(unlessBug))?.state
-    return known && known.seq > shown.seq ? known : shown
+  /** @throws Problem `unknown-key`, `delegation-exceeded` */
+  function requireActs(state: IdentityState, { key, delegation }: Applicant): void {
+    const delegated = authorityOf(state, key, delegation)
+    if (delegated) requireInForce(delegated, clock.now())
   }
 
-  async function grant(name: string, { key, operations, delegation }: Applicant): Promise<Envelope> {
+  /** The repository knows of later keys than somebody shows who holds an old one, and which changes were undone. */
+  async function requireActsNow({ id }: IdentityState, applicant: Applicant): Promise<void> {
+    const known = (await repository.identity(toHex(id)).catch(unlessBug))?.state
+    if (known) requireActs(replay(applicant.operations, clock.now(), known), applicant)
+  }
+
+  async function grant(name: string, applicant: Applicant): Promise<Envelope> {
     const circle = await own(name)
     const nowMs = clock.now()
-    const state = await identityOf(operations)
-    const delegated = authorityOf(state, key, delegation)
-    if (delegated) requireInForce(delegated, nowMs)
+    const state = replay(applicant.operations, nowMs)
+    requireActs(state, applicant)
+    // Nobody else learns who is of it, nor has anybody asked.
     requireMember(context, circle, toHex(state.id))
+    await requireActsNow(state, applicant)
     const times = { issued: nowMs, expires: nowMs + limits.sessionMs }
     const nonce = random.bytes(NONCE_BYTES)
-    return grantSession({ by: owner, circle: name, holder: key, member: state.id, nonce, ...times }, signer)
+    return grantSession({ by: owner, circle: name, holder: applicant.key, member: state.id, nonce, ...times }, signer)
   }
 
   async function validate(name: string, text: string): Promise<Session> {

@@ -1,9 +1,9 @@
 /** Content of a circle, and everybody who tries to have it without being of it. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { rotate } from '../../protocol/identity.ts'
+import { genesis, replay, rotate } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { formatSession, grantSession, parseSession, readSession, SESSION_HEADER } from '../../protocol/session.ts'
-import type { Signer } from '../../protocol/signed.ts'
+import { envelopeToJson, signerFrom, type Envelope, type Signer } from '../../protocol/signed.ts'
 import { openCircleTown, signedBy, type CircleTown, type Resident } from '../agent/circle-town.ts'
 import { pattern } from '../pattern.ts'
 import { numbered } from '../repository/people.ts'
@@ -39,16 +39,14 @@ async function share(circle: string): Promise<string> {
 }
 
 let number = 0
-const granted = (to: Resident, circle = 'lab', signer: Signer = to.person.agent) => {
-  const { operations, delegation } = to.context
-  const json = (envelope: (typeof operations)[number]) => ({
-    body: Buffer.from(envelope.body).toString('base64url'),
-    key: Buffer.from(envelope.key).toString('base64url'),
-    signature: Buffer.from(envelope.signature).toString('base64url'),
-  })
+const granted = (to: Resident, circle = 'lab', signer: Signer = to.person.agent) =>
+  grantTo(to.context.operations, signer, circle, to.context.delegation)
+
+function grantTo(operations: readonly Envelope[], signer: Signer, circle: string, delegation?: Envelope) {
+  const shown = { operations: operations.map(envelopeToJson) }
   const request = new Request(`${broker.url}/v1/sessions/${circle}`, {
     method: 'POST',
-    body: JSON.stringify({ operations: operations.map(json), delegation: json(delegation) }),
+    body: JSON.stringify({ ...shown, ...(delegation && { delegation: envelopeToJson(delegation) }) }),
     headers: { 'content-type': 'application/json' },
   })
   return signedBy(town.clock, signer, broker.id, request, ++number)
@@ -64,7 +62,7 @@ const shown = (session: string, signer: Signer, url = pieceUrl(), audience = sel
   signedBy(town.clock, signer, audience, new Request(url, { headers: { [SESSION_HEADER]: session } }), ++number)
 async function codeOf(request: Request | Promise<Request>): Promise<string | number> {
   const response = await town.environment.transport(await request)
-  if (response.status === 200) return 200
+  if (response.ok) return response.status
   return ((await response.json()) as { code: string }).code
 }
 
@@ -195,6 +193,33 @@ describe('a session', () => {
     const rotation = rotate(state, [stranger.person.owner.key], town.clock.now(), owner)
     await member.context.repository.putIdentity([rotation])
     expect(await codeOf(granted(member))).toBe('unknown-key')
+  })
+
+  test('is not granted for a change of keys that was undone, however many follow it', async () => {
+    const [above, everyday, theirs] = [
+      signerFrom(numbered(3, 1)),
+      signerFrom(numbered(3, 2)),
+      signerFrom(numbered(3, 3)),
+    ]
+    const nowMs = town.clock.now()
+    const first = genesis([above, everyday], nowMs)
+    const state = replay([first], nowMs)
+    const undone = rotate(state, [above.key, theirs.key], nowMs, everyday)
+    const later = rotate(replay([first, undone], nowMs), [theirs.key], nowMs, theirs)
+    await broker.ask('PUT', '/v1/circles/lab', { add: [Buffer.from(state.id).toString('hex')] })
+    const { repository } = broker.context
+    await repository.putIdentity([first])
+    expect(await codeOf(grantTo([first], everyday, 'lab'))).toBe(201)
+    await repository.putIdentity([rotate(state, [above.key], nowMs, above)])
+    expect(await codeOf(grantTo([first, undone, later], theirs, 'lab'))).toBe('conflict')
+    expect(await codeOf(grantTo([first], above, 'lab'))).toBe(201)
+  })
+
+  test('is not granted to a stranger, who has nobody asked either', async () => {
+    const asked = () => town.requests.filter(({ host }) => host === 'repository.example').length
+    const before = asked()
+    expect(await codeOf(granted(stranger))).toBe('forbidden')
+    expect(asked()).toBe(before)
   })
 
   test('is asked for once, and again when a minute of it is left', async () => {
