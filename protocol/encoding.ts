@@ -4,7 +4,7 @@
  *
  * @example decode(encode({ units: 3, payee: key })) // { payee: key, units: 3n }
  */
-import { compare, fromUtf8, utf8, type Bytes } from './bytes.ts'
+import { compare, equal, fromUtf8, utf8, type Bytes } from './bytes.ts'
 import { limits } from './limits.ts'
 import { Problem } from './problem.ts'
 
@@ -36,7 +36,10 @@ const LIST = 0x6c
 const ZERO = 0x30
 const NINE = 0x39
 const INTEGER_FORM = /^(?:0|-?[1-9][0-9]{0,18})$/
+const ASCII_FORM = /^[\0-\x7f]*$/
 const LENGTH_DIGITS = 10
+/** Bytes up to which a loop is faster than a call. */
+const BY_HAND = 64
 
 /** @throws Problem `bad-encoding` for a number that is no safe integer, an integer beyond ±(2^63 - 1), ill-formed text, too deep a value */
 export function encode(value: Encodable, options: BencodeOptions = {}): Bytes {
@@ -54,13 +57,16 @@ export function decode(bytes: Uint8Array, options: BencodeOptions = {}): Bencode
 }
 
 interface Writer {
-  text(ascii: string): void
+  ascii(text: string): void
   bytes(bytes: Uint8Array): void
   take(): Bytes
 }
 
+/** Nothing is encoded while something else is, so all share one buffer; what is larger takes one of its own. */
+const scratch = new Uint8Array(limits.signedBytes)
+
 function writer(): Writer {
-  let buffer = new Uint8Array(256)
+  let buffer = scratch
   let length = 0
   const reserve = (more: number): void => {
     if (length + more <= buffer.length) return
@@ -68,13 +74,14 @@ function writer(): Writer {
     larger.set(buffer.subarray(0, length))
     buffer = larger
   }
+  const ascii = (text: string): void => {
+    reserve(text.length)
+    for (let i = 0; i < text.length; i++) buffer[length++] = text.charCodeAt(i)
+  }
   return {
-    text(ascii) {
-      reserve(ascii.length)
-      for (let i = 0; i < ascii.length; i++) buffer[length++] = ascii.charCodeAt(i)
-    },
+    ascii,
     bytes(bytes) {
-      this.text(`${bytes.length}:`)
+      ascii(`${bytes.length}:`)
       reserve(bytes.length)
       buffer.set(bytes, length)
       length += bytes.length
@@ -85,32 +92,35 @@ function writer(): Writer {
 
 function write(out: Writer, value: Encodable, options: BencodeOptions, depth: number): void {
   if (depth < 0) refuse('The value is nested too deeply.')
-  if (typeof value === 'string') return out.bytes(wellFormed(value))
-  if (typeof value === 'bigint' || typeof value === 'number') return out.text(`i${inRange(value)}e`)
+  if (typeof value === 'string') return writeText(out, value)
+  if (typeof value === 'bigint' || typeof value === 'number') return out.ascii(`i${inRange(value)}e`)
   if (value instanceof Uint8Array) return out.bytes(value)
   if (isList(value)) {
-    out.text('l')
+    out.ascii('l')
     for (const item of value) write(out, item, options, depth - 1)
-  } else {
-    out.text('d')
-    for (const [key, member] of membersOf(value, options)) {
-      out.bytes(key)
-      write(out, member, options, depth - 1)
-    }
+    return out.ascii('e')
   }
-  out.text('e')
+  out.ascii('d')
+  for (const key of inOrder(Object.keys(value), options)) {
+    const member = value[key]
+    if (member === undefined) continue
+    if (options.keys === 'binary') out.bytes(fromBinary(key))
+    else writeText(out, key)
+    write(out, member, options, depth - 1)
+  }
+  out.ascii('e')
 }
 
-function membersOf(
-  value: { readonly [key: string]: Encodable | undefined },
-  options: BencodeOptions,
-): [Bytes, Encodable][] {
-  const members: [Bytes, Encodable][] = []
-  for (const [key, member] of Object.entries(value)) {
-    if (member !== undefined) members.push([options.keys === 'binary' ? fromBinary(key) : wellFormed(key), member])
-  }
-  return members.toSorted(([a], [b]) => compare(a, b))
-}
+/** By their bytes: where each character is one, that is the order of the texts. */
+const inOrder = (keys: readonly string[], options: BencodeOptions): string[] =>
+  options.keys === 'binary' || keys.every(isAscii)
+    ? keys.toSorted()
+    : keys.toSorted((a, b) => compare(wellFormed(a), wellFormed(b)))
+
+const writeText = (out: Writer, text: string): void =>
+  isAscii(text) ? out.ascii(`${text.length}:${text}`) : out.bytes(wellFormed(text))
+
+const isAscii = (text: string): boolean => ASCII_FORM.test(text)
 
 /** Two ill-formed keys would become the same replacement characters. */
 const wellFormed = (text: string): Bytes =>
@@ -122,11 +132,10 @@ const fromBinary = (text: string): Bytes =>
     return byte <= 0xff ? byte : refuse('A binary key holds a character above 255.')
   })
 
-function inRange(value: bigint | number): bigint {
+function inRange<T extends bigint | number>(value: T): T {
   if (typeof value === 'number' && !Number.isSafeInteger(value)) refuse('The number is no safe integer.')
-  const integer = BigInt(value)
-  if (integer > limits.integer || integer < -limits.integer) refuse('The integer is too large.')
-  return integer
+  if (value > limits.integer || value < -limits.integer) refuse('The integer is too large.')
+  return value
 }
 
 interface Reader {
@@ -144,7 +153,16 @@ function readValue(reader: Reader, depth: number): Bencode {
   if (kind === INTEGER) return readInteger(reader)
   if (kind === LIST) return readList(reader, depth)
   if (kind === DICTIONARY) return readDictionary(reader, depth)
-  return new Uint8Array(readString(reader))
+  const start = skipString(reader)
+  return copyOf(reader.bytes, start, reader.at)
+}
+
+/** What is short is copied by hand: a view of it would cost more than the copy. */
+function copyOf(bytes: Uint8Array, start: number, end: number): Bytes {
+  if (end - start > BY_HAND) return new Uint8Array(bytes.subarray(start, end))
+  const copy = new Uint8Array(end - start)
+  for (let i = start; i < end; i++) copy[i - start] = bytes[i] as number
+  return copy
 }
 
 function readInteger(reader: Reader): bigint {
@@ -154,15 +172,21 @@ function readInteger(reader: Reader): bigint {
   return inRange(BigInt(text))
 }
 
-/** A view into the reader's bytes. */
-function readString(reader: Reader): Uint8Array {
-  const text = asciiUntil(reader, reader.at, COLON, LENGTH_DIGITS)
-  if (text.startsWith('-') || !INTEGER_FORM.test(text)) refuse('The length of a byte string is not canonical.')
-  const start = reader.at + text.length + 1
-  const end = start + Number(text)
-  if (end > reader.bytes.length) refuse('The bytes end within a byte string.')
-  reader.at = end
-  return reader.bytes.subarray(start, end)
+/** Goes to the end of a byte string. @returns where its bytes begin */
+function skipString(reader: Reader): number {
+  const { bytes } = reader
+  let at = reader.at
+  let length = 0
+  for (let byte = bytes[at]; byte !== COLON; byte = bytes[++at]) {
+    const isDigit = byte !== undefined && byte >= ZERO && byte <= NINE
+    if (!isDigit || at - reader.at === LENGTH_DIGITS) refuse('The bytes are not bencode.')
+    length = length * 10 + byte - ZERO
+  }
+  const isCanonical = at > reader.at && (bytes[reader.at] !== ZERO || at === reader.at + 1)
+  if (!isCanonical) refuse('The length of a byte string is not canonical.')
+  if (at + 1 + length > bytes.length) refuse('The bytes end within a byte string.')
+  reader.at = at + 1 + length
+  return at + 1
 }
 
 function readList(reader: Reader, depth: number): Bencode[] {
@@ -179,13 +203,29 @@ function readDictionary(reader: Reader, depth: number): Dictionary {
   let previous: Uint8Array | undefined
   reader.at++
   while (reader.bytes[reader.at] !== END) {
-    const key = readString(reader)
+    const start = skipString(reader)
+    const key = copyOf(reader.bytes, start, reader.at)
     if (previous && compare(previous, key) >= 0) refuse('The keys of a dictionary are not in order.')
     previous = key
-    dictionary[reader.binaryKeys ? toBinary(key) : fromUtf8(key)] = readValue(reader, depth - 1)
+    dictionary[reader.binaryKeys ? toBinary(key) : nameOf(key)] = readValue(reader, depth - 1)
   }
   reader.at++
   return dictionary
+}
+
+/** Keys read lately, each in the place that its bytes come down to: there are few, and they come again and again. */
+const names: ({ readonly bytes: Bytes; readonly text: string } | undefined)[] = []
+const NAMES = 1024
+
+function nameOf(bytes: Bytes): string {
+  if (bytes.length > BY_HAND) return fromUtf8(bytes)
+  let place = 0
+  for (let i = 0; i < bytes.length; i++) place = (place * 31 + (bytes[i] as number)) % NAMES
+  const known = names[place]
+  if (known && equal(known.bytes, bytes)) return known.text
+  const text = fromUtf8(bytes)
+  names[place] = { bytes, text }
+  return text
 }
 
 /** In parts, as a call takes only so many arguments. */
@@ -236,15 +276,22 @@ export function fields<S extends Shape>(value: Bencode, shape: S, options: Field
   const path = options.path ?? ''
   if (!isDictionary(value)) return wrong(path, 'must be a dictionary')
   const members: Record<string, unknown> = {}
+  let known = 0
   for (const [key, reader] of Object.entries(shape)) {
     const member = Object.hasOwn(value, key) ? value[key] : undefined
     const at = path === '' ? key : `${path}.${key}`
-    if (member !== undefined) members[key] = reader.read(member, at)
-    else if (!('optional' in reader)) wrong(at, 'is missing')
+    if (member !== undefined) {
+      members[key] = reader.read(member, at)
+      known++
+    } else if (!('optional' in reader)) wrong(at, 'is missing')
   }
-  const unknown = options.rest ? undefined : Object.keys(value).find((key) => !Object.hasOwn(shape, key))
-  if (unknown !== undefined) wrong(path === '' ? unknown : `${path}.${unknown}`, 'is unknown')
+  if (!options.rest && Object.keys(value).length > known) refuseUnknown(value, shape, path)
   return members as Fields<S>
+}
+
+function refuseUnknown(value: Dictionary, shape: Shape, path: string): void {
+  const unknown = Object.keys(value).find((key) => !Object.hasOwn(shape, key))
+  if (unknown !== undefined) wrong(path === '' ? unknown : `${path}.${unknown}`, 'is unknown')
 }
 
 interface Bounds {
