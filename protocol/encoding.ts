@@ -177,10 +177,10 @@ function skipString(reader: Reader): number {
   const { bytes } = reader
   let at = reader.at
   let length = 0
-  for (let byte = bytes[at]; byte !== COLON; byte = bytes[++at]) {
-    const isDigit = byte !== undefined && byte >= ZERO && byte <= NINE
-    if (!isDigit || at - reader.at === LENGTH_DIGITS) refuse('The bytes are not bencode.')
-    length = length * 10 + byte - ZERO
+  for (; bytes[at] !== COLON; at++) {
+    const digit = (bytes[at] ?? END) - ZERO
+    if (digit < 0 || digit > 9 || at - reader.at === LENGTH_DIGITS) refuse('The bytes are not bencode.')
+    length = length * 10 + digit
   }
   const isCanonical = at > reader.at && (bytes[reader.at] !== ZERO || at === reader.at + 1)
   if (!isCanonical) refuse('The length of a byte string is not canonical.')
