@@ -50,8 +50,10 @@ const ground = once(async () => {
   const hosts = providerHosts(set.optional)
   const chosen = [ledgerUrl, repositoryUrl, ...Object.values(hosts)]
   const environment = { ...real, transport: guardedTransport(chosen, pin, real.transport) }
-  const secret = await openParameterKey(set.required('AGENT_KEY_PARAMETER'), environment.random)
-  const store = await openStore(set.required('AGENT_STORE'))
+  const [secret, store] = await Promise.all([
+    openParameterKey(set.required('AGENT_KEY_PARAMETER'), environment.random),
+    openStore(set.required('AGENT_STORE')),
+  ])
   const ledger = createLedgerClient({ environment, url: ledgerUrl })
   const repository = createRepositoryClient({ environment, url: repositoryUrl })
   const claims = createClaims({ environment, store, secret, ledger, repository })

@@ -1,5 +1,6 @@
 /** What is for sale and how it is paid: readable by anyone, without paying (x402 v2). */
-import { fromHex, toBase64url, utf8 } from '../../protocol/bytes.ts'
+import { fromHex, toBase64url, utf8, type Bytes } from '../../protocol/bytes.ts'
+import { parseDelegation } from '../../protocol/delegation.ts'
 import { limits } from '../../protocol/limits.ts'
 import { unlessBug, type Problem } from '../../protocol/problem.ts'
 import {
@@ -24,8 +25,9 @@ export interface ShareOffer {
   readonly bitfield: string
   /** Credits a piece, decimal. */
   readonly price: string
-  readonly modes: Mode[]
   readonly public: boolean
+  /** How a piece is paid, as a 402 says it: none of public content, or while the ledger is not known. */
+  readonly accepts: Offer[]
   /** How pieces may be had besides being sent by the agent. */
   readonly ways?: { way: Way; provider: string; region?: string; hosts: string[] }[]
 }
@@ -41,8 +43,8 @@ export async function shareOffer(context: AgentContext, shares: Shares, share: S
     pieces: share.pieces,
     bitfield: toBase64url(await shares.bitfield(share)),
     price: share.price.toString(),
-    modes: share.public ? [] : modesOf(context),
     public: share.public,
+    accepts: share.public ? [] : ((await pieceOffers(context, share).catch(unlessBug)) ?? []),
     ...(ways && ways.length > 0 && { ways: ways.map((way) => ({ ...way, hosts: [...way.hosts] })) }),
   }
 }
@@ -53,7 +55,8 @@ const OFFERED: readonly Mode[] = ['prepaid', 'credit', 'sealed']
 export const modesOf = ({ modes }: AgentContext): Mode[] => OFFERED.filter((mode) => !modes || modes.includes(mode))
 
 /** One offer a mode. Credit is always offered; how much of it a payer gets is a matter of trust. */
-export function pieceOffers(context: AgentContext, ledgerId: string, share: Share): Offer[] {
+export async function pieceOffers(context: AgentContext, share: Share): Promise<Offer[]> {
+  const network = networkOf(await ledgerIdOf(context))
   return modesOf(context).map((mode) =>
     formatOffer({
       mode,
@@ -63,11 +66,15 @@ export function pieceOffers(context: AgentContext, ledgerId: string, share: Shar
       unitBytes: share.pieceLength,
       segmentMax: limits.segmentUnitsMax,
       ledgerUrl: context.ledger.url,
-      network: networkOf(fromHex(ledgerId)),
+      network,
       maxTimeoutSeconds: MAX_TIMEOUT_SECONDS,
     }),
   )
 }
+
+/** As the owner's word to us names it: the ledger itself need not be asked for what costs nobody anything. */
+const ledgerIdOf = async ({ delegation, ledger }: AgentContext): Promise<Bytes> =>
+  parseDelegation(delegation).ledger ?? fromHex((await ledger.info()).id)
 
 export interface Refusal {
   readonly headers: Record<string, string>

@@ -40,8 +40,8 @@ export interface PieceReply {
   readonly body: Uint8Array
   /** The body's buffer may be used again. */
   readonly done: () => void
-  /** Where the body is not sent: it does not count against the owner's cap. */
-  readonly unsent?: GiveBack
+  /** Of free content: what is not sent counts neither against the owner's cap nor as served. */
+  readonly tell?: (isSent: boolean) => void
 }
 
 export interface TickAnswer {
@@ -132,15 +132,15 @@ export function createSeller(context: AgentContext, { shares, trust, usage, guar
   }
 
   async function refusal(problem: Problem, share: Share, url: string): Promise<PieceReply> {
-    const { id } = await context.ledger.info()
-    return { status: 402, ...refusalWithOffer(problem, pieceOffers(context, id, share), url), done: () => undefined }
+    const offers = await pieceOffers(context, share)
+    return { status: 402, ...refusalWithOffer(problem, offers, url), done: () => undefined }
   }
 
   async function freePiece(share: Share, index: number): Promise<PieceReply> {
     const giveBack = await guard.serve(locatePiece(share.meta, index).length, true)
-    const lease = await read(share, index).catch(returning(giveBack))
-    usage.served(ANYONE, lease.buffer.length)
-    return { status: 200, headers: { ...OCTETS }, body: lease.buffer, done: lease.release, unsent: giveBack }
+    const { buffer, release } = await read(share, index).catch(returning(giveBack))
+    const tell = (isSent: boolean): void => (isSent ? usage.served(ANYONE, buffer.length) : giveBack())
+    return { status: 200, headers: { ...OCTETS }, body: buffer, done: release, tell }
   }
 
   async function paidPiece(share: Share, index: number, { payload }: PaymentPayload, way: Way): Promise<PieceReply> {

@@ -43,6 +43,7 @@ export interface Party {
   readonly owner: Signer
   /** The agent's key, which the owner's delegated to. */
   readonly agent: Signer
+  readonly delegation: Envelope
 }
 
 export interface Market {
@@ -150,8 +151,9 @@ async function openParty({ client }: LocalLedger, clock: HandClock, name: string
   await client.register(first)
   const caps = { day: 10n ** 9n, total: 10n ** 9n, issued: clock.now(), expires: clock.now() + limits.delegationMs }
   const terms = { ...caps, agent: agent.key, owner: id, may: ['spend', 'announce'] as const }
-  await client.delegate(delegate({ ...terms, ledger: fromHex((await client.info()).id) }, owner))
-  return { id, owner, agent }
+  const delegation = delegate({ ...terms, ledger: fromHex((await client.info()).id) }, owner)
+  await client.delegate(delegation)
+  return { id, owner, agent, delegation }
 }
 
 function contextOf(party: Party, store: Store, { client }: LocalLedger, clock: HandClock): AgentContext {
@@ -162,6 +164,7 @@ function contextOf(party: Party, store: Store, { client }: LocalLedger, clock: H
     store,
     owner: party.id,
     operations: [],
+    delegation: party.delegation,
     signer: party.agent,
     ledger: client,
     publicUrl: 'http://seller.test',

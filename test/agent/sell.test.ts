@@ -64,6 +64,12 @@ describe('an offer', () => {
     })
   })
 
+  it('says what a piece costs without asking the ledger', async () => {
+    const { seller, share, url, ledger } = await open()
+    ledger.fail('away')
+    expect(await seller.piece(share.infoHash, 0, undefined, url(0))).toMatchObject({ status: 402 })
+  })
+
   it('names what is wrong with a payment', async () => {
     const market = await open()
     const lane = market.declared.lane('prepaid', 0, 1, {})
