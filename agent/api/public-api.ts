@@ -5,6 +5,7 @@ import { toHex } from '../../protocol/bytes.ts'
 import { binary, byInfoHash, jsonBody, jsonReply, ok } from '../../protocol/route.ts'
 import { problemReply, wire } from '../../protocol/service.ts'
 import { envelopeFromJson, envelopeToJson } from '../../protocol/signed.ts'
+import { offerSchema } from '../../protocol/x402.ts'
 import type { AgentContext } from '../context.ts'
 import type { PieceReply, Seller } from '../sell/sell.ts'
 
@@ -18,9 +19,8 @@ export const sendPieceCopy: SendPiece = (_, reply) => {
   return response
 }
 
-function headOf({ status, headers, body, done, unsent }: PieceReply): Response {
+function headOf({ status, headers, body, done }: PieceReply): Response {
   done()
-  unsent?.()
   return new Response(null, { status, headers: { ...headers, 'content-length': String(body.length) } })
 }
 
@@ -56,8 +56,8 @@ const offerRoute = createRoute({
       pieces: z.int(),
       bitfield: wire.base64url,
       price: wire.money,
-      modes: z.array(z.string()),
       public: z.boolean(),
+      accepts: z.array(offerSchema),
       ways: z
         .array(
           z.object({
@@ -121,6 +121,7 @@ export function mountPublicApi(app: OpenAPIHono, context: AgentContext, seller: 
     const isHead = c.req.method === 'HEAD'
     const payment = isHead ? undefined : c.req.header('payment-signature')
     const reply = await seller.piece(infoHash, Number(index), payment, url, c.req.header('prefer'))
+    reply.tell?.(!isHead)
     return isHead ? headOf(reply) : sendPiece(c, reply)
   })
   app.openapi(tickRoute, async (c) => c.json(await seller.tick(c.req.valid('json').tick), 200))

@@ -76,6 +76,7 @@ describe.each([
       expect((await seller.piece(film, 0, lane.pay(1, { tick: lane.tickJson(2) }))).status).toBe(402)
     }
     expect((await seller.owner.ask<GuardJson>('GET', '/v1/guard')).serve.used).toBe(0)
+    expect(await seller.owner.ask('GET', '/v1/usage')).toMatchObject({ served: 0 })
   })
 
   test('that is stopped sells and gives nothing until its owner starts it', async () => {
