@@ -22,7 +22,7 @@ import { linkCommands } from './commands/links.ts'
 import { shareCommands } from './commands/storage.ts'
 import { trustCommands } from './commands/trust.ts'
 import { EXIT, exitCodeOf } from './exit-code.ts'
-import { helpJson, helpText, usageOf, type Chapters } from './help.ts'
+import { firstText, helpJson, helpText, nearest, usageOf, type Chapters } from './help.ts'
 
 const COMMON_OPTIONS = {
   json: { type: 'boolean' },
@@ -93,23 +93,49 @@ function systemProblem(error: unknown): Problem | undefined {
 }
 
 async function dispatch(argv: readonly string[], io: CliIo): Promise<Answer> {
-  const [first = 'help', ...rest] = argv.filter((word, i) => i > 0 || word !== '--json')
-  const pair = `${first} ${rest[0] ?? ''}`
-  const [name, words] = Object.hasOwn(COMMANDS, pair) ? [pair, rest.slice(1)] : [first, rest]
-  if (HELP_WORDS.has(name)) return { json: helpJson(CHAPTERS), text: helpText(CHAPTERS) }
-  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
-  if (!command) throw new UsageError(`there is no command '${name}'; \`raincheck help\` lists them.`)
+  const [first, ...rest] = argv.filter((word, i) => i > 0 || word !== '--json')
+  if (first === undefined) return { json: helpJson(CHAPTERS), text: firstText(CHAPTERS) }
+  if (HELP_WORDS.has(first)) return help(rest)
+  const { name, command, words } = find(first, rest)
   const { values, positionals } = parse(name, command, words)
-  if (values['help']) {
-    const usage = usageOf(name, command)
-    return {
-      json: { command: name, usage: command.usage, summary: command.summary },
-      text: `${usage}\n${command.summary}`,
-    }
-  }
+  if (values['help']) return helpOn(name, command)
   const [least, most] = command.takes
   if (positionals.length < least || positionals.length > most) throw new UsageError(usageOf(name, command))
   return command.run(callFor(positionals, values, io))
+}
+
+function help(words: readonly string[]): Answer {
+  const [about, ...rest] = words.filter((word) => !word.startsWith('-'))
+  if (about === undefined) return { json: helpJson(CHAPTERS), text: helpText(CHAPTERS) }
+  const { name, command } = find(about, rest)
+  return helpOn(name, command)
+}
+
+const helpOn = (name: string, command: Command): Answer => ({
+  json: { command: name, usage: command.usage, summary: command.summary },
+  text: `${usageOf(name, command)}\n${command.summary}`,
+})
+
+interface Found {
+  readonly name: string
+  readonly command: Command
+  /** After its name. */
+  readonly words: readonly string[]
+}
+
+/** A command has one word or two. @throws UsageError with the nearest there is */
+function find(first: string, rest: readonly string[]): Found {
+  const [second = '', ...others] = rest
+  for (const [name, words] of [[`${first} ${second}`, others] as const, [first, rest] as const]) {
+    const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+    if (command) return { name, command, words }
+  }
+  const names = Object.keys(COMMANDS)
+  const below = names.filter((name) => name.startsWith(`${first} `)).map((name) => name.slice(first.length + 1))
+  if (below.length > 0) throw new UsageError(`'${first}' goes on with one of ${below.join(', ')}.`)
+  const meant = nearest(first, names)
+  const hint = meant === undefined ? '' : ` Did you mean \`${meant}\`?`
+  throw new UsageError(`there is no command '${first}'.${hint} \`raincheck help\` lists them.`)
 }
 
 function parse(name: string, command: Command, words: readonly string[]): { values: Values; positionals: string[] } {

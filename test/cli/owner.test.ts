@@ -115,6 +115,9 @@ describe('settings', () => {
 describe('words that are off', () => {
   test.each([
     [['nonsense'], 'there is no command'],
+    [['serach', 'x'], 'Did you mean `search`?'],
+    [['help', 'serach'], 'Did you mean `search`?'],
+    [['ledger'], "'ledger' goes on with one of key"],
     [['get'], 'usage: raincheck get'],
     [['get', 'a', 'b'], 'usage: raincheck get'],
     [['get', 'a', '--frob'], '--frob'],
@@ -145,6 +148,16 @@ test('help names every command, and one command’s words', async () => {
   const commands = (await town.you.raincheck('--json')).json<{ command: string; usage: string }[]>()
   for (const { command, usage } of commands) {
     expect(all.out).toContain(`  ${`${command} ${usage}`.trim()}\n`)
-    expect((await town.you.raincheck(command, '--help')).out).toContain(`usage: raincheck ${command}`)
+    const one = await town.you.raincheck(...command.split(' '), '--help')
+    expect(one.out).toContain(`usage: raincheck ${command}`)
+    expect(await town.you.raincheck('help', ...command.split(' '))).toEqual({ ...one, json: expect.anything() })
   }
+})
+
+test('without a command, a few to begin with are named, and how to see all', async () => {
+  const said = await town.you.raincheck()
+  expect(said).toMatchObject({ code: 0, err: '' })
+  expect(said.out.split('\n').length).toBeLessThan(24)
+  for (const words of ['  search QUERY\n', '  get INFOHASH', '  doctor\n', '`raincheck help` lists all'])
+    expect(said.out).toContain(words)
 })
