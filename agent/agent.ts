@@ -153,7 +153,7 @@ export function createAgent(
   const doorkeeper = createOwnerGuard(context)
 
   const app = createApp(doorkeeper, onFault)
-  mountNeighbours(app, { context, circles, brokers, shares, peers })
+  mountNeighbours(app, { context, circles, brokers, shares, peers, guard })
   mountPublicApi(app, context, seller, sendPiece)
   mountChains(app, trust)
   if (dashboard) mountDashboard(app, dashboard)

@@ -11,6 +11,7 @@ import type { Brokers } from '../brokers/brokers.ts'
 import type { SwarmSeller } from '../clients/repository-client.ts'
 import type { AgentContext } from '../context.ts'
 import type { Peers } from '../download/peers.ts'
+import type { Guard } from '../guard/guard.ts'
 import type { Shares } from '../share/share.ts'
 
 const TORRENT_TYPE = 'application/x-bittorrent'
@@ -52,9 +53,10 @@ export interface BrokerParts {
   readonly brokers: Brokers
   readonly shares: Pick<Shares, 'announcement' | 'torrent'>
   readonly peers: Pick<Peers, 'met'>
+  readonly guard: Pick<Guard, 'requireRunning' | 'requireRoom' | 'serve'>
 }
 
-export function mountBrokers(app: OpenAPIHono, { context, brokers, shares, peers }: BrokerParts): void {
+export function mountBrokers(app: OpenAPIHono, { context, brokers, shares, peers, guard }: BrokerParts): void {
   app.openapi(routes.swarm, async (c) => {
     const { infoHash } = c.req.valid('param')
     const own = await shares.announcement(infoHash)
@@ -63,7 +65,11 @@ export function mountBrokers(app: OpenAPIHono, { context, brokers, shares, peers
     return c.json({ sellers: sellers.slice(0, limits.swarmSellers).map(sellerJson) }, 200)
   })
   app.openapi(routes.torrent, async (c) => {
+    await guard.requireRunning()
+    await guard.requireRoom(true)
     const torrent = await shares.torrent(c.req.valid('param').infoHash)
+    // As large as a few pieces, and free. Of HEAD, the framework sends no body.
+    if (c.req.method !== 'HEAD') await guard.serve(torrent.length, true)
     return c.body(Uint8Array.from(torrent), 200, { 'content-type': TORRENT_TYPE })
   })
   app.openapi(routes.brokers, async (c) => c.json({ brokers: [...(await brokers.list())] }, 200))

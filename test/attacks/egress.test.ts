@@ -57,6 +57,20 @@ describe.each([
     expect((await seller.piece(free, 0)).status).toBe(200)
   })
 
+  test('cannot be drained by who takes a torrent again and again', async () => {
+    const url = `${seller.url}/v1/contents/${film.infoHash}/torrent`
+    const bytes = async () => (await world.ask(url)).body.length
+    const used = async () => (await seller.owner.ask<GuardJson>('GET', '/v1/guard')).serve.used
+    expect((await world.ask(url, { method: 'HEAD' })).status).toBe(200)
+    expect(await used()).toBe(0)
+    expect(await bytes()).toBe(await used())
+    await seller.owner.ask('PUT', '/v1/guard', { serve: 4 * (await used()) })
+    await bytes()
+    await refused(world, () => world.ask(url), 'cap-reached')
+    await seller.owner.ask('PUT', '/v1/guard', { serve: null, stopped: true })
+    await refused(world, () => world.ask(url), 'stopped')
+  })
+
   test('sells up to the cap; the tick of a piece beyond it stays good', async () => {
     await seller.owner.ask('PUT', '/v1/guard', { serve: 10 * PIECE_BYTES })
     expect((await buy(seller, film, lane, 10)).status).toBe(200)
