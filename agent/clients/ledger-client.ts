@@ -6,6 +6,7 @@ import { z } from '@hono/zod-openapi'
 import { sha256 } from '#primitives'
 import { fromBase64url, fromHex, fromUtf8, toHex, type Bytes } from '../../protocol/bytes.ts'
 import type { Environment } from '../../protocol/environment.ts'
+import { limits } from '../../protocol/limits.ts'
 import { Problem, unlessBug } from '../../protocol/problem.ts'
 import { parseReceipt } from '../../protocol/receipt.ts'
 import { count } from '../../protocol/route.ts'
@@ -30,7 +31,7 @@ const infoShape = z.object({
   faucet: money,
   mergeDelayMs: count,
   /** How many the log is in, where it is not one. */
-  shards: count.optional(),
+  shards: count.min(2).max(limits.logShards).optional(),
 })
 const accountShape = z.object({
   id: wire.id,
@@ -196,12 +197,16 @@ export function createLedgerClient({ environment, url }: LedgerClientOptions): L
     rotate: (identity) => post('/v1/rotations', { identity }, receiptShape),
     delegate: (delegation) => post('/v1/delegations', { delegation }, receiptShape),
     account: (id) => get(`/v1/accounts/${id}`, accountShape),
-    entries: (account, after, shard) => {
+    async entries(account, after, shard) {
       const query = new URLSearchParams({
         ...(after !== undefined && { after: `${after}` }),
         ...(shard !== undefined && { shard: `${shard}` }),
       })
-      return get(`/v1/accounts/${account}/entries${query.size > 0 ? `?${query}` : ''}`, statementShape)
+      const path = `/v1/accounts/${account}/entries${query.size > 0 ? `?${query}` : ''}`
+      const answer = await get(path, statementShape)
+      // Whoever reads page after page comes to an end.
+      if (!ascends(answer.entries, after)) throw new Problem('peer-failed', `The statement of ${url} goes back.`)
+      return answer
     },
     declare: (declaration) => post('/v1/declarations', { declaration }, idReceiptShape),
     declaration: (id) => get(`/v1/declarations/${id}`, declarationShape),
@@ -222,6 +227,9 @@ export function createLedgerClient({ environment, url }: LedgerClientOptions): L
     entry: (index) => get(`/v1/entries/${index}`, entryShape),
   }
 }
+
+const ascends = (rows: readonly StatementRow[], after = -1): boolean =>
+  rows.every(({ index }, i) => index > (rows[i - 1]?.index ?? after))
 
 /** @throws Problem `peer-failed` */
 export function checkReceipt(ledger: LedgerInfo, receipt: Envelope): void {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { sha256 } from '#primitives'
-import { createLedgerClient } from '../../agent/clients/ledger-client.ts'
+import { createLedgerClient, statementOf } from '../../agent/clients/ledger-client.ts'
 import { toBase64url, toHex, utf8 } from '../../protocol/bytes.ts'
 import type { Transport } from '../../protocol/environment.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -66,6 +66,15 @@ describe('the ledger client', () => {
       earned: 7n,
       bonds: 2n,
     })
+  })
+
+  it('reads no statement that goes back, so that it comes to an end', async () => {
+    const row = { kind: 'claim', time: 1, entry: info.id, available: '0', frozen: '0', earned: '0', bonds: '0' }
+    const page = (...indexes: number[]) => json({ entries: indexes.map((index) => ({ ...row, index })) })
+    const { ledger } = clientOf((request) => page(...(request.url.includes('after=9') ? [9] : [3, 9])))
+    expect((await ledger.entries(info.id)).entries.map(({ index }) => index)).toEqual([3, 9])
+    expect(await codeOf(statementOf(ledger, info.id))).toBe('peer-failed')
+    expect(await codeOf(clientOf(() => page(4, 4)).ledger.entries(info.id, 3))).toBe('peer-failed')
   })
 
   it('asks who the ledger is once, and again after a failure', async () => {
