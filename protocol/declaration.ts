@@ -7,7 +7,7 @@ import { field } from './encoding.ts'
 import { limits } from './limits.ts'
 import { checkShape, type ChainShape } from './payword.ts'
 import { Problem } from './problem.ts'
-import { openEnvelope, seal, type Envelope, type Signed, type Signer } from './signed.ts'
+import { openEnvelope, readEnvelope, seal, type Envelope, type Signed, type Signer } from './signed.ts'
 
 export interface DeclarationTerms extends ChainShape {
   /** v2 info hash, 32 bytes. */
@@ -38,6 +38,9 @@ export const declare = (terms: DeclarationTerms, signer: Signer): Envelope => se
 /** What the declaration freezes, in credits. */
 export const priceOf = ({ units, unitPrice }: Pick<DeclarationTerms, 'units' | 'unitPrice'>): bigint =>
   BigInt(units) * unitPrice
+
+/** Of a declaration that was accepted: its signature was verified then. @throws Problem `bad-encoding` */
+export const readDeclaration = (envelope: Envelope): Declaration => readEnvelope('declaration', envelope, shape)
 
 /** @throws Problem `bad-signature`, `bad-encoding` for a body of another shape or beyond a limit */
 export function parseDeclaration(envelope: Envelope): Declaration {

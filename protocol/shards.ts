@@ -98,7 +98,7 @@ export interface ShardEntry {
 }
 
 /** The entries of one round in the order in which they replay: by time, and what has nothing in common by place. */
-export const inReplayOrder = (entries: readonly ShardEntry[]): ShardEntry[] =>
+export const inReplayOrder = <T extends ShardEntry>(entries: readonly T[]): T[] =>
   entries.toSorted((a, b) => a.timeMs - b.timeMs || a.shard - b.shard || a.index - b.index)
 
 /** That a shard's checkpoint is in the root log, by an entry that joins it. */

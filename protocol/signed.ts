@@ -2,7 +2,7 @@
  * Signed objects: a canonical bencode body, who signed it, the signature. What is signed is `raincheck/<kind>/v1` NUL
  * body; the object's id is the SHA-256 of the same bytes, so it does not depend on the signature.
  */
-import { ed25519PublicKey, ed25519Sign, encodeBase64, sha256 } from '#primitives'
+import { ed25519PublicKey, ed25519Sign, sha256 } from '#primitives'
 import { concat, fromBase64url, toBase64url, utf8, type Bytes } from './bytes.ts'
 import { decode, encode, fields, type Encodable, type Fields, type Shape } from './encoding.ts'
 import { limits } from './limits.ts'
@@ -75,28 +75,20 @@ export const objectId = (kind: Kind, body: Uint8Array): Bytes => sha256(signedBy
 
 /** @throws Problem `bad-signature` */
 export function verifyEnvelope(kind: Kind, envelope: Envelope): void {
-  const message = signedBytes(kind, envelope.body)
-  if (verified.size > 0 && verified.has(markOf(message, envelope))) return
-  if (!verify(envelope.signature, message, envelope.key)) {
+  if (verified.get(envelope) === kind) return
+  if (!verify(envelope.signature, signedBytes(kind, envelope.body), envelope.key)) {
     throw new Problem('bad-signature', `The signature of the ${kind} does not verify.`)
   }
 }
 
-/** Signatures that were verified beside this thread; the oldest are let go. */
-const verified = new Set<string>()
-const VERIFIED_MAX = 4096
+/** What was verified beside this thread, as what. */
+const verified = new WeakMap<Envelope, Kind>()
 
 /** Verifies beside this thread what will be opened soon: it costs no time then. What does not verify is found out there. */
 export async function verifyAhead(kind: Kind, envelope: Envelope): Promise<void> {
-  const message = signedBytes(kind, envelope.body)
-  if (!(await verifyAside(envelope.signature, message, envelope.key))) return
-  if (verified.size >= VERIFIED_MAX) verified.delete(verified.values().next().value as string)
-  verified.add(markOf(message, envelope))
+  const isValid = await verifyAside(envelope.signature, signedBytes(kind, envelope.body), envelope.key)
+  if (isValid) verified.set(envelope, kind)
 }
-
-/** Of message, signature and key together. */
-const markOf = (message: Bytes, { key, signature }: Envelope): string =>
-  encodeBase64(concat(sha256(message), signature, key))
 
 /** An object's fields, under which id it goes and which key signed it. */
 export type Signed<T> = T & { readonly id: Bytes; readonly key: Bytes }

@@ -26,6 +26,8 @@ export interface Place {
 
 export interface PlacedEntry extends Place {
   readonly bytes: Bytes
+  /** Undefined where it cannot be. */
+  readonly decoded: Entry | undefined
 }
 
 /** What is wrong with a log, and with which entry first, where it is with one. */
@@ -74,7 +76,9 @@ const PARTS: Readonly<Record<string, readonly Kind[]>> = {
   release: ['release', 'signoff'],
   dispute: ['label', 'dispute'],
   buy: ['buy'],
+  sell: ['sell', 'sell'],
   lock: ['lock'],
+  decline: ['lock'],
   mint: ['mint'],
   refund: ['refund'],
   transfer: ['transfer'],
@@ -106,8 +110,9 @@ export function createLogReader(source: LogSource, size: number, from: Grown, lo
       if (!equal(entryHash(entry), stated[i] as Bytes))
         throw new Fault(`${tilePath({ level: 0, index, width })} does not hold its hash`, place(first + i))
     }
-    await verifyPartsAhead(entries.slice(Math.max(0, frontier.size - first)))
-    return entries.map((entry, i) => ({ ...place(first + i), bytes: entry }))
+    const placed = entries.map((entry, i) => ({ ...place(first + i), bytes: entry, decoded: decoded(entry) }))
+    await verifyPartsAhead(placed.slice(Math.max(0, frontier.size - first)))
+    return placed
   }
 
   const place = (index: number): Place => ({ index, ...(log && { log }) })
@@ -155,20 +160,19 @@ export function createLogReader(source: LogSource, size: number, from: Grown, lo
   }
 }
 
-async function verifyPartsAhead(entries: readonly Bytes[]): Promise<void> {
-  const found = entries.flatMap((entry) => {
-    const { kind, parts } = tolerant(entry)
-    return parts.map((part, i) => ({ part, kind: PARTS[kind]?.[i] }))
-  })
+async function verifyPartsAhead(entries: readonly PlacedEntry[]): Promise<void> {
+  const found = entries.flatMap(({ decoded: { kind, parts } = { kind: '', parts: [] } }) =>
+    parts.map((part, i) => ({ part, kind: PARTS[kind]?.[i] })),
+  )
   await Promise.all(found.map(async ({ part, kind }) => kind && verifyAhead(kind, part)))
 }
 
 /** What cannot be read is found out when it is applied. */
-function tolerant(bytes: Bytes): Pick<Entry, 'kind' | 'parts'> {
+function decoded(bytes: Bytes): Entry | undefined {
   try {
     return decodeEntry(bytes)
   } catch {
-    return { kind: '', parts: [] }
+    return undefined
   }
 }
 

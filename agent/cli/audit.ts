@@ -178,7 +178,7 @@ async function save(state: KeptState, replica: Replica, reader: LogReader): Prom
 
 async function applyEntry(replica: Replica, entry: PlacedEntry, { shards }: LogReader): Promise<void> {
   try {
-    const { data = {}, kind } = await replica.apply(entry.bytes)
+    const { data = {}, kind } = await replica.apply(entry.bytes, entry.decoded)
     const stated = kind === 'policy' ? (readPolicy(data).shards ?? 1) : shards
     if (stated !== shards) throw new Problem('conflict', `The policy is of ${stated} shards, the log of ${shards}.`)
   } catch (error) {

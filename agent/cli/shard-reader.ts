@@ -111,7 +111,12 @@ export async function createShardReader(
     before = join
     for (const head of join.heads) unseen.delete(textOf(head))
     const entries = await Promise.all(shards.map((shard, i) => shard.upTo(join.heads[i] as Checkpoint, placed)))
-    return inReplayOrder(entries.flat()).map(({ bytes, index, shard }) => ({ bytes, index, log: nameOf(key, shard) }))
+    return inReplayOrder(entries.flat()).map(({ bytes, decoded, index, shard }) => ({
+      bytes,
+      decoded,
+      index,
+      log: nameOf(key, shard),
+    }))
   }
 
   function end(join: PlacedEntry): void {
@@ -253,7 +258,7 @@ function createShard({ key, source }: ShardedLog, { heads }: OpenJoin, shard: nu
 
   /** @returns the time of the entry */
   function checkPlace(placed: PlacedEntry, at: number): number {
-    const entry = orFault(() => decodeEntry(placed.bytes), placed)
+    const entry = placed.decoded ?? orFault(() => decodeEntry(placed.bytes), placed)
     const due = orFault(() => shardOf(entry, heads.length), placed)
     if (due !== at) throw new Fault(`it belongs in shard ${due}`, placed)
     return entry.time

@@ -108,10 +108,18 @@ export const write = <T>(view: View, family: Family<T>, key: Key, value: T): voi
 
 export const dictionary = <T extends { readonly [member: string]: Encodable | undefined }>(
   from: (value: Bencode) => T,
-): Family<T> => ({
-  encode: (value) => encode(value),
-  decode: (body) => from(decode(body)),
-})
+): Family<T> => {
+  /** One body is read several times on the way of one command. */
+  const known = new WeakMap<Uint8Array, T>()
+  return {
+    encode: (value) => encode(value),
+    decode(body) {
+      const value = known.get(body) ?? from(decode(body))
+      known.set(body, value)
+      return value
+    },
+  }
+}
 
 export const shaped =
   <S extends Shape>(shape: S) =>

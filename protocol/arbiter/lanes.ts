@@ -2,7 +2,7 @@
 import { equal, type Bytes } from '../bytes.ts'
 import { emptyBitfield, hasPiece, setPiece } from '../bitfield.ts'
 import { checkLane, parseCommitment, type Commitment } from '../commitment.ts'
-import { parseDeclaration, priceOf, type Declaration } from '../declaration.ts'
+import { parseDeclaration, priceOf, readDeclaration, type Declaration } from '../declaration.ts'
 import { spend } from '../delegation.ts'
 import { limits } from '../limits.ts'
 import { segmentsOf, verifyLink } from '../payword.ts'
@@ -104,7 +104,7 @@ interface Promised {
  */
 export async function readPromised(view: View, commitment: Commitment, nowMs: number): Promise<Promised> {
   const reserve = await readKnown(view, reserves, keys.declaration(commitment.declaration), 'declaration')
-  const declaration = parseDeclaration(reserve.envelope)
+  const declaration = readDeclaration(reserve.envelope)
   checkLane(commitment, declaration)
   await requireSpender(view, declaration.payer, commitment.key, commitment.payee, nowMs)
   return { declaration, reserve }

@@ -1,6 +1,6 @@
 /** What was frozen and not spent goes back: a lane's remainder, or what no lane of a declaration has claimed. */
 import { equal, type Bytes } from '../bytes.ts'
-import { parseDeclaration } from '../declaration.ts'
+import { readDeclaration } from '../declaration.ts'
 import { giveBack } from '../delegation.ts'
 import { Problem } from '../problem.ts'
 import { parseRelease, parseSignoff, type Release, type Signoff } from '../settlement.ts'
@@ -98,7 +98,7 @@ async function releaseUnclaimed(
   nowMs: number,
 ): Promise<readonly Movement[]> {
   const reserve = await readKnown(view, reserves, keys.declaration(id), 'declaration')
-  const { payer } = parseDeclaration(reserve.envelope)
+  const { payer } = readDeclaration(reserve.envelope)
   if (!equal(by, payer)) throw new Problem('not-payer', 'Only the payer releases a declaration.')
   await requireAgent(view, payer, key, 'not-payer', nowMs)
   if (reserve.closed !== undefined) throw new Problem('closed', 'The declaration is released.')

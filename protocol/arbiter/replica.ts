@@ -33,9 +33,10 @@ export interface Replica {
   size(): number
   /**
    * Replays the next entry. A `state` entry is checked against the state it names.
+   * @param decoded the same, where it was decoded before
    * @throws Problem `conflict` when the log holds what the rules do not lead to; the replica stays as it was
    */
-  apply(entry: Bytes): Promise<Entry>
+  apply(entry: Bytes, decoded?: Entry): Promise<Entry>
   /** What the first `size` entries lead to. @throws Problem `conflict` for a size before the last attested one, or to come */
   attestationAt(size: number): Promise<Attestation>
   /** What to go on from, with the items as they are. */
@@ -108,8 +109,7 @@ export function createReplicaOn({ items, past, from }: ReplicaParts): Replica {
     size: () => size,
     attestationAt,
     position: () => ({ size, sum: sum.bytes(), sums: credits }),
-    async apply(bytes) {
-      const entry = decodeEntry(bytes)
+    async apply(bytes, entry = decodeEntry(bytes)) {
       const view = draft(async (key) => (isState(key) ? items.get(key) : undefined), isFixed)
       await replay(view, entry, bytes)
       const stated = entry.kind === 'state' ? readAttestation(entry.data ?? {}) : undefined

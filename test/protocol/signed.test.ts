@@ -10,6 +10,7 @@ import {
   objectId,
   seal,
   signerFrom,
+  verifyAhead,
   verifyEnvelope,
   type EnvelopeJson,
   type Kind,
@@ -100,6 +101,16 @@ describe('the JSON form', () => {
     expect(() => envelopeFromJson(ofLength(limits.signedBytes + 1))).toThrow(coded('too-large'))
     expect(envelopeFromJson(ofLength(limits.signedBytes + 1), 'book').body).toHaveLength(limits.signedBytes + 1)
     expect(() => envelopeFromJson(ofLength(limits.bookBytes + 1), 'book')).toThrow(coded('too-large'))
+  })
+
+  it('that was verified ahead is valid as that kind alone, and not at all when it is not', async () => {
+    const good = { ...envelope }
+    await verifyAhead('claim', good)
+    expect(() => verifyEnvelope('claim', good)).not.toThrow()
+    expect(() => verifyEnvelope('commitment', good)).toThrow(coded('bad-signature'))
+    const forged = { ...envelope, signature: envelope.signature.with(0, (envelope.signature[0] ?? 0) ^ 1) }
+    await verifyAhead('claim', forged)
+    expect(() => verifyEnvelope('claim', forged)).toThrow(coded('bad-signature'))
   })
 
   it('throws nothing but problems, for any JSON', () => {
