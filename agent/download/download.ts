@@ -1,6 +1,7 @@
 /** Downloads: what the owner asked for, kept until it is there. Each goes on by itself, also after a restart. */
 import { toHex, type Bytes } from '../../protocol/bytes.ts'
 import type { Metainfo } from '../../protocol/metainfo.ts'
+import { limits } from '../../protocol/limits.ts'
 import { Problem, unlessBug } from '../../protocol/problem.ts'
 import type { AgentContext } from '../context.ts'
 import { USUAL_PACE, type DownloadPace } from './pace.ts'
@@ -64,7 +65,8 @@ export interface DownloadRequest {
 
 export interface Downloads {
   /**
-   * Saved once it resolves. The same content to the same link, while it is under way, is the same download.
+   * Saved once it resolves. The same content to the same link, while it is under way, is the same download, which goes on
+   * under another `maxPrice` where one is given.
    * @throws Problem `bad-request`, `bad-torrent`, `not-found` (the content or the link), `peer-failed`
    */
   start(request: DownloadRequest): Promise<Download>
@@ -137,26 +139,46 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
     const { bytes, meta } = await resolveSource(request.source, parts.peers)
     const { name: link } = await links.open(request.link)
     return oneAtATime(toHex(meta.infoHash) + link, async () => {
-      const record = (await underWay(meta, link)) ?? (await add(meta, bytes, link, request.maxPrice))
+      const { maxPrice } = request
+      const asked = newRecord(meta, link, maxPrice)
+      const known = await knownOrAdded(asked, bytes)
+      const record = known ? await reprice(known, maxPrice) : asked
       if (UNDER_WAY.has(record.state)) await supervisor.launch(record.id, meta)
       return view(record)
     })
   }
 
-  async function underWay(meta: Metainfo, link: string): Promise<DownloadRecord | undefined> {
-    const infoHash = toHex(meta.infoHash)
+  /** Another instance may be asked for the same at the same moment: whoever comes second finds the first. */
+  async function knownOrAdded(asked: DownloadRecord, torrent: Bytes): Promise<DownloadRecord | undefined> {
+    for (let attempt = 1; attempt <= limits.writeAttempts; attempt++) {
+      const begun = await records.begun(asked)
+      const known = await underWay(asked)
+      if (known || (await records.add(asked, torrent, begun))) return known
+    }
+    throw new Problem('conflict', 'The same is asked for too often at once; try again.')
+  }
+
+  async function underWay({ infoHash, link }: DownloadRecord): Promise<DownloadRecord | undefined> {
     const same = (await records.list()).filter((record) => record.infoHash === infoHash && record.link === link)
     return same.find(({ state }) => UNDER_WAY.has(state) || state === 'paused')
   }
 
-  async function add(
-    meta: Metainfo,
-    torrent: Bytes,
-    link: string,
-    maxPrice: bigint | undefined,
-  ): Promise<DownloadRecord> {
+  async function reprice(known: DownloadRecord, maxPrice: bigint | undefined): Promise<DownloadRecord> {
+    if (maxPrice === undefined || String(maxPrice) === known.maxPrice) return known
+    const terms = { maxPrice: String(maxPrice) }
+    const repriced = await change(known.id, mayPause, ({ state, ...record }) => ({
+      ...record,
+      ...terms,
+      state: state === 'paused' ? state : 'queued',
+    }))
+    const stretches = await records.stretchesOf(repriced)
+    for (const { id } of stretches) await records.update(id, (record) => ({ ...record, ...terms }))
+    return repriced
+  }
+
+  function newRecord(meta: Metainfo, link: string, maxPrice: bigint | undefined): DownloadRecord {
     const createdMs = environment.clock.now()
-    const record: DownloadRecord = {
+    return {
       id: `${createdMs.toString(36).padStart(ID_TIME_DIGITS, '0')}${toHex(environment.random.bytes(4))}`,
       state: 'queued',
       infoHash: toHex(meta.infoHash),
@@ -168,8 +190,6 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
       createdMs,
       report: NOTHING,
     }
-    await records.add(record, torrent)
-    return record
   }
 
   /** Brings the download to rest and changes what is kept of it, one request at a time. */

@@ -50,8 +50,10 @@ export interface DownloadRecords {
   list(): Promise<readonly DownloadRecord[]>
   /** @throws Problem `not-found` */
   get(id: string): Promise<DownloadRecord>
-  /** With its torrent, durable once it resolves. */
-  add(record: DownloadRecord, torrent: Bytes): Promise<void>
+  /** How many downloads of this content to this link were begun, as its `add` has to know. */
+  begun(of: Pick<DownloadRecord, 'infoHash' | 'link'>): Promise<number>
+  /** With its torrent, durable once it resolves. @returns false when another of the same came first, by whichever instance */
+  add(record: DownloadRecord, torrent: Bytes, begun: number): Promise<boolean>
   torrent(id: string): Promise<Bytes>
   /** Spreads it over stretches that begin at these pieces, all of them queued; durable once it resolves. */
   spread(id: string, starts: readonly number[]): Promise<void>
@@ -65,6 +67,7 @@ export interface DownloadRecords {
 
 const DOWNLOADS = 'download'
 const STRETCHES = 'download-stretch'
+const BEGUN = 'download-begun'
 const TORRENT = 'torrent/'
 const CHUNK_BYTES = 256 * 1024
 
@@ -124,11 +127,16 @@ export function createDownloadRecords(store: Store): DownloadRecords {
   return {
     list: async () => (await readAll(store, DOWNLOADS, (item) => decodeRecord<DownloadRecord>(item))).toReversed(),
     get: async (id) => decodeRecord<DownloadRecord>(await find(id)),
-    async add(record, torrent) {
+    begun: async (of) => (await store.get(BEGUN, begunKey(of)))?.version ?? 0,
+    async add(record, torrent, begun) {
       // The record comes last: a download without its torrent is none.
       await putAll(store, chunksOf(downloadKey(record.id), torrent))
-      const isNew = await store.write([{ pk: DOWNLOADS, sk: record.id, expect: 0, body: encodeRecord(record) }])
-      if (!isNew) throw new Problem('conflict', 'There is such a download already.')
+      const isAdded = await store.write([
+        { pk: DOWNLOADS, sk: record.id, expect: 0, body: encodeRecord(record) },
+        { pk: BEGUN, sk: begunKey(record), expect: begun, body: encodeRecord({}) },
+      ])
+      if (!isAdded) await removeAll(store, downloadKey(record.id))
+      return isAdded
     },
     async torrent(id) {
       return concat(...(await readAll(store, downloadKey(downloadOf(id)), ({ body }) => body, { prefix: TORRENT })))
@@ -142,6 +150,8 @@ export function createDownloadRecords(store: Store): DownloadRecords {
 
 const stretchIds = ({ id, stretches = [], stretch }: DownloadRecord): string[] =>
   stretch === undefined ? stretches.map((_, number) => stretchId(id, number)) : []
+
+const begunKey = ({ infoHash, link }: Pick<DownloadRecord, 'infoHash' | 'link'>): string => `${infoHash} ${link}`
 
 const tableOf = (id: string): string => (isStretch(id) ? STRETCHES : DOWNLOADS)
 

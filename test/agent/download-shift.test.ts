@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { createDownloads, type Downloads } from '../../agent/download/download.ts'
+import { toBase64url } from '../../protocol/bytes.ts'
 import { FAUCET, openBazaar, type Bazaar, type Buyer } from './bazaar.ts'
 import { filmOf } from './bazaar-content.ts'
 
@@ -72,6 +73,18 @@ describe('a download in shifts', () => {
     expect((await fleet.front.get(id))?.state).toBe('running')
     await fleet.bazaar.happen(first)
     expect(await fleet.front.get(id)).toMatchObject({ state: 'done', ticks: 20 })
+  })
+
+  it('is one, also where two instances are asked for it at the same moment, and another once it is over', async () => {
+    const fleet = await openFleet(4, 3n)
+    const { bazaar, buyer } = fleet
+    const other = createDownloads(buyer.context, { ...buyer.parts, wake: async () => undefined })
+    const source = toBase64url(bazaar.content.torrent)
+    const both = await bazaar.happen(Promise.all([fleet.front.start({ source }), other.start({ source })]))
+    expect(both[0].id).toBe(both[1].id)
+    expect(await fleet.front.list()).toHaveLength(1)
+    await fleet.workOff(both[0].id)
+    expect((await bazaar.happen(other.start({ source }))).id).not.toBe(both[0].id)
   })
 
   it('is at rest once its owner is told that it is paused, and goes on when it is resumed', async () => {
