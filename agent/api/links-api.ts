@@ -10,6 +10,7 @@ const linkSchema = z
   .object({
     name: z.string(),
     kind: z.string(),
+    place: z.string().optional().openapi({ description: 'Its folder, or its bucket and prefix' }),
     quota: z.object({ total: z.int(), used: z.int() }).partial().optional(),
     reason: z.string().optional().openapi({ description: 'Why it cannot be used now: a problem’s code' }),
     detail: z.string().optional(),
@@ -161,6 +162,7 @@ const escaped = (text: string): string => text.replaceAll(/[&<>"']/g, (c) => `&#
 const linkJson = (link: LinkInfo) => ({
   name: link.name,
   kind: link.kind,
+  ...(link.place !== undefined && { place: link.place }),
   ...(link.quota ? { quota: link.quota } : {}),
   ...(link.reason !== undefined && { reason: link.reason, detail: link.detail }),
 })

@@ -44,7 +44,9 @@ export function callFor(args: readonly string[], values: Values, io: CliIo): Cal
   const setting = async (name: 'agent' | 'ledger' | 'repository'): Promise<string> => {
     const url = (await home.settings())[name]
     if (url) return checkUrl(url, `${name} in ${join(io.homeDir, 'settings.json')}`)
-    throw new UsageError(`${join(io.homeDir, 'settings.json')} names no ${name}: run \`npm start\`, or write it there.`)
+    throw new UsageError(
+      `${join(io.homeDir, 'settings.json')} names no ${name}: go to the folder of \`npm start\`, or name your home in RAINCHECK_HOME.`,
+    )
   }
   const agentUrl = async (): Promise<string> =>
     io.agentUrl === undefined ? setting('agent') : checkUrl(io.agentUrl, 'RAINCHECK_AGENT')
@@ -57,6 +59,9 @@ export function callFor(args: readonly string[], values: Values, io: CliIo): Cal
     signal: io.signal,
     progress: (line) => {
       if (io.isTerminal) io.err(CLEAR_LINE + line.slice(0, (io.columns ?? COLUMNS) - 1))
+    },
+    remark: (line) => {
+      if (io.isTerminal) io.err(`${CLEAR_LINE}${line}\n`)
     },
     say: (line) => io.err(`${line}\n`),
     text,

@@ -36,6 +36,8 @@ export interface Call {
   readonly signal: AbortSignal
   /** Replaces the line of progress on a terminal, an empty one removes it; does nothing elsewhere. */
   progress(line: string): void
+  /** A line in place of the one of progress, on a terminal alone. */
+  remark(line: string): void
   /** A line for the person, terminal or not. */
   say(line: string): void
   text(name: string): string | undefined

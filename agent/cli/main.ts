@@ -20,6 +20,11 @@ const interrupted = new AbortController()
 process.on('SIGINT', () => interrupted.abort(new Error('interrupted')))
 // A reader that has left is no fault.
 process.stdout.on('error', () => undefined)
+// That Node's SQLite is new is no news to whoever asks for an audit.
+process.removeAllListeners('warning')
+process.on('warning', ({ name, message }) => {
+  if (name !== 'ExperimentalWarning') process.stderr.write(`${name}: ${message}\n`)
+})
 const { RAINCHECK_AGENT: agentUrl, RAINCHECK_PASSPHRASE_FILE: passphraseFile } = process.env
 
 // What Node makes of the modules is kept, and makes the next command faster; they are loaded once that is set up.

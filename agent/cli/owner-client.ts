@@ -39,11 +39,14 @@ export function createOwnerClient({ environment, url, owner, signer }: OwnerClie
     return reach(environment, signed)
   }
 
-  /** An agent that takes no signature of ours is most often somebody else's. */
+  /** An agent that takes no signature of ours is most often somebody else's; what knows no such path may be none. */
   async function explain(problem: Problem): Promise<Problem> {
-    if (problem.code !== 'bad-signature' && problem.code !== 'unknown-key') return problem
+    if (!['bad-signature', 'unknown-key', 'not-found'].includes(problem.code)) return problem
     const profile = await reach(environment, new Request(`${url}/.well-known/raincheck`)).then(read)
-    if ((profile as { id?: unknown }).id === toHex(owner)) return problem
+    const { id } = profile as { id?: unknown }
+    if (id === undefined)
+      return new Problem('peer-failed', `What answers at ${url} is no agent: see RAINCHECK_HOME and RAINCHECK_AGENT.`)
+    if (id === toHex(owner) || problem.code === 'not-found') return problem
     return new Problem('unknown-key', `The agent at ${url} is another owner's: see RAINCHECK_HOME and RAINCHECK_AGENT.`)
   }
 

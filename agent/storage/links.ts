@@ -13,6 +13,8 @@ import type { Quota, Storage } from './storage.ts'
 export interface LinkInfo {
   readonly name: string
   readonly kind: StorageKind
+  /** A folder's path, a bucket and its prefix, a drive's folder where one was named. */
+  readonly place?: string
   readonly quota?: Quota
   /** Why it cannot be used now: a problem's code, and a sentence. */
   readonly reason?: ProblemCode
@@ -140,14 +142,16 @@ export function createLinks(
   }
 
   /** A storage that does not answer soon is listed with the reason in place of its quota. */
-  async function infoOf({ name, kind }: NamedLink): Promise<LinkInfo> {
+  async function infoOf({ name, kind, options }: NamedLink): Promise<LinkInfo> {
+    const place = placeIn(options)
+    const info = { name, kind, ...(place !== undefined && { place }) }
     const ask = async (): Promise<Quota | undefined> => (await open(name)).storage.quota()
     try {
       const quota = await within(environment.clock, name, QUOTA_MS, ask)
-      return { name, kind, ...(quota && { quota }) }
+      return { ...info, ...(quota && { quota }) }
     } catch (error) {
       const { code, message } = problemOf(error)
-      return { name, kind, reason: code, detail: message }
+      return { ...info, reason: code, detail: message }
     }
   }
 
@@ -232,6 +236,12 @@ export const NO_SECRETS: Secrets = { seal: async () => refuseSecrets(), open: as
 
 const isPlace = (link: LinkRecord, kind: StorageKind, options: object): boolean =>
   link.kind === kind && membersOf(link.options) === membersOf(options)
+
+function placeIn(settings: LinkSettings[StorageKind]): string | undefined {
+  if ('path' in settings) return settings.path
+  if ('bucket' in settings) return [settings.bucket, settings.prefix ?? []].flat().join('/')
+  return settings.folder
+}
 
 /** Settings are flat. */
 const membersOf = (settings: object): string =>

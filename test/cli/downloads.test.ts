@@ -46,7 +46,10 @@ describe('get', () => {
   test('takes nothing else', async () => {
     const nothing = await you.raincheck('get', 'nothing')
     expect(nothing).toMatchObject({ code: 3, err: expect.stringContaining('neither an info hash') })
+    expect(nothing.err).toContain('raincheck search')
     expect((await you.raincheck('get', '0'.repeat(64))).code).toBe(3)
+    const file = await you.raincheck('get', 'settings.json')
+    expect(file).toMatchObject({ code: 1, err: expect.stringContaining("'settings.json' is no torrent file") })
     const torrent = await you.raincheck('get', 'settings.json', '--json')
     expect(torrent.code).toBe(1)
     expect(shapes.problem.parse(torrent.json()).code).toMatch(/^bad-/)
@@ -101,6 +104,14 @@ describe('--max-price', () => {
     shapes.download.parse(await you.ask('resume', id))
     expect(await until(id, 'done')).toMatchObject({ paid: '12' })
   })
+
+  test('is another when it is given again, and the download goes on under it', async () => {
+    const share = await offer('dearer.bin', 9_000_000, '5')
+    const { id } = await get(share.infoHash, '--max-price', '4')
+    await until(id, 'waiting')
+    const said = await get(share.infoHash, '--max-price', '5', '--wait')
+    expect(said).toMatchObject({ id, state: 'done', paid: '15', maxPrice: '5' })
+  })
 })
 
 describe('pause, resume and cancel', () => {
@@ -138,10 +149,14 @@ describe('an interrupted get --wait', () => {
     const share = await offer('interrupted.bin', 1000)
     unlinkSync(join(neighbour.files, 'interrupted.bin'))
     const controller = new AbortController()
-    const command = you.with({ signal: controller.signal })('get', share.infoHash, '--wait')
+    const command = you.with({ signal: controller.signal, isTerminal: true })('get', share.infoHash, '--wait')
     await eventually(downloads, ([newest]) => newest?.['name'] === 'interrupted.bin' && newest.state === 'waiting')
     controller.abort(new Error('interrupted'))
-    expect(await command).toMatchObject({ code: 130, out: '' })
+    expect(await command).toMatchObject({
+      code: 130,
+      out: '',
+      err: expect.stringMatching(/goes on without this command/),
+    })
     const [newest] = await downloads()
     expect(newest).toMatchObject({ name: 'interrupted.bin', state: 'waiting', reason: 'no-sellers' })
     writeFileSync(join(neighbour.files, 'interrupted.bin'), share.content)
@@ -159,6 +174,8 @@ describe('progress', () => {
     const lines = said.err.split('\r\u001b[K').slice(1)
     expect(lines.length).toBeGreaterThan(1)
     expect(lines.every((line) => line.length < 40)).toBe(true)
+    // What is cut off is the name: never a digit of what was paid.
+    expect(lines.slice(0, -1).every((line) => /paid \d+ {2}/.test(line))).toBe(true)
     expect(lines.at(-1)).toBe('')
     const again = await you.raincheck('get', share.infoHash, '--wait')
     expect(again).toMatchObject({ code: 0, err: '' })
@@ -184,5 +201,7 @@ test('the list is a line each, with the reason below', async () => {
   const [header, newest, reason] = out.split('\n')
   expect(header).toMatch(/^ID +STATE +DONE +PACE +PAID +NAME$/)
   expect(newest).toMatch(/ {2}waiting +0 % of 1000 B +0 +restart-waiting.bin$/)
-  expect(reason).toBe('  price-exceeded: The cheapest seller asks 9 credits a piece.')
+  expect(reason).toBe(
+    '  price-exceeded: The cheapest seller asks 9 credits a piece. To allow more, `get` it again with a higher --max-price.',
+  )
 })

@@ -20,6 +20,7 @@ describe('npx raincheck', () => {
     const { code, out, err } = await npx(['balance', '--json'])
     expect({ code, err }).toEqual({ code: 0, err: '' })
     expect(shapes.balance.parse(JSON.parse(out)).available).toBe('1000000')
+    expect(await npx(['audit'])).toMatchObject({ code: 0, err: '' })
   })
 
   test.each([

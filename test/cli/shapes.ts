@@ -10,6 +10,7 @@ export const owner = z.strictObject({ id, key: id })
 export const link = z.strictObject({
   name: z.string(),
   kind: z.string(),
+  place: z.string().optional(),
   quota: z.strictObject({ total: count.optional(), used: count.optional() }).optional(),
   reason: z.string().optional(),
   detail: z.string().optional(),

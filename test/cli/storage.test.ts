@@ -13,7 +13,8 @@ const folder = scratch()
 describe('links', () => {
   test('a network comes with a folder linked', async () => {
     const [link] = z.array(shapes.link).parse(await you.ask('links'))
-    expect(link).toMatchObject({ name: 'folder', kind: 'folder' })
+    expect(link).toMatchObject({ name: 'folder', kind: 'folder', place: you.files })
+    expect((await you.raincheck('links')).out).toContain(you.files)
     expect(link?.quota?.total).toBeGreaterThan(0)
   })
 
@@ -96,8 +97,10 @@ describe('shares', () => {
   test('what is not there, or not inside, is not offered', async () => {
     const missing = await you.raincheck('share', 'missing.bin')
     expect(missing).toMatchObject({ code: 3, err: expect.stringContaining('linked storage') })
-    const outside = await you.raincheck('share', '../key')
-    expect(outside.code).toBe(6)
+    for (const path of ['../key', join(you.files, 'again.bin')]) {
+      const outside = await you.raincheck('share', path)
+      expect(outside).toMatchObject({ code: 6, err: expect.stringContaining('linked storage') })
+    }
     symlinkSync(join(you.home, 'key'), join(you.files, 'leak'))
     expect((await you.raincheck('share', 'leak')).code).not.toBe(0)
     expect((await you.raincheck('share', 'again.bin', '--link', 'nothing')).code).toBe(3)

@@ -38,6 +38,13 @@ const PATIENCE = 8
 /** What comes sooner is not worth a word. */
 const SOON_MS = 60_000
 
+/** What becomes of a download that waits, or may be done about it. */
+const HINTS: Readonly<Record<string, string>> = {
+  'funds-insufficient': ' It goes on by itself when there are more.',
+  'no-sellers': ' It goes on by itself when that changes.',
+  'price-exceeded': ' To allow more, `get` it again with a higher --max-price.',
+}
+
 export const downloadCommands: Commands = {
   search: {
     usage: 'QUERY',
@@ -86,21 +93,36 @@ function change(action: string, summary: string): Command {
 async function get(call: Call): Promise<Answer> {
   const [link, maxPrice] = [call.text('link'), call.credits('max-price')]
   const agent = await call.agent()
-  const download = await agent.ask<DownloadJson>('POST', '/v1/downloads', {
-    source: await sourceOf(call, call.args[0] as string),
+  const named = call.args[0] as string
+  const asked = agent.ask<DownloadJson>('POST', '/v1/downloads', {
+    source: await sourceOf(call, named),
     ...(link === undefined ? {} : { link }),
     ...(maxPrice === undefined ? {} : { maxPrice }),
   })
+  const download = await asked.catch((error: unknown) => explain(error, named))
   return call.flag('wait')
     ? waitFor(call, download)
     : { json: download, text: listText([download], call.environment.clock.now()) }
 }
 
+const isNamedBy = (given: string): 'hash' | 'magnet' | 'file' => {
+  if (/^[0-9a-f]{40}$|^[0-9a-f]{64}$/i.test(given)) return 'hash'
+  return given.startsWith('magnet:') ? 'magnet' : 'file'
+}
+
+function explain(error: unknown, named: string): never {
+  if (!(error instanceof Problem) || error.code !== 'bad-torrent' || isNamedBy(named) !== 'file') throw error
+  throw new Problem(error.code, `'${named}' is no torrent file to go by: ${error.message}`)
+}
+
 async function sourceOf(call: Call, given: string): Promise<string> {
-  if (/^[0-9a-f]{40}$|^[0-9a-f]{64}$/i.test(given)) return given.toLowerCase()
-  if (given.startsWith('magnet:')) return given
+  const kind = isNamedBy(given)
+  if (kind !== 'file') return kind === 'hash' ? given.toLowerCase() : given
   const torrent = await call.readFile(given).catch(() => {
-    throw new Problem('not-found', `'${given}' is neither an info hash, a magnet link nor a torrent file.`)
+    throw new Problem(
+      'not-found',
+      `'${given}' is neither an info hash, a magnet link nor a torrent file: \`raincheck search\` finds info hashes.`,
+    )
   })
   return toBase64url(torrent)
 }
@@ -109,6 +131,9 @@ async function sourceOf(call: Call, given: string): Promise<string> {
 async function waitFor(call: Call, started: DownloadJson): Promise<Answer> {
   const agent = await call.agent()
   let download = started
+  const { id, name } = started
+  const parting = `${name} goes on without this command: \`raincheck downloads\` shows it, \`raincheck pause ${id}\` stops it.`
+  call.signal.addEventListener('abort', () => call.remark(parting), { once: true })
   for (let stuck = 0; UNDER_WAY.has(download.state) && stuck < PATIENCE; stuck = isStuck(download) ? stuck + 1 : 0) {
     call.progress(progressText(download))
     await call.environment.clock.sleep(POLL_MS, call.signal)
@@ -126,7 +151,8 @@ const foundText = ({ infoHash, name, bytes, sellers, price }: FoundJson): string
   `${name}  ${formatBytes(bytes)}  ${formatCount(sellers, 'seller')}  from ${price} a piece\n  ${infoHash}`
 
 function progressText(download: DownloadJson): string {
-  return [download.name, doneText(download), stateText(download), paceText(download), `paid ${download.paid}`]
+  // The line may be cut off at its end.
+  return [doneText(download), `paid ${download.paid}`, paceText(download), stateText(download), download.name]
     .filter((part) => part !== '')
     .join('  ')
 }
@@ -140,8 +166,9 @@ function listText(downloads: readonly DownloadJson[], nowMs: number): string {
 function reasonLines(download: DownloadJson | undefined, nowMs: number): string[] {
   if (download?.reason === undefined) return []
   const { reason, detail, until } = download
+  const hint = download.state === 'failed' ? ` \`raincheck resume ${download.id}\` tries again.` : (HINTS[reason] ?? '')
   const again = until !== undefined && until - nowMs > SOON_MS ? ` Goes on at ${formatWhen(until, nowMs)}.` : ''
-  return [`  ${reason}${detail ? `: ${detail}` : ''}${again}`]
+  return [`  ${reason}${detail ? `: ${detail}` : ''}${hint}${again}`]
 }
 
 const stateText = ({ state, reason, detail }: DownloadJson): string =>

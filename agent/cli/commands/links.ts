@@ -5,9 +5,10 @@ import { table } from '../table.ts'
 import { UNDER_WAY, type DownloadJson } from './downloads.ts'
 import type { ShareJson } from './storage.ts'
 
-interface LinkJson {
+export interface LinkJson {
   name: string
   kind: string
+  place?: string
   quota?: { total?: number; used?: number }
 }
 
@@ -49,6 +50,9 @@ const KINDS: Readonly<Record<string, Kind>> = {
     run: (call) => oauth(call, 'dropbox', required(call, 'app-key'), call.text('app-secret')),
   },
 }
+
+/** No client is shipped: its quotas are its owner's. */
+const OF_THE_OWNER: ReadonlySet<string> = new Set(['client-id', 'app-key'])
 
 const TEXTS = [
   'name',
@@ -92,8 +96,8 @@ export const linkCommands: Commands = {
     takes: [0, 0],
     async run(call) {
       const links = await (await call.agent()).ask<LinkJson[]>('GET', '/v1/links')
-      const rows = links.map((link) => [link.name, link.kind, quotaText(link)])
-      return { json: links, text: table(rows, ['name', 'kind', 'space']) }
+      const rows = links.map((link) => [link.name, link.kind, link.place ?? '', quotaText(link)])
+      return { json: links, text: table(rows, ['name', 'kind', 'place', 'space']) }
     },
   },
   unlink: {
@@ -146,7 +150,8 @@ const trimmed = (path: string | undefined): string | undefined => path?.replaceA
 function required(call: Call, name: string): string {
   const text = call.text(name)
   if (text !== undefined && text !== '') return text
-  throw new UsageError(`--${name} is needed: \`raincheck link --help\`.`)
+  const whose = OF_THE_OWNER.has(name) ? ' of a client of your own (docs/SERVICES.md#linked-drives)' : ''
+  throw new UsageError(`--${name}${whose} is needed: \`raincheck link --help\`.`)
 }
 
 const given = (members: Readonly<Record<string, string | undefined>>): Readonly<Record<string, string>> =>

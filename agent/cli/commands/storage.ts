@@ -1,6 +1,7 @@
 import { Problem } from '../../../protocol/problem.ts'
 import { formatBytes, formatCount } from '../../dashboard/figures.js'
 import type { Answer, Call, Commands } from '../command.ts'
+import type { LinkJson } from './links.ts'
 
 export interface ShareJson {
   infoHash: string
@@ -67,13 +68,19 @@ async function share(call: Call): Promise<Answer> {
     ...(call.flag('keep') ? { keep: true } : {}),
   })
   call.progress(`hashing ${call.args[0]} …`)
-  const json = await asked.finally(() => call.progress('')).catch(whereToLook)
+  const json = await asked.finally(() => call.progress('')).catch((error: unknown) => whereToLook(call, error))
   return { json, text: `${shareText(json)}\n  ${json.magnet}` }
 }
 
-function whereToLook(error: unknown): never {
-  if (!(error instanceof Problem) || error.code !== 'not-found') throw error
-  throw new Problem('not-found', `${error.message} PATH is looked for in the linked storage (\`raincheck links\`).`)
+async function whereToLook(call: Call, error: unknown): Promise<never> {
+  if (!(error instanceof Problem) || (error.code !== 'not-found' && error.code !== 'path-outside')) throw error
+  const links = await (await call.agent()).ask<LinkJson[]>('GET', '/v1/links')
+  const name = call.text('link') ?? links[0]?.name
+  const link = links.find((one) => one.name === name)
+  const hint = link
+    ? `PATH is looked for in the linked storage '${link.name}'${link.place === undefined ? '' : `, ${link.place}`}.`
+    : 'PATH is looked for in a linked storage: see `raincheck links`.'
+  throw new Problem(error.code, `${error.message} ${hint}`)
 }
 
 async function unshare(call: Call): Promise<Answer> {
