@@ -26,6 +26,15 @@ export function authorityOf(
   return parsed
 }
 
+export interface Speaking {
+  readonly delegation: Envelope | undefined
+  readonly power: Power
+  /** When the delegation has to be in force. */
+  readonly atMs: number
+  /** As of `authorityOf`. */
+  readonly speaks?: (key: Bytes) => boolean
+}
+
 /**
  * That what was said in an identity's name was said by one of its own keys, or by an agent's that may.
  * @throws Problem `unknown-key`, `delegation-exceeded`, `bad-encoding`, `bad-signature`
@@ -33,9 +42,9 @@ export function authorityOf(
 export function requireSpeaker(
   { by, key }: { readonly by: Bytes; readonly key: Bytes },
   state: IdentityState,
-  { delegation, power, atMs }: { delegation: Envelope | undefined; power: Power; atMs: number },
+  { delegation, power, atMs, speaks }: Speaking,
 ): void {
   if (!equal(by, state.id)) throw new Problem('unknown-key', 'This is of another identity.')
-  const delegated = authorityOf(state, key, delegation)
+  const delegated = authorityOf(state, key, delegation, speaks)
   if (delegated) requirePower(delegated, power, atMs)
 }

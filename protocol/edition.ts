@@ -59,6 +59,7 @@ export function parseEdition(envelope: Envelope): Edition {
 /**
  * The owner's keys, or an agent's that may `announce`.
  * @param atMs when the delegation has to be in force
+ * @param speaks whether a key is the owner's: their keys now unless given
  * @throws Problem `unknown-key`, `delegation-exceeded`, `bad-encoding`, `bad-signature`
  */
 export const requireEditor = (
@@ -66,4 +67,5 @@ export const requireEditor = (
   by: IdentityState,
   delegation: Envelope | undefined,
   atMs: number,
-): void => requireSpeaker(edition, by, { delegation, power: 'announce', atMs })
+  speaks?: (key: Bytes) => boolean,
+): void => requireSpeaker(edition, by, { delegation, power: 'announce', atMs, ...(speaks && { speaks }) })

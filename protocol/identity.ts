@@ -125,6 +125,10 @@ export function replay(operations: readonly Envelope[], atMs: number, known?: Id
 /** Whether an envelope's key is one of the identity's now. */
 export const speaksFor = (state: IdentityState, key: Bytes): boolean => rank(state.keys, key) >= 0
 
+/** Whether a key is one of the identity's, or was. */
+export const hasSpokenFor = ({ operations }: IdentityState, key: Bytes): boolean =>
+  operations.some(({ keys }) => rank(keys, key) >= 0)
+
 /**
  * Whether a key may have signed the vouch book of that number: one of the identity's now, or one of before, as far as the
  * operations since say that its books count. The number decides, no date.

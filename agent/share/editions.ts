@@ -7,7 +7,7 @@
 import { sha256 } from '#primitives'
 import { fromHex, toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
 import { parseEdition, publishEdition, requireEditor } from '../../protocol/edition.ts'
-import { replay } from '../../protocol/identity.ts'
+import { hasSpokenFor, replay } from '../../protocol/identity.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { envelopeFromJson, envelopeToJson, objectId, type EnvelopeJson } from '../../protocol/signed.ts'
 import type { Item } from '../../protocol/store.ts'
@@ -105,7 +105,7 @@ export function createEditions(context: AgentContext, records: ShareRecords): Ed
     ])
   }
 
-  /** Where nothing was signed here yet, the chain goes on from what the repository shows of the owner's. */
+  /** Where nothing was signed here yet, the chain goes on from what the repository shows of the owner's, of earlier keys too. */
   async function lastOf(item: Item | undefined): Promise<Link | undefined> {
     if (item) {
       const { seq, envelope } = decodeRecord<Latest>(item)
@@ -114,7 +114,8 @@ export function createEditions(context: AgentContext, records: ShareRecords): Ed
     const shown = (await repository.editions(toHex(owner))).at(-1)
     if (!shown) return undefined
     const edition = parseEdition(shown.edition)
-    requireEditor(edition, replay(context.operations, environment.clock.now()), shown.delegation, edition.issued)
+    const state = replay(context.operations, environment.clock.now())
+    requireEditor(edition, state, shown.delegation, edition.issued, (key) => hasSpokenFor(state, key))
     return edition
   }
 

@@ -1,10 +1,12 @@
 /** How a sharer's editions come to the repository: once each, in one chain, whatever fails meanwhile. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { RepositoryClient, SignedEdition } from '../../agent/clients/repository-client.ts'
+import type { AgentContext } from '../../agent/context.ts'
 import { createShares, type Shares } from '../../agent/share/share.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { parseEdition, publishEdition } from '../../protocol/edition.ts'
+import { rotate } from '../../protocol/identity.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Store } from '../../protocol/store.ts'
 import { createFaultyStore, WRITE_FAULTS, type WriteFault } from '../faults/faulty-store.ts'
@@ -14,7 +16,9 @@ import { START_MS } from './hand-clock.ts'
 import { openShop, type Shop } from './shop.ts'
 
 const ann = person(1)
-const delegation = delegationOf(ann, ['announce'], { issued: START_MS, expires: START_MS + 86_400_000 })
+const MAY = ['announce'] as const
+const DAY = { issued: START_MS, expires: START_MS + 86_400_000 }
+const delegation = delegationOf(ann, MAY, DAY)
 
 let shop: Shop
 let shown: SignedEdition[]
@@ -30,7 +34,10 @@ const seqs = () => shown.map(({ edition }) => parseEdition(edition).seq)
 const hashes = () => shown.map(({ edition }) => toHex(parseEdition(edition).infoHash))
 
 /** As a repository takes them: the same again changes nothing, an old number is refused. */
-function sharesOver(store: Store): Shares {
+function sharesOver(
+  store: Store,
+  keys: Pick<AgentContext, 'operations' | 'delegation'> = { ...ann, delegation },
+): Shares {
   const editions: Pick<RepositoryClient, 'putEdition' | 'editions'> = {
     async putEdition(edition) {
       if (isDown) throw new Problem('peer-failed', 'The repository is down.')
@@ -38,12 +45,12 @@ function sharesOver(store: Store): Shares {
       const known = shown.map((one) => parseEdition(one.edition))
       if (known.some((one) => toHex(one.id) === toHex(id))) return
       if (known.some((one) => one.seq >= seq)) throw new Problem('conflict', 'A later edition is known.')
-      shown.push({ edition, delegation })
+      shown.push({ edition, delegation: keys.delegation })
     },
     editions: async () => shown,
   }
   const repository = { ...shop.context.repository, ...editions }
-  const who = { owner: ann.id, operations: ann.operations, signer: ann.agent, delegation }
+  const who = { owner: ann.id, signer: ann.agent, operations: keys.operations, delegation: keys.delegation }
   return createShares({ ...shop.context, ...who, repository, store }, shop.links)
 }
 
@@ -68,6 +75,17 @@ describe('editions', () => {
   test('go on from those that the repository has, where the agent has lost its store', async () => {
     await add(sharesOver(shop.context.store), 'a')
     await add(sharesOver(openSqlite(':memory:')), 'bb')
+    expect(seqs()).toEqual([0, 1])
+  })
+
+  test('go on from those of before the owner’s keys changed', async () => {
+    await add(sharesOver(shop.context.store), 'a')
+    const { owner } = person(2)
+    const operations = [...ann.operations, rotate(ann.state, [owner.key], START_MS, ann.owner)]
+    await add(
+      sharesOver(openSqlite(':memory:'), { operations, delegation: delegationOf({ ...ann, owner }, MAY, DAY) }),
+      'bb',
+    )
     expect(seqs()).toEqual([0, 1])
   })
 
