@@ -9,7 +9,8 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { formatVerifierKey } from '../../protocol/checkpoint.ts'
 import { median, type Bench, type Figure } from './figure.ts'
-import { LOG_KEY, makeLog } from './made-log.ts'
+import { LOG_KEY } from './log-writer.ts'
+import { makeLog } from './made-log.ts'
 
 const CHILD = fileURLToPath(new URL('audit-child.ts', import.meta.url))
 /** `AUDIT_SIZES=10000,100000` measures others. */
@@ -30,7 +31,7 @@ export const audit: Bench = async (options) => {
   const log = join(dir, 'log')
   if (!existsSync(log)) {
     options.say(`making a log of ${Math.max(...SIZES)} entries`)
-    await makeLog(log, SIZES)
+    await makeLog(log, SIZES, true)
   }
   const peaks: number[] = []
   const figures: Figure[] = []

@@ -8,15 +8,18 @@ import { openKeptState } from '../../protocol/arbiter/kept-state.ts'
 import { sourceAtUrl, sourceInFolder, type LogSource } from '../../agent/cli/log-source.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { realEnvironment } from '../../infra/environment.ts'
-import { utf8 } from '../../protocol/bytes.ts'
+import { utf8, type Bytes } from '../../protocol/bytes.ts'
 import { addSignature, formatVerifierKey, noteKey } from '../../protocol/checkpoint.ts'
 import { cosign } from '../../protocol/cosignature.ts'
+import { decodeEntry, encodeEntry } from '../../protocol/entry.ts'
 import { parseLogPolicy } from '../../protocol/log-policy.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { signerFrom } from '../../protocol/signed.ts'
+import { decodeBundle } from '../../protocol/tile.ts'
 import type { Store } from '../../protocol/store.ts'
 import { sha256 } from '#primitives'
-import { LOG_KEY, makeLog } from '../bench/made-log.ts'
+import { createLogWriter, LOG_KEY } from '../bench/log-writer.ts'
+import { makeLog } from '../bench/made-log.ts'
 import { createFaultyStore } from '../faults/faulty-store.ts'
 
 const SIZES = [300, 520, 780] as const
@@ -38,6 +41,17 @@ function logAt(size: number, read: (path: string) => void = () => undefined): Lo
       return source.tile(path)
     },
   }
+}
+
+async function entriesOf(size: number): Promise<Bytes[]> {
+  const bundles = await Promise.all(['000', '001'].map((name) => readFile(join(folder, 'tile', 'entries', name))))
+  return bundles.flatMap((bundle) => decodeBundle(new Uint8Array(bundle), 256)).slice(0, size)
+}
+
+function forged(bytes: Bytes): Bytes {
+  const entry = decodeEntry(bytes)
+  const flip = (signature: Bytes): Bytes => signature.with(40, (signature[40] ?? 0) ^ 1)
+  return encodeEntry({ ...entry, parts: entry.parts.map((part) => ({ ...part, signature: flip(part.signature) })) })
 }
 
 const auditIn = async (store: Store, source: LogSource) =>
@@ -106,6 +120,15 @@ describe('names the first entry at fault', () => {
     expect(again).toMatchObject(found)
     expect(again.resumedAt).toBeGreaterThan(300)
     expect(await auditIn(store, source)).toMatchObject({ ok: true, size: 780 })
+  })
+
+  test('whose signature is not good, though all hashes are those of the log', async () => {
+    const dir = join(folder, 'forged')
+    const writer = createLogWriter(dir, [300])
+    for (const [i, entry] of (await entriesOf(300)).entries()) writer.add(i === 277 ? forged(entry) : entry)
+    const report = await auditLog(sourceInFolder(dir), LOG_KEY)
+    expect(report).toMatchObject({ ok: false, entry: 277 })
+    expect(report.problems).toEqual([expect.stringMatching(/^entry 277: The signature of the \w+ does not verify/)])
   })
 })
 
