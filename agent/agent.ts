@@ -24,7 +24,7 @@ import { createPeers } from './download/peers.ts'
 import type { PieceClient } from './download/piece-client.ts'
 import type { FanOut } from './download/stretches.ts'
 import { mountPublicApi, sendPieceCopy, type SendPiece } from './api/public-api.ts'
-import { createGuard, type Caps } from './guard/guard.ts'
+import { createGuard, type Caps, type Guard } from './guard/guard.ts'
 import { createSeller, type Seller } from './sell/sell.ts'
 import { createShares, type Shares } from './share/share.ts'
 import { createTrust } from './trust/trust.ts'
@@ -62,6 +62,7 @@ export interface Agent {
   readonly shares: Shares
   readonly seller: Seller
   readonly downloads: Downloads
+  readonly guard: Guard
   /** Announces, takes up unfinished downloads, and keeps house until `stop`. */
   start(): void
   stop(): Promise<void>
@@ -179,7 +180,7 @@ export function createAgent(
   async function maintain(): Promise<void> {
     for (const chore of chores) await chore().catch(onFault)
   }
-  return { app, links, shares, seller, downloads, maintain, ...lifecycle() }
+  return { app, links, shares, seller, downloads, guard, maintain, ...lifecycle() }
 
   function lifecycle(): Pick<Agent, 'start' | 'stop'> {
     const stopping = new AbortController()

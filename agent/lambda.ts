@@ -9,12 +9,14 @@ import { realEnvironment } from '../infra/environment.ts'
 import { customResource } from '../infra/lambda/custom-resource.ts'
 import { urlHandler, type LambdaStreaming, type UrlEvent } from '../infra/lambda/function-url.ts'
 import { once } from '../infra/lambda/once.ts'
-import { deleteParameterKey, openParameterKey } from '../infra/lambda/parameter-key.ts'
+import { deleteParameterKey, findParameterKey, openParameterKey } from '../infra/lambda/parameter-key.ts'
 import { LIVE, wakeFunction } from '../infra/lambda/wake-function.ts'
 import { guardedTransport, systemResolve } from '../infra/pinned-transport.ts'
 import { settings } from '../infra/service-process.ts'
 import { stdoutLines } from '../infra/stdout-lines.ts'
 import { openStore } from '../infra/store/open.ts'
+import type { Bytes } from '../protocol/bytes.ts'
+import { Problem } from '../protocol/problem.ts'
 import { signerFrom } from '../protocol/signed.ts'
 import { createAgent, type Agent } from './agent.ts'
 import { mountClaim } from './api/claim-api.ts'
@@ -28,6 +30,7 @@ import { dealing } from './dealing.ts'
 import { pieceClientNode } from './download/piece-client-node.ts'
 import { USUAL_FAN_OUT } from './download/stretches.ts'
 import { usualCaps } from './guard/usual-caps.ts'
+import { leave } from './leave.ts'
 import { createOwnedAgent } from './owned-agent.ts'
 import { createLinks } from './storage/links.ts'
 import { providerHosts } from './storage/providers.ts'
@@ -37,9 +40,20 @@ declare const awslambda: LambdaStreaming
 
 /** Well within the 15 minutes of a function. */
 const SHIFT_MS = 10 * 60_000
+/** What taking one download away may take of the 5 minutes that leaving has. */
+const LEAVE_MS = 60_000
 
 const set = settings(process.env)
 const log = stdoutLines(realEnvironment().clock, set.optional('STACK_NAME', ''))
+
+const keyName = (): string => set.required('AGENT_KEY_PARAMETER')
+
+/** It comes and goes with the stack: an event that is late must not make another. */
+async function ownKey(): Promise<Bytes> {
+  const key = await findParameterKey(keyName())
+  if (!key) throw new Problem('store-unavailable', 'The agent has no key: its stack comes, or goes.')
+  return key
+}
 
 /** What does not depend on whose the agent is. */
 const ground = once(async () => {
@@ -50,10 +64,7 @@ const ground = once(async () => {
   const hosts = providerHosts(set.optional)
   const chosen = [ledgerUrl, repositoryUrl, ...Object.values(hosts)]
   const environment = { ...real, transport: guardedTransport(chosen, pin, real.transport) }
-  const [secret, store] = await Promise.all([
-    openParameterKey(set.required('AGENT_KEY_PARAMETER'), environment.random),
-    openStore(set.required('AGENT_STORE')),
-  ])
+  const [secret, store] = await Promise.all([ownKey(), openStore(set.required('AGENT_STORE'))])
   const ledger = createLedgerClient({ environment, url: ledgerUrl })
   const repository = createRepositoryClient({ environment, url: repositoryUrl })
   const claims = createClaims({ environment, store, secret, ledger, repository })
@@ -161,16 +172,20 @@ const setup = customResource(
   realEnvironment().transport,
   {
     async arrive() {
+      await openParameterKey(keyName(), realEnvironment().random)
       const { secret, store, environment, linkAccess } = await ground()
       const bucket = set.optional('AGENT_BUCKET', '')
       if (bucket !== '') await createLinks({ store, environment }, linkAccess).add('s3', { bucket })
       return { ClaimSecret: claimSecret(secret) }
     },
     async leave() {
-      const agent = await openFront()
-      await agent?.seller.redeem({ all: true })
-      for (const { name } of (await agent?.links.list()) ?? []) await agent?.links.remove(name)
-      await deleteParameterKey(set.required('AGENT_KEY_PARAMETER'))
+      // Told twice, it has left already.
+      if (!(await findParameterKey(keyName()))) return
+      const [agent, worker] = [await openFront(), await openWorker()]
+      const { clock } = realEnvironment()
+      if (agent && worker)
+        await leave({ clock, agent, work: (id) => worker.downloads.work(id, AbortSignal.timeout(LEAVE_MS)) })
+      await deleteParameterKey(keyName())
     },
   },
   log.fault,

@@ -60,8 +60,8 @@ interface Settings {
 
 const PK = 'guard'
 const SK = 'settings'
-/** How long an instance may not know what another was told. */
-const NEWS_MS = 2_000
+/** How long an instance may not know what another was told: by then all have stopped. */
+export const STOP_HEARD_MS = 2_000
 const FREE_PART = 2n
 
 export interface GuardOptions {
@@ -85,7 +85,7 @@ export function createGuard(context: AgentContext, { caps: usual = {}, onReached
   }
 
   function settings(): Promise<Settings> {
-    if (!news || clock.now() - news.atMs >= NEWS_MS) {
+    if (!news || clock.now() - news.atMs >= STOP_HEARD_MS) {
       const asked = { atMs: clock.now(), settings: read().then((found) => found.settings) }
       news = asked
       // What could not be read is asked again by the next one.

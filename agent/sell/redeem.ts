@@ -29,6 +29,8 @@ export interface Redeemer {
   signOff(lane: SaleLane, paid?: number): Promise<SaleLane>
   /** Redeems every tick that was accepted. @param all signs idle lanes off as well, so that what they earned is available */
   redeem(options: { readonly all?: boolean }): Promise<Redeemed>
+  /** Serves no more on any lane, redeems the last tick of each, and signs off what may be. @throws as `maintain` */
+  close(): Promise<void>
   /** Does what is due. @throws Problem the first that a lane met, after all have been tried */
   maintain(): Promise<void>
   /** Credits of ticks accepted, not redeemed. */
@@ -141,12 +143,20 @@ export function createRedeemer(context: AgentContext, lanes: SellerLanes): Redee
   const isIdle = ({ tab }: SaleLane): boolean => clock.now() - tab.atMs >= limits.laneIdleMs
 
   async function maintain(): Promise<void> {
-    const faults: unknown[] = []
-    for await (const lane of lanes.open()) {
-      await tend(lane).catch((fault: unknown) => faults.push(fault))
-    }
+    const faults = await eachOpen(tend)
     await lanes.sweep(clock.now())
     if (faults.length > 0) throw faults[0]
+  }
+
+  async function close(): Promise<void> {
+    const faults = await eachOpen(signOff)
+    if (faults.length > 0) throw faults[0]
+  }
+
+  async function eachOpen(work: (lane: SaleLane) => Promise<unknown>): Promise<readonly unknown[]> {
+    const faults: unknown[] = []
+    for await (const lane of lanes.open()) await work(lane).catch((fault: unknown) => faults.push(fault))
+    return faults
   }
 
   async function tend(lane: SaleLane): Promise<void> {
@@ -169,7 +179,7 @@ export function createRedeemer(context: AgentContext, lanes: SellerLanes): Redee
     return sum
   }
 
-  return { signOff, redeem, maintain, outstanding }
+  return { signOff, redeem, close, maintain, outstanding }
 }
 
 function beginClosing(tab: Tab, paid: number): Step {

@@ -67,6 +67,8 @@ export interface Seller {
   /** The payer's word that a lane is done. @throws Problem `not-found`, `not-payer`, `conflict` (a tick is missing), `peer-failed` */
   signoff(envelope: Envelope): Promise<{ lane: string; redeemed: number }>
   redeem(options: { readonly all?: boolean }): Promise<Redeemed>
+  /** Ends every lane, as far as that is the seller's to do. @throws Problem `conflict`, `peer-failed` while the ledger is away */
+  close(): Promise<void>
   maintain(): Promise<void>
   outstanding(): Promise<bigint>
   /** Pieces owed now on an account: of a payer, or of a vouch that debts came through. */
@@ -269,6 +271,7 @@ export function createSeller(context: AgentContext, { shares, trust, usage, guar
     tick,
     signoff,
     redeem: (options) => redeemer.redeem(options),
+    close: () => redeemer.close(),
     maintain: () => redeemer.maintain(),
     outstanding: () => redeemer.outstanding(),
     owed: (account) => lanes.owed(account),

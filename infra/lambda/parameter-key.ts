@@ -12,9 +12,9 @@ import type { Random } from '../../protocol/environment.ts'
 
 const KEY_BYTES = 32
 
-/** Many instances may come first at once: all get the key that was put first. */
+/** Made where there is none. Many instances may come first at once: all get the key that was put first. */
 export async function openParameterKey(name: string, random: Random, client = new SSMClient({})): Promise<Bytes> {
-  const known = await read(client, name)
+  const known = await findParameterKey(name, client)
   if (known) return known
   const put = new PutParameterCommand({
     Name: name,
@@ -23,14 +23,15 @@ export async function openParameterKey(name: string, random: Random, client = ne
     Description: 'The key of a Raincheck service: who has it speaks for the service.',
   })
   await client.send(put).catch(unless(ParameterAlreadyExists))
-  return (await read(client, name)) ?? missing(name)
+  return (await findParameterKey(name, client)) ?? missing(name)
 }
 
 export async function deleteParameterKey(name: string, client = new SSMClient({})): Promise<void> {
   await client.send(new DeleteParameterCommand({ Name: name })).catch(unless(ParameterNotFound))
 }
 
-async function read(client: SSMClient, name: string): Promise<Bytes | undefined> {
+/** Makes none. */
+export async function findParameterKey(name: string, client = new SSMClient({})): Promise<Bytes | undefined> {
   const command = new GetParameterCommand({ Name: name, WithDecryption: true })
   const { Parameter: parameter } = (await client.send(command).catch(unless(ParameterNotFound))) ?? {}
   return parameter?.Value === undefined ? undefined : fromHex(parameter.Value, KEY_BYTES)

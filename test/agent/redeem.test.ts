@@ -65,6 +65,25 @@ describe('redeeming', () => {
     expect(await balance()).toBe(FAUCET + 3n * PRICE)
   })
 
+  it('at the end signs lanes in use off too, and takes no tick on them any more', async () => {
+    const { seller, balance, lane, share, url, restart } = await sold(3)
+    await seller.close()
+    expect(await balance()).toBe(FAUCET + 3n * PRICE)
+    expect(await outcome(seller.piece(share.infoHash, 4, lane.payment(4), url(4)))).toBe('closed')
+    await restart().close()
+    expect(await balance()).toBe(FAUCET + 3n * PRICE)
+  })
+
+  it('at the end is done later where the ledger is away, and no tick comes in between', async () => {
+    const { seller, balance, lane, share, url, ledger, restart } = await sold(3)
+    ledger.fail('away')
+    expect(await codeOf(seller.close())).toBe('peer-failed')
+    ledger.fail(undefined)
+    expect(await outcome(seller.piece(share.infoHash, 4, lane.payment(4), url(4)))).toBe('closed')
+    await restart().close()
+    expect(await balance()).toBe(FAUCET + 3n * PRICE)
+  })
+
   it('happens by itself once a lane is idle, not before', async () => {
     const { seller, clock, restart, earned } = await sold(2)
     clock.advance(limits.laneIdleMs - 1)

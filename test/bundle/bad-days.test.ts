@@ -1,3 +1,4 @@
+import { SSMClient } from '@aws-sdk/client-ssm'
 import { mkdtemp } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -5,7 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { bundle } from '../../infra/aws/bundle.ts'
-import { ACCOUNT, openAccount, type Account } from './account.ts'
+import { realEnvironment } from '../../infra/environment.ts'
+import { openParameterKey } from '../../infra/lambda/parameter-key.ts'
+import { ACCOUNT, CREDENTIALS, openAccount, REGION, type Account } from './account.ts'
 import { hostFunction, type FunctionHost } from './function-host.ts'
 
 const STEADY = { after: () => false, midway: () => undefined, atWork: () => undefined }
@@ -35,6 +38,9 @@ beforeAll(async () => {
   code = await bundle('agent', await mkdtemp(join(tmpdir(), 'raincheck-bad-days-')))
   account = await openAccount([], { fate: STEADY })
   await account.tables.make('agent', TABLE)
+  const endpoint = account.variables['AWS_ENDPOINT_URL_SSM'] ?? ''
+  const parameters = new SSMClient({ endpoint, region: REGION, credentials: CREDENTIALS })
+  await openParameterKey(AGENT.AGENT_KEY_PARAMETER, realEnvironment().random, parameters)
 }, 60_000)
 afterAll(async () => {
   for (const host of hosts) await host.close()

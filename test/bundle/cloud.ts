@@ -17,8 +17,11 @@ export interface Deployed {
   tick(task: string): Promise<void>
   /** Deploys it again, with other parameters: what it holds stays. */
   update(parameters: Readonly<Record<string, string>>): void
-  /** Takes away what the template does not keep. */
-  remove(): Promise<void>
+  /**
+   * Takes away what the template does not keep. What its custom resources are told, they are told twice.
+   * @param meanwhile when they have done it, and the functions are still there
+   */
+  remove(meanwhile?: () => Promise<void>): Promise<void>
 }
 
 export interface Cloud extends Pick<Account, 'log' | 's3Url' | 'functions'> {
@@ -100,6 +103,7 @@ async function deploy(deployment: Deployment, parameters: Readonly<Record<string
   startFunctions(rising)
   await listenAtUrls(rising)
   await setUpAll(rising, 'Create')
+  await setUpAll(rising, 'Create')
   return {
     outputs: outputsOf(rising),
     async tick(task) {
@@ -117,7 +121,10 @@ async function deploy(deployment: Deployment, parameters: Readonly<Record<string
         rising.functions.get(id)?.renew()
       }
     },
-    async remove() {
+    async remove(meanwhile) {
+      await setUpAll(rising, 'Delete')
+      for (const host of rising.functions.values()) host.renew()
+      await meanwhile?.()
       await setUpAll(rising, 'Delete')
       for (const host of rising.functions.values()) await host.close()
       await removeState(rising)

@@ -24,6 +24,7 @@ export interface DownloadJson {
   readonly paid: string
   readonly ticks: number
   readonly pieces: number
+  readonly piecesDone: number
   readonly file?: string
   readonly reason?: string
 }

@@ -3,7 +3,16 @@ import { auditLedger } from '../../agent/cli/audit.ts'
 import { createLedgerClient } from '../../agent/clients/ledger-client.ts'
 import { realEnvironment } from '../../infra/environment.ts'
 import { DRIVE_CLIENT, DRIVE_FILE_SCOPE, startDrive, type DriveServer } from '../servers/drive.ts'
-import { again, exchange, hashOf, openExchange, putFile, type Exchange } from './exchange.ts'
+import {
+  again,
+  exchange,
+  hashOf,
+  openExchange,
+  putFile,
+  type DownloadJson,
+  type Exchange,
+  type Party,
+} from './exchange.ts'
 import { createOwner } from './owner.ts'
 import { makeTemplate, synthesize } from './synth.ts'
 
@@ -27,6 +36,25 @@ afterAll(async () => {
 
 const ledgerAt = ({ ledger }: Exchange) =>
   createLedgerClient({ environment: realEnvironment(), url: ledger.outputs['Url'] ?? '' })
+
+/**
+ * A download that has come as far as its owner's cap lets it, prepaid.
+ * @returns the credits that the seller holds in ticks
+ */
+async function halfSold({ you, neighbour, ...rest }: Exchange): Promise<string> {
+  neighbour.stack.update({ SellModes: 'prepaid' })
+  await putFile({ you, neighbour, ...rest }, 'long.bin', 10 * BYTES)
+  const shared = () => neighbour.owner.ask<{ infoHash: string }>('POST', '/v1/shares', { path: 'long.bin', price: '2' })
+  const { infoHash } = await again(shared)
+  const { spend } = await again(() => you.owner.ask<{ spend: { used: string } }>('GET', '/v1/guard'))
+  await again(() => you.owner.ask('PUT', '/v1/guard', { spend: String(Number(spend.used) + 8) }))
+  let download = await again(() => you.owner.ask<DownloadJson>('POST', '/v1/downloads', { source: infoHash }))
+  while (download.state !== 'waiting' || download.piecesDone < 4)
+    download = await again(() => you.owner.ask<DownloadJson>('GET', `/v1/downloads/${download.id}`))
+  const { outstanding } = await again(() => neighbour.owner.ask<{ outstanding: string }>('GET', '/v1/balance'))
+  expect([download.paid, outstanding]).toEqual(['8', '8'])
+  return outstanding
+}
 
 describe('what the stacks deploy', () => {
   it('belongs to its owner from the claim on, and to nobody else', async () => {
@@ -87,12 +115,25 @@ describe('what the stacks deploy', () => {
     }
   })
 
-  it('leaves nothing behind but the buckets of the owners, and no token that is good', async () => {
+  it('leaves nothing behind but the buckets of the owners: no tick unredeemed, no credit frozen, no token that is good', async () => {
     const { neighbour, you, repository, ledger, cloud } = world
+    const books = (party: Party) => ledgerAt(world).account(party.owner.id)
+    const outstanding = await halfSold(world)
+    const before = await books(neighbour)
     const { refreshToken } = drive.oauth.grant(DRIVE_FILE_SCOPE)
     const secret = { refreshToken, clientSecret: DRIVE_CLIENT.secret }
     await again(() => you.owner.ask('POST', '/v1/links', { kind: 'drive', clientId: DRIVE_CLIENT.id, secret }))
-    for (const stack of [neighbour.stack, you.stack, repository, ledger]) await stack.remove()
+    for (const { stack } of [neighbour, you])
+      // What comes late finds no key, and makes none.
+      await stack.remove(async () => {
+        await stack.tick('chores')
+        expect((await fetch(`${stack.outputs['Url']}/v1/balance`)).status).toBe(503)
+      })
+    const [left, right] = [await books(you), await books(neighbour)]
+    expect([left.frozen, left.earned, right.frozen, right.earned]).toEqual([0n, 0n, 0n, 0n])
+    expect(left.available + right.available).toBe(200_000n)
+    expect(right.available - before.available).toBe(BigInt(outstanding))
+    for (const stack of [repository, ledger]) await stack.remove()
     const buckets = ['you', 'neighbour'].map((name) => `bucket raincheck-network-${name}-files`)
     expect(new Set(cloud.inventory())).toEqual(new Set(buckets))
     expect(drive.oauth.revoke(refreshToken)).toBe(false)
