@@ -5,7 +5,7 @@
 import { z } from '@hono/zod-openapi'
 import { fromHex } from '../../protocol/bytes.ts'
 import type { Clock } from '../../protocol/environment.ts'
-import { readAll } from '../../protocol/items.ts'
+import { putAll, readAll } from '../../protocol/items.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem, unlessBug, type ProblemCode } from '../../protocol/problem.ts'
 import { release, signOff } from '../../protocol/settlement.ts'
@@ -57,10 +57,15 @@ export function createSettler(context: AgentContext, isDistrusted: IsDistrusted)
 
   async function accuse(download: string, grievance: Grievance): Promise<void> {
     await disputes.add(download, grievance)
-    const journal = createJournal(store)
-    const { chore } = await load(journal, download)
-    await journal.write([choreEntry(download, { attempts: 0, ...chore, dueMs: clock.now() })])
-    await patiently(clock, MAINTENANCE_MS, settle(download))
+    // Whatever is there: a settling that is under way does not end the chore then.
+    await putAll(store, [choreEntry(download, { attempts: 0, dueMs: clock.now() })])
+    await patiently(clock, MAINTENANCE_MS, settleAnew(download))
+  }
+
+  /** What is under way may have looked before there was what it is called for. */
+  async function settleAnew(download: string): Promise<void> {
+    await running.get(download)?.catch(unlessBug)
+    return settle(download)
   }
 
   async function finish(download: string, patienceMs: number): Promise<void> {
