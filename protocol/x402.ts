@@ -189,8 +189,12 @@ export const encodePaymentRequired = (required: PaymentRequired): string => enco
 /** @throws Problem `too-large`, `bad-encoding` (no base64 of JSON), `bad-request` (its member `field` names what is wrong) */
 export function decodePaymentRequired(header: string): PaymentRequired {
   const required = check(paymentRequiredSchema, decodeHeader(header))
-  return { ...required, accepts: required.accepts.filter(isOurs).map((offer) => check(offerSchema, offer)) }
+  return { ...required, accepts: offersIn(required.accepts) }
 }
+
+/** Those of our scheme. @throws Problem `bad-request` when one of them is not as it should be */
+export const offersIn = (accepts: readonly unknown[]): Offer[] =>
+  accepts.filter(isOurs).map((offer) => check(offerSchema, offer))
 
 export const encodePayment = (payment: PaymentPayload): string => encodeHeader(payment)
 

@@ -72,10 +72,7 @@ async function laneFor(run: Run, seller: SellerState, offer: Offer): Promise<Lan
   const opening = unlessBlocked(run, openLane(run, seller, offer))
   opening.catch(() => undefined)
   // A stop does not wait for the ledger.
-  const lane = await Promise.race([opening, run.stopped]).finally(() => run.waitingForLane--)
-  // A price may change: the next lane is agreed on anew.
-  seller.terms = undefined
-  return lane
+  return Promise.race([opening, run.stopped]).finally(() => run.waitingForLane--)
 }
 
 /** Undefined when the ledger does not freeze the credits, or cannot be reached: the download waits for it. */

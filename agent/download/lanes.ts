@@ -3,7 +3,7 @@ import { fromHex } from '../../protocol/bytes.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { decodePaymentRequired, networkOf, PAYMENT_REQUIRED, type Mode, type Offer } from '../../protocol/x402.ts'
 import type { Run } from './run.ts'
-import type { SellerState } from './sellers.ts'
+import { OFFER_MS, type SellerState } from './sellers.ts'
 import { requestPiece, type Failure } from './transfer.ts'
 import type { PeerOffer } from './peers.ts'
 import type { Lane } from '../wallet/lane.ts'
@@ -34,9 +34,14 @@ export function isFor(run: Run, seller: SellerState, lane: Lane): boolean {
   return isOurs && isPayable
 }
 
-/** What the seller answers when nothing is paid: its offers for this content at our ledger. Flows that ask together ask once. */
+/** The seller's offers for this content at our ledger. Flows that ask together ask once. */
 export async function askTerms(run: Run, seller: SellerState, piece: number): Promise<readonly Offer[] | Failure> {
-  seller.terms ??= requestTerms(run, seller, piece)
+  const nowMs = run.context.environment.clock.now()
+  if (seller.termsMs + OFFER_MS <= nowMs) seller.terms = undefined
+  if (!seller.terms) {
+    seller.termsMs = isSaid(seller, nowMs) ? seller.offeredMs : nowMs
+    seller.terms = termsOf(run, seller, piece)
+  }
   try {
     const terms = await seller.terms
     if ('kind' in terms) seller.terms = undefined
@@ -47,6 +52,22 @@ export async function askTerms(run: Run, seller: SellerState, piece: number): Pr
   }
 }
 
+/** Whether its offer says so, and is current. */
+const isSaid = ({ offer, offeredMs }: SellerState, nowMs: number): boolean =>
+  offer !== undefined && offer.accepts.length > 0 && offeredMs + OFFER_MS > nowMs
+
+async function termsOf(run: Run, seller: SellerState, piece: number): Promise<readonly Offer[] | Failure> {
+  const isKnown = isSaid(seller, run.context.environment.clock.now())
+  const offers = isKnown ? (seller.offer as PeerOffer).accepts : await requestTerms(run, seller, piece)
+  if ('kind' in offers) return offers
+  const network = networkOf(fromHex((await run.context.ledger.info()).id))
+  const terms = offers.filter((offer) => offer.network === network && isOfThis(run, seller, offer))
+  if (terms.length === 0) return { kind: 'broken', detail: 'The seller offers nothing that can be paid at our ledger.' }
+  if (offerFor(terms, 'credit') && seller.peer) seller.credit ??= (await run.peers.creditFrom(seller.peer)) > 0
+  return terms
+}
+
+/** What the seller answers when nothing is paid. */
 async function requestTerms(run: Run, seller: SellerState, piece: number): Promise<readonly Offer[] | Failure> {
   const answer = await requestPiece(run, seller, { piece, into: NO_BODY, headers: {} })
   if ('kind' in answer) return answer
@@ -54,14 +75,6 @@ async function requestTerms(run: Run, seller: SellerState, piece: number): Promi
   if (answer.status !== 402 || header === null) {
     return { kind: 'broken', detail: `An unpaid request was answered with status ${answer.status}.` }
   }
-  const network = networkOf(fromHex((await run.context.ledger.info()).id))
-  const terms = offersIn(header).filter((offer) => offer.network === network && isOfThis(run, seller, offer))
-  if (terms.length === 0) return { kind: 'broken', detail: 'The seller offers nothing that can be paid at our ledger.' }
-  seller.credit ??= seller.peer !== undefined && (await run.peers.creditFrom(seller.peer)) > 0
-  return terms
-}
-
-function offersIn(header: string): readonly Offer[] {
   try {
     return decodePaymentRequired(header).accepts
   } catch (error) {

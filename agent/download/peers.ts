@@ -11,6 +11,7 @@ import { Problem, unlessBug } from '../../protocol/problem.ts'
 import { wire } from '../../protocol/service.ts'
 import { envelopeFromJson, envelopeToJson, type EnvelopeJson } from '../../protocol/signed.ts'
 import { evaluateOne } from '../../protocol/trust.ts'
+import { offersIn, type Offer } from '../../protocol/x402.ts'
 import type { AgentContext } from '../context.ts'
 import type { Brokers } from '../brokers/brokers.ts'
 import type { CircleRef, Passes } from '../circle/circles.ts'
@@ -38,6 +39,8 @@ export interface PeerOffer {
   readonly price: bigint
   /** Free of charge. */
   readonly public: boolean
+  /** How a piece is paid; empty where the peer says so only when it is asked for one. */
+  readonly accepts: readonly Offer[]
   /** Besides being sent by the peer's agent. */
   readonly ways: readonly OfferedWay[]
   /** Whose sessions it asks for. */
@@ -70,6 +73,7 @@ const offerShape = z.object({
   bitfield: wire.base64url,
   price: money,
   public: z.boolean(),
+  accepts: z.array(z.unknown()).max(limits.offersPerPiece).default([]),
   ways: z
     .array(
       z.object({
@@ -223,7 +227,14 @@ export function createPeers(context: AgentContext, { view, passes, brokers }: Pe
     if (!isSame) throw new Problem('peer-failed', 'The seller answers for other content.')
     const bitfield = fromBase64url(said.bitfield)
     checkBitfield(bitfield, meta.pieces)
-    return { url, bitfield, price: said.price, public: said.public, ways: said.ways.flatMap(knownWay) }
+    return {
+      url,
+      bitfield,
+      price: said.price,
+      public: said.public,
+      accepts: offersIn(said.accepts),
+      ways: said.ways.flatMap(knownWay),
+    }
   }
 
   /** The chains are carried along, from when the repository last showed them, and shown to the peer. */

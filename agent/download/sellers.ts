@@ -27,8 +27,9 @@ export interface SellerState {
   /** What it has, and when it said so. */
   offer: PeerOffer | undefined
   offeredMs: number
-  /** How it wants to be paid (x402), once asked. */
+  /** How it wants to be paid (x402), once looked into, and when it said so. */
   terms: Promise<readonly Offer[] | Failure> | undefined
+  termsMs: number
   /** Whether it may give us credit: undefined until that is looked into. */
   credit: boolean | undefined
   /** Whether it can sell us sealed pieces, as far as we know. */
@@ -57,6 +58,9 @@ export interface Sellers {
   /** Whether pieces may be asked of it now. */
   isUsable(seller: SellerState): boolean
 }
+
+/** How long what a seller said of itself is taken for current. */
+export const OFFER_MS = 30_000
 
 /** One unit may go astray; who makes a habit of it is paid no more. */
 const PIECES_PER_LOSS = 64
@@ -101,6 +105,7 @@ export function createSellers({ clock, pace, pk, isDistrusted, items }: SellersO
       offer: undefined,
       offeredMs: 0,
       terms: undefined,
+      termsMs: 0,
       credit: undefined,
       sealed: true,
       workers: 0,

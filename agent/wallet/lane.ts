@@ -91,7 +91,13 @@ export const walletKey = (download: string): string => `wallet/${download}`
 /** Sort keys of numbers list in their order. */
 export const padded = (number: number): string => String(number).padStart(7, '0')
 
-export function createLane(pk: string, initial: LaneRecord, chainOf: () => Chain): Lane {
+/** Of the lane's declaration. */
+export interface DeclarationParts {
+  readonly chain: () => Chain
+  readonly envelope: () => EnvelopeJson
+}
+
+export function createLane(pk: string, initial: LaneRecord, { chain, envelope }: DeclarationParts): Lane {
   let record = initial
 
   function become(changes: Partial<LaneRecord>): Entry {
@@ -149,11 +155,11 @@ export function createLane(pk: string, initial: LaneRecord, chainOf: () => Chain
         accepted: offer,
         payload: {
           lane: record.id,
-          ...(whole && { commitment: record.commitment }),
-          ...(record.ticks > 0 && { tick: tickOf(record, chainOf(), whole) }),
+          ...(whole && { commitment: record.commitment, declaration: envelope() }),
+          ...(record.ticks > 0 && { tick: tickOf(record, chain(), whole) }),
         },
       }),
-    lastTick: () => tickOf(record, chainOf(), true),
+    lastTick: () => tickOf(record, chain(), true),
   }
 }
 

@@ -111,7 +111,7 @@ async function openPurse(
   function laneOf(record: LaneRecord): Lane {
     const declaration = declarations[record.declaration]
     if (!declaration) throw new Error('A lane has no declaration.')
-    return createLane(pk, record, () => chainFor(declaration))
+    return createLane(pk, record, { chain: () => chainFor(declaration), envelope: () => declaration.declaration })
   }
 
   /** Made when first needed: of a large declaration it takes a moment. */

@@ -40,6 +40,8 @@ export interface Stand extends Pick<OpenStand, 'seller' | 'sent'> {
   readonly id: string
   /** Stands in the way of requests for pieces. */
   spoil: ((request: Request, answer: () => Promise<Response>) => Promise<Response>) | undefined
+  /** Whether its offer leaves out how pieces are paid. */
+  isTerse: boolean
   announced: boolean
   leave(): void
   comeBack(): void
@@ -177,6 +179,7 @@ export async function openBazaar(content: Content, seed = 'bazaar'): Promise<Baz
     const { app, seller, sent } = openStand(contextOf(who, openSqlite(':memory:')), content, options)
     const handler = (request: Request) => {
       const answer = async () => app.fetch(request)
+      if (made.isTerse && request.url.endsWith(`/v1/pieces/${content.infoHash}`)) return answer().then(withoutTerms)
       return made.spoil && /\/v1\/pieces\/\w+\/\d+$/.test(request.url) ? made.spoil(request, answer) : answer()
     }
     const made: Stand = {
@@ -184,6 +187,7 @@ export async function openBazaar(content: Content, seed = 'bazaar'): Promise<Baz
       sent,
       id: who.hex,
       spoil: undefined,
+      isTerse: false,
       announced: true,
       leave: () => network.attach(`${name}.example`, undefined),
       comeBack: () => network.attach(`${name}.example`, handler),
@@ -293,6 +297,9 @@ function partyOf(name: string): Party {
   const delegation = delegate(terms, owner)
   return { name, id, hex: toHex(id), operations: [first], delegation, owner, signer }
 }
+
+const withoutTerms = async (answer: Response): Promise<Response> =>
+  Response.json({ ...((await answer.json()) as object), accepts: [] })
 
 interface Known {
   readonly content: Content

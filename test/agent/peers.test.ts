@@ -157,6 +157,7 @@ describe('peers', () => {
       bitfield: Uint8Array.of(0xff, 0xc0),
       price: 3n,
       public: false,
+      accepts: [],
       ways: [],
     })
   })

@@ -36,15 +36,16 @@ const send = (market: Market, payment: string, index = 0) =>
   outcome(market.seller.piece(market.share.infoHash, index, payment, market.url(index)))
 describe('an offer', () => {
   it('says what is for sale without being paid, by either info hash', async () => {
-    const { seller, share } = await open()
+    const { seller, share, url } = await open()
     const offer = await seller.offer(share.infoHashV1)
     expect(offer).toMatchObject({
       infoHash: share.infoHash,
       pieces: 24,
       price: '3',
-      modes: ['prepaid', 'credit', 'sealed'],
       public: false,
     })
+    const asked = await seller.piece(share.infoHash, 0, undefined, url(0))
+    expect(offer.accepts).toEqual(decodePaymentRequired(asked.headers[PAYMENT_REQUIRED] ?? '').accepts)
     await expect(seller.offer('0'.repeat(64))).rejects.toMatchObject({ code: 'not-found' })
   })
 
