@@ -1,8 +1,10 @@
+import { z } from 'zod'
 import { fromHex, toHex } from '../../../protocol/bytes.ts'
 import { operationFromJson, replay } from '../../../protocol/identity.ts'
 import { Problem } from '../../../protocol/problem.ts'
 import { envelopeFromJson, type EnvelopeJson } from '../../../protocol/signed.ts'
 import { parseUsage, requireCounter, sumOf, type UsageBytes } from '../../../protocol/usage.ts'
+import { createHttpClient } from '../../clients/http-client.ts'
 import { formatBytes } from '../../dashboard/figures.js'
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
 import { durationMs } from '../duration.ts'
@@ -17,6 +19,8 @@ interface StatementJson {
   delegation: EnvelopeJson
   operations: EnvelopeJson[]
 }
+
+const profileShape = z.object({ id: z.string().regex(/^[0-9a-f]{64}$/) })
 
 const DAY_MS = 86_400_000
 
@@ -71,12 +75,11 @@ async function bill(call: Call): Promise<Answer> {
   const url = (call.args[0] as string).replace(/\/+$/, '')
   if (!URL.canParse(url)) throw new UsageError(`'${url}' is no URL of an agent.`)
   const { environment } = call
-  const profile = await environment
-    .transport(new Request(`${url}/.well-known/raincheck`))
-    .then((reply) => reply.json() as Promise<{ id?: unknown }>)
-    .catch(() => ({ id: undefined }))
-  if (typeof profile.id !== 'string' || !/^[0-9a-f]{64}$/.test(profile.id))
-    throw new Problem('peer-failed', `No agent answers at ${url}.`)
+  const profile = await createHttpClient(environment, url)
+    .json({ method: 'GET', path: '/.well-known/raincheck', attempts: 1 }, profileShape)
+    .catch(() => {
+      throw new Problem('peer-failed', `No agent answers at ${url}.`)
+    })
   const client = createOwnerClient({ environment, url, owner: fromHex(profile.id), signer: await call.signer() })
   const shown = await client.ask<StatementJson>('GET', `/v1/statements/usage?from=${dateOf(from)}&to=${dateOf(to)}`)
   const statement = parseUsage(envelopeFromJson(shown.usage))
