@@ -6,7 +6,7 @@ import { formatBytes, formatCount, formatSeconds, formatWhen } from './figures.j
 import { button, onSubmit, report } from './forms.js'
 import { guardRows, startGuard } from './guard.js'
 import { linkRow, startStorage } from './storage.js'
-import { detail, element, find, row, terms } from './view.js'
+import { detail, element, find, row, show, terms } from './view.js'
 
 /**
  * @typedef {import('./agent-client.js').AgentClient} AgentClient
@@ -29,6 +29,11 @@ const ACTIONS = {
   waiting: ['resume', 'pause', 'cancel'],
   paused: ['resume', 'cancel'],
   failed: ['resume', 'cancel'],
+}
+
+/** @type {Readonly<Record<string, (name: string) => string>>} What cannot be undone is asked first. */
+const QUESTIONS = {
+  cancel: (name) => `Cancel ${name}? What has come is removed; what was paid stays paid.`,
 }
 
 const owner = find('#owner', HTMLElement)
@@ -119,41 +124,40 @@ async function refreshAlways() {
   }
 }
 
-const isThere = () => void (status.textContent = `at ${location.host}`)
-/** @param {Error} error */
-const isAway = (error) => void (status.textContent = `the agent does not answer: ${error.message}`)
+function isThere() {
+  status.textContent = `at ${location.host}`
+  status.className = ''
+}
+
+/** @param {Error} error what `fetch` cannot reach, each browser words in its own way */
+function isAway(error) {
+  const why = error instanceof TypeError ? 'is it running?' : error.message
+  status.textContent = `The agent at ${location.host} does not answer: ${why}`
+  status.className = 'away'
+}
 
 async function refresh() {
-  show('#balance', terms(await ask('GET', '/v1/balance')))
+  showIn('#balance', terms(await ask('GET', '/v1/balance')))
   /** @type {Download[]} */
   const downloads = await ask('GET', '/v1/downloads')
-  show('#downloads', downloads.map(downloadRow))
+  showIn('#downloads', downloads.map(downloadRow))
   /** @type {Share[]} */
   const shares = await ask('GET', '/v1/shares')
-  show('#shares', shares.map(shareRow))
+  showIn('#shares', shares.map(shareRow))
   /** @type {import('./storage.js').Link[]} */
   const links = await ask('GET', '/v1/links')
-  show(
+  showIn(
     '#links',
     links.map((link) => linkRow(link, ask)),
   )
-  show('#guard', guardRows(await ask('GET', '/v1/guard'), ask))
+  showIn('#guard', guardRows(await ask('GET', '/v1/guard'), ask))
 }
 
-/** @type {Map<string, string>} What each part showed last. */
-const shown = new Map()
-
 /**
- * Only what changed is put in place: a button that is being pressed stays.
  * @param {string} selector
  * @param {HTMLElement[]} rows
  */
-function show(selector, rows) {
-  const next = rows.map((one) => one.outerHTML).join('')
-  if (shown.get(selector) === next) return
-  shown.set(selector, next)
-  find(selector, HTMLElement).replaceChildren(...rows)
-}
+const showIn = (selector, rows) => show(find(selector, HTMLElement), rows)
 
 /** @param {Download} download */
 function downloadRow({
@@ -171,7 +175,7 @@ function downloadRow({
   secondsLeft,
 }) {
   const buttons = (ACTIONS[state] ?? []).map((action) =>
-    button(action, () => ask('POST', `/v1/downloads/${id}/${action}`)),
+    button(action, () => ask('POST', `/v1/downloads/${id}/${action}`), QUESTIONS[action]?.(name)),
   )
   const isRunning = state === 'running'
   const facts = detail(
@@ -179,7 +183,7 @@ function downloadRow({
     `${formatBytes(done)} of ${formatBytes(bytes)}`,
     isRunning && bytesPerSecond ? `${formatBytes(bytesPerSecond)}/s` : '',
     isRunning && secondsLeft !== undefined ? `${formatSeconds(secondsLeft)} left` : '',
-    `paid ${paid}`,
+    `paid ${formatCount(Number(paid), 'credit')}`,
     file ? `saved as ${file}` : '',
   )
   const bar = element('progress', {
@@ -188,29 +192,35 @@ function downloadRow({
     ariaLabel: name,
   })
   const again = until && until - Date.now() > SOON_MS ? `goes on at ${formatWhen(until, Date.now())}` : ''
-  return row(name, buttons, bar, facts, ...(reason ? [detail(why ?? reason, again)] : []))
+  const made = row(name, buttons, bar, facts, ...(reason ? [detail(why ?? reason, again)] : []))
+  return Object.assign(made, { id: `download-${id}` })
 }
+
+/** @param {string} price */
+const priceText = (price) => (price === '0' ? 'free' : `${formatCount(Number(price), 'credit')} a piece`)
 
 /** @param {Share} share */
 function shareRow({ infoHash, name, bytes, pieces, price, public: isPublic, withdrawn }) {
-  const terms = isPublic ? 'free for all' : `${price} a piece`
-  return row(
+  const terms = isPublic ? 'free for all' : priceText(price)
+  const made = row(
     name,
     [button('unshare', () => ask('DELETE', `/v1/shares/${infoHash}`))],
     detail(formatBytes(bytes), formatCount(pieces, 'piece'), terms),
     ...(withdrawn ? [detail(`withdrawn: ${withdrawn}`)] : []),
     element('code', {}, infoHash),
   )
+  return Object.assign(made, { id: `share-${infoHash}` })
 }
 
 /** @param {Found} found */
 function foundRow({ infoHash, name, bytes, sellers, price }) {
-  return row(
+  const made = row(
     name,
-    [button('download', () => get(infoHash, ''))],
-    detail(formatBytes(bytes), formatCount(sellers, 'seller'), `from ${price} a piece`),
+    [button('download', () => get(infoHash, price))],
+    detail(formatBytes(bytes), formatCount(sellers, 'seller'), priceText(price)),
     element('code', {}, infoHash),
   )
+  return Object.assign(made, { id: `found-${infoHash}` })
 }
 
 /**
@@ -224,7 +234,7 @@ async function search(query) {
   /** @type {Found[]} */
   const found = await ask('GET', `/v1/search?${new URLSearchParams({ query }).toString()}`)
   const rows = found.map(foundRow)
-  show('#found', rows.length > 0 ? rows : [row('Nobody offers that.', [])])
+  showIn('#found', rows.length > 0 ? rows : [row('Nobody offers that.', [])])
 }
 
 readProfile().then((profile) => (profile ? start(profile) : startClaim(welcome)), isAway)

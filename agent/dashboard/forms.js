@@ -27,10 +27,13 @@ export async function report(place, work) {
 /**
  * @param {string} text
  * @param {() => unknown} work
+ * @param {string} [question] asked first
  */
-export function button(text, work) {
+export function button(text, work, question) {
   const made = element('button', { type: 'button' }, text)
-  made.addEventListener('click', () => void report(made, work))
+  made.addEventListener('click', () => {
+    if (question === undefined || confirm(question)) void report(made, work)
+  })
   return made
 }
 

@@ -4,7 +4,7 @@ import { formatBytes } from './figures.js'
 import { detail, element, find, row } from './view.js'
 
 /**
- * @typedef {{ name: string, kind: string, quota?: { total?: number, used?: number }, detail?: string }} Link
+ * @typedef {{ name: string, kind: string, place?: string, quota?: { total?: number, used?: number }, detail?: string }} Link
  * @typedef {import('./agent-client.js').AgentClient['ask']} Ask
  */
 
@@ -29,11 +29,15 @@ export function startStorage(ask) {
  * @param {Link} link
  * @param {Ask} ask
  */
-export function linkRow({ name, kind, quota, detail: wrong = '' }, ask) {
+export function linkRow({ name, kind, place = '', quota, detail: wrong = '' }, ask) {
   const space =
     quota?.total === undefined || quota.used === undefined
       ? ''
       : `${formatBytes(quota.used)} of ${formatBytes(quota.total)} used`
-  const unlink = button('unlink', () => ask('DELETE', `/v1/links/${encodeURIComponent(name)}`))
-  return row(name, [unlink], detail(kind, space, wrong))
+  const unlink = button(
+    'unlink',
+    () => ask('DELETE', `/v1/links/${encodeURIComponent(name)}`),
+    `Unlink ${name}? Its files stay; what is shared from it is served no more.`,
+  )
+  return Object.assign(row(name, [unlink], detail(kind, place, space, wrong)), { id: `link-${name}` })
 }

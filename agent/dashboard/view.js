@@ -28,11 +28,53 @@ export const terms = (rows) =>
 
 /**
  * @param {string} title
- * @param {Node[]} actions
+ * @param {HTMLElement[]} actions named for who hears the page by what they act on
  * @param {(Node | string)[]} details
  */
-export const row = (title, actions, ...details) =>
-  element('li', {}, element('span', {}, title), element('span', { className: 'actions' }, ...actions), ...details)
+export function row(title, actions, ...details) {
+  for (const action of actions) action.ariaLabel = `${action.textContent} ${title}`
+  return element(
+    'li',
+    {},
+    element('span', {}, title),
+    element('span', { className: 'actions' }, ...actions),
+    ...details,
+  )
+}
+
+/**
+ * Puts rows in place of those that are there. Of a row whose title and buttons stay the same, the details alone are
+ * changed: somebody may be pressing a button, or have come to it with the keyboard.
+ * @param {HTMLElement} place
+ * @param {HTMLElement[]} rows what each is about is its `id`
+ */
+export function show(place, rows) {
+  const before = Array.from(place.children)
+  const isSame = rows.length === before.length && rows.every(({ id }, i) => id === before[i]?.id)
+  if (!isSame) place.replaceChildren(...rows)
+  else for (const [i, next] of rows.entries()) renew(/** @type {Element} */ (before[i]), next)
+}
+
+/**
+ * @param {Element} old
+ * @param {Element} next
+ */
+function renew(old, next) {
+  if (old.outerHTML === next.outerHTML) return
+  if (headOf(old) === headOf(next)) {
+    for (const detail of Array.from(old.children).slice(HEAD)) detail.remove()
+    old.append(...Array.from(next.children).slice(HEAD))
+  } else old.replaceWith(next)
+}
+
+/** A row begins with its title and its buttons. */
+const HEAD = 2
+/** @param {Element} one */
+const headOf = (one) =>
+  Array.from(one.children)
+    .slice(0, HEAD)
+    .map(({ textContent }) => textContent)
+    .join('\n')
 
 /** @param {string[]} parts */
 export const detail = (...parts) => element('span', { className: 'detail' }, parts.filter(Boolean).join(' · '))

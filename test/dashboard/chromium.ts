@@ -13,6 +13,8 @@ export interface Page {
   chooseFile(selector: string, path: string): Promise<void>
   /** Where files go that the page saves. */
   saveInto(folder: string): Promise<void>
+  /** As a phone, or another window, shows it. */
+  resize(width: number, height: number): Promise<void>
   screenshot(path: string): Promise<void>
   /** What the console was told of, and every violation of the page's policy. */
   readonly complaints: readonly string[]
@@ -116,6 +118,9 @@ function actions(send: Send): Omit<Page, 'complaints' | 'close'> {
     },
     saveInto: async (downloadPath) =>
       void (await send('Page.setDownloadBehavior', { behavior: 'allow', downloadPath })),
+    async resize(width, height) {
+      await send('Emulation.setDeviceMetricsOverride', { width, height, deviceScaleFactor: 1, mobile: width < 600 })
+    },
     async screenshot(path) {
       const { data } = await send<{ data: string }>('Page.captureScreenshot', { captureBeyondViewport: true })
       writeFileSync(path, Buffer.from(data, 'base64'))

@@ -49,7 +49,37 @@ async function buy(page: Page): Promise<void> {
   await page.evaluate(`document.querySelector('#found button').click()`)
   await page.until(`${textOf('#downloads')}.includes('saved as')`)
   await page.until(`${textOf('#balance')}.includes('999994')`)
-  match(await page.evaluate<string>(textOf('#downloads')), /done · 8.58 MiB of 8.58 MiB · paid 6 · saved as/)
+  match(await page.evaluate<string>(textOf('#downloads')), /done · 8.58 MiB of 8.58 MiB · paid 6 credits · saved as/)
+}
+
+/** Nothing has to be scrolled to from the side. */
+async function fitPhone(page: Page): Promise<void> {
+  await page.resize(360, 740)
+  equal(await page.evaluate(`document.documentElement.scrollWidth`), 360)
+  await page.resize(1000, 1400)
+}
+
+/** Whoever is about to press a button still has it when the figures beside it change. */
+async function keepButtons(page: Page): Promise<void> {
+  const kept = await page.evaluate<unknown>(`(async () => {
+    const { detail, element, row, show } = await import('/dashboard/view.js')
+    const place = element('ul')
+    const rowOf = (id, title, fact) => Object.assign(row(title, [element('button', {}, 'pause')], detail(fact)), { id })
+    show(place, [rowOf('a', 'film', '1 %')])
+    const button = place.querySelector('button')
+    const look = () => [place.textContent, place.querySelector('button') === button, place.querySelector('button')?.ariaLabel]
+    show(place, [rowOf('a', 'film', '2 %')])
+    const first = look()
+    show(place, [rowOf('b', 'film', '2 %')])
+    const second = look()
+    show(place, [])
+    return [first, second, look()]
+  })()`)
+  deepEqual(kept, [
+    ['filmpause2 %', true, 'pause film'],
+    ['filmpause2 %', false, 'pause film'],
+    ['', false, null],
+  ])
 }
 
 const press = (page: Page, selector: string): Promise<void> =>
@@ -139,6 +169,8 @@ async function story(page: Page, dir: string): Promise<void> {
     const content = await offer(network.neighbour)
     await unlock(page, network.you, dir)
     await buy(page)
+    await keepButtons(page)
+    await fitPhone(page)
     equal(readFileSync(join(network.you.files, '<img src=x> holiday.bin')).equals(content), true)
     if (screenshot) await page.screenshot(screenshot)
     await page.evaluate(`document.querySelector('#lock button').click()`)
