@@ -1,6 +1,7 @@
 /** Entry point of `npm start`: the whole network on this machine. */
 import { spawn } from 'node:child_process'
 import { enableCompileCache } from 'node:module'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { formatBytes, formatCount, formatSeconds } from '../../agent/dashboard/figures.js'
@@ -100,6 +101,8 @@ function announce({ you, neighbour, ledgerUrl, repositoryUrl }: Network, { json,
     say('The network is up. Stop it with Ctrl-C.')
     for (const [name, url] of Object.entries(urls)) say(`  ${name.padEnd(10)} ${url}`)
     say(`  your files ${you.files}`)
+    say(`  your key   ${join(dirname(you.files), 'key')}`)
+    say('Open the agent in a browser and show it your key, or give commands in another terminal here: npx raincheck')
   }
   if (open) openBrowser(you.url)
 }

@@ -15,7 +15,7 @@ import { Problem } from '../../protocol/problem.ts'
 import type { Store } from '../../protocol/store.ts'
 import { createRepository } from '../../repository/repository.ts'
 import { guardedTransport, systemResolve } from '../pinned-transport.ts'
-import { listen } from '../serve.ts'
+import { listen, type Listening, type ListenOptions } from '../serve.ts'
 import { openServiceKey } from '../service-key.ts'
 import { openStore, type StoreOptions } from '../store/open.ts'
 import { lockFolder } from './folder-lock.ts'
@@ -113,7 +113,7 @@ async function startLedger({ environment, dir, port, stores, onFault }: NetworkO
     policy: { unitPrice: 1n, faucet: FAUCET },
     onFault,
   })
-  const server = await listen({ fetch: ledger.app.fetch, port: port + 1, hostname: HOST })
+  const server = await listenOn(port + 1, ledger.app)
   await ledger.start()
   onStop(async () => {
     await server.close()
@@ -129,7 +129,7 @@ async function startRepository(
     createTable: stores?.createTables,
   })
   const repository = createRepository({ environment, store, options: { allowLoopback: true }, onFault })
-  const server = await listen({ fetch: repository.app.fetch, port: port + 2, hostname: HOST })
+  const server = await listenOn(port + 2, repository.app)
   await repository.start()
   onStop(async () => {
     await server.close()
@@ -179,12 +179,20 @@ async function openResident(options: ResidentOptions): Promise<Resident> {
     onFault,
   })
   if ((await agent.links.list()).length === 0) await agent.links.add('folder', { path: files, name: 'folder' })
-  const server = await listen({ fetch: agent.app.fetch, port, hostname: HOST })
+  const server = await listenOn(port, agent.app)
   onStop(async () => {
     await server.close()
     await agent.stop()
   })
   return { home, agent, url, files }
+}
+
+/** Who finds one of them taken has to know of the others. */
+async function listenOn(port: number, { fetch }: Pick<ListenOptions, 'fetch'>): Promise<Listening> {
+  return listen({ fetch, port, hostname: HOST }).catch((error: unknown) => {
+    if (!(error instanceof Problem) || error.code !== 'conflict') throw error
+    throw new Problem(error.code, `${error.message} \`npm start\` takes four in a row: --port names the first.`)
+  })
 }
 
 async function storeAt(dir: string, spec: string | undefined, onStop: OnStop, options: StoreOptions): Promise<Store> {
