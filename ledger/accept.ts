@@ -17,7 +17,8 @@ import { Problem } from '../protocol/problem.ts'
 import { shardOf } from '../protocol/arbiter/shard-of.ts'
 import type { Change, Store } from '../protocol/store.ts'
 import type { LedgerContext } from './context.ts'
-import { commandChange, createPointing, MARK_BYTES } from './pending.ts'
+import type { IsWaiting } from './lag.ts'
+import { commandChange, createPointing, isPending, MARK_BYTES } from './pending.ts'
 import { shardsOf } from './shards.ts'
 import { changeOf, isLane, redemptionSlot, slotAfter, viewOf, type Versioned } from './state.ts'
 import { createTurn } from './turn.ts'
@@ -28,11 +29,18 @@ export interface Acceptance {
   readonly isRepeat: boolean
 }
 
-/** @throws Problem of the rules, `conflict` when other changes keep coming first, `store-unavailable`: then it is safe to repeat */
+/** @throws Problem of the rules, `conflict` when other changes keep coming first, `ledger-busy`, `store-unavailable`: then it is safe to repeat */
 export type Accept = (command: Command) => Promise<Acceptance>
 
-/** @param onAccepted told when an entry waits to be sequenced */
-export function createAccept(context: LedgerContext, onAccepted: () => void): Accept {
+/**
+ * @param onAccepted told when an entry waits to be sequenced, and how to find out whether it still does
+ * @param onCommand throws when no command is to be accepted for now
+ */
+export function createAccept(
+  context: LedgerContext,
+  onAccepted: (isWaiting: IsWaiting) => void,
+  onCommand: () => Promise<void> = async () => {},
+): Accept {
   const { environment, store } = context
   const { clock, random } = environment
   const inTurn = createTurn()
@@ -42,21 +50,30 @@ export function createAccept(context: LedgerContext, onAccepted: () => void): Ac
   const shardFor = (bytes: Bytes): Shard =>
     others.length === 0 ? only : (shards[shardOf(decodeEntry(bytes), shards.length)] as Shard)
 
-  async function write(decided: Decided & { readonly outcome: AcceptedOutcome }): Promise<boolean> {
+  /** @returns undefined when other changes came first */
+  async function write(decided: Decided & { readonly outcome: AcceptedOutcome }): Promise<IsWaiting | undefined> {
     const slot = settlementOf(decided)
     const shard = shardFor(decided.outcome.bytes)
-    if (!slot) return shard.store.write(changesOf(decided, await shard.openRound?.()))
+    if (!slot) return writeCommand(decided, shard)
     const pointer = { ...slotAfter(slot.key, slot.before), mark: random.bytes(MARK_BYTES) }
-    await shard.point(pointer)
-    return store.write([redemptionSlot(pointer, decided.outcome.bytes, slot.before.whole)])
+    const group = await shard.point(pointer)
+    const isPut = await store.write([redemptionSlot(pointer, decided.outcome.bytes, slot.before.whole)])
+    return isPut ? () => isPending(shard.store, group, pointer) : undefined
+  }
+
+  async function writeCommand(decided: Decided & { readonly outcome: AcceptedOutcome }, shard: Shard) {
+    const [waiting, ...changes] = changesOf(decided, await shard.openRound?.())
+    const isWritten = await shard.store.write([waiting, ...changes])
+    return isWritten ? async () => (await shard.store.get(waiting.pk, waiting.sk)) !== undefined : undefined
   }
 
   async function attempt(prepared: Prepared): Promise<Acceptance> {
     for (let tries = 0; tries < limits.writeAttempts; tries++) {
       const { outcome, ...decided } = await decideInTime(store, prepared, clock.now())
       if (outcome.kind === 'repeat') return { accepted: outcome.accepted, isRepeat: true }
-      if (await write({ ...decided, outcome })) {
-        onAccepted()
+      const isWaiting = await write({ ...decided, outcome })
+      if (isWaiting) {
+        onAccepted(isWaiting)
         return { accepted: outcome.accepted, isRepeat: false }
       }
       await clock.sleep(pauseMs(tries, random.bytes(1)))
@@ -65,6 +82,7 @@ export function createAccept(context: LedgerContext, onAccepted: () => void): Ac
   }
 
   return async (command) => {
+    await onCommand()
     const prepared = prepare(command)
     // Redemptions meet on a lane at most; what else touches shared accounts would only make its neighbours try again.
     return command.kind === 'redeem' ? attempt(prepared) : inTurn(() => attempt(prepared))
@@ -114,7 +132,7 @@ function settlementOf({ prepared, view }: Decided) {
 function changesOf(
   { outcome, timeMs, view }: Decided & { readonly outcome: AcceptedOutcome },
   round: number | undefined,
-): Change[] {
+): [waiting: Change, ...Change[]] {
   const touched = view.touched()
   const lanes = touched.filter(({ key }) => isLane(key)).map(({ key, before }) => slotAfter(key, before))
   const waiting = commandChange(timeMs, outcome.accepted.entry, { entry: outcome.bytes, lanes }, round)

@@ -4,6 +4,7 @@ import { createAccept } from './accept.ts'
 import { createApp } from './app.ts'
 import { openBooks } from './books.ts'
 import { createContext, type LedgerOptions } from './context.ts'
+import { createLag, type IsWaiting } from './lag.ts'
 import { createLoop } from './loop.ts'
 import { createNotary } from './notary.ts'
 import { createSequencers } from './shards.ts'
@@ -38,21 +39,33 @@ export function createLedger(options: LedgerOptions): Ledger {
   const inTurn = createTurn()
   const sequencer = createSequencers(context)
   const appendWaiting = () => inTurn(sequencer.sequence)
-  const accept = createAccept(context, () => sequencing.wake())
+  const lag = createLag(clock)
+  let isAtWork = false
+  const onAccepted = (isWaiting: IsWaiting): void => {
+    sequencing.wake()
+    lag.note(isWaiting)
+  }
+  /** Where nothing runs in the background, whoever asks about the log waits for it. */
+  const holdBack = async (): Promise<void> => {
+    if (isAtWork) await lag.check()
+  }
+  const accept = createAccept(context, onAccepted, holdBack)
   const books = openBooks(context, accept, appendWaiting)
   const notary = createNotary(context, accept)
   const { onFault } = context
 
-  /** Where several processes run, the one that sequences attests. */
+  /** Where several processes run, the one that sequences attests: none that is killed and started all the time. */
   const follow = async () => {
-    if (!sequencer.isStandby()) await notary.follow()
+    if (sequencer.isSteady()) await notary.follow()
   }
   const follower = createLoop({ clock, pauseMs: NOTARY_PAUSE_MS, work: follow, onFault })
   const sequencing = createLoop({
     clock,
     pauseMs: SEQUENCER_PAUSE_MS,
     work: async () => {
-      if ((await inTurn(sequencer.assist)) > 0) shower.wake()
+      const done = await inTurn(sequencer.assist)
+      if (done && done.appended > 0) shower.wake()
+      if (done && !done.isAll) sequencing.wake()
     },
     onFault,
   })
@@ -75,11 +88,13 @@ export function createLedger(options: LedgerOptions): Ledger {
     app: createApp(books, options.sequencesWhenAsked ? () => bringUpToDate().catch(onFault) : undefined),
     async start() {
       await books.policy()
+      isAtWork = true
       sequencing.start()
       follower.start()
       if (context.witnesses.length > 0 || publisher) shower.start()
     },
     async stop() {
+      isAtWork = false
       await Promise.all([follower.stop(), sequencing.stop(), shower.stop()])
     },
     sequence: async () => {

@@ -2,7 +2,8 @@
  * Follows the log, replays it with the arbiter's rules and states from time to time, as an entry like any other, what
  * its first entries lead to. All that it knows comes from the log, so it may be killed and started anywhere; of two,
  * the slower one's statement is refused. Where it has a store for its state, it goes on from there at the next start, and
- * its memory does not grow with the log.
+ * its memory does not grow with the log. It replays nothing
+ * before there is something to attest.
  *
  * A log that does not replay is a fault of ours that no later entry can mend: it is reported, and nothing is attested
  * from there on.
@@ -27,6 +28,7 @@ const ENTRIES_BETWEEN = 1000
 const IDLE_MS = 3000
 /** Requests are answered between two such stretches. */
 const ENTRIES_AT_ONCE = 32
+const LATER = new Set<string>(['conflict', 'ledger-busy'])
 
 export interface Notary {
   /** Replays what is new, and attests when it is time to. @throws Error once, when what the log holds does not follow */
@@ -87,7 +89,7 @@ export function createNotary(context: LedgerContext, accept: Accept): Notary {
   }
 
   async function followSound(isDue: (now: Following) => boolean, untilMs = Infinity): Promise<void> {
-    if (!isSound) return
+    if (!isSound || (!following && (await isAttested(context)))) return
     const now = await catchUp(untilMs)
     if (!isDue(now)) return
     await attestNews(now)
@@ -138,6 +140,14 @@ async function begin(context: LedgerContext): Promise<Following> {
   return { replica, kept, feed, news, attested, saved: position.size }
 }
 
+/** Whether the last entry attests all before it but attestations. Of shards this is not asked: their ends say less. */
+async function isAttested({ policy, store }: LedgerContext): Promise<boolean> {
+  const { size } = await readHead(store)
+  if (policy.shards !== undefined || size === 0) return false
+  const { data, kind } = decodeEntry(await readEntry(store, size - 1))
+  return kind === 'state' && readAttestation(data ?? {}).size >= (await newsIn(store, size))
+}
+
 /** Entries of one log up to the last that is no attestation. */
 async function newsIn(store: Store, size: number): Promise<number> {
   let news = size
@@ -152,7 +162,7 @@ async function save(following: Following): Promise<void> {
   following.saved = replica.size()
 }
 
-/** Another notary was faster. */
+/** Another notary was faster, or there is enough to append as it is. */
 function unlessLate(error: unknown): void {
-  if (problemOf(error).code !== 'conflict') throw error
+  if (!LATER.has(problemOf(error).code)) throw error
 }

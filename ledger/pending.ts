@@ -6,7 +6,7 @@
  * write, and there is no redemption that the sequencer would not find. It carries a mark that the redemption repeats: a
  * pointer whose slot is taken by something else points to nothing, and a redemption is taken for no other pointer.
  */
-import { concat, toHex, type Bytes } from '../protocol/bytes.ts'
+import { concat, equal, toHex, type Bytes } from '../protocol/bytes.ts'
 import type { Key } from '../protocol/arbiter/view.ts'
 import { decode, encode, field, fields, type Fields } from '../protocol/encoding.ts'
 import { readAll, type ItemRange } from '../protocol/items.ts'
@@ -28,7 +28,7 @@ export type WaitingCommand = Fields<typeof commandShape>
 
 /** One partition, in order of time, which respects what rests on what. */
 const COMMANDS = 'pending'
-/** Several, as every settlement passes here: DynamoDB writes 1,000 units a second in one. */
+/** Several, as every settlement passes here: DynamoDB writes 1,000 units a second in one. In each, in order of time. */
 const PARTITIONS = ['0', '1', '2', '3'].map((partition) => `pointers/${partition}`)
 
 /** @param round that is open, where the log is in shards: what was read before the decision is of it, or of one before */
@@ -75,6 +75,12 @@ export async function readPointers(store: Store, round?: number): Promise<Waits<
 export async function isWaiting(store: Store): Promise<boolean> {
   const found = await Promise.all([COMMANDS, ...PARTITIONS].map((pk) => store.list(pk, { limit: 1 })))
   return found.some((items) => items.length > 0)
+}
+
+/** Whether a pointer waits yet in the group that it was put into. */
+export async function isPending(store: Store, { pk, sk }: Key, { mark }: Pointer): Promise<boolean> {
+  const item = await store.get(pk, sk)
+  return item !== undefined && decodePointers(item.body).some((pointer) => equal(pointer.mark, mark))
 }
 
 /** Takes pointers off a group: they were followed, or point to nothing. */
@@ -124,28 +130,32 @@ const GROUP_MAX = 1024
 
 interface Group {
   readonly pointers: Pointer[]
-  readonly written: Promise<void>
+  /** Resolves to where it waits. */
+  readonly written: Promise<Key>
 }
 
 /**
  * Writes pointers down: those that come while a write is under way go into the next together.
+ * @returns takes a pointer, and resolves to the key of its group
  * @throws Problem `store-unavailable`: it may be there or not, and points to nothing
  */
 export function createPointing({
   environment: { clock, random },
   openRound,
   store,
-}: LedgerContext): (pointer: Pointer) => Promise<void> {
+}: LedgerContext): (pointer: Pointer) => Promise<Key> {
   let groups = 0
-  let last = Promise.resolve()
+  let last: Promise<unknown> = Promise.resolve()
   let open: Group | undefined
 
-  async function put(pointers: readonly Pointer[]): Promise<void> {
+  async function put(pointers: readonly Pointer[]): Promise<Key> {
     const pk = PARTITIONS[groups++ % PARTITIONS.length] as string
     const body = encodePointers(pointers)
-    const label = labelOf(await openRound?.())
-    let isPut = false
-    while (!isPut) isPut = await store.write([{ pk, sk: label + toHex(random.bytes(MARK_BYTES)), expect: 0, body }])
+    const label = labelOf(await openRound?.()) + sortable(clock.now())
+    for (;;) {
+      const key = { pk, sk: `${label}/${toHex(random.bytes(MARK_BYTES))}` }
+      if (await store.write([{ ...key, expect: 0, body }])) return key
+    }
   }
 
   function begin(): Group {

@@ -8,7 +8,7 @@
  * 4. *Put* the runs of entries and the tiles, each under the condition that it still is as it was read.
  * 5. *Swap* the head for the new signed checkpoint, under the condition that nobody else wrote it. This appends, and
  *    nothing else does.
- * 6. Finish, and so on.
+ * 6. Finish, and so on with the next part, until one is all that waits.
  *
  * A crash, or an answer that is lost:
  * - before 5: what was put lies beyond the size of the head, where nobody reads it. The next sequencer takes over.
@@ -19,6 +19,9 @@
  * Two at once: of their puts to the same place, one fails, and starts again. To overwrite what the other has put, a
  * sequencer must have read it; so it takes over first, and the swap of the other fails. A swap that succeeds is
  * therefore of what its sequencer put.
+ *
+ * Which of them is at it, and which stand by, says lead.ts. For them to see that it lives, it moves the head often: a part
+ * is as large as is appended in a short while, and small at first.
  */
 import { toHex } from '../protocol/bytes.ts'
 import type { Key } from '../protocol/arbiter/view.ts'
@@ -27,8 +30,10 @@ import { limits } from '../protocol/limits.ts'
 import type { Change } from '../protocol/store.ts'
 import type { LedgerContext } from './context.ts'
 import { growthOf, nextHead, takeBatch } from './growth.ts'
+import { createLead } from './lead.ts'
 import { encodeHead, logKeys, readHead, type Head } from './log.ts'
-import { dropPointers } from './pending.ts'
+import { dropPointers, isWaiting } from './pending.ts'
+import type { Slot } from './places.ts'
 import { bundleOf, readRuns, type PlacedRun } from './runs.ts'
 import { writeDirectory } from './statement.ts'
 import { createCollector, type Collect, type Waiting } from './waiting.ts'
@@ -40,20 +45,33 @@ export interface Sequencer {
    * @throws Problem `store-unavailable`: to be run again
    */
   readonly sequence: () => Promise<number>
-  /** As `sequence`, but leaves it to another process that is at it. */
-  readonly assist: () => Promise<number>
-  /** Whether another process is at it. */
-  readonly isStandby: () => boolean
+  /**
+   * Appends a part of what waits, unless another process is at it: undefined then.
+   * @throws Problem `store-unavailable`: to be run again
+   */
+  readonly assist: () => Promise<Progress | undefined>
+  /** Whether no other process has been at it for a while. */
+  readonly isSteady: () => boolean
 }
 
-/** Another that has not moved the head for so long is not at it any more: well within the merge delay. */
-const STANDBY_MS = 1000
+export interface Progress {
+  /** Entries. */
+  readonly appended: number
+  /** Whether nothing more waited when it began. */
+  readonly isAll: boolean
+}
+
 /** How often it starts again after another came first. */
 const TRIES = 64
 
+/** Pointers in a part, and how long one should take: less than others stand by for (lead.ts). */
+const LEAST = 64
+
+const MOST = 1024
+const PART_MS = 200
+
 /** An append that was beaten by another sequencer has none. */
-interface Outcome {
-  readonly appended: number
+interface Outcome extends Progress {
   readonly isBeaten: boolean
 }
 
@@ -61,22 +79,26 @@ interface Outcome {
 export function createSequencer(context: LedgerContext, collect: Collect = createCollector(context)): Sequencer {
   const { environment, openRound, store } = context
   const { clock } = environment
-  /** Versions of the head: the one this sequencer wrote last, the one up to which all is finished, one of another's. */
+  const lead = createLead(context)
+  /** Versions of the head: the one this sequencer wrote last, and the one up to which all is finished. */
   let own: number | undefined
   let finished: number | undefined
-  let seen: number | undefined
-  let standbyMs: number | undefined
+  let most = LEAST
 
-  async function run(): Promise<Outcome> {
-    const head = await readHead(store)
+  async function run(head: Head): Promise<Outcome> {
+    const startedMs = clock.now()
     await finish(head)
     const round = await openRound?.()
-    if (round !== undefined && round === (head.round ?? 0)) return { appended: 0, isBeaten: false }
-    return appendAll(head, await collect(head.size, round), round)
+    if (round !== undefined && round === (head.round ?? 0)) return { appended: 0, isAll: true, isBeaten: false }
+    const { isAll, waiting } = await collect({ size: head.size, most, round })
+    const outcome = await appendAll(head, waiting, isAll ? round : head.round)
+    const isFast = Math.abs(clock.now() - startedMs) < PART_MS
+    most = isFast ? Math.min(2 * most, MOST) : Math.max(most / 2, LEAST)
+    return { ...outcome, isAll }
   }
 
   /** @param round that the head has not come to yet: it does with the last of what waits, or with nothing */
-  async function appendAll(from: Head, waiting: readonly Waiting[], round: number | undefined): Promise<Outcome> {
+  async function appendAll(from: Head, waiting: readonly Waiting[], round: number | undefined) {
     let head = from
     for (let done = 0; done < waiting.length || head.round !== round;) {
       const batch = takeBatch(waiting.slice(done))
@@ -108,7 +130,7 @@ export function createSequencer(context: LedgerContext, collect: Collect = creat
   async function finish(head: Head): Promise<void> {
     if (finished === head.version) return
     const runs = await readLast(head)
-    for (const run of runs) await takeOff(run)
+    await Promise.all(runs.map(takeOff))
     for (let bundle = bundleOf(head.from); bundle < bundleOf(head.size); bundle++) {
       await writeDirectory(store, bundle, head.size)
     }
@@ -126,40 +148,38 @@ export function createSequencer(context: LedgerContext, collect: Collect = creat
   async function takeOff({ entries, taken }: PlacedRun): Promise<void> {
     const followed = new Set(entries.map((place) => ('lane' in place ? `${toHex(place.lane)}/${place.seq}` : '')))
     const [groups, commands] = partition(taken)
-    for (const key of groups) {
-      await dropPointers(store, key, ({ lane, seq }) => followed.has(`${toHex(lane)}/${seq}`))
-    }
+    const isFollowed = ({ lane, seq }: Slot): boolean => followed.has(`${toHex(lane)}/${seq}`)
+    await Promise.all(groups.map((key) => dropPointers(store, key, isFollowed)))
     for (let at = 0; at < commands.length; at += limits.changesPerWrite) {
       await store.write(commands.slice(at, at + limits.changesPerWrite).map(removal))
     }
   }
 
-  const standBy = (): number => {
-    standbyMs = clock.now()
-    return 0
+  /** Of a shard, what waits is only to be appended once its round is closed; then the head has to come to it in any case. */
+  async function hasWork(head: Head): Promise<boolean> {
+    const round = await openRound?.()
+    return round === undefined ? isWaiting(store) : round !== (head.round ?? 0)
   }
 
   return {
     async sequence() {
       let appended = 0
-      for (let tries = 0; tries < TRIES; tries++) {
-        const outcome = await run()
+      for (let tries = 0; tries < TRIES;) {
+        const outcome = await run(await readHead(store))
         appended += outcome.appended
-        if (!outcome.isBeaten) return appended
+        if (outcome.isBeaten) tries++
+        else if (outcome.isAll) return appended
       }
       throw new Problem('store-unavailable', 'Other sequencers keep coming first.')
     },
     async assist() {
-      if (standbyMs !== undefined && Math.abs(clock.now() - standbyMs) < STANDBY_MS) return 0
-      const { version } = await readHead(store)
-      const isMoved = seen !== undefined && version !== own && version !== seen
-      seen = version
-      if (isMoved) return standBy()
-      standbyMs = undefined
-      const { appended, isBeaten } = await run()
-      return isBeaten ? standBy() : appended
+      const head = await lead.take(own, hasWork)
+      if (head === undefined) return undefined
+      if (head === 'idle') return { appended: 0, isAll: true }
+      const { appended, isAll, isBeaten } = await run(head)
+      return { appended, isAll: isAll && !isBeaten }
     },
-    isStandby: () => standbyMs !== undefined,
+    isSteady: lead.isSteady,
   }
 }
 

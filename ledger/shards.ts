@@ -24,8 +24,8 @@ import type { LedgerContext } from './context.ts'
 import { readEntry, readHead, readProven, type ProvenEntry } from './log.ts'
 import { isWaiting } from './pending.ts'
 import { sortable } from './places.ts'
-import { createSequencer, type Sequencer } from './sequencer.ts'
-import type { Waiting } from './waiting.ts'
+import { createSequencer, type Progress, type Sequencer } from './sequencer.ts'
+import type { Part } from './waiting.ts'
 
 /** Of a log, and what waits for it. The state is of no shard. */
 const SHARDED = new Set(['log', 'entries', 'tile', 'directory', 'pending', 'pointers'])
@@ -94,7 +94,7 @@ export function createSequencers(context: LedgerContext): Sequencer {
   if (context.policy.shards === undefined) return createSequencer(context)
   const shards = shardsOf(context)
   const sequencers = shards.map((shard) => createSequencer(shard))
-  const root = createSequencer(context, (size) => collectJoin(context, shards, size))
+  const root = createSequencer(context, ({ size }) => collectJoin(context, shards, size))
 
   /** @returns whether a round is closed that is not joined */
   async function close(): Promise<boolean> {
@@ -109,35 +109,53 @@ export function createSequencers(context: LedgerContext): Sequencer {
     return true
   }
 
-  async function append(work: 'sequence' | 'assist'): Promise<number> {
-    const appended = await Promise.all(sequencers.map((sequencer) => sequencer[work]()))
+  async function appendAll(): Promise<number> {
+    const appended = await Promise.all(sequencers.map((sequencer) => sequencer.sequence()))
     await root.sequence()
     return appended.reduce((sum, count) => sum + count, 0)
   }
 
-  /** The round that another left, and then one of all that waits now. */
-  async function appendAll(work: 'sequence' | 'assist'): Promise<number> {
-    const left = await append(work)
-    return (await close()) ? left + (await append(work)) : left
+  /** @returns undefined when another process is at each shard */
+  async function assist(): Promise<Progress | undefined> {
+    const done = (await Promise.all(sequencers.map((sequencer) => sequencer.assist()))).filter(
+      (one) => one !== undefined,
+    )
+    if (done.length === 0) return undefined
+    await root.sequence()
+    return total(done)
   }
 
+  // The round that another left, and then one of all that waits now.
   return {
-    sequence: () => appendAll('sequence'),
-    assist: () => appendAll('assist'),
-    isStandby: () => sequencers.every((sequencer) => sequencer.isStandby()),
+    async sequence() {
+      const left = await appendAll()
+      return (await close()) ? left + (await appendAll()) : left
+    },
+    async assist() {
+      const left = await assist()
+      if (!left || !(await close())) return left
+      const next = await assist()
+      return next ? total([left, next]) : left
+    },
+    isSteady: () => sequencers.some((sequencer) => sequencer.isSteady()),
   }
 }
+
+const total = (parts: readonly Progress[]): Progress => ({
+  appended: parts.reduce((sum, { appended }) => sum + appended, 0),
+  isAll: parts.every(({ isAll }) => isAll),
+})
 
 /** What the root log grows by: the join of the closed round, when all shards have come to its end. */
 async function collectJoin(
   { environment: { clock }, store }: LedgerContext,
   shards: readonly LedgerContext[],
   size: number,
-): Promise<readonly Waiting[]> {
+): Promise<Part> {
   const joined = (await readLastJoin(store, size))?.round ?? 0
   const heads = await Promise.all(shards.map((shard) => readHead(shard.store)))
   const round = joined + 1
-  if (!heads.every((head) => head.round === round)) return []
+  if (!heads.every((head) => head.round === round)) return { waiting: [], isAll: true }
   const bytes = encodeJoin({ round, checkpoints: heads.map(({ note }) => note) }, clock.now())
-  return [{ bytes, entry: decodeEntry(bytes), hash: entryHash(bytes) }]
+  return { waiting: [{ bytes, entry: decodeEntry(bytes), hash: entryHash(bytes) }], isAll: true }
 }

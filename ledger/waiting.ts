@@ -2,14 +2,18 @@
  * What is to be sequenced next: a part of what waits that is closed, so that all that an entry rests on is in the log
  * or comes before it here. It is read in an order that makes it so, while others write.
  *
- * 1. pointers to redemptions,
- * 2. commands, from the latest to the earliest,
+ * 1. pointers to redemptions, of which the oldest groups are taken, up to so many pointers,
+ * 2. commands, from the latest to the earliest: all of them,
  * 3. pointers again.
  *
  * A redemption of 1 rests on its claim, and on the redemptions of its lane before it. The claim was written before the
  * pointer, so 2 finds it; so were their pointers, so 3 finds those. A command of 2 rests on commands that 2 finds,
- * being earlier ones, and on redemptions of its lanes, which 3 finds. Of what only 3 finds, no more than these is taken:
- * with the rest, what it rests on may be missing.
+ * being earlier ones, and on redemptions of its lanes, which 3 finds. Of what 3 finds, no more is taken than these and
+ * what 1 took: with the rest, what it rests on may be missing.
+ *
+ * To list pointers and commands takes few reads, and to follow a pointer takes one. So how long a part takes is bounded
+ * by the pointers that it takes, however much waits. Which groups are the oldest, the clocks of those who wrote them say;
+ * where these differ, what 3 adds grows, and a part is closed all the same.
  */
 import { toHex, type Bytes } from '../protocol/bytes.ts'
 import type { Key } from '../protocol/arbiter/view.ts'
@@ -41,10 +45,26 @@ interface Located {
 const slotText = ({ lane, seq }: Slot): string => `${toHex(lane)}/${seq}`
 const pointerText = (pointer: Pointer): string => `${slotText(pointer)}/${toHex(pointer.mark)}`
 
-/** @param round of a shard: only what waits of rounds before this one */
-export type Collect = (size: number, round?: number) => Promise<readonly Waiting[]>
+export interface Part {
+  /** The earliest first. */
+  readonly waiting: readonly Waiting[]
+  /** Whether this is all that waits. */
+  readonly isAll: boolean
+}
 
-/** @returns what collects, the earliest first */
+/** What a part is of. */
+export interface Wanted {
+  /** Of the log that it is to go on from. */
+  readonly size: number
+  /** Pointers to follow; more when what they rest on waits too. */
+  readonly most: number
+  /** Of a shard: only what waits of rounds before this one. */
+  readonly round: number | undefined
+}
+
+/** Asked again until it is all, comes to an end: what does not come into a part is no longer counted among the next one's. */
+export type Collect = (wanted: Wanted) => Promise<Part>
+
 export function createCollector({ environment: { clock }, store }: LedgerContext): Collect {
   /** Pointers to nothing yet, and since when. */
   let unmet = new Map<string, number>()
@@ -59,17 +79,28 @@ export function createCollector({ environment: { clock }, store }: LedgerContext
     const lost = pointers.filter(
       ({ pointer }) => Math.abs(nowMs - (since.get(pointerText(pointer)) ?? nowMs)) >= PATIENCE_MS,
     )
-    for (const { pointer } of lost) await fillSlot(store, pointer)
+    await Promise.all(lost.map(({ pointer }) => fillSlot(store, pointer)))
   }
 
-  return async (_, round) => {
-    const before = located(await readPointers(store, round))
+  /** The oldest groups, up to the one that makes it so many pointers. What pointed to nothing the last time does not count. */
+  function oldest(groups: readonly Group[], most: number): readonly Group[] {
+    let pointers = 0
+    const last = groups.findIndex(
+      ({ value }) => (pointers += value.filter((one) => !unmet.has(pointerText(one))).length) >= most,
+    )
+    return last < 0 ? groups : groups.slice(0, last + 1)
+  }
+
+  return async ({ most, round }) => {
+    const groups = (await readPointers(store, round)).toSorted(byAge)
     const commands = await readCommands(store, round)
-    if (before.length === 0 && commands.length === 0) return []
-    const followed = await follow(needed(before, commands, located(await readPointers(store, round))))
+    const taken = oldest(groups, most)
+    const isAll = taken.length === groups.length
+    if (taken.length === 0 && commands.length === 0) return { waiting: [], isAll }
+    const followed = await follow(needed(located(taken), commands, located(await readPointers(store, round))))
     await wait(followed.unmet)
     await dropAll(followed.dead)
-    return [...commands.map(fromCommand), ...followed.redemptions].toSorted(inOrder)
+    return { waiting: [...commands.map(fromCommand), ...followed.redemptions].toSorted(inOrder), isAll }
   }
 
   async function follow(pointers: readonly Located[]) {
@@ -92,14 +123,20 @@ export function createCollector({ environment: { clock }, store }: LedgerContext
   async function dropAll(dead: readonly Located[]): Promise<void> {
     const texts = new Set(dead.map(({ pointer }) => pointerText(pointer)))
     const keys = new Map(dead.map(({ key }) => [`${key.pk} ${key.sk}`, key]))
-    for (const key of keys.values()) await dropPointers(store, key, (pointer) => texts.has(pointerText(pointer)))
+    const isDead = (pointer: Pointer): boolean => texts.has(pointerText(pointer))
+    await Promise.all(Array.from(keys.values(), (key) => dropPointers(store, key, isDead)))
   }
 }
 
-const located = (groups: readonly Waits<readonly Pointer[]>[]): Located[] =>
+type Group = Waits<readonly Pointer[]>
+
+/** Keys begin with the time of the write (pending.ts). */
+const byAge = (a: Group, b: Group): number => (a.key.sk < b.key.sk ? -1 : 1)
+
+const located = (groups: readonly Group[]): Located[] =>
   groups.flatMap(({ key, value }) => value.map((pointer) => ({ key, pointer })))
 
-/** Of the pointers read last, those that were there before, and those that what was there before comes after. */
+/** Of the pointers read last, those that were taken before, and those that what was taken comes after. */
 function needed(
   before: readonly Located[],
   commands: readonly Waits<WaitingCommand>[],

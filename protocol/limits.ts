@@ -60,6 +60,8 @@ export const limits = {
   /** For how long an agent waits for the answer of a provider's page to which it has sent its owner. */
   authorizationMs: 10 * MINUTE,
   mergeDelayMs: 10 * SECOND,
+  /** A ledger accepts nothing more while what it accepted so long ago waits yet: what is left of the merge delay is to catch up. */
+  holdBackMs: 3 * SECOND,
   entriesPerTile: 256,
   /** A bundle states the length of an entry in 16 bits (C2SP tlog-tiles). */
   entryBytes: 2 ** 16 - 1,

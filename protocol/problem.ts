@@ -47,6 +47,7 @@ export const PROBLEMS = {
   unwitnessed: [502, 'Too few witnesses vouch for the checkpoint'],
   'log-forked': [502, 'The log shows two histories'],
   'log-behind': [503, 'The copy of the log lags behind'],
+  'ledger-busy': [503, 'The log cannot take more for now'],
   'store-unavailable': [503, 'The store did not answer'],
   'storage-unavailable': [503, 'The storage did not answer'],
   'storage-parked': [503, 'The storage’s allowance is used up for now'],

@@ -165,6 +165,28 @@ describe('a notary that keeps its state', () => {
   })
 })
 
+test('a notary that starts where all is attested replays nothing until something comes', async () => {
+  const ledger = await open()
+  for (let i = 0; i < 300; i++) await ledger.post('/v1/accounts', { identity: person(`person ${i}`).identity })
+  await ledger.attest()
+  const read: string[] = []
+  const store: Store = {
+    ...ledger.store,
+    list: (pk, range) => (read.push(pk), ledger.store.list(pk, range)),
+  }
+  const notary = notaryOf({ ...ledger, store })
+  await notary.follow()
+  expect(new Set(read)).toEqual(new Set(['entries/0000000000000001']))
+  await expectAccepted(ledger.post('/v1/transfers', { transfer: gift(alice, bob, 3n) }))
+  await ledger.sequence()
+  await notary.follow()
+  expect(read).toContain('entries/0000000000000000')
+  ledger.clock.advance(3000)
+  await notary.follow()
+  await notary.sequence()
+  expect((await attestationsIn(ledger)).map(({ size }) => size)).toEqual([303, 305])
+})
+
 test('of two notaries, and of one that starts anew, each goes on where the log is', async () => {
   const ledger = await open()
   const [first, second] = [notaryOf(ledger), notaryOf(ledger)]

@@ -9,8 +9,10 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { openStore } from '../../infra/store/open.ts'
 import { sha256 } from '#primitives'
+import { isWaiting } from '../../ledger/pending.ts'
 import { toHex, utf8 } from '../../protocol/bytes.ts'
 import { genesis } from '../../protocol/identity.ts'
+import { limits } from '../../protocol/limits.ts'
 import { parseReceipt } from '../../protocol/receipt.ts'
 import { envelopeFromJson, envelopeToJson, signerFrom } from '../../protocol/signed.ts'
 import { auditStore } from './audit.ts'
@@ -90,9 +92,10 @@ test('keeps every entry that it gave a receipt for, whenever it is killed', asyn
     await Promise.allSettled(burst)
   }
   const { child } = await start()
+  const store = await openStore(settings().LEDGER_STORE)
+  await expect.poll(() => isWaiting(store), { timeout: limits.mergeDelayMs }).toBe(false)
   child.kill('SIGTERM')
   await once(child, 'exit')
-  const store = await openStore(settings().LEDGER_STORE)
   const entries = new Set<string>()
   const replica = await auditStore(store, (entry) => entries.add(entry))
   store.close()

@@ -69,7 +69,7 @@ export const PLANTS: readonly Plant[] = [
   {
     name: 'entries stay on the waiting list',
     file: 'ledger/sequencer.ts',
-    find: '    for (const run of runs) await takeOff(run)\n',
+    find: '    await Promise.all(runs.map(takeOff))\n',
     replace: '    void takeOff\n',
     seed: 1,
   },
