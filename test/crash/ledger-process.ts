@@ -1,19 +1,22 @@
-/** A ledger as `npm run ledger` runs it, which tells its parent each time that it swaps the head of the log. */
+/** A ledger as `npm run ledger` runs it, which tells its parent each time that it appends to the log. */
 import { realEnvironment } from '../../infra/environment.ts'
 import { listen } from '../../infra/serve.ts'
 import { settings, untilTerminated } from '../../infra/service-process.ts'
 import { openStore } from '../../infra/store/open.ts'
 import { createLedger } from '../../ledger/ledger.ts'
 import { logKeys } from '../../ledger/log.ts'
-import { fromHex } from '../../protocol/bytes.ts'
+import { equal, fromHex } from '../../protocol/bytes.ts'
 import type { Store } from '../../protocol/store.ts'
 
 const telling = (store: Store): Store => ({
   ...store,
   async write(changes) {
+    const [change] = changes
+    const head = change?.pk.endsWith(logKeys.head.pk) && change.sk === logKeys.head.sk ? change : undefined
+    const before = head && (await store.get(head.pk, head.sk))?.body
     const isWritten = await store.write(changes)
-    const { pk, sk } = logKeys.head
-    if (isWritten && changes.some((change) => change.pk.endsWith(pk) && change.sk === sk)) process.send?.('swapped')
+    // Whoever takes over from another writes the head as it is.
+    if (isWritten && head?.body && !(before && equal(before, head.body))) process.send?.('appended')
     return isWritten
   },
 })

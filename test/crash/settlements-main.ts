@@ -3,7 +3,7 @@
  * [--shards N] [--seed S]`:
  * see settlements.ts. Exit code 1 when anything is wrong.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -20,7 +20,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: 'settlements' },
   },
 })
-const dir = mkdtempSync(join(tmpdir(), 'raincheck-settlements-'))
+const dir = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'raincheck-settlements-'))
 const server = values.store === 'dynamodb' ? await startDynamodb({ path: join(dir, 'dynamodb.sqlite') }) : undefined
 Object.assign(process.env, server?.variables)
 try {

@@ -5,18 +5,21 @@
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { build, type BuildOptions } from 'esbuild'
 import { auditLedger } from '../../agent/cli/audit.ts'
 import { createLedgerClient, type LedgerClient } from '../../agent/clients/ledger-client.ts'
 import { realEnvironment } from '../../infra/environment.ts'
 import { createContext, type LedgerContext } from '../../ledger/context.ts'
 import { readHead } from '../../ledger/log.ts'
 import { createReplayFeed } from '../../ledger/replay-feed.ts'
-import { shardsOf } from '../../ledger/shards.ts'
+import { readShown } from '../../ledger/shards.ts'
 import { openStore } from '../../infra/store/open.ts'
 import { toHex } from '../../protocol/bytes.ts'
+import { parseCheckpoint } from '../../protocol/checkpoint.ts'
 import { entryHash } from '../../protocol/entry.ts'
 import { EMPTY_FRONTIER } from '../../protocol/merkle.ts'
 import { parseReceipt } from '../../protocol/receipt.ts'
@@ -42,7 +45,7 @@ export interface SettlementsReport {
   /** Seconds in which processes were killed. */
   readonly seconds: number
   readonly kills: number
-  /** Of those, how often it was the process that had swapped the head last: once a second, unless none had. */
+  /** Of those, how often it was the process that had appended last: once a second, unless none had. */
   readonly sequencersKilled: number
   /** Redemptions that were acknowledged. */
   readonly settled: number
@@ -51,7 +54,7 @@ export interface SettlementsReport {
   readonly missing: number
   /** In the log more than once. */
   readonly twice: number
-  /** After the last process was back, until the log was appended to last, within the merge delay. */
+  /** After the last process was back, until all of them were in the log that came into it within the merge delay. */
   readonly lateMs: number
   readonly mergeDelayMs: number
   /** Accounts that hold something else than what was settled on their lanes. */
@@ -61,9 +64,18 @@ export interface SettlementsReport {
 
 const environment = realEnvironment()
 const { clock } = environment
-const ENTRY_POINT = new URL('ledger-process.ts', import.meta.url).pathname
-/** So that a process is up again sooner. */
+/** So that a process is up again sooner: two a second are, and the machine is there for what they do then. */
 const NODE_COMPILE_CACHE = join(tmpdir(), 'raincheck-compile-cache')
+const BUNDLED: BuildOptions = {
+  entryPoints: [new URL('ledger-process.ts', import.meta.url).pathname],
+  bundle: true,
+  platform: 'node',
+  target: 'node24',
+  format: 'esm',
+  // For what the bundle holds in CommonJS.
+  banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url)" },
+  logLevel: 'error',
+}
 const SECOND_MS = 1000
 const RETRY_PAUSE_MS = 20
 const TRY_MS = 15_000
@@ -78,7 +90,10 @@ interface Running {
 
 export async function settlements(options: SettlementsOptions): Promise<SettlementsReport> {
   const chance = createChance(options.seed)
-  const town = await openTown(options)
+  const dir = await mkdtemp(join(tmpdir(), 'raincheck-settlements-'))
+  const entryPoint = join(dir, 'ledger-process.mjs')
+  await build({ ...BUNDLED, outfile: entryPoint })
+  const town = await openTown(options, entryPoint)
   const store = await openStore(options.store)
   try {
     const lanes = await openSettlers({
@@ -110,12 +125,13 @@ export async function settlements(options: SettlementsOptions): Promise<Settleme
   } finally {
     store.close()
     town.stop()
+    await rm(dir, { recursive: true })
   }
 }
 
 interface Town {
   readonly processes: readonly Running[]
-  /** The process that swapped the head last; waits for one that is up where that was killed. */
+  /** The process that appended last; waits for one that is up where that was killed. */
   sequencer(untilMs: number): Promise<Running | undefined>
   kill(running: Running): Promise<void>
   /** Asks one process after the other until one accepts. @returns the reply */
@@ -123,12 +139,15 @@ interface Town {
   stop(): void
 }
 
-async function openTown({ processes: count, shards, store, say }: SettlementsOptions): Promise<Town> {
-  const swapped: { last?: Running | undefined } = {}
+async function openTown(
+  { processes: count, shards, store, say }: SettlementsOptions,
+  entryPoint: string,
+): Promise<Town> {
+  const appended: { last?: Running | undefined } = {}
   let isOver = false
 
   async function start(running: Running): Promise<void> {
-    const child = fork(ENTRY_POINT, {
+    const child = fork(entryPoint, {
       env: {
         ...process.env,
         LEDGER_STORE: store,
@@ -142,7 +161,7 @@ async function openTown({ processes: count, shards, store, say }: SettlementsOpt
     running.child = child
     child.on('message', () => {
       // What a process said before it was killed may come after.
-      if (!child.killed) swapped.last = running
+      if (!child.killed) appended.last = running
     })
     const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
     const [line] = (await Promise.race([once(lines, 'line'), once(child, 'exit').then(() => [''])])) as [string]
@@ -168,13 +187,13 @@ async function openTown({ processes: count, shards, store, say }: SettlementsOpt
   return {
     processes,
     async sequencer(untilMs) {
-      while (!swapped.last?.isUp && clock.now() < untilMs) await clock.sleep(RETRY_PAUSE_MS)
-      return swapped.last?.isUp ? swapped.last : undefined
+      while (!appended.last?.isUp && clock.now() < untilMs) await clock.sleep(RETRY_PAUSE_MS)
+      return appended.last?.isUp ? appended.last : undefined
     },
     async kill(running) {
       const { child } = running
       running.isUp = false
-      if (swapped.last === running) swapped.last = undefined
+      if (appended.last === running) appended.last = undefined
       child.kill('SIGKILL')
       await once(child, 'exit')
       running.ready = start(running)
@@ -185,8 +204,8 @@ async function openTown({ processes: count, shards, store, say }: SettlementsOpt
       )
       for (;;) {
         const reply = await post(`${chance.pick(processes).url}${path}`, body)
-        if (reply) return reply
-        await clock.sleep(RETRY_PAUSE_MS)
+        if ('body' in reply) return reply.body
+        await clock.sleep(reply.pauseMs)
       }
     },
     stop() {
@@ -196,16 +215,19 @@ async function openTown({ processes: count, shards, store, say }: SettlementsOpt
   }
 }
 
-/** @returns undefined when it is to be sent again: no answer, or none for now */
-async function post(url: string, body: string): Promise<unknown> {
+/** @returns a pause when it is to be sent again: no answer, or none for now */
+async function post(url: string, body: string): Promise<{ readonly body: unknown } | { readonly pauseMs: number }> {
   const headers = { 'content-type': 'application/json' }
   const signal = AbortSignal.timeout(TRY_MS)
   const answer = await fetch(url, { method: 'POST', headers, body, signal })
-    .then(async (response) => ({ status: response.status, body: (await response.json()) as unknown }))
+    .then(async (response) => ({ response, body: (await response.json()) as unknown }))
     .catch(() => undefined)
-  if (!answer || answer.status === 503 || answer.status === 409) return undefined
-  if (answer.status >= 300) throw new Error(`${url} answered ${answer.status}: ${JSON.stringify(answer.body)}`)
-  return answer.body
+  if (!answer) return { pauseMs: RETRY_PAUSE_MS }
+  const { status, headers: told } = answer.response
+  if (status === 503 || status === 409)
+    return { pauseMs: Math.max(RETRY_PAUSE_MS, 1000 * Number(told.get('retry-after') ?? 0)) }
+  if (status >= 300) throw new Error(`${url} answered ${status}: ${JSON.stringify(answer.body)}`)
+  return answer
 }
 
 /** Unit after unit, each sent until it is acknowledged. @returns the last unit */
@@ -254,47 +276,52 @@ async function logged(
 ) {
   const policy = { faucet: 0n, unitPrice: 1n, ...(shards > 1 && { shards }) }
   const context = createContext({ environment, store, secret: SECRET, origin: ORIGIN, policy })
-  const lateMs = await lastGrowth(context, mergeDelayMs)
+  const growth = await watchGrowth(context, mergeDelayMs)
   for (const { child } of processes) child.kill('SIGSTOP')
-  const counts = await countEntries(context)
+  const places = await entryPlaces(context)
   for (const { child } of processes) child.kill('SIGCONT')
-  const occurrences = [...counts.values()]
+  const last = Math.max(...Array.from(acknowledged, (hash) => places.get(hash)?.[0] ?? -1))
+  const occurrences = [...places.values()]
   return {
-    entries: occurrences.reduce((sum, count) => sum + count, 0),
-    missing: [...acknowledged].filter((hash) => !counts.has(hash)).length,
-    twice: occurrences.filter((count) => count > 1).length,
-    lateMs,
+    entries: occurrences.reduce((sum, { length }) => sum + length, 0),
+    missing: [...acknowledged].filter((hash) => !places.has(hash)).length,
+    twice: occurrences.filter(({ length }) => length > 1).length,
+    lateMs: growth.find(({ size }) => size > last)?.ms ?? mergeDelayMs,
   }
 }
 
-/** @returns when, within so long from now, the log was appended to last */
-async function lastGrowth(context: LedgerContext, forMs: number): Promise<number> {
+/** @returns how many entries the log had from when on, for so long from now */
+async function watchGrowth({ policy, store }: LedgerContext, forMs: number) {
   const startedMs = clock.now()
-  const stores = new Set([context.store, ...shardsOf(context).map((shard) => shard.store)])
-  const sizeOf = async (): Promise<number> =>
-    (await Promise.all(Array.from(stores, readHead))).reduce((sum, { size }) => sum + size, 0)
-  let [grownMs, size] = [0, await sizeOf()]
-  while (clock.now() - startedMs < forMs) {
+  const growth: { readonly ms: number; readonly root: number; readonly size: number }[] = []
+  for (let ms = 0; ms < forMs; ms = clock.now() - startedMs) {
+    const { note, size: root } = await readHead(store)
+    if (growth.at(-1)?.root !== root)
+      growth.push({ ms, root, size: policy.shards ? await joinedSize(store, note) : root })
     await clock.sleep(RETRY_PAUSE_MS)
-    const latest = await sizeOf()
-    if (latest !== size) grownMs = clock.now() - startedMs
-    size = latest
   }
-  return grownMs
+  return growth
 }
 
-/** How often each entry is in the log, by its leaf hash, hex. */
-async function countEntries(context: LedgerContext): Promise<ReadonlyMap<string, number>> {
-  const counts = new Map<string, number>()
+/** Of the shards, as the checkpoint of the root log joins them. */
+async function joinedSize(store: Store, note: string): Promise<number> {
+  const shown = await readShown(store, note)
+  return shown.reduce((sum, text) => sum + parseCheckpoint(text.slice(0, text.lastIndexOf('\n\n') + 1)).size, 0)
+}
+
+/** Where each entry is as the log replays, by its leaf hash, hex. */
+async function entryPlaces(context: LedgerContext): Promise<ReadonlyMap<string, readonly number[]>> {
+  const places = new Map<string, number[]>()
   const feed = await createReplayFeed(context, EMPTY_FRONTIER, 0)
+  let index = 0
   for (let next = await feed.next(); next.length > 0; next = await feed.next()) {
     for (const bytes of next) {
       feed.took(bytes)
       const hash = toHex(entryHash(bytes))
-      counts.set(hash, (counts.get(hash) ?? 0) + 1)
+      places.set(hash, [...(places.get(hash) ?? []), index++])
     }
   }
-  return counts
+  return places
 }
 
 async function wrongAccounts(ledger: LedgerClient, lanes: readonly SettlingLane[], units: readonly number[]) {
