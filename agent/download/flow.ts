@@ -252,10 +252,16 @@ async function giveUp({ run, seller }: Flow, lane: Lane, failure: Failure): Prom
   return leave(run, seller, failure)
 }
 
-/** At once and for good: of all that it has been paid, one unit a flow at most was for nothing. */
-async function ban({ run, seller, lane }: Flow, { detail }: Failure): Promise<Consequence> {
+/** Nothing is asked of it any more, and what is on its way from it is cut. */
+export function banSeller(run: Run, seller: SellerState, detail: string): void {
   run.sellers.leave(seller, 'lied', detail)
   for (const transfer of run.transfers) if (transfer.seller === seller) transfer.cut('banned')
+}
+
+/** At once and for good: of all that it has been paid, one unit a flow at most was for nothing. */
+async function ban({ run, seller, lane }: Flow, { detail }: Failure): Promise<Consequence> {
+  banSeller(run, seller, detail)
+  await run.liars.tell(seller.id)
   await run.journal.write([run.sellers.entry(seller), ...(lane ? [lane.leave()] : [])])
   return 'over'
 }

@@ -3,6 +3,7 @@ import type { Metainfo } from '../../protocol/metainfo.ts'
 import type { Problem } from '../../protocol/problem.ts'
 import type { AgentContext } from '../context.ts'
 import type { Journal } from './journal.ts'
+import type { Liars } from './liars.ts'
 import type { DownloadPace, Meter } from './pace.ts'
 import type { Progress } from './progress.ts'
 import type { Sellers, SellerState } from './sellers.ts'
@@ -35,6 +36,8 @@ export interface Run {
   readonly progress: Progress
   readonly sink: Sink
   readonly sellers: Sellers
+  /** Among them, those that lied to other workers of the download too. */
+  readonly liars: Liars
   readonly picker: Picker
   /** Of the whole download. */
   readonly meter: Meter

@@ -4,8 +4,9 @@ import type { Metainfo } from '../../protocol/metainfo.ts'
 import { sealedBytes } from '../../protocol/sealed.ts'
 import type { AgentContext } from '../context.ts'
 import { createBell, type Bell } from './bell.ts'
-import { isHalt, runFlow } from './flow.ts'
+import { banSeller, isHalt, runFlow } from './flow.ts'
 import { createJournal } from './journal.ts'
+import { createLiars, NO_OTHERS } from './liars.ts'
 import { createMeter, type DownloadPace } from './pace.ts'
 import { judge, nextJob, relieve, releasePending, reservePending, servedByOthers } from './plan.ts'
 import { openProgress, PROGRESS_PREFIX, type Progress } from './progress.ts'
@@ -137,6 +138,7 @@ export async function openRunner(parts: RunnerParts, task: RunnerTask): Promise<
       seed,
       mayTake: sink.mayFetch,
     }),
+    liars: starts.length > 0 ? createLiars(context, pk) : NO_OTHERS,
     meter: createMeter(clock, pace.smoothingMs),
     transfers: new Set(),
     reserved: new Set(),
@@ -229,6 +231,7 @@ async function fetchPieces(
   for (await bell.next(); !isOver(); await bell.next()) {
     judge(run)
     await heedStop(run)
+    await heedLiars(run)
     for (let job = nextJob(run); job; job = nextJob(run)) flows.start(job)
     relieve(run)
     if (run.halt && flows.size === 0 && run.asking.size === 0) run.fail(run.halt)
@@ -246,6 +249,13 @@ async function heedStop(run: Run): Promise<void> {
   } catch (error) {
     if (isHalt(error)) run.halt = error
     else run.fail(error)
+  }
+}
+
+async function heedLiars(run: Run): Promise<void> {
+  for (const id of await run.liars.known()) {
+    const seller = run.sellers.get(id)
+    if (seller.status !== 'lied') banSeller(run, seller, 'It lied to another worker of this download.')
   }
 }
 

@@ -45,11 +45,11 @@ function strict(storage: Storage): Storage {
 }
 
 /** A front that runs nothing, and a worker for each event, all over one SQLite; an event whose worker dies comes again. */
-async function openFleet(content: Content, price = 1n): Promise<Fleet> {
+async function openFleet(content: Content, price = 1n, pieceMs = 300): Promise<Fleet> {
   const bazaar = await openBazaar(content)
   const stand = await bazaar.stand('anna', { price })
   stand.spoil = async (_, answer) => {
-    await bazaar.scheduler.sleep(300)
+    await bazaar.scheduler.sleep(pieceMs)
     return answer()
   }
   const buyer = await bazaar.buyer()
@@ -260,6 +260,26 @@ describe('a large download', () => {
     await fleet.bazaar.happen(fleet.front.resume(id))
     await fleet.until(id, 'done')
     expectRight(fleet)
+  })
+
+  it('leaves with all of its workers a seller that lied to one of them', async () => {
+    const fleet = await openFleet(filmOf(160), 1n, 2_000)
+    const { scheduler } = fleet.bazaar
+    const liar = await fleet.bazaar.stand('liza', { price: 1n, modes: ['prepaid'] })
+    const served: number[] = []
+    liar.spoil = async (_, answer) => {
+      await scheduler.sleep(2_000)
+      const reply = await answer()
+      if (reply.status !== 200) return reply
+      served.push(scheduler.now())
+      return served.length === 12 ? new Response(new Uint8Array(PIECE_BYTES), reply) : reply
+    }
+    await fleet.until(await fleet.start(), 'done')
+    expectRight(fleet)
+    const [lied = 0, last = 0] = [served[11], served.at(-1)]
+    expect(fleet.atOnce()).toBeGreaterThan(2)
+    // Others hear of it within two seconds, when a piece of theirs has come.
+    expect(last - lied).toBeLessThan(6_000)
   })
 
   it('keeps to the highest price with every worker', async () => {
