@@ -164,7 +164,8 @@ export function createAgent(
   mountOwnerApi(app, { context, circles, links, linking, shares, seller, downloads, trust })
   mountUsage(app, { context, usage, doorkeeper })
 
-  const chores = [
+  /** None waits for what another waits for: a repository that does not answer keeps no tick from being redeemed. */
+  const chores: readonly (() => Promise<unknown>)[] = [
     // What a stopped agent has announced runs out.
     async () => (await guard.isStopped()) || shares.announce(),
     () => seller.maintain(),
@@ -178,16 +179,16 @@ export function createAgent(
     () => usage.maintain(),
   ]
   async function maintain(): Promise<void> {
-    for (const chore of chores) await chore().catch(onFault)
+    await Promise.all(chores.map((chore) => chore().catch(onFault)))
   }
   return { app, links, shares, seller, downloads, guard, maintain, ...lifecycle() }
 
   function lifecycle(): Pick<Agent, 'start' | 'stop'> {
     const stopping = new AbortController()
-    let running: Promise<void> = Promise.resolve()
-    async function loop(): Promise<void> {
+    let running: Promise<unknown> = Promise.resolve()
+    async function loop(chore: () => Promise<unknown>): Promise<void> {
       while (!stopping.signal.aborted) {
-        await maintain()
+        await chore().catch(onFault)
         await context.environment.clock.sleep(MAINTENANCE_MS, stopping.signal).catch(() => undefined)
       }
     }
@@ -195,7 +196,7 @@ export function createAgent(
       start() {
         void downloads.resumeAll()
         void copies.resumeAll().catch(onFault)
-        running = loop()
+        running = Promise.all(chores.map(loop))
       },
       async stop() {
         stopping.abort()
