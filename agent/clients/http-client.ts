@@ -49,6 +49,9 @@ const RFC9457_MEMBERS = new Set(['type', 'title', 'status', 'detail', 'instance'
 export function createHttpClient(environment: Environment, url: string): HttpClient {
   const { clock, random } = environment
 
+  const unreachable = (error: unknown): Problem =>
+    error instanceof Problem ? error : new Problem('peer-failed', `${url} could not be reached.`)
+
   async function bytes(call: Call): Promise<Bytes> {
     const reply = await send(call)
     if (reply.status < 200 || reply.status > 299) throw problemIn(reply, url)
@@ -66,7 +69,7 @@ export function createHttpClient(environment: Environment, url: string): HttpCli
 
   async function send(call: Call): Promise<Reply> {
     for (let attempt = 1; ; attempt++) {
-      const reply = await exchangeOnce(environment, url, call).catch(networkProblem)
+      const reply = await exchangeOnce(environment, url, call).catch(unreachable)
       const settled = !(reply instanceof Error) && reply.status < 500
       if (settled || attempt >= (call.attempts ?? limits.callAttempts)) return orThrow(reply)
       await clock.sleep(pauseMs(attempt))
@@ -117,9 +120,6 @@ function parseJson(body: Bytes): unknown {
     return undefined
   }
 }
-
-const networkProblem = (error: unknown): Problem =>
-  error instanceof Problem ? error : new Problem('peer-failed', 'The other side could not be reached.')
 
 function orThrow(reply: Reply | Problem): Reply {
   if (reply instanceof Problem) throw reply

@@ -16,9 +16,10 @@ const STACKS: Readonly<Record<string, readonly string[]>> = {
 const [action = '', name = '', ...options] = process.argv.slice(2)
 const stacks = Object.hasOwn(STACKS, name) ? STACKS[name] : undefined
 if (!stacks || (action !== 'deploy' && action !== 'destroy')) {
-  console.error(`usage: npm run deploy -- ${Object.keys(STACKS).join('|')}`)
+  console.error(`usage: npm run ${action} -- ${Object.keys(STACKS).join('|')} [CDK OPTIONS]`)
   process.exit(2)
 }
 const cdk = createRequire(import.meta.url).resolve('aws-cdk/bin/cdk')
 const { status } = spawnSync(process.execPath, [cdk, action, ...stacks, ...options], { stdio: 'inherit' })
+if (status !== 0) console.error('docs/AWS.md says what an account needs first: "With the CDK".')
 process.exit(status ?? 1)

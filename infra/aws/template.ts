@@ -18,7 +18,7 @@ import { launchUrl } from './launch-url.ts'
 const MOST_BYTES = 1024 * 1024
 const STACK = 'raincheck-agent'
 
-const { values } = parseArgs({ options: { to: { type: 'string' }, url: { type: 'string' } } })
+const values = options()
 const app = strictApp()
 const file = values.to ?? join(app.outdir, `${STACK}.json`)
 const code = Code.fromInline(packed(await bundle('agent', app.outdir, { withoutSdk: true })))
@@ -29,6 +29,17 @@ if (Buffer.byteLength(template) > MOST_BYTES) throw new Error(`The template has 
 mkdirSync(dirname(file), { recursive: true })
 writeFileSync(file, template)
 console.log(values.url === undefined ? file : launchUrl(values.url, STACK))
+
+function options(): { readonly to?: string | undefined; readonly url?: string | undefined } {
+  try {
+    const { values: given } = parseArgs({ options: { to: { type: 'string' }, url: { type: 'string' } } })
+    if (given.url === undefined || given.url.startsWith('https://')) return given
+    throw new Error(`--url names where the file lies, over https, not '${given.url}'`)
+  } catch (error) {
+    console.error(`${(error as Error).message}\nusage: npm run template -- [--to FILE] [--url URL]`)
+    return process.exit(2)
+  }
+}
 
 /**
  * Inline code is one CommonJS file; packed, it has a third of its size. It holds the files of the bundle by their names: each

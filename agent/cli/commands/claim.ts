@@ -23,7 +23,10 @@ export const claimCommands: Commands = {
 async function claim(call: Call): Promise<Answer> {
   const url = urlOf(call.args[0] ?? '')
   const http = createHttpClient(call.environment, url)
-  const status = await http.json({ method: 'GET', path: '/v1/claim' }, statusShape)
+  const status = await http.json({ method: 'GET', path: '/v1/claim' }, statusShape).catch((error: unknown) => {
+    if (!(error instanceof Problem) || error.code !== 'not-found') throw error
+    throw new Problem(error.code, `${url} is no agent in the cloud: its stack’s outputs name the Url.`)
+  })
   const owner = await call.owner()
   const [day, total] = [call.credits('day'), call.credits('total')]
   const delegation = delegateTo({
