@@ -11,8 +11,10 @@ import { doctorCommands } from './commands/doctor.ts'
 import { downloadCommands } from './commands/downloads.ts'
 import { followCommands } from './commands/follow.ts'
 import { guardCommands } from './commands/guard.ts'
+import { issuerCommands, saleCommands } from './commands/issuer.ts'
 import { keyCommands } from './commands/keys.ts'
 import { ledgerCommands } from './commands/ledger.ts'
+import { authorityCommands, memberCommands } from './commands/members.ts'
 import { moneyCommands } from './commands/money.ts'
 import { ownerCommands } from './commands/owner.ts'
 import { serviceCommands } from './commands/services.ts'
@@ -31,15 +33,15 @@ const COMMON_OPTIONS = {
 } as const satisfies ParseArgsOptionsConfig
 
 const CHAPTERS: Chapters = {
-  'Your key': { ...ownerCommands, ...keyCommands, ...claimCommands },
+  'Your key': { ...ownerCommands, ...keyCommands, ...memberCommands, ...claimCommands },
   'Your storage': { ...linkCommands, ...copyCommands },
   'What you share': shareCommands,
   'What you fetch': { ...downloadCommands, ...followCommands, ...brokerCommands },
-  Credits: moneyCommands,
+  Credits: { ...moneyCommands, ...saleCommands },
   'Stop and caps': guardCommands,
   Trust: { ...trustCommands, ...circleCommands },
   'Looking after it': { ...auditCommands, ...proofCommands, ...serviceCommands, ...doctorCommands },
-  'Deciding about a ledger': ledgerCommands,
+  'Deciding about a ledger': { ...ledgerCommands, ...issuerCommands, ...authorityCommands },
 }
 const COMMANDS: Commands = Object.assign({}, ...Object.values(CHAPTERS)) as Commands
 const HELP_WORDS = new Set(['help', '--help', '-h'])

@@ -111,7 +111,8 @@ export interface LedgerClient {
   info(): Promise<LedgerInfo>
   /** The unit price and its last order, asked anew; those of `info` where the ledger does not answer. */
   prices(): Promise<LedgerPrices>
-  register(identity: Envelope): Promise<{ id: string; receipt: Envelope }>
+  /** @param membership where the ledger's federation asks for one */
+  register(identity: Envelope, membership?: Envelope): Promise<{ id: string; receipt: Envelope }>
   rotate(identity: Envelope): Promise<{ receipt: Envelope }>
   delegate(delegation: Envelope): Promise<{ receipt: Envelope }>
   account(id: string): Promise<LedgerAccount>
@@ -193,7 +194,8 @@ export function createLedgerClient({ environment, url }: LedgerClientOptions): L
     url,
     info,
     prices,
-    register: (identity) => post('/v1/accounts', { identity }, idReceiptShape),
+    register: (identity, membership) =>
+      post('/v1/accounts', { identity, ...(membership && { membership }) }, idReceiptShape),
     rotate: (identity) => post('/v1/rotations', { identity }, receiptShape),
     delegate: (delegation) => post('/v1/delegations', { delegation }, receiptShape),
     account: (id) => get(`/v1/accounts/${id}`, accountShape),

@@ -14,7 +14,7 @@ export function watchLedger(ledger: LedgerClient, watch: LogWatch): LedgerClient
 
   return {
     ...ledger,
-    register: (identity) => guarded(() => ledger.register(identity)),
+    register: (identity, membership) => guarded(() => ledger.register(identity, membership)),
     rotate: (identity) => guarded(() => ledger.rotate(identity)),
     delegate: (delegation) => guarded(() => ledger.delegate(delegation)),
     declare: (declaration) => guarded(() => ledger.declare(declaration)),

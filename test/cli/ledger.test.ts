@@ -6,10 +6,9 @@ import { realEnvironment } from '../../infra/environment.ts'
 import { listen, type Listening } from '../../infra/serve.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { createLedger } from '../../ledger/ledger.ts'
-import { fromHex, toHex, type Bytes } from '../../protocol/bytes.ts'
+import { fromHex, type Bytes } from '../../protocol/bytes.ts'
 import { formatVerifierKey, noteKey } from '../../protocol/checkpoint.ts'
-import { genesis } from '../../protocol/identity.ts'
-import { envelopeToJson, objectId, signerFrom } from '../../protocol/signed.ts'
+import { signerFrom } from '../../protocol/signed.ts'
 import { ORIGIN, SECRET } from '../ledger/kit.ts'
 import { scratch } from '../local/scratch.ts'
 import { raincheck } from './town.ts'
@@ -32,15 +31,15 @@ const read = async (place: string) => (await (await fetch(`${url}${place}`)).jso
 
 beforeAll(async () => {
   const keys: string[] = []
-  for (const name of ['ada', 'ben', 'eve', 'issuer', 'stranger'])
+  for (const name of ['ada', 'ben', 'eve', 'issuer', 'authority', 'stranger'])
     keys.push(String((await say(['ledger', 'key', path(name)])).json()['key']))
-  const [ada, ben, eve, issuer] = keys.map((key) => fromHex(key)) as [Bytes, Bytes, Bytes, Bytes]
+  const [ada, ben, eve, issuer, authority] = keys.map((key) => fromHex(key)) as [Bytes, Bytes, Bytes, Bytes, Bytes]
   const ledger = createLedger({
     environment,
     store: openSqlite(':memory:'),
     secret: SECRET,
     origin: ORIGIN,
-    policy: { faucet: 0n, unitPrice: 1n, issuer, federation: { keys: [ada, ben, eve] } },
+    policy: { faucet: 0n, unitPrice: 1n, issuer, federation: { keys: [ada, ben, eve], authority } },
     onFault: (fault) => faults.push(fault),
   })
   server = await listen({ fetch: ledger.app.fetch, port: 0, hostname: '127.0.0.1' })
@@ -86,18 +85,57 @@ test('a peer is trusted by a majority, up to a limit', async () => {
   expect(next).toMatchObject({ seq: 2, missing: 1 })
 })
 
+const home = join(dir, 'home')
+/** The owner's own command. */
+const own = async (...words: string[]) => (await raincheck(home, [...words, '--json'])).json()
+
+test('the authority says who may open an account, and an owner opens it with that', async () => {
+  const id = String((await own('init'))['id'])
+  expect(await own('register', '--ledger', url)).toMatchObject({ code: 'forbidden' })
+  const certify = ['ledger', 'certify', id, '--out', path('membership.json'), '--key']
+  await say([...certify, path('ada')])
+  expect(await own('register', path('membership.json'), '--ledger', url)).toMatchObject({ code: 'forbidden' })
+  expect((await say([...certify, path('authority'), '--for', '30d'])).json()).toMatchObject({ member: id })
+  const joined = { id, ledger: url, available: '0' }
+  expect(await own('register', path('membership.json'), '--ledger', url)).toEqual(joined)
+  expect(await own('register', '--ledger', url)).toEqual(joined)
+  expect((await say([...certify, path('authority'), '--for', '999d'])).json()['code']).toBe('bad-encoding')
+  expect(await own('register', path('price.json'), '--ledger', url)).toMatchObject({ code: 'bad-encoding' })
+})
+
 test('the issuer gives credits for a payment, once; nobody else does', async () => {
-  const identity = genesis([signerFrom(environment.random.bytes(32))], environment.clock.now())
-  const id = toHex(objectId('identity', identity.body))
-  const headers = { 'content-type': 'application/json' }
-  const body = JSON.stringify({ identity: envelopeToJson(identity) })
-  expect((await fetch(`${url}/v1/accounts`, { method: 'POST', headers, body })).status).toBe(201)
+  const id = String((await own('whoami'))['id'])
   const words = ['ledger', 'buy', id, '500', '--reference', 'pi_7Qm2', '--key']
   expect(await refused(...words, path('ada'))).toBe('forbidden')
   expect(await asked(...words, path('issuer'))).toMatchObject({ amount: '500', reference: 'pi_7Qm2' })
   expect(await asked(...words, path('issuer'))).toMatchObject({ amount: '500' })
   expect(await refused('ledger', 'buy', id, '501', '--reference', 'pi_7Qm2', '--key', path('issuer'))).toBe('conflict')
   expect(await read(`/v1/accounts/${id}`)).toMatchObject({ available: '500' })
+})
+
+test('an owner gives credits up, and the issuer takes them out, once; neither does alone', async () => {
+  await writeFile(join(home, 'settings.json'), JSON.stringify({ ledger: url }))
+  const sale = path('sale.json')
+  const offered = await own('payout', '200', '--reference', 'po_41Xc', '--out', sale)
+  expect(offered).toMatchObject({ amount: '200', reference: 'po_41Xc' })
+  expect(await asked('ledger', 'sell', sale)).toEqual(offered)
+  expect(await refused('ledger', 'sell', sale, '--key', path('ada'))).toBe('forbidden')
+  const taken = await asked('ledger', 'sell', sale, '--key', path('issuer'))
+  expect(taken).toMatchObject(offered)
+  expect(await asked('ledger', 'sell', sale, '--key', path('issuer'))).toEqual(taken)
+  expect(await read(`/v1/accounts/${String(offered['account'])}`)).toMatchObject({ available: '300' })
+  await own('payout', '301', '--reference', 'po_2', '--out', sale)
+  expect(await refused('ledger', 'sell', sale, '--key', path('issuer'))).toBe('funds-insufficient')
+  expect((await raincheck(home, ['payout', '1', '--reference', 'po_3'])).code).toBe(2)
+})
+
+test('a ledger is shown with its price, those who decide and the ledgers that it trusts', async () => {
+  const shown = (await say(['ledger', 'show', url])).json()
+  expect(shown).toMatchObject({ unitPrice: '1', price: { unitPrice: '3' }, federation: { majority: 2 } })
+  expect(shown['peers']).toMatchObject([{ limit: '5000', received: '0', sent: '0' }])
+  const { out } = await raincheck(dir, ['ledger', 'show', url])
+  expect(out).toMatch(/a unit +1; 3 from \d{4}-/)
+  expect(out).toMatch(/a new account +0, with a membership/)
 })
 
 test.each([
@@ -108,6 +146,8 @@ test.each([
   ['buy', 'ab'.repeat(32), '-5', '--reference', 'r', '--key', 'issuer'],
   ['buy', 'ab'.repeat(32), '5', '--key', 'issuer'],
   ['peer', 'policy', '--key', 'ada'],
+  ['certify', 'nobody', '--key', 'authority', '--out', 'm'],
+  ['certify', 'ab'.repeat(32), '--key', 'authority'],
   ['nothing'],
 ])('%s %s … is not understood', async (...words) => {
   expect((await say(['ledger', ...words, '--ledger', url])).code).toBe(2)

@@ -8,8 +8,9 @@ import { readKeyFile, sealKey } from '../../secret-file.ts'
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
 import { durationMs } from '../duration.ts'
 import type { Order } from '../order.ts'
+import { table } from '../table.ts'
 
-const LEDGER_OPTIONS = { key: { type: 'string' }, ledger: { type: 'string' } } as const
+export const LEDGER_OPTIONS = { key: { type: 'string' }, ledger: { type: 'string' } } as const
 const ORDER_OPTIONS = { ...LEDGER_OPTIONS, out: { type: 'string' } } as const
 const KEY_BYTES = 32
 /** Time for the others to sign. */
@@ -18,7 +19,8 @@ const USUAL_LEAD = '1h'
 export const ledgerCommands: Commands = {
   'ledger key': {
     usage: 'FILE [--passphrase-file F]',
-    summary: 'Show the public key of a key in FILE, made where it is not there: for LEDGER_FEDERATION or LEDGER_ISSUER',
+    summary:
+      'Show the public key of a key in FILE, made where it is not there: for LEDGER_FEDERATION, LEDGER_ISSUER or LEDGER_AUTHORITY',
     takes: [1, 1],
     run: showKey,
   },
@@ -43,26 +45,27 @@ export const ledgerCommands: Commands = {
     takes: [1, 1],
     run: order,
   },
-  'ledger buy': {
-    usage: 'ID CREDITS --reference TEXT --key FILE [--ledger URL]',
-    summary:
-      'As the issuer, give an account credits that were paid for outside; TEXT names the payment, and counts once',
-    options: { ...LEDGER_OPTIONS, reference: { type: 'string' } },
-    takes: [2, 2],
-    run: buyCredits,
+  'ledger show': {
+    usage: '[LEDGERURL]',
+    summary: 'Show what a ledger says of itself: its verifier key, its price, who decides, which ledgers it trusts',
+    takes: [0, 1],
+    run: show,
   },
 }
 
 /** Loaded when they are asked for. */
 const orders = () => import('../order.ts')
 
-async function operatorOf(call: Call): Promise<OperatorClient> {
-  const { url } = await call.ledger(call.text('ledger'))
+export const operatorOf = (call: Call): Promise<OperatorClient> => operatorAt(call, call.text('ledger'))
+
+/** @param given the ledger of the settings unless given */
+async function operatorAt(call: Call, given: string | undefined): Promise<OperatorClient> {
+  const { url } = await call.ledger(given)
   const { createOperatorClient } = await import('../../clients/operator-client.ts')
   return createOperatorClient({ environment: call.environment, url })
 }
 
-async function signerOf(call: Call): Promise<Signer> {
+export async function signerOf(call: Call): Promise<Signer> {
   const file = call.text('key')
   if (file === undefined) throw new UsageError('--key names the file of the key that signs.')
   const key = await readKeyFile(call.resolvePath(file), await call.passphrase())
@@ -103,7 +106,7 @@ async function peer(call: Call): Promise<Answer> {
   const peerId = toHex(sha256(readPeerPolicy(policy).key.key))
   return begin(call, async (operator, signer) => {
     const { id } = await operator.government()
-    const seq = (await operator.peerSeq(peerId)) + 1
+    const seq = ((await operator.peers()).find((one) => one.id === peerId)?.seq ?? 0) + 1
     return { kind: 'peer', signed: [trustPeer({ ledger: fromHex(id), limit: BigInt(limit), policy, seq }, signer)] }
   })
 }
@@ -144,23 +147,35 @@ async function answer(made: Order, missing: number, id?: string): Promise<Answer
   }
 }
 
-async function buyCredits(call: Call): Promise<Answer> {
-  const [account, credits] = call.args as [string, string]
-  const reference = call.text('reference')
-  if (!/^[0-9a-f]{64}$/.test(account)) throw new UsageError(`'${account}' is not an id.`)
-  if (reference === undefined) throw new UsageError('--reference names the payment: what bears it again counts once.')
-  const amount = creditsIn(credits)
-  const { buy } = await import('../../../protocol/issuance.ts')
-  const [operator, signer] = [await operatorOf(call), await signerOf(call)]
-  const ledger = fromHex((await operator.government()).id)
-  const id = await operator.buy(buy({ account: fromHex(account), amount, ledger, reference }, signer))
-  return {
-    json: { id, account, amount: String(amount), reference },
-    text: `${amount} credits are ${account}’s, for ${reference}.`,
-  }
+async function show(call: Call): Promise<Answer> {
+  const operator = await operatorAt(call, call.args[0])
+  const [government, peers] = [await operator.government(), await operator.peers()]
+  const { faucet, federation, id, issuer, origin, price: last, unitPrice, vkey, witnesses } = government
+  const toCome = last && last.effective > call.environment.clock.now() ? last : undefined
+  const rows = [
+    ['ledger', `${origin} at ${operator.url}`],
+    ['id', id],
+    ['verifier key', vkey],
+    [
+      'a unit',
+      `${unitPrice}${toCome ? `; ${toCome.unitPrice} from ${new Date(toCome.effective).toISOString()} on` : ''}`,
+    ],
+    ['a new account', `${faucet}${federation.authority === undefined ? '' : ', with a membership'}`],
+    ...federation.keys.map((key) => ['decides', key]),
+    ['majority', `${federation.majority} of ${federation.keys.length}`],
+    ...(federation.authority === undefined ? [] : [['authority', federation.authority]]),
+    ...(issuer === undefined ? [] : [['issuer', issuer]]),
+    ...witnesses.map((witness) => ['witness', witness]),
+    ...peers.map((one) => ['peer', `${one.id}, up to ${one.limit}: ${one.received} came from there, ${one.sent} went`]),
+  ]
+  return { json: toJson({ ...government, peers }), text: table(rows) }
 }
 
-function creditsIn(text: string): bigint {
+/** Money is text in JSON. */
+const toJson = (value: object): unknown =>
+  JSON.parse(JSON.stringify(value, (_, member: unknown) => (typeof member === 'bigint' ? String(member) : member)))
+
+export function creditsIn(text: string): bigint {
   if (/^(0|[1-9][0-9]{0,17})$/.test(text)) return BigInt(text)
   throw new UsageError(`'${text}' is not a whole number of credits.`)
 }
