@@ -28,6 +28,14 @@ test('every problem code is listed, with its status and title', () => {
   expect(listed.map((row) => row.slice(0, 3))).toEqual(expected)
 })
 
+test('every kind of signed object is named', () => {
+  const [, type = ''] = /^export type Kind =\n((?: {2}\| '\w+'\n)+)/m.exec(readPage('protocol/signed.ts').text) ?? []
+  const [, kinds = ''] = /^Kinds: ([^.]+)\./m.exec(readPage('docs/PROTOCOL.md').text) ?? []
+  const named = Array.from(kinds.matchAll(/`(\w+)`/g), ([, kind]) => kind)
+  expect(named).toEqual(Array.from(type.matchAll(/'(\w+)'/g), ([, kind]) => kind))
+  expect(named.length).toBeGreaterThan(20)
+})
+
 test('tables of errors name codes that there are', () => {
   const unknown = readPages().flatMap(({ path, text }) => {
     const tables = text.matchAll(/^\| code \| when \|\n\|[-|]+\|\n((?:\|.*\n)+)/gm)
