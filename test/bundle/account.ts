@@ -10,7 +10,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { startDynamodb } from '../infra/dynamodb-server.ts'
 import { startS3 } from '../servers/s3.ts'
-import type { Fate } from './function-host.ts'
+import { timedOut, type Bounds, type Fate } from './function-host.ts'
 import { startParameterStore } from './parameter-store.ts'
 
 export const ACCOUNT = '123456789012'
@@ -22,6 +22,7 @@ export interface FunctionCode {
   readonly code: string
   readonly handler: string
   readonly environment: Record<string, string>
+  readonly bounds: () => Bounds
 }
 
 export interface Account {
@@ -34,6 +35,8 @@ export interface Account {
   readonly exports: Map<string, string>
   /** By ARN, also qualified ones. */
   readonly functions: Map<string, FunctionCode>
+  /** In the place of what templates say, by stack and handler, such as `STACK/main`. */
+  readonly bounds: Map<string, Bounds>
   readonly tables: Tables
   readonly buckets: Set<string>
   parameters(): readonly string[]
@@ -65,7 +68,10 @@ export async function openAccount(
   const client = new DynamoDBClient({ endpoint: database.endpoint, region: REGION, credentials: CREDENTIALS })
   const functions = new Map<string, FunctionCode>()
   const executions = openExecutions(functions, fate, say)
-  const lambda = await startLambdaApi((arn, payload) => executions.begin(arn, payload))
+  const lambda = await startLambdaApi((arn, payload) => {
+    executions.begin(arn, payload)
+    if (fate.twice()) executions.begin(arn, payload)
+  })
   return {
     variables: {
       PATH: process.env['PATH'] ?? '',
@@ -88,6 +94,7 @@ export async function openAccount(
     fate,
     exports: new Map(),
     functions,
+    bounds: new Map(),
     tables: tablesOf(client),
     buckets: new Set(),
     parameters: parameters.names,
@@ -151,6 +158,12 @@ function openExecutions(
     })
     const killMs = fate.atWork(KILL_WITHIN_MS)
     if (killMs !== undefined) setTimeout(() => child.kill('SIGKILL'), killMs)
+    const { timeoutMs } = found.bounds()
+    const isLate = setTimeout(() => {
+      say(`durable: ${timedOut(timeoutMs)}`)
+      child.kill('SIGKILL')
+    }, timeoutMs)
+    child.once('exit', () => clearTimeout(isLate))
   }
 
   return {

@@ -8,10 +8,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { bundle } from '../../infra/aws/bundle.ts'
 import { realEnvironment } from '../../infra/environment.ts'
 import { openParameterKey } from '../../infra/lambda/parameter-key.ts'
+import { limits } from '../../protocol/limits.ts'
+import { sealedBytes } from '../../protocol/sealed.ts'
 import { ACCOUNT, CREDENTIALS, openAccount, REGION, type Account } from './account.ts'
-import { hostFunction, type FunctionHost } from './function-host.ts'
+import { STEADY } from './cloud.ts'
+import { hostFunction, MOST_ANSWER_BYTES, MOST_EVENT_BYTES, type FunctionHost } from './function-host.ts'
 
-const STEADY = { after: () => false, midway: () => undefined, atWork: () => undefined }
 const TABLE = {
   KeySchema: [
     { AttributeName: 'pk', KeyType: 'HASH' },
@@ -50,7 +52,8 @@ afterAll(async () => {
 /** @returns the URL of an agent whose function has these variables besides */
 async function deploy(variables: Readonly<Record<string, string>>): Promise<string> {
   const environment = { ...account.variables, ...AGENT, ...variables }
-  const host = hostFunction({ name: 'agent', code, handler: 'index.main', environment, fate: STEADY, say: account.say })
+  const started = { name: 'agent', code, handler: 'index.main', environment, bounds: () => ({ timeoutMs: 60_000 }) }
+  const host = hostFunction({ ...started, fate: STEADY, say: account.say })
   hosts = [...hosts, host]
   return host.listen()
 }
@@ -99,11 +102,19 @@ describe('a deployed agent', () => {
     expect(account.log.some((line) => line.includes('set LEDGER_URL'))).toBe(true)
   })
 
+  it('never has to say more than a function may stream', () => {
+    const longest = { length: limits.pieceBytesMax }
+    expect(Math.max(sealedBytes(longest), limits.torrentBytes, limits.bookBytes)).toBeLessThan(MOST_ANSWER_BYTES)
+  })
+
   it('takes bodies of any size and kind for what they are', async () => {
     const url = await deploy({})
     expect(await ask(url)).toMatchObject([409, 'unclaimed', expect.any(String)])
     expect((await ask(url, new Uint8Array(200 * MIB)))[0]).toBe(413)
-    expect((await ask(url, new Uint8Array(6 * MIB)))[0]).toBe(413)
+    // Bytes are base64 in an event: a third longer.
+    for (const bytes of [MOST_EVENT_BYTES, 5 * MIB])
+      expect((await ask(url, new Uint8Array(bytes))).slice(0, 2)).toEqual([413, undefined])
+    expect((await ask(url, new Uint8Array(4 * MIB))).slice(0, 2)).toEqual([413, 'too-large'])
     expect((await ask(url, new Uint8Array([0, 255, 128, 10]))).slice(0, 2)).toEqual([400, 'bad-request'])
     expect(await ask(url)).toMatchObject([409, 'unclaimed', expect.any(String)])
   })

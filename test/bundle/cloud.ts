@@ -8,7 +8,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ACCOUNT, openAccount, REGION, type Account, type AccountOptions } from './account.ts'
-import { hostFunction, type Fate, type FunctionHost } from './function-host.ts'
+import { hostFunction, type Bounds, type Fate, type FunctionHost } from './function-host.ts'
 import { resolve, type Values } from './intrinsics.ts'
 
 export interface Deployed {
@@ -24,7 +24,7 @@ export interface Deployed {
   remove(meanwhile?: () => Promise<void>): Promise<void>
 }
 
-export interface Cloud extends Pick<Account, 'log' | 's3Url' | 'functions'> {
+export interface Cloud extends Pick<Account, 'log' | 's3Url' | 'functions' | 'bounds'> {
   /** @param template of its own, where the stack is not among the synthesized */
   deploy(stack: string, parameters?: Readonly<Record<string, string>>, template?: Template): Promise<Deployed>
   /** What is there now: tables, buckets, parameters. */
@@ -47,7 +47,12 @@ export interface Template {
   readonly Outputs?: Readonly<Record<string, { readonly Value: unknown; readonly Export?: { readonly Name: string } }>>
 }
 
-const STEADY: Fate = { after: () => false, midway: () => undefined, atWork: () => undefined }
+export const STEADY: Fate = {
+  after: () => false,
+  midway: () => undefined,
+  atWork: () => undefined,
+  twice: () => false,
+}
 
 export const readTemplate = (outdir: string, stack: string): Template =>
   JSON.parse(readFileSync(join(outdir, `${stack}.template.json`), 'utf8')) as Template
@@ -63,6 +68,7 @@ export async function openCloud(
     log: account.log,
     s3Url: account.s3Url,
     functions: account.functions,
+    bounds: account.bounds,
     deploy: (stack, parameters = {}, template = readTemplate(outdir, stack)) =>
       deploy({ account, outdir, stack, hosts, template }, parameters),
     inventory: () => [
@@ -213,7 +219,10 @@ function startFunctions(rising: Rising): void {
   for (const [id, { Properties: properties }] of ofType(rising, 'AWS::Lambda::Function')) {
     const environment = { ...environmentOf(rising, properties), AWS_LAMBDA_FUNCTION_NAME: `${stack}-${id}` }
     const code = codeOf(rising, properties)
-    const started = { code, handler: String(properties['Handler']), environment }
+    const handler = String(properties['Handler'])
+    const timeoutMs = Number(properties['Timeout']) * 1000
+    const bounds = (): Bounds => account.bounds.get(`${stack}/${handler.split('.')[1]}`) ?? { timeoutMs }
+    const started = { code, handler, environment, bounds }
     const host = hostFunction({ ...started, name: `${stack}/${id}`, fate, say })
     functions.set(id, host)
     hosts.push(host)

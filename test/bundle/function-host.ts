@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { createServer, request as requestHttp, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createInterface } from 'node:readline'
+import { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 
 export interface FunctionOptions {
@@ -11,8 +12,18 @@ export interface FunctionOptions {
   readonly code: string
   readonly handler: string
   readonly environment: Readonly<Record<string, string>>
+  /** As they are when an event comes. */
+  readonly bounds: () => Bounds
   readonly fate: Fate
   readonly say: (line: string) => void
+}
+
+/** What one event may take. */
+export interface Bounds {
+  /** An instance that takes longer is ended in the middle of what it does. */
+  readonly timeoutMs: number
+  /** Of an answer, on its way out; as fast as it comes unless given. */
+  readonly bytesPerSecond?: number
 }
 
 /** When instances go. */
@@ -23,6 +34,8 @@ export interface Fate {
   readonly midway: (mostMs: number) => number | undefined
   /** The same of a durable execution. */
   readonly atWork: (mostMs: number) => number | undefined
+  /** Whether an event that nobody waits for comes twice. */
+  readonly twice: () => boolean
 }
 
 export interface FunctionHost {
@@ -40,8 +53,10 @@ interface Instance {
   readonly port: number
 }
 
-/** What Lambda takes of a request through a URL. */
-const MOST_BODY_BYTES = 6 * 1024 * 1024
+const MIB = 1024 * 1024
+/** What Lambda takes as an event, in which bytes that are no text are base64, and what it streams as an answer. */
+export const MOST_EVENT_BYTES = 6 * MIB
+export const MOST_ANSWER_BYTES = 200 * MIB
 const CONCURRENCY = 8
 /** A piece is under way for about so long. */
 const KILL_WITHIN_MS = 200
@@ -94,31 +109,41 @@ export function hostFunction(options: FunctionOptions): FunctionHost {
   }
 
   /** Streams the answer as it comes. */
-  async function pass(event: unknown, onAnswer: (answer: IncomingMessage) => Promise<void>): Promise<void> {
+  async function pass(event: string, onAnswer: (answer: IncomingMessage) => Promise<void>): Promise<void> {
     const instance = await take()
+    const { timeoutMs } = options.bounds()
+    const isLate = setTimeout(() => {
+      options.say(`${options.name}: ${timedOut(timeoutMs)}`)
+      instance.child.kill('SIGKILL')
+      late.abort()
+    }, timeoutMs)
+    const late = new AbortController()
     try {
-      const asked = requestHttp({ host: '127.0.0.1', port: instance.port, method: 'POST', agent: false })
+      const { signal } = late
+      const asked = requestHttp({ host: '127.0.0.1', port: instance.port, method: 'POST', agent: false, signal })
       const answered = once(asked, 'response') as Promise<[IncomingMessage]>
-      asked.end(JSON.stringify(event))
+      asked.end(event)
       const killMs = options.fate.midway(KILL_WITHIN_MS)
       if (killMs !== undefined) setTimeout(() => instance.child.kill('SIGKILL'), killMs)
       const [answer] = await answered
       await onAnswer(answer)
     } finally {
+      clearTimeout(isLate)
       giveBack(instance)
     }
   }
 
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await bytesOf(request)
-    if (body.length > MOST_BODY_BYTES) return void response.writeHead(413).end()
+    const event = body.length > MOST_EVENT_BYTES ? undefined : JSON.stringify(urlEvent(request, body))
+    if (event === undefined || Buffer.byteLength(event) > MOST_EVENT_BYTES) return void response.writeHead(413).end()
     try {
-      await pass(urlEvent(request, body), async (answer) => {
+      await pass(event, async (answer) => {
         response.writeHead(answer.statusCode ?? 502, answer.headers)
-        await pipeline(answer, response)
+        await pipeline(answer, wayOut(options.bounds()), response)
       })
     } catch {
-      // As Lambda answers for an instance that died.
+      // As Lambda answers for an instance that died, or had no time left.
       if (response.headersSent) response.destroy()
       else response.writeHead(502, { 'content-type': 'application/json' }).end('{"Message":"Internal Server Error"}')
     }
@@ -128,7 +153,7 @@ export function hostFunction(options: FunctionOptions): FunctionHost {
     starts: () => starts,
     async invoke(event) {
       let answered = { status: 0, body: '' }
-      await pass(event, async (answer) => {
+      await pass(JSON.stringify(event), async (answer) => {
         answered = { status: answer.statusCode ?? 0, body: (await bytesOf(answer)).toString() }
       })
       return answered
@@ -148,6 +173,22 @@ export function hostFunction(options: FunctionOptions): FunctionHost {
       if (front) await new Promise((resolve) => front?.close(resolve))
     },
   }
+}
+
+/** As Lambda's log says it. */
+export const timedOut = (timeoutMs: number): string => `Task timed out after ${(timeoutMs / 1000).toFixed(2)} seconds`
+
+/** An answer beyond what is streamed breaks off. */
+function wayOut({ bytesPerSecond }: Bounds): Transform {
+  let bytes = 0
+  return new Transform({
+    transform(chunk: Buffer, _, done) {
+      bytes += chunk.length
+      if (bytes > MOST_ANSWER_BYTES) done(new Error('The answer is too long.'))
+      else if (bytesPerSecond === undefined) done(null, chunk)
+      else setTimeout(() => done(null, chunk), (chunk.length / bytesPerSecond) * 1000)
+    },
+  })
 }
 
 async function died(name: string, child: ChildProcess): Promise<never> {

@@ -35,6 +35,7 @@ const killing =
   }
 const fate = {
   after: () => isRough && chance.hits(FORGOTTEN),
+  twice: () => isRough,
   midway: killing('instances', KILLED),
   atWork: killing('workers', WORKERS_KILLED),
 }
