@@ -3,6 +3,8 @@
  * is bound to its key and a name may be taken by the time it ends; the provider then copies the whole under a free name.
  *
  * What a crash means, at each step:
+ * - `begin`, before its answer is noted: an upload without parts is left, which holds and costs nothing, and which a
+ *   lifecycle rule for unfinished uploads ends.
  * - `put`: the provider has the part or it has not; `written` asks it.
  * - `commit` completes the upload, copies the object under a name that nothing bears (`If-None-Match: *`), removes it from
  *   its own key. Each is done or not, and is found by the write's id in the object's metadata when it is repeated.

@@ -21,7 +21,10 @@ export interface Cloud {
   readonly link?: (side: Side) => object
   put(side: Side, name: string, content: Content): Promise<void> | void
   find(side: Side, name: string): Content | undefined
-  /** What unfinished writes left there. */
+  /**
+   * What unfinished writes left there. A kill between the provider's answer and our note of it may leave an upload that
+   * nobody knows of: it holds nothing, as nothing is put before the note.
+   */
   leftovers(): Promise<readonly string[]> | readonly string[]
   /** Bytes of content that were asked for. */
   readonly bytesRead: () => number
@@ -78,7 +81,8 @@ const s3Cloud = (s3: Awaited<ReturnType<typeof startS3>>): Cloud => ({
     ['seller', 'buyer'].flatMap((side) => {
       const bucket = s3.bucket(side)
       const keys = bucket.list().map(({ key }) => key)
-      return [...bucket.uploads.keys(), ...keys.filter((key) => key.startsWith(PARTIAL))]
+      const uploads = [...bucket.uploads.values()].filter(({ parts }) => parts.size > 0).map(({ id }) => id)
+      return [...uploads, ...keys.filter((key) => key.startsWith(PARTIAL))]
     }),
   bytesRead: () => s3.traffic.out,
 })
@@ -103,7 +107,7 @@ function driveCloud(drive: Awaited<ReturnType<typeof startDrive>>): Cloud {
     leftovers() {
       const partials = [...state.files.values()].filter(({ name }) => name === PARTIAL).map(({ id }) => id)
       const left = [...state.files.values()].filter(({ parents }) => parents.some((id) => partials.includes(id)))
-      return [...drive.sessions(), ...left.map(({ name }) => name)]
+      return [...drive.sessions(1), ...left.map(({ name }) => name)]
     },
     bytesRead: () => traffic.out,
   }

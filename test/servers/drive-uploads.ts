@@ -25,7 +25,7 @@ export interface Uploads {
   /** The one session that is open has got this, without its being sent. */
   receive(content: Content): void
   /** Sessions that are open. */
-  readonly unfinished: readonly string[]
+  unfinished(bytesLeast: number): readonly string[]
 }
 
 export function createUploads(state: DriveState, url: () => string, keep: Keep): Uploads {
@@ -94,8 +94,7 @@ export function createUploads(state: DriveState, url: () => string, keep: Keep):
       const [session] = [...sessions.values()].filter(({ done }) => !done)
       if (session) Object.assign(session, { parts: [content], received: content.size })
     },
-    get unfinished() {
-      return [...sessions].filter(([, { done }]) => !done).map(([id]) => id)
-    },
+    unfinished: (bytesLeast) =>
+      [...sessions].filter(([, { done, received }]) => !done && received >= bytesLeast).map(([id]) => id),
   }
 }

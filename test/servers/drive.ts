@@ -30,8 +30,8 @@ export const DRIVE_FILE_SCOPE = 'https://www.googleapis.com/auth/drive.file'
 export interface DriveServer extends ProviderServer {
   readonly state: DriveState
   readonly oauth: OAuthServer
-  /** Sessions that are open. */
-  sessions(): readonly string[]
+  /** Sessions that are open, and have got so many bytes. @param bytesLeast default 0 */
+  sessions(bytesLeast?: number): readonly string[]
   /** The one session that is open has got this, without its being sent. */
   receive(content: Content): void
 }
@@ -103,7 +103,13 @@ export async function startDrive({
   }
   const server = await startProvider(provider)
   url = server.url
-  return { ...server, state, oauth, sessions: () => uploads.unfinished, receive: (content) => uploads.receive(content) }
+  return {
+    ...server,
+    state,
+    oauth,
+    sessions: (bytesLeast = 0) => uploads.unfinished(bytesLeast),
+    receive: (content) => uploads.receive(content),
+  }
 }
 
 function revoke({ body, url }: ServerRequest, oauth: OAuthServer): Reply {
