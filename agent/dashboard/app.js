@@ -11,7 +11,7 @@ import { detail, element, find, row, show, terms } from './view.js'
 /**
  * @typedef {import('./agent-client.js').AgentClient} AgentClient
  * @typedef {import('./agent-client.js').Profile} Profile
- * @typedef {{ id: string, state: string, reason?: string, detail?: string, until?: number, name: string, bytes: number,
+ * @typedef {{ id: string, infoHash: string, state: string, reason?: string, detail?: string, until?: number, name: string, bytes: number,
  *   done: number, paid: string, file?: string, bytesPerSecond?: number, secondsLeft?: number }} Download
  * @typedef {{ infoHash: string, name: string, bytes: number, pieces: number, price: string, public: boolean,
  *   withdrawn?: string }} Share
@@ -19,6 +19,7 @@ import { detail, element, find, row, show, terms } from './view.js'
  */
 
 const REFRESH_MS = 1000
+const LINKS_MS = 30_000
 /** What comes sooner is not worth a word. */
 const SOON_MS = 60_000
 
@@ -40,8 +41,11 @@ const owner = find('#owner', HTMLElement)
 const unlock = find('#unlock', HTMLElement)
 const status = find('#status', HTMLElement)
 
+/** @type {readonly Download[]} As they were a moment ago. */
+let downloads = []
 /** @type {AgentClient | undefined} Gone when the page is locked. */
 let agent
+let linksDueMs = 0
 
 /** @param {Profile} profile */
 function start(profile) {
@@ -60,8 +64,7 @@ function start(profile) {
   onSubmit('#redeem', () => ask('POST', '/v1/redemptions', {}))
   onSubmit('#search', ({ query = '' }) => search(query))
   onSubmit('#get', async ({ source = '', maxPrice = '' }, form) => {
-    await get(source, maxPrice)
-    form.reset()
+    if (await get(source, maxPrice)) form.reset()
   })
   onSubmit('#share', async ({ path, price, public: isPublic }, form) => {
     await ask('POST', '/v1/shares', { path, ...(price && { price }), ...(isPublic && { public: true }) })
@@ -86,11 +89,16 @@ async function open(profile, input) {
  */
 async function enter(profile, signer) {
   const candidate = createAgentClient(signer, profile)
-  await candidate.ask('GET', '/v1/balance')
+  await candidate.ask('GET', '/v1/guard')
   agent = candidate
   unlock.hidden = true
   owner.hidden = false
+  document.addEventListener('visibilitychange', lookAtLinks)
   void refreshAlways()
+}
+
+function lookAtLinks() {
+  linksDueMs = 0
 }
 
 /**
@@ -113,7 +121,11 @@ async function welcome(signer) {
  */
 async function ask(method, path, json) {
   if (!agent) throw new Error('The page is locked.')
-  return agent.ask(method, path, json)
+  try {
+    return await agent.ask(method, path, json)
+  } finally {
+    if (method !== 'GET') lookAtLinks()
+  }
 }
 
 /** Each second, while somebody looks. */
@@ -136,21 +148,38 @@ function isAway(error) {
   status.className = 'away'
 }
 
+/** What one part cannot tell, such as the credits while the ledger is away, keeps no other from being shown. */
 async function refresh() {
-  showIn('#balance', terms(await ask('GET', '/v1/balance')))
-  /** @type {Download[]} */
-  const downloads = await ask('GET', '/v1/downloads')
+  const parts = [refreshGuard(), refreshCredits(), refreshDownloads(), refreshShares(), refreshLinks()]
+  const fault = (await Promise.allSettled(parts)).find(({ status: came }) => came === 'rejected')
+  if (fault?.status === 'rejected') throw fault.reason
+}
+
+const refreshGuard = async () => showIn('#guard', guardRows(await ask('GET', '/v1/guard'), ask))
+
+const refreshCredits = async () => showIn('#balance', terms(await ask('GET', '/v1/balance')))
+
+async function refreshDownloads() {
+  downloads = await ask('GET', '/v1/downloads')
   showIn('#downloads', downloads.map(downloadRow))
+}
+
+async function refreshShares() {
   /** @type {Share[]} */
   const shares = await ask('GET', '/v1/shares')
   showIn('#shares', shares.map(shareRow))
+}
+
+/** Their providers are asked each time: every half a minute, after whatever the owner does, and when they look again. */
+async function refreshLinks() {
+  if (Date.now() < linksDueMs) return
+  linksDueMs = Date.now() + LINKS_MS
   /** @type {import('./storage.js').Link[]} */
   const links = await ask('GET', '/v1/links')
   showIn(
     '#links',
     links.map((link) => linkRow(link, ask)),
   )
-  showIn('#guard', guardRows(await ask('GET', '/v1/guard'), ask))
 }
 
 /**
@@ -227,7 +256,12 @@ function foundRow({ infoHash, name, bytes, sellers, price }) {
  * @param {string} source
  * @param {string} maxPrice
  */
-const get = (source, maxPrice) => ask('POST', '/v1/downloads', { source: source.trim(), ...(maxPrice && { maxPrice }) })
+async function get(source, maxPrice) {
+  const had = downloads.find(({ state, infoHash }) => state === 'done' && infoHash === source.trim())
+  if (had && !confirm(`You have had ${had.name}. Buy another copy?`)) return false
+  await ask('POST', '/v1/downloads', { source: source.trim(), ...(maxPrice && { maxPrice }) })
+  return true
+}
 
 /** @param {string} query */
 async function search(query) {

@@ -41,6 +41,21 @@ async function unlock(page: Page, you: Resident, dir: string): Promise<void> {
   await page.until(`!document.querySelector('#owner').hidden`)
 }
 
+/** Its agent's switch is the owner's also while the ledger is away. */
+async function obeyWithoutLedger(page: Page, you: Resident, dir: string): Promise<void> {
+  await page.open(`${you.url}/`)
+  await page.until(`document.querySelector('#who dd') !== null`)
+  await page.evaluate(`{
+    const ask = window.fetch
+    const away = () => Response.json({ code: 'peer-failed', detail: 'The ledger is away.' }, { status: 502 })
+    window.fetch = (asked) => (asked.url?.endsWith('/v1/balance') ? Promise.resolve(away()) : ask(asked))
+  }`)
+  await page.chooseFile('#key', join(dir, 'you', 'key'))
+  await page.until(`${textOf('#guard')}.includes('It sells and buys')`)
+  await page.until(`${textOf('#links')}.includes('folder')`)
+  await page.until(`${textOf('#status')}.includes('The ledger is away.')`)
+}
+
 async function buy(page: Page): Promise<void> {
   await page.until(`${textOf('#balance')}.includes('1000000')`)
   await page.evaluate(`document.querySelector('#search input').value = 'holiday'`)
@@ -167,6 +182,7 @@ async function story(page: Page, dir: string): Promise<void> {
   const network = await startNetwork({ environment, dir, port: await freePort(), onFault: console.error })
   try {
     const content = await offer(network.neighbour)
+    await obeyWithoutLedger(page, network.you, dir)
     await unlock(page, network.you, dir)
     await buy(page)
     await keepButtons(page)
