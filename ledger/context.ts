@@ -7,6 +7,7 @@ import type { Environment } from '../protocol/environment.ts'
 import { limits } from '../protocol/limits.ts'
 import { signerFrom, type Signer } from '../protocol/signed.ts'
 import type { Store } from '../protocol/store.ts'
+import { keepLanes } from './lanes-at-hand.ts'
 import type { ObjectStore } from './publisher.ts'
 import type { WitnessPlace } from '../protocol/witness-client.ts'
 
@@ -58,7 +59,7 @@ export function createContext(options: LedgerOptions): LedgerContext {
   const signer = signerFrom(secret)
   return {
     environment,
-    store,
+    store: keepLanes(store),
     signer,
     id: sha256(signer.key),
     origin,

@@ -29,6 +29,8 @@ export interface Ledger {
 
 /** How long an entry may wait when the wake-up for it was lost, with another process for example: well within the merge delay. */
 const SEQUENCER_PAUSE_MS = 1000
+/** What comes in the meantime is appended at once: less than others stand by for (lead.ts). */
+const SEQUENCER_REST_MS = 200
 const NOTARY_PAUSE_MS = 1000
 /** How long a checkpoint may wait that another process signed, to be witnessed and put where copies are read. */
 const SHOWN_PAUSE_MS = 5000
@@ -62,10 +64,13 @@ export function createLedger(options: LedgerOptions): Ledger {
   const sequencing = createLoop({
     clock,
     pauseMs: SEQUENCER_PAUSE_MS,
+    restMs: SEQUENCER_REST_MS,
     work: async () => {
-      const done = await inTurn(sequencer.assist)
-      if (done && done.appended > 0) shower.wake()
-      if (done && !done.isAll) sequencing.wake()
+      for (let isMore = true; isMore;) {
+        const done = await inTurn(sequencer.assist)
+        if (done && done.appended > 0) shower.wake()
+        isMore = isAtWork && done?.isAll === false
+      }
     },
     onFault,
   })

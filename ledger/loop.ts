@@ -12,12 +12,14 @@ export interface Loop {
 export interface LoopOptions {
   readonly clock: Clock
   readonly pauseMs: number
+  /** Also when woken, the work is not done again before so long; at once unless given. */
+  readonly restMs?: number
   readonly work: () => Promise<void>
   /** Told of failures; the work is tried again after the pause. */
   readonly onFault: (error: unknown) => void
 }
 
-export function createLoop({ clock, pauseMs, work, onFault }: LoopOptions): Loop {
+export function createLoop({ clock, pauseMs, restMs, work, onFault }: LoopOptions): Loop {
   let life = new AbortController()
   let pause: AbortController | undefined
   let isWoken = false
@@ -27,6 +29,7 @@ export function createLoop({ clock, pauseMs, work, onFault }: LoopOptions): Loop
     while (!isOver.aborted) {
       isWoken = false
       await work().catch(onFault)
+      if (restMs !== undefined) await clock.sleep(restMs, isOver).catch(() => {})
       if (isWoken) continue
       pause = new AbortController()
       const interrupted = AbortSignal.any([isOver, pause.signal])

@@ -71,6 +71,9 @@ const slotShape = {
 
 const readSlot = ({ body }: Item) => fields(decode(body), slotShape)
 
+/** Whether a slot holds its lane whole. */
+export const holdsLane = (slot: Item): boolean => readSlot(slot).lane !== undefined
+
 interface WholeSlot extends Slot {
   readonly timeMs: number
   readonly body: Bytes | undefined

@@ -169,7 +169,7 @@ export const limits = {
   /** How long it leaves a repository alone that did not answer. */
   askAgainMs: MINUTE,
   verdictsCached: 4096,
-  /** Lanes a seller keeps at hand. */
+  /** Lanes that a seller, or a process of a ledger, keeps at hand. */
   lanesCached: 2048,
   /** Shards of one log: a join holds the checkpoints of all of them. */
   logShards: 16,
