@@ -112,7 +112,8 @@ async function applyBalances(view: View, moves: readonly Movement[]): Promise<vo
     if (available === 0n) continue
     const account = await readKnown(view, accounts, keys.account(id), 'account')
     const left = account.available + available
-    if (left < 0n) throw new Problem('funds-insufficient', `The account holds ${account.available} credits.`)
+    if (left < 0n)
+      throw new Problem('funds-insufficient', `The account holds ${account.available} credits of ${-available}.`)
     write(view, accounts, keys.account(id), { ...account, available: left })
   }
 }

@@ -188,8 +188,8 @@ async function openResident(options: ResidentOptions): Promise<Resident> {
 }
 
 /** Who finds one of them taken has to know of the others. */
-async function listenOn(port: number, { fetch }: Pick<ListenOptions, 'fetch'>): Promise<Listening> {
-  return listen({ fetch, port, hostname: HOST }).catch((error: unknown) => {
+async function listenOn(port: number, app: Pick<ListenOptions, 'fetch'>): Promise<Listening> {
+  return listen({ fetch: app.fetch, port, hostname: HOST }).catch((error: unknown) => {
     if (!(error instanceof Problem) || error.code !== 'conflict') throw error
     throw new Problem(error.code, `${error.message} \`npm start\` takes four in a row: --port names the first.`)
   })

@@ -179,6 +179,8 @@ describe('progress', () => {
     expect(lines.at(-1)).toBe('')
     const again = await you.raincheck('get', share.infoHash, '--wait')
     expect(again).toMatchObject({ code: 0, err: '' })
+    const third = await you.with({ isTerminal: true })('get', share.infoHash)
+    expect(third.err).toMatch(/You have had it as '.*\.bin': this is another copy/)
   })
 })
 

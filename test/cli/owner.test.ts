@@ -133,6 +133,7 @@ describe('words that are off', () => {
     [['share', 'a', '--price', '-1'], 'price'],
     [['share', 'a', '--price', '1e3'], '--price'],
     [['link', 's3x', '/tmp'], 's3x'],
+    [['link'], 'There are folder, s3, drive, dropbox'],
     [['trust', 'abc'], 'not an id'],
     [['vouch', 'f'.repeat(64), '--depth', '9'], '--depth'],
     [['vouch', 'f'.repeat(64), '--expires', 'soon'], '--expires'],

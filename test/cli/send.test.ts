@@ -71,7 +71,9 @@ test('a gift at the same ledger', async () => {
     state: 'done',
   })
   expect(before - (await available())).toBe(30n)
-  expect(await town.you.raincheck('send', town.neighbour.id(), String(before))).toMatchObject({ code: 4 })
+  const poor = await town.you.raincheck('send', town.neighbour.id(), String(before))
+  expect(poor).toMatchObject({ code: 4, err: expect.stringMatching(/holds \d+ credits of/) })
+  expect(poor.err).toContain(`of ${before}.`)
   for (const words of [
     ['abc', '1'],
     [friendId, '0'],

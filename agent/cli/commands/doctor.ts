@@ -61,7 +61,11 @@ export const doctorCommands: Commands = {
 }
 
 const LOOKS: readonly Look[] = [
-  { name: 'key', look: lookAtKey, fix: 'run `raincheck init`, or bring your key back' },
+  {
+    name: 'key',
+    look: lookAtKey,
+    fix: 'name its home in RAINCHECK_HOME, run `raincheck init`, or bring your key back',
+  },
   { name: 'agent', look: lookAtAgent, fix: START },
   { name: 'settings', after: ['agent'], look: lookAtSettings, fix: 'see settings.json in your home' },
   { name: 'owner', after: ['key', 'agent'], look: lookAtOwner, fix: 'see RAINCHECK_HOME and RAINCHECK_AGENT' },

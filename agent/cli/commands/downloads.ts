@@ -2,6 +2,7 @@ import { toBase64url } from '../../../protocol/bytes.ts'
 import { Problem } from '../../../protocol/problem.ts'
 import { formatBytes, formatCount, formatWhen, formatSeconds } from '../../dashboard/figures.js'
 import type { Answer, Call, Command, Commands } from '../command.ts'
+import type { OwnerClient } from '../owner-client.ts'
 import { EXIT, exitCodeOf } from '../exit-code.ts'
 import { table } from '../table.ts'
 
@@ -12,6 +13,7 @@ export interface DownloadJson {
   reason?: string
   detail?: string
   until?: number
+  infoHash: string
   name: string
   bytes: number
   done: number
@@ -100,9 +102,17 @@ async function get(call: Call): Promise<Answer> {
     ...(maxPrice === undefined ? {} : { maxPrice }),
   })
   const download = await asked.catch((error: unknown) => explain(error, named))
+  await remarkOnCopies(call, agent, download)
   return call.flag('wait')
     ? waitFor(call, download)
     : { json: download, text: listText([download], call.environment.clock.now()) }
+}
+
+/** Whoever has it already may not mean to pay again. */
+async function remarkOnCopies(call: Call, agent: OwnerClient, { id, infoHash, link }: DownloadJson): Promise<void> {
+  const all = await agent.ask<DownloadJson[]>('GET', '/v1/downloads')
+  const had = all.find((one) => one.state === 'done' && one.infoHash === infoHash && one.link === link && one.id !== id)
+  if (had) call.remark(`You have had it as '${had.file}': this is another copy. \`raincheck cancel ${id}\` ends it.`)
 }
 
 const isNamedBy = (given: string): 'hash' | 'magnet' | 'file' => {

@@ -80,11 +80,14 @@ export const linkCommands: Commands = {
       ...Object.fromEntries(TEXTS.map((name) => [name, { type: 'string' as const }])),
       lends: { type: 'boolean' },
     },
-    takes: [1, 2],
+    takes: [0, 2],
     async run(call) {
-      const name = call.args[0] as string
+      const [name = ''] = call.args
       const kind = Object.hasOwn(KINDS, name) ? KINDS[name] : undefined
-      if (!kind) throw new UsageError(`'${name}' is no kind of storage; there are ${Object.keys(KINDS).join(', ')}.`)
+      if (!kind) {
+        const what = name === '' ? 'what is to be linked?' : `'${name}' is no kind of storage;`
+        throw new UsageError(`${what} There are ${Object.keys(KINDS).join(', ')}: \`raincheck help link\`.`)
+      }
       if (call.args.length !== kind.takes) throw new UsageError(`usage: raincheck link ${kind.usage}`)
       const link = await kind.run(call)
       return { json: link, text: `Linked ${link.kind} as '${link.name}'.` }
