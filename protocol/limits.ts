@@ -139,6 +139,8 @@ export const limits = {
   callAttempts: 4,
   callPauseMs: 200,
   replyBytes: 16 * MiB,
+  /** An answer of another agent, beside the bitfield of what it sells: many strangers may answer at once. */
+  peerReplyBytes: 256 * KiB,
   /** How long a ledger waits for a witness. */
   witnessTimeoutMs: 5 * SECOND,
   /** How often an agent looks at its ledger's log, and how long after the merge delay it still waits for an entry. */

@@ -19,6 +19,7 @@ export interface Call {
   readonly json?: unknown
   readonly headers?: Readonly<Record<string, string>>
   readonly upload?: { readonly contentType: string; readonly bytes: Bytes }
+  /** The client's unless given. */
   readonly replyBytes?: number
   /** `limits.callTimeoutMs` unless given; `limits.uploadTimeoutMs` with an upload. */
   readonly timeoutMs?: number
@@ -45,8 +46,8 @@ export const signed = (kind: Kind): z.ZodType<Envelope> =>
 const PROBLEM_TEXT = 500
 const RFC9457_MEMBERS = new Set(['type', 'title', 'status', 'detail', 'instance', 'code'])
 
-/** @param url of the service, without a trailing slash */
-export function createHttpClient(environment: Environment, url: string): HttpClient {
+/** @param url of the service, without a trailing slash @param replyBytes of an answer at the most */
+export function createHttpClient(environment: Environment, url: string, replyBytes = limits.replyBytes): HttpClient {
   const { clock, random } = environment
 
   const unreachable = (error: unknown): Problem =>
@@ -69,7 +70,7 @@ export function createHttpClient(environment: Environment, url: string): HttpCli
 
   async function send(call: Call): Promise<Reply> {
     for (let attempt = 1; ; attempt++) {
-      const reply = await exchangeOnce(environment, url, call).catch(unreachable)
+      const reply = await exchangeOnce(environment, url, { replyBytes, ...call }).catch(unreachable)
       const settled = !(reply instanceof Error) && reply.status < 500
       if (settled || attempt >= (call.attempts ?? limits.callAttempts)) return orThrow(reply)
       await clock.sleep(pauseMs(attempt))
@@ -86,9 +87,13 @@ export function createHttpClient(environment: Environment, url: string): HttpCli
 }
 
 /** One try: request, reply and its body within the time limit. */
-function exchangeOnce(environment: Environment, url: string, call: Call): Promise<Reply> {
+function exchangeOnce(
+  environment: Environment,
+  url: string,
+  call: Call & { readonly replyBytes: number },
+): Promise<Reply> {
   const timeoutMs = call.timeoutMs ?? (call.upload ? limits.uploadTimeoutMs : limits.callTimeoutMs)
-  const bounds = { timeoutMs, replyBytes: call.replyBytes ?? limits.replyBytes }
+  const bounds = { timeoutMs, replyBytes: call.replyBytes }
   return exchange(environment, url + call.path, requestOf(call), bounds)
 }
 

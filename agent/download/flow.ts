@@ -3,6 +3,7 @@
  * lane's next unit and its piece are written together with the piece before, which is done by then.
  */
 import { locatePiece } from '../../protocol/metainfo.ts'
+import { limits } from '../../protocol/limits.ts'
 import { Problem, unlessBug, type ProblemCode } from '../../protocol/problem.ts'
 import { PAYMENT_SIGNATURE, type Offer } from '../../protocol/x402.ts'
 import type { Entry } from './journal.ts'
@@ -132,7 +133,7 @@ export const isHalt = (error: unknown): error is Problem =>
 
 /** What is owed on a lane at rest is missing from the credit of the others. If it does not arrive, the end of the download sends it again. */
 async function sendLastTick({ run, seller }: Flow, lane: Lane): Promise<void> {
-  const http = createHttpClient(run.context.environment, seller.url)
+  const http = createHttpClient(run.context.environment, seller.url, limits.peerReplyBytes)
   const json = { tick: lane.lastTick() }
   await http.bytes({ method: 'POST', path: '/v1/ticks', json, attempts: 1 }).catch(unlessBug)
 }

@@ -42,7 +42,7 @@ export function createIdentities({ environment, repository }: AgentContext, met:
   async function shown(error: unknown, id: string, url: string): Promise<IdentityState> {
     unlessBug(error)
     const call = { method: 'GET', path: '/.well-known/raincheck', attempts: 1 } as const
-    const { operations } = await createHttpClient(environment, url).json(call, profileShape)
+    const { operations } = await createHttpClient(environment, url, limits.peerReplyBytes).json(call, profileShape)
     const state = replay(operations.map(operationFromJson), clock.now())
     if (toHex(state.id) !== id) throw error
     return state

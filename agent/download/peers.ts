@@ -64,6 +64,9 @@ export interface Peers {
   creditFrom(peer: Peer): Promise<number>
 }
 
+/** Of base64url. */
+const BITS_A_CHARACTER = 6
+
 const shownShape = z.object({ credit: z.int(), checkpoint: z.string().optional() })
 
 const offerShape = z.object({
@@ -221,7 +224,7 @@ export function createPeers(context: AgentContext, { view, passes, brokers }: Pe
 
   async function offerAt(url: string, meta: Metainfo, headers: Record<string, string> = {}): Promise<PeerOffer> {
     const infoHash = toHex(meta.infoHash)
-    const http = createHttpClient(environment, url)
+    const http = createHttpClient(environment, url, limits.peerReplyBytes + Math.ceil(meta.pieces / BITS_A_CHARACTER))
     const said = await http.json({ method: 'GET', path: offerPath(meta), headers, attempts: 1 }, offerShape)
     const isSame = said.infoHash === infoHash && said.pieceLength === meta.pieceLength && said.pieces === meta.pieces
     if (!isSame) throw new Problem('peer-failed', 'The seller answers for other content.')
@@ -254,7 +257,7 @@ export function createPeers(context: AgentContext, { view, passes, brokers }: Pe
   async function show({ urls }: Peer, evidence: ChainsJson): Promise<void> {
     const note = await view?.note()
     const json = { subject: toHex(owner), evidence, ...(note !== undefined && { checkpoint: note }) }
-    const http = createHttpClient(environment, urls[0] ?? '')
+    const http = createHttpClient(environment, urls[0] ?? '', limits.peerReplyBytes)
     const { checkpoint } = await http.json({ method: 'POST', path: '/v1/chains', json, attempts: 1 }, shownShape)
     if (checkpoint !== undefined) await view?.compare(checkpoint)
   }

@@ -240,7 +240,7 @@ async function askSignoff(
   lane: Ending,
   declaration: DeclarationRecord,
 ): Promise<void> {
-  const http = createHttpClient(environment, lane.url)
+  const http = createHttpClient(environment, lane.url, limits.peerReplyBytes)
   const signoff = envelopeToJson(
     signOff({ lane: fromHex(lane.id), unit: lane.isPaid || lane.mode === 'sealed' ? unitsArrived(lane) : 0 }, signer),
   )

@@ -5,6 +5,7 @@ import { createRepositoryClient } from '../../agent/clients/repository-client.ts
 import { announce, parseAnnouncement, type AnnouncementTerms } from '../../protocol/announcement.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { toBase64url, toHex } from '../../protocol/bytes.ts'
+import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { envelopeToJson, seal, type Envelope, type Signer } from '../../protocol/signed.ts'
 import { delegationOf, NOW, person, type Person } from '../repository/people.ts'
@@ -173,6 +174,16 @@ describe('peers', () => {
   ])('are refused when they answer with %s', async (_, answer) => {
     const peers = peersOf([], { 'anna.example': answer, 'second.example': answer })
     await expect(peers.offer(peer, content.meta)).rejects.toMatchObject({ name: 'Problem' })
+  })
+
+  it('are refused when they answer with more than they can have to say: many of them are asked at once', async () => {
+    const padded = (bytes: number) => ({ 'anna.example': { ...offer, more: 'x'.repeat(bytes) } })
+    await expect(peersOf([], padded(limits.peerReplyBytes)).offer(peer, content.meta)).rejects.toMatchObject({
+      code: 'peer-failed',
+    })
+    const most = { ...offer, bitfield: toBase64url(new Uint8Array(limits.pieces / 8)), pieces: limits.pieces }
+    const huge = { ...content.meta, pieces: limits.pieces }
+    expect(await peersOf([], { 'anna.example': most }).offer(peer, huge)).toMatchObject({ price: 3n })
   })
 
   it('give no credit unless a chain of vouches leads to us', async () => {
