@@ -40,6 +40,8 @@ declare const awslambda: LambdaStreaming
 
 /** Well within the 15 minutes of a function. */
 const SHIFT_MS = 10 * 60_000
+/** Two rounds of chores. */
+const LATE_MS = 10 * 60_000
 /** What taking one download away may take of the 5 minutes that leaving has. */
 const LEAVE_MS = 60_000
 
@@ -150,6 +152,8 @@ async function chores(): Promise<void> {
   const agent = await openFront()
   await agent?.maintain()
   await agent?.downloads.resumeAll()
+  // What this round should have redeemed, and the one before.
+  if (agent) log.waits(await agent.seller.lateMs(), LATE_MS)
 }
 
 /** Loaded by workers alone: an instance that sells starts without it. */

@@ -17,6 +17,7 @@ import { stdoutLines } from '../infra/stdout-lines.ts'
 import { openStore } from '../infra/store/open.ts'
 import { witnessPlaces } from '../infra/witness-places.ts'
 import { createLedger, type LedgerOptions } from './ledger.ts'
+import { waitingSince } from './oldest.ts'
 
 declare const awslambda: LambdaStreaming
 
@@ -24,6 +25,8 @@ const environment = realEnvironment()
 const set = settings(process.env)
 const log = stdoutLines(environment.clock, set.optional('STACK_NAME', ''))
 
+/** Rounds are a minute apart. */
+const LATE_MS = 90_000
 /** Well within the function's time: the replica has to be put back. */
 const REPLAY_MS = 4 * 60_000
 
@@ -51,8 +54,16 @@ export const url = functionUrl(async () => (await open()).app.fetch, awslambda, 
 
 /** @param task each on a schedule of its own */
 export async function chores({ task }: { readonly task: 'sequence' | 'attest' }): Promise<void> {
-  if (task === 'sequence') await (await open()).sequence()
+  if (task === 'sequence') await sequence()
   else await attest(set.optional('LEDGER_REPLICA', ''))
+}
+
+/** What should have been in the log since the last round is told of before this one is tried. */
+async function sequence(): Promise<void> {
+  const ledger = await open()
+  const sinceMs = await waitingSince((await options()).store)
+  if (sinceMs !== undefined) log.waits(environment.clock.now() - sinceMs, LATE_MS)
+  await ledger.sequence()
 }
 
 /** @param replica where it is kept; else the log is replayed from its start */

@@ -77,6 +77,16 @@ export async function isWaiting(store: Store): Promise<boolean> {
   return found.some((items) => items.length > 0)
 }
 
+/** The earliest command, and of each partition of pointers one, which may be any. */
+export async function readFirst(
+  store: Store,
+): Promise<{ readonly command: WaitingCommand | undefined; readonly pointers: readonly Pointer[] }> {
+  const first = async (pk: string): Promise<Item | undefined> => (await store.list(pk, { limit: 1 }))[0]
+  const [command, ...groups] = await Promise.all([COMMANDS, ...PARTITIONS].map(first))
+  const pointers = groups.flatMap((group) => (group ? decodePointers(group.body).slice(0, 1) : []))
+  return { command: command && decodeCommand(command.body), pointers }
+}
+
 /** Whether a pointer waits yet in the group that it was put into. */
 export async function isPending(store: Store, { pk, sk }: Key, { mark }: Pointer): Promise<boolean> {
   const item = await store.get(pk, sk)

@@ -35,6 +35,8 @@ export interface Redeemer {
   maintain(): Promise<void>
   /** Credits of ticks accepted, not redeemed. */
   outstanding(): Promise<bigint>
+  /** For how long the tick waits that should have been redeemed first, in milliseconds; 0 where none is due. */
+  lateMs(): Promise<number>
 }
 
 /** The ledger will never say otherwise. All else may pass: it is away, the owner renews a delegation. */
@@ -164,7 +166,7 @@ export function createRedeemer(context: AgentContext, lanes: SellerLanes): Redee
     const { terms, tab } = lane
     if (now - (tended.get(terms.lane) ?? 0) < limits.redeemPauseMs) return
     const ends = tab.state === 'closing' || now >= terms.expires - limits.expiryMarginMs
-    const due = unredeemed(tab) > 0 && (isIdle(lane) || now >= terms.expires - limits.redeemAheadMs)
+    const due = unredeemed(tab) > 0 && now >= dueMs(lane)
     if (!ends && !due) return
     tended.set(terms.lane, now)
     await (ends ? signOff(lane) : redeemLane(lane))
@@ -179,8 +181,19 @@ export function createRedeemer(context: AgentContext, lanes: SellerLanes): Redee
     return sum
   }
 
-  return { signOff, redeem, close, maintain, outstanding }
+  async function lateMs(): Promise<number> {
+    let late = 0
+    for await (const lane of lanes.open())
+      if (unredeemed(lane.tab) > 0) late = Math.max(late, clock.now() - dueMs(lane))
+    return late
+  }
+
+  return { signOff, redeem, close, lateMs, maintain, outstanding }
 }
+
+/** Once the lane is idle, and before it expires. */
+const dueMs = ({ terms, tab }: SaleLane): number =>
+  Math.min(tab.atMs + limits.laneIdleMs, terms.expires - limits.redeemAheadMs)
 
 function beginClosing(tab: Tab, paid: number): Step {
   if (tab.state !== 'open') return { tab }

@@ -71,6 +71,8 @@ export interface Seller {
   close(): Promise<void>
   maintain(): Promise<void>
   outstanding(): Promise<bigint>
+  /** As of the redeemer. */
+  lateMs(): Promise<number>
   /** Pieces owed now on an account: of a payer, or of a vouch that debts came through. */
   owed(account: string): Promise<number>
 }
@@ -274,6 +276,7 @@ export function createSeller(context: AgentContext, { shares, trust, usage, guar
     close: () => redeemer.close(),
     maintain: () => redeemer.maintain(),
     outstanding: () => redeemer.outstanding(),
+    lateMs: () => redeemer.lateMs(),
     owed: (account) => lanes.owed(account),
   }
 }

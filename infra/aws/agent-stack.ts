@@ -73,7 +73,9 @@ export class AgentStack extends Stack {
     main.allow(['lambda:InvokeFunction'], [live.functionArn])
     allowForgetting(main, key)
     every(main, Duration.minutes(CHORES_MINUTES), 'chores')
-    new Watch(this, { functions: { Main: main, Download: download }, isCapped: true })
+    const says = 'Ticks wait to be redeemed for half an hour: the ledger does not take them, and they expire.'
+    const waits = { most: Duration.minutes(30), says }
+    new Watch(this, { functions: { Main: main, Download: download }, isCapped: true, waits })
     const claim = new CustomResource(this, 'Claim', { serviceToken: main.function.functionArn })
     this.url = main.url()
     new CfnOutput(this, 'Url', { value: this.url, description: 'Your agent: open it and claim it' })

@@ -50,7 +50,7 @@ export const USE = {
   buyWrites: 2,
   sequenceSeconds: 0.2,
   sequenceGb: 0.5,
-  sequenceReads: 12,
+  sequenceReads: 17,
   /** A run of entries, a tile, the head, what is taken off the waiting list, what is published. */
   appendWrites: 8,
   /** A tile, a bundle of entries, the checkpoint. */
@@ -104,7 +104,7 @@ export function witnessMonth(isAtRest: boolean): Bill {
 }
 
 /** Metrics that a stack's alarms look at, where the owner asks for them. */
-export const ALARMS = { agent: 5, repository: 4, ledger: 6, witness: 3 } as const
+export const ALARMS = { agent: 6, repository: 4, ledger: 6, witness: 3 } as const
 
 /** To be told what is wrong with a stack for a month in which each hour brings a request. */
 export const watchMonth = (stack: keyof typeof ALARMS, hasDashboard: boolean): Bill => ({

@@ -87,8 +87,11 @@ export class LedgerStack extends Stack {
       rounds: {
         of: chores,
         within: Duration.minutes(5),
-        otherwise:
-          'No entry was appended for five minutes but by who asked for the log: receipts may break their merge delay.',
+        otherwise: 'No round of chores for five minutes: what is accepted waits until somebody asks for the log.',
+      },
+      waits: {
+        most: Duration.minutes(3),
+        says: 'An entry waits for the log for more than three minutes: receipts break their merge delay.',
       },
     })
     new CustomResource(this, 'Key', { serviceToken: setup.function.functionArn })

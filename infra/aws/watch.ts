@@ -10,7 +10,6 @@ import {
   ComparisonOperator,
   Dashboard,
   GraphWidget,
-  MathExpression,
   Metric,
   TreatMissingData,
   type IMetric,
@@ -26,8 +25,10 @@ import type { LambdaService } from './lambda-service.ts'
 export interface Watched {
   /** By what they do; the first one is that behind the URL. */
   readonly functions: Readonly<Record<string, LambdaService>>
-  /** Rounds that must succeed again and again. */
+  /** Rounds that must come again and again; whether they succeed, its errors tell. */
   readonly rounds?: { readonly of: LambdaService; readonly within: Duration; readonly otherwise: string }
+  /** What may not wait for so long, by the metric `Waiting`. */
+  readonly waits?: { readonly most: Duration; readonly says: string }
   /** The owner's caps end what it does. */
   readonly isCapped?: boolean
 }
@@ -45,11 +46,11 @@ export class Watch extends Construct {
     const hasDashboard = new CfnCondition(stack, 'HasDashboard', { expression: Fn.conditionEquals(dashboard, 'yes') })
     const alerts = new Construct(this, 'Alerts')
     const topic = alertTopic(alerts, stack, email)
-    for (const { id, metric, says, isMissingBad } of alarmsOf(stack, watched)) {
+    for (const { id, metric, says, isMissingBad, threshold = 1 } of alarmsOf(stack, watched)) {
       const alarm = new Alarm(alerts, id, {
         metric,
         alarmDescription: says,
-        threshold: isMissingBad ? 0 : 1,
+        threshold: isMissingBad ? 0 : threshold,
         comparisonOperator: isMissingBad
           ? ComparisonOperator.LESS_THAN_OR_EQUAL_TO_THRESHOLD
           : ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
@@ -105,9 +106,11 @@ interface Watchword {
   readonly says: string
   /** The metric counts what should happen. */
   readonly isMissingBad?: true
+  /** From which on it is an alarm. */
+  readonly threshold?: number
 }
 
-function* alarmsOf(stack: Stack, { functions, rounds, isCapped = false }: Watched): Generator<Watchword> {
+function* alarmsOf(stack: Stack, { functions, rounds, waits, isCapped = false }: Watched): Generator<Watchword> {
   const sums = { statistic: 'Sum', period: PERIOD }
   for (const [name, service] of Object.entries(functions)) {
     const says = `${name} failed: it crashed, ran out of time or could not go on. Its log says more.`
@@ -126,10 +129,12 @@ function* alarmsOf(stack: Stack, { functions, rounds, isCapped = false }: Watche
   }
   if (rounds) {
     const { of: service, within, otherwise } = rounds
-    const of = { statistic: 'Sum', period: within }
-    const usingMetrics = { i: service.function.metricInvocations(of), e: service.function.metricErrors(of) }
-    const metric = new MathExpression({ expression: 'i - e', usingMetrics, period: within })
+    const metric = service.function.metricInvocations({ statistic: 'Sum', period: within })
     yield { id: 'Rounds', metric, says: otherwise, isMissingBad: true }
+  }
+  if (waits) {
+    const metric = own(stack, 'Waiting', 'Maximum')
+    yield { id: 'Waiting', metric, says: waits.says, threshold: waits.most.toMilliseconds() }
   }
 }
 

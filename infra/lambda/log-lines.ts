@@ -9,7 +9,7 @@ import { Problem } from '../../protocol/problem.ts'
 import { faultText } from '../service-process.ts'
 
 export type Unit = 'Count' | 'Milliseconds'
-export type MetricName = 'Latency' | 'Shift' | 'Faults' | 'CapReached'
+export type MetricName = 'Latency' | 'Shift' | 'Faults' | 'CapReached' | 'Waiting'
 
 export interface LogLines {
   /** A request has come. @returns what is told when it is answered */
@@ -20,6 +20,8 @@ export interface LogLines {
   readonly fault: (error: unknown) => void
   /** @param cap the owner's, of today */
   capReached(cap: string): void
+  /** How long the oldest thing waits that is due. @param lateMs what is less goes without saying */
+  waits(forMs: number, lateMs: number): void
 }
 
 export interface LogOptions {
@@ -37,6 +39,7 @@ const UNITS: Readonly<Record<MetricName, Unit>> = {
   Shift: 'Milliseconds',
   Faults: 'Count',
   CapReached: 'Count',
+  Waiting: 'Milliseconds',
 }
 /** Beginnings of paths that services have; anything else is a stranger's word. */
 const KNOWN =
@@ -62,6 +65,9 @@ export function createLogLines({ clock, stack, write }: LogOptions): LogLines {
     fault(error) {
       const isOurs = !(error instanceof Problem) || error.code === 'internal' || error.code === 'store-unavailable'
       say('ERROR', { event: 'fault', message: faultText(error) }, isOurs ? { Faults: 1 } : {})
+    },
+    waits(forMs, lateMs) {
+      if (forMs >= lateMs) say('INFO', { event: 'waiting' }, { Waiting: forMs })
     },
     capReached: (cap) => say('INFO', { event: 'cap-reached', cap }, { CapReached: 1 }),
   }

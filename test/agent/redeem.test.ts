@@ -116,12 +116,15 @@ describe('redeeming', () => {
     ledger.fail('away')
     expect(await codeOf(seller.maintain())).toBe('peer-failed')
     for (let i = 0; i < 5; i++) await seller.maintain()
+    clock.advance(1_000)
+    expect(await seller.lateMs()).toBe(1_000)
     expect(ledger.calls.get('redemptions')).toBe(limits.callAttempts)
     expect(await seller.outstanding()).toBe(2n * PRICE)
     ledger.fail(undefined)
     clock.advance(limits.redeemPauseMs)
     await seller.maintain()
     expect(await earned()).toBe(2n * PRICE)
+    expect(await seller.lateMs()).toBe(0)
   })
 
   it('that the ledger took without our hearing of it is not lost', async () => {

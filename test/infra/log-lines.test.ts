@@ -95,6 +95,14 @@ describe('a line of the log', () => {
     expect(drive).not.toHaveProperty('_aws')
   })
 
+  it('tells how long something waits once that is too long', () => {
+    const { log, said } = lines()
+    log.waits(89_999, 90_000)
+    log.waits(90_000, 90_000)
+    expect(said()).toHaveLength(1)
+    expect(metricsIn(said()[0] ?? {})).toEqual({ Waiting: 90_000 })
+  })
+
   it('tells that a cap is reached', () => {
     const { log, said } = lines()
     log.capReached('serve')
