@@ -178,9 +178,7 @@ export function createAgent(
     () => linking.sweep(),
     () => usage.maintain(),
   ]
-  async function maintain(): Promise<void> {
-    await Promise.all(chores.map((chore) => chore().catch(onFault)))
-  }
+  const maintain = async () => void (await Promise.all(chores.map((chore) => chore().catch(onFault))))
   return { app, links, shares, seller, downloads, guard, maintain, ...lifecycle() }
 
   function lifecycle(): Pick<Agent, 'start' | 'stop'> {
