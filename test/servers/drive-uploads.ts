@@ -74,6 +74,7 @@ export function createUploads(state: DriveState, url: () => string, keep: Keep):
     },
     put(request, forgets = 0) {
       const session = sessions.get(idOf(request)) ?? gone()
+      if (request.headers['content-length'] === undefined) driveError(411, 'lengthRequired', 'No Content-Length.')
       const header = request.headers['content-range'] ?? ''
       const [, first, last, total] = /^bytes (?:(\d+)-(\d+)|\*)\/(\d+|\*)$/.exec(header) ?? []
       if (total === undefined) return driveError(400, 'badRequest', 'No Content-Range, or one that does not parse.')
