@@ -164,7 +164,6 @@ export function createAgent(
   mountOwnerApi(app, { context, circles, links, linking, shares, seller, downloads, trust })
   mountUsage(app, { context, usage, doorkeeper })
 
-  /** None waits for what another waits for: a repository that does not answer keeps no tick from being redeemed. */
   const chores: readonly (() => Promise<unknown>)[] = [
     // What a stopped agent has announced runs out.
     async () => (await guard.isStopped()) || shares.announce(),
@@ -178,12 +177,15 @@ export function createAgent(
     () => linking.sweep(),
     () => usage.maintain(),
   ]
-  const maintain = async () => void (await Promise.all(chores.map((chore) => chore().catch(onFault))))
+  async function maintain(): Promise<void> {
+    await Promise.all(chores.map((chore) => chore().catch(onFault)))
+  }
   return { app, links, shares, seller, downloads, guard, maintain, ...lifecycle() }
 
   function lifecycle(): Pick<Agent, 'start' | 'stop'> {
     const stopping = new AbortController()
     let running: Promise<unknown> = Promise.resolve()
+    /** None waits for what another waits for: a repository that does not answer keeps no tick from being redeemed. */
     async function loop(chore: () => Promise<unknown>): Promise<void> {
       while (!stopping.signal.aborted) {
         await chore().catch(onFault)
