@@ -18,7 +18,7 @@ import { shardOf } from '../protocol/arbiter/shard-of.ts'
 import type { Change, Store } from '../protocol/store.ts'
 import type { LedgerContext } from './context.ts'
 import type { IsWaiting } from './lag.ts'
-import { commandChange, createPointing, isPending, MARK_BYTES } from './pending.ts'
+import { commandChange, createCompany, createPointing, isPending, MARK_BYTES } from './pending.ts'
 import { shardsOf } from './shards.ts'
 import { changeOf, isLane, redemptionSlot, slotAfter, viewOf, type Versioned } from './state.ts'
 import { createTurn } from './turn.ts'
@@ -44,19 +44,25 @@ export function createAccept(
   const { environment, store } = context
   const { clock, random } = environment
   const inTurn = createTurn()
-  const shards = shardsOf(context).map((shard) => ({ ...shard, point: createPointing(shard) }))
+  const company = createCompany()
+  const shards = shardsOf(context).map((shard) => ({ ...shard, point: createPointing(shard, company) }))
   const [only, ...others] = shards as [Shard, ...Shard[]]
 
   const shardFor = (bytes: Bytes): Shard =>
     others.length === 0 ? only : (shards[shardOf(decodeEntry(bytes), shards.length)] as Shard)
 
   /** @returns undefined when other changes came first */
-  async function write(decided: Decided & { readonly outcome: AcceptedOutcome }): Promise<IsWaiting | undefined> {
+  async function write(
+    decided: Decided & { readonly outcome: AcceptedOutcome },
+    leave: () => void,
+  ): Promise<IsWaiting | undefined> {
     const slot = settlementOf(decided)
     const shard = shardFor(decided.outcome.bytes)
     if (!slot) return writeCommand(decided, shard)
     const pointer = { ...slotAfter(slot.key, slot.before), mark: random.bytes(MARK_BYTES) }
-    const group = await shard.point(pointer)
+    const pointed = shard.point(pointer)
+    leave()
+    const group = await pointed
     const isPut = await store.write([redemptionSlot(pointer, decided.outcome.bytes, slot.before.whole)])
     return isPut ? () => isPending(shard.store, group, pointer) : undefined
   }
@@ -67,15 +73,22 @@ export function createAccept(
     return isWritten ? async () => (await shard.store.get(waiting.pk, waiting.sk)) !== undefined : undefined
   }
 
+  /** @returns undefined when other changes came first */
+  async function attemptOnce(prepared: Prepared, leave: () => void): Promise<Acceptance | undefined> {
+    const { outcome, ...decided } = await decideInTime(store, prepared, clock.now())
+    if (outcome.kind === 'repeat') return { accepted: outcome.accepted, isRepeat: true }
+    const isWaiting = await write({ ...decided, outcome }, leave)
+    if (!isWaiting) return undefined
+    onAccepted(isWaiting)
+    return { accepted: outcome.accepted, isRepeat: false }
+  }
+
   async function attempt(prepared: Prepared): Promise<Acceptance> {
+    const enter = prepared.command.kind === 'redeem' ? company.enter : () => () => {}
     for (let tries = 0; tries < limits.writeAttempts; tries++) {
-      const { outcome, ...decided } = await decideInTime(store, prepared, clock.now())
-      if (outcome.kind === 'repeat') return { accepted: outcome.accepted, isRepeat: true }
-      const isWaiting = await write({ ...decided, outcome })
-      if (isWaiting) {
-        onAccepted(isWaiting)
-        return { accepted: outcome.accepted, isRepeat: false }
-      }
+      const leave = enter()
+      const acceptance = await attemptOnce(prepared, leave).finally(leave)
+      if (acceptance) return acceptance
       await clock.sleep(pauseMs(tries, random.bytes(1)))
     }
     throw new Problem('conflict', 'Other changes to the same accounts keep coming first. Try again.')

@@ -134,8 +134,8 @@ function decodePointers(bytes: Bytes): Pointer[] {
   })
 }
 
-/** How long a group waits for others, and how many it takes. */
-const GATHER_MS = 4
+/** How long a group waits for others at the most, and how many it takes. */
+const GATHER_MS = 8
 const GROUP_MAX = 1024
 
 interface Group {
@@ -144,16 +144,39 @@ interface Group {
   readonly written: Promise<Key>
 }
 
+/** Those whose pointer may come at any moment. */
+export interface Company {
+  /** One comes in. @returns to be called when it has handed over its pointer, or has none */
+  readonly enter: () => () => void
+  /** Resolves when all have left who are in it now. */
+  readonly left: () => Promise<unknown>
+}
+
+export function createCompany(): Company {
+  const present = new Set<Promise<void>>()
+  return {
+    enter() {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      present.add(promise)
+      return () => {
+        present.delete(promise)
+        resolve()
+      }
+    },
+    left: () => Promise.all(present),
+  }
+}
+
 /**
- * Writes pointers down: those that come while a write is under way go into the next together.
+ * Writes pointers down: those that come while a write is under way go into the next together, which waits for those in
+ * company, but not for long.
  * @returns takes a pointer, and resolves to the key of its group
  * @throws Problem `store-unavailable`: it may be there or not, and points to nothing
  */
-export function createPointing({
-  environment: { clock, random },
-  openRound,
-  store,
-}: LedgerContext): (pointer: Pointer) => Promise<Key> {
+export function createPointing(
+  { environment: { clock, random }, openRound, store }: LedgerContext,
+  company: Company,
+): (pointer: Pointer) => Promise<Key> {
   let groups = 0
   let last: Promise<unknown> = Promise.resolve()
   let open: Group | undefined
@@ -168,10 +191,16 @@ export function createPointing({
     }
   }
 
+  async function gather(): Promise<void> {
+    const isOver = new AbortController()
+    await Promise.race([company.left(), clock.sleep(GATHER_MS, isOver.signal).catch(() => {})])
+    isOver.abort()
+  }
+
   function begin(): Group {
     const pointers: Pointer[] = []
     const written = last.then(async () => {
-      await clock.sleep(GATHER_MS)
+      await gather()
       if (open?.pointers === pointers) open = undefined
       return put(pointers)
     })
