@@ -94,7 +94,7 @@ function stores(): Stores {
   return { createTables, ...(ledger && { ledger }), ...(repository && { repository }), ...(agent && { agent }) }
 }
 
-function announce({ you, neighbour, ledgerUrl, repositoryUrl }: Network, { json, open }: Options): void {
+function announce({ you, neighbour, ledgerUrl, repositoryUrl }: Network, { json, once, open }: Options): void {
   const urls = { agent: you.url, ledger: ledgerUrl, repository: repositoryUrl, neighbour: neighbour.url }
   if (json) process.stdout.write(`${JSON.stringify({ event: 'ready', ...urls })}\n`)
   else {
@@ -102,7 +102,8 @@ function announce({ you, neighbour, ledgerUrl, repositoryUrl }: Network, { json,
     for (const [name, url] of Object.entries(urls)) say(`  ${name.padEnd(10)} ${url}`)
     say(`  your files ${you.files}`)
     say(`  your key   ${join(dirname(you.files), 'key')}`)
-    say('Open the agent in a browser and show it your key, or give commands in another terminal here: npx raincheck')
+    if (once === undefined)
+      say('Open the agent in a browser and show it your key, or give commands in another terminal here: npx raincheck')
   }
   if (open) openBrowser(you.url)
 }
