@@ -130,12 +130,14 @@ export const soldTib = (distance: Distance, linked: boolean): Bill => ({
   ...carriage(distance),
 })
 
-/** The buyer's side, into a bucket. */
-export const boughtTib = (): Bill => ({
+/** The buyer's side. A drive of another provider's lies in the internet: what is written there is sent. */
+export const boughtTib = (into: 'bucket' | 'drive'): Bill => ({
   lambdaGbSecond: TIB_PIECES * USE.buySeconds * USE.downloadGb,
   dynamodbWrite: TIB_PIECES * USE.buyWrites,
-  s3Put: TIB_PIECES / PART_PIECES,
+  ...(into === 'bucket' ? { s3Put: TIB_PIECES / PART_PIECES } : carriage('internet')),
 })
+
+export const keptTibMonth = (): Bill => ({ s3GbMonth: 1024 })
 
 const money = (amount: number): string => `$${amount.toFixed(2)}`
 const table = (rows: readonly (readonly string[])[]): string => rows.map((row) => `| ${row.join(' | ')} |`).join('\n')
@@ -145,6 +147,7 @@ export function costTables(): Readonly<Record<string, string>> {
   const idle = idleMonth()
   const distances: readonly Distance[] = ['internet', 'other region', 'same region']
   const sold = (linked: boolean): string[] => distances.map((distance) => money(dollars(soldTib(distance, linked))))
+  const alike = (bill: Bill): string[] => distances.map(() => money(dollars(bill)))
   return {
     idle: table([
       ['', 'a month'],
@@ -175,7 +178,9 @@ export function costTables(): Readonly<Record<string, string>> {
       ['---', ...distances.map(() => '---')],
       ['sold through the function', ...sold(false)],
       ['sold by signed links', ...sold(true)],
-      ['bought, into a bucket', ...distances.map(() => money(dollars(boughtTib())))],
+      ['bought, into a bucket', ...alike(boughtTib('bucket'))],
+      ['bought, into a Drive or Dropbox', ...alike(boughtTib('drive'))],
+      ['kept in a bucket for a month', ...alike(keptTibMonth())],
     ]),
   }
 }

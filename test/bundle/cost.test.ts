@@ -31,7 +31,11 @@ describe('the cost of an agent', () => {
 
   it('is nearly all egress where it sends to the internet, and small in one region', () => {
     expect(dollars(soldTib('internet', true))).toBeGreaterThan(90)
-    expect(dollars(soldTib('same region', true)) + dollars(boughtTib())).toBeLessThan(3)
+    expect(dollars(soldTib('same region', true)) + dollars(boughtTib('bucket'))).toBeLessThan(3)
+  })
+
+  it('is egress too where what it buys goes to a drive elsewhere', () => {
+    expect(dollars(boughtTib('drive'))).toBeGreaterThan(90)
   })
 
   it('stands in COST.md as it is computed', async () => {
