@@ -97,6 +97,9 @@ export const limits = {
   paymentHeaderBytes: 8 * KiB,
   /** Editions of one owner that a repository keeps, the newest, and how many it answers with at once. */
   editionsPerOwner: 4096,
+  /** How far an edition may be after the newest that a repository has, and the highest number of the first. */
+  editionsSkipped: 4096,
+  editionsBefore: 2 ** 24,
   editionsAnswered: 64,
   /** Owners that an agent follows, how often it asks for their editions, and series of each that it keeps the newest of. */
   follows: 64,

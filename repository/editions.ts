@@ -21,7 +21,7 @@ export interface Editions {
   /**
    * The very same again changes nothing. Some may be missing before it: followers see that.
    * @throws Problem `not-found` (member `missing`: `identity`), `conflict` (member `seq`: the newest) for one that is not
-   *   newer or follows another, `bad-request` for one of the future, and those of `parseEdition` and `requireEditor`
+   *   newer, follows another or is far ahead, `bad-request` for one of the future, and those of `parseEdition` and `requireEditor`
    */
   put(edition: Envelope, delegation?: Envelope): Promise<{ readonly edition: Edition; readonly changed: boolean }>
   /** In their order: those after a number, or the newest; up to `limits.editionsAnswered`. */
@@ -59,6 +59,9 @@ export function createEditions({ store, environment }: RepositoryContext, identi
         seq: head.seq,
       })
     }
+    // Whoever steals an agent's key must not be able to use up the owner's numbers.
+    if (seq > (head ? head.seq + limits.editionsSkipped : limits.editionsBefore))
+      throw new Problem('conflict', 'The edition is too far after the newest that is known.', { seq: head?.seq })
     if (head && seq === head.seq + 1 && !equal(edition.prev ?? id, head.id))
       throw new Problem('conflict', 'The edition follows another than the one that is known.', { seq: head.seq })
     const count = head?.count ?? 0

@@ -63,6 +63,17 @@ describe('editions at a repository', () => {
     expect(await seqs(repository)).toEqual([0, 3])
   })
 
+  test('leave the owner numbers, whoever has the agent’s key for a while', async () => {
+    const repository = await registered()
+    const { editionsBefore, editionsSkipped } = limits
+    const refused = { status: 409, json: { code: 'conflict' } }
+    expect(await post(repository, editionOf(ann, editionsBefore + 1))).toMatchObject(refused)
+    expect((await post(repository, editionOf(ann, editionsBefore))).status).toBe(201)
+    expect(await post(repository, editionOf(ann, editionsBefore + editionsSkipped + 1))).toMatchObject(refused)
+    expect(await post(repository, editionOf(ann, Number.MAX_SAFE_INTEGER))).toMatchObject(refused)
+    expect((await post(repository, editionOf(ann, editionsBefore + editionsSkipped))).status).toBe(201)
+  })
+
   test('are the owner’s: another key, another’s delegation, an unknown owner, the future', async () => {
     const repository = await registered()
     const forged = publishEdition({ by: ann.id, infoHash: numbered(7, 1), issued: NOW, name: 'x', seq: 0 }, bob.agent)
