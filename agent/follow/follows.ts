@@ -109,7 +109,7 @@ export function createFollows({ store, repository, environment }: AgentContext):
     change(id, (before) => before && { ...before, seenSeq: before.last?.seq ?? before.seenSeq })
 
   async function askAll(isDue: (followed: Followed) => boolean): Promise<void> {
-    for (const followed of await all()) if (isDue(followed)) await ask(followed.id).catch(unlessBug)
+    await Promise.all((await all()).filter(isDue).map(({ id }) => ask(id).catch(unlessBug)))
   }
 
   return {

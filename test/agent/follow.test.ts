@@ -30,11 +30,12 @@ function chain(length: number, names: readonly string[] = ['data']): SignedEditi
 }
 
 function openFollows() {
-  const shown = { editions: [] as SignedEdition[], isDown: false, asked: 0 }
+  const shown = { editions: [] as SignedEdition[], isDown: false, asked: 0, slow: Promise.resolve() }
   let nowMs = NOW
   const repository = {
     editions: async (_: string, after = -1) => {
       shown.asked++
+      await shown.slow
       if (shown.isDown) throw new Problem('peer-failed', 'The repository is down.')
       return shown.editions.filter((one) => parseEdition(one.edition).seq > after).slice(0, limits.editionsAnswered)
     },
@@ -121,6 +122,19 @@ describe('a follower', () => {
     shown.editions = [first, ...forged, last]
     expect(await follows.alerts()).toMatchObject([{ seq: 2 * limits.editionsAnswered + 4, isNew: true }])
     expect(await follows.list()).toMatchObject([{ missed: 2 * limits.editionsAnswered + 3 }])
+  })
+
+  test('asks about all at once: an answer that takes its time holds up no other', async () => {
+    const { shown, follows } = openFollows()
+    for (let number = 0; number < 8; number++) await follows.follow(toHex(numbered(5, number)), [])
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const { asked } = shown
+    shown.slow = promise
+    const alerts = follows.alerts()
+    for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
+    expect(shown.asked - asked).toBe(8)
+    resolve()
+    expect(await alerts).toEqual([])
   })
 
   test('keeps what it knows while the repository is down, and asks once a minute', async () => {
