@@ -84,8 +84,8 @@ export const PLANTS: readonly Plant[] = [
   {
     name: 'a redemption is made without a pointer to it',
     file: 'ledger/accept.ts',
-    find: '    await shard.point(pointer)\n',
-    replace: '    void shard.point\n',
+    find: 'const pointed = shard.point(pointer)\n',
+    replace: "const pointed = Promise.resolve({ pk: 'pointers/0', sk: '' })\n",
     seed: 1,
   },
   {
