@@ -64,10 +64,10 @@ export interface Progress {
 /** How often it starts again after another came first. */
 const TRIES = 64
 
-/** Pointers in a part, and how long one should take: less than others stand by for (lead.ts). */
+/** Pointers in a part: so many at first, and at least and at most. */
 const LEAST = 64
-
 const MOST = 1024
+/** How long a part should take: less than others stand by for (lead.ts). */
 const PART_MS = 200
 
 /** An append that was beaten by another sequencer has none. */
