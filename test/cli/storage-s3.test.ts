@@ -29,7 +29,7 @@ const stored = (bucket: string, key: string): Uint8Array => {
 
 test('links a bucket, or a folder in one, once; and says what is missing', async () => {
   const link = shapes.link.parse(await you.ask('link', 's3', '--bucket', 'yours', '--prefix', '/mine/'))
-  expect(link).toEqual({ name: 's3', kind: 's3' })
+  expect(link).toEqual({ name: 's3', kind: 's3', place: 'yours/mine' })
   expect(await you.ask('link', 's3', '--bucket', 'yours', '--prefix', 'mine')).toMatchObject({ name: 's3' })
   expect(await neighbour.ask('link', 's3', '--bucket', 'theirs', '--lends')).toMatchObject({ name: 's3' })
   expect(await you.raincheck('link', 's3')).toMatchObject({ code: 2, out: '' })

@@ -1,5 +1,5 @@
 import { toBase64url } from '../../../protocol/bytes.ts'
-import { Problem } from '../../../protocol/problem.ts'
+import { Problem, unlessBug } from '../../../protocol/problem.ts'
 import { formatBytes, formatCount, formatWhen, formatSeconds } from '../../dashboard/figures.js'
 import type { Answer, Call, Command, Commands } from '../command.ts'
 import type { OwnerClient } from '../owner-client.ts'
@@ -110,8 +110,10 @@ async function get(call: Call): Promise<Answer> {
 
 /** Whoever has it already may not mean to pay again. */
 async function remarkOnCopies(call: Call, agent: OwnerClient, { id, infoHash, link }: DownloadJson): Promise<void> {
-  const all = await agent.ask<DownloadJson[]>('GET', '/v1/downloads')
-  const had = all.find((one) => one.state === 'done' && one.infoHash === infoHash && one.link === link && one.id !== id)
+  const all = await agent.ask<DownloadJson[]>('GET', '/v1/downloads').catch(unlessBug)
+  const had = all?.find(
+    (one) => one.state === 'done' && one.infoHash === infoHash && one.link === link && one.id !== id,
+  )
   if (had) call.remark(`You have had it as '${had.file}': this is another copy. \`raincheck cancel ${id}\` ends it.`)
 }
 
