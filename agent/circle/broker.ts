@@ -4,7 +4,7 @@ import { equal, toHex, type Bytes } from '../../protocol/bytes.ts'
 import { requireInForce } from '../../protocol/delegation.ts'
 import { replay, type IdentityState } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
-import { Problem, unlessBug } from '../../protocol/problem.ts'
+import { Problem } from '../../protocol/problem.ts'
 import {
   grantSession,
   parseSession,
@@ -15,6 +15,7 @@ import {
 } from '../../protocol/session.ts'
 import type { Envelope } from '../../protocol/signed.ts'
 import type { AgentContext } from '../context.ts'
+import { identityNow } from './identity-now.ts'
 import type { CircleRecords, OwnCircle, Revoked } from './records.ts'
 
 export interface CircleChange {
@@ -48,7 +49,7 @@ export interface Broker {
 const NONCE_BYTES = 16
 
 export function createBroker(context: AgentContext, records: CircleRecords): Broker {
-  const { environment, owner, signer, repository } = context
+  const { environment, owner, signer } = context
   const { clock, random } = environment
 
   async function own(name: string): Promise<OwnCircle> {
@@ -85,12 +86,6 @@ export function createBroker(context: AgentContext, records: CircleRecords): Bro
     if (delegated) requireInForce(delegated, clock.now())
   }
 
-  /** The repository knows of later keys than somebody shows who holds an old one, and which changes were undone. */
-  async function requireActsNow({ id }: IdentityState, applicant: Applicant): Promise<void> {
-    const known = (await repository.identity(toHex(id)).catch(unlessBug))?.state
-    if (known) requireActs(replay(applicant.operations, clock.now(), known), applicant)
-  }
-
   async function grant(name: string, applicant: Applicant): Promise<Envelope> {
     const circle = await own(name)
     const nowMs = clock.now()
@@ -98,7 +93,7 @@ export function createBroker(context: AgentContext, records: CircleRecords): Bro
     requireActs(state, applicant)
     // Nobody else learns who is of it, nor has anybody asked.
     requireMember(context, circle, toHex(state.id))
-    await requireActsNow(state, applicant)
+    requireActs(await identityNow(context, applicant.operations), applicant)
     const times = { issued: nowMs, expires: nowMs + limits.sessionMs }
     const nonce = random.bytes(NONCE_BYTES)
     return grantSession({ by: owner, circle: name, holder: applicant.key, member: state.id, nonce, ...times }, signer)

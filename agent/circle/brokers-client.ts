@@ -2,9 +2,8 @@
 import { z } from '@hono/zod-openapi'
 import { authorityOf } from '../../protocol/authority.ts'
 import { equal, fromHex, toBase64url, toHex } from '../../protocol/bytes.ts'
-import { parseDelegation, requireInForce } from '../../protocol/delegation.ts'
+import { requireInForce } from '../../protocol/delegation.ts'
 import { signRequest } from '../../protocol/http-signature.ts'
-import { replay } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { wire } from '../../protocol/service.ts'
@@ -12,6 +11,7 @@ import { CIRCLE_KINDS } from '../../protocol/session.ts'
 import { envelopeFromJson, envelopeToJson } from '../../protocol/signed.ts'
 import { createHttpClient } from '../clients/http-client.ts'
 import type { AgentContext } from '../context.ts'
+import { identityNow } from './identity-now.ts'
 import type { JoinedCircle } from './records.ts'
 
 export const circleShape = z.object({
@@ -49,7 +49,7 @@ export function createBrokersClient(context: AgentContext): BrokersClient {
     const get = <T>(path: string, shape: z.ZodType<T>): Promise<T> =>
       http.json({ method: 'GET', path, attempts: 1 }, shape)
     const profile = await get('/.well-known/raincheck', profileShape)
-    requireBound(profile)
+    await requireBound(profile)
     const { by, kind, revoked, circle } = await get(`/v1/sessions/${name}`, circleShape)
     if (by !== profile.id || circle !== name) throw new Problem('peer-failed', `${url} speaks of another circle.`)
     const { key, operations: log, delegation: binds } = profile
@@ -58,17 +58,15 @@ export function createBrokersClient(context: AgentContext): BrokersClient {
     return { isOwn: false, name, kind, revoked: since, url, by, key, operations: log, delegation: binds, readMs }
   }
 
-  /** @throws Problem `unknown-key` unless the key acts for the id */
-  function requireBound({ id, key, operations: log, delegation: binds }: z.output<typeof profileShape>): void {
-    const nowMs = clock.now()
-    const state = replay(
+  /** @throws Problem `unknown-key` unless the key acts for the id, by all that is known of its keys; `conflict` */
+  async function requireBound({ id, key, operations: log, delegation: binds }: z.output<typeof profileShape>) {
+    const state = await identityNow(
+      context,
       log.map((one) => envelopeFromJson(one)),
-      nowMs,
     )
     if (toHex(state.id) !== id) throw new Problem('unknown-key', 'The operations are of another identity.')
-    const envelope = envelopeFromJson(binds)
-    const delegated = authorityOf(state, fromHex(key, 32), envelope)
-    if (delegated) requireInForce(parseDelegation(envelope), nowMs)
+    const delegated = authorityOf(state, fromHex(key, 32), envelopeFromJson(binds))
+    if (delegated) requireInForce(delegated, clock.now())
   }
 
   async function ask({ url, name, by }: JoinedCircle): Promise<string> {

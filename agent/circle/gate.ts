@@ -17,7 +17,7 @@ export interface Gate {
    * For what is limited to a circle, by its name here.
    * @throws Problem `session-required` (members `by`, `circle`) for none, `forbidden` for one of another circle or taken back,
    *   `expired`, `unknown-key` when another than its holder shows it, `bad-signature`, `stale-request`, `peer-failed` when the
-   *   broker of an inner circle does not answer
+   *   broker of an inner circle does not answer, or that of any circle has not for as long as a session lasts
    */
   admit(request: Request, name: string): Promise<Session>
   /** @param circleOf the circle of a content, by its info hash; undefined where anybody may have it */
@@ -71,9 +71,14 @@ export function createGate(context: AgentContext, { records, broker, brokers, re
 
   /** The circle, whose broker may have another key by now than when it was last asked. */
   async function signerOf(circle: JoinedCircle, session: Session): Promise<JoinedCircle> {
-    const known = isKeyOf(circle, session.key) ? circle : await askedAgain(circle)
-    if (isKeyOf(known, session.key)) return known
-    throw new Problem('forbidden', 'The session is not signed by the circle’s broker.')
+    const isNews = clock.now() - circle.readMs >= limits.revocationsMs
+    const known = isNews || !isKeyOf(circle, session.key) ? await askedAgain(circle) : circle
+    if (!isKeyOf(known, session.key))
+      throw new Problem('forbidden', 'The session is not signed by the circle’s broker.')
+    // Who is no broker any more goes on signing.
+    if (clock.now() - known.readMs >= limits.sessionMs)
+      throw new Problem('peer-failed', 'The circle’s broker has not been heard of for longer than a session lasts.')
+    return known
   }
 
   async function askedAgain(circle: JoinedCircle): Promise<JoinedCircle> {

@@ -1,5 +1,6 @@
 /** Content of a circle, and everybody who tries to have it without being of it. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { Bytes } from '../../protocol/bytes.ts'
 import { genesis, replay, rotate } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { formatSession, grantSession, parseSession, readSession, SESSION_HEADER } from '../../protocol/session.ts'
@@ -37,6 +38,8 @@ async function share(circle: string): Promise<string> {
   expect(answer).toMatchObject({ status: 201, json: { circle } })
   return (answer.json as { infoHash: string }).infoHash
 }
+
+const signerKey = (secret: Bytes): Bytes => signerFrom(secret).key
 
 let number = 0
 const granted = (to: Resident, circle = 'lab', signer: Signer = to.person.agent) =>
@@ -215,6 +218,18 @@ describe('a session', () => {
     expect(await codeOf(grantTo([first], above, 'lab'))).toBe(201)
   })
 
+  test('is worth nothing from a broker whose owner has taken its keys away, wherever it goes on', async () => {
+    const { state, owner } = broker.person
+    expect(await codeOf(shown(await sessionOf(member), member.person.agent))).toBe(200)
+    await broker.context.repository.putIdentity([
+      rotate(state, [numbered(3, 9)].map(signerKey), town.clock.now(), owner),
+    ])
+    town.clock.advance(limits.sessionMs)
+    await seller.agent.maintain()
+    expect(await codeOf(shown(await sessionOf(member), member.person.agent))).toBe('peer-failed')
+    expect(await join(stranger, 'lab')).toMatchObject({ json: { code: 'unknown-key' } })
+  })
+
   test('is not granted to a stranger, who has nobody asked either', async () => {
     const asked = () => town.requests.filter(({ host }) => host === 'repository.example').length
     const before = asked()
@@ -228,8 +243,10 @@ describe('a session', () => {
     expect(await member.fetch(infoHash)).toMatchObject({ state: 'done' })
     expect(asked()).toBe(before + 1)
     town.clock.advance(limits.sessionMs - limits.sessionRenewedMs)
+    await seller.agent.maintain()
+    const again = asked()
     expect(await member.fetch(await share('lab'))).toMatchObject({ state: 'done' })
-    expect(asked()).toBe(before + 2)
+    expect(asked()).toBe(again + 1)
   })
 
   test('is of a circle that another’s agent cannot take the place of', async () => {
