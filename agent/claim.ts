@@ -64,9 +64,12 @@ const SK = 'owner'
 const LABEL = 'raincheck/claim/v1'
 const SECRET_BYTES = 15
 
-/** What the deployment tells the owner: 20 characters of base64url, the same each time it is asked for. */
+/**
+ * What the deployment tells the owner: 20 characters of base64url, the same each time it is asked for. None begins with `-`,
+ * which a command would take for an option.
+ */
 export const claimSecret = (secret: Bytes): string =>
-  toBase64url(hmacSha256(secret, utf8(LABEL)).slice(0, SECRET_BYTES))
+  toBase64url(hmacSha256(secret, utf8(LABEL)).slice(0, SECRET_BYTES)).replace(/^-/, '_')
 
 export function createClaims({ environment, store, secret, ledger, repository }: ClaimParts): Claims {
   const agent = signerFrom(secret).key

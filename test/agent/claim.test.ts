@@ -60,6 +60,12 @@ const idOf = ({ operations: [first] }: ClaimRequest): string =>
   toHex(objectId('identity', first?.body ?? new Uint8Array()))
 
 describe('a deployed agent', () => {
+  it('has a secret that a command takes for no option', () => {
+    const random = createChance('secrets')
+    const secrets = Array.from({ length: 500 }, () => claimSecret(random.bytes(32)))
+    expect(secrets.filter((one) => !/^[A-Za-z0-9_][A-Za-z0-9_-]{19}$/.test(one))).toEqual([])
+  })
+
   it('is whose who shows the secret, and the ledger and the repository know before it does', async () => {
     const { claims, told } = open()
     expect(await claims.current()).toBeUndefined()
