@@ -248,7 +248,7 @@ export const PLANTS: readonly Plant[] = [
     file: 'ledger/sequencer.ts',
     find: 'const from = isClear ? head : await swap(head, head)',
     replace: 'const from = isClear || own !== head.version ? head : await swap(head, head)',
-    seed: 7,
+    seed: 11,
   },
   {
     name: 'a witness cosigns whatever goes beyond what it knows',
