@@ -3,6 +3,7 @@
  * `download`, a durable function that works a download off in shifts. AGENT_STORE names the table,
  * AGENT_KEY_PARAMETER the parameter with the agent's key, DOWNLOAD_FUNCTION the durable function, AGENT_BUCKET a bucket of
  * the owner's that is linked from the start; AGENT_URL is the agent's address where that is not its function URL;
+ * AGENT_WITNESSES is the policy of witnesses itself, as there are no files here;
  * SELL_MODES and STAKE_MOST say how it deals, SPEND_MOST and SERVE_MOST how much of it a day.
  */
 import { realEnvironment } from '../infra/environment.ts'
@@ -10,6 +11,7 @@ import { customResource } from '../infra/lambda/custom-resource.ts'
 import { urlHandler, type LambdaStreaming, type UrlEvent } from '../infra/lambda/function-url.ts'
 import { once } from '../infra/lambda/once.ts'
 import { deleteParameterKey, findParameterKey, openParameterKey } from '../infra/lambda/parameter-key.ts'
+import { policySetting } from '../infra/lambda/policy-setting.ts'
 import { LIVE, wakeFunction } from '../infra/lambda/wake-function.ts'
 import { guardedTransport, systemResolve } from '../infra/pinned-transport.ts'
 import { settings } from '../infra/service-process.ts'
@@ -31,6 +33,8 @@ import { pieceClientNode } from './download/piece-client-node.ts'
 import { USUAL_FAN_OUT } from './download/stretches.ts'
 import { usualCaps } from './guard/usual-caps.ts'
 import { leave } from './leave.ts'
+import { createLogWatch } from './ledger-watch/log-watch.ts'
+import { watchLedger } from './ledger-watch/watched-ledger.ts'
 import { createOwnedAgent } from './owned-agent.ts'
 import { createLinks } from './storage/links.ts'
 import { providerHosts } from './storage/providers.ts'
@@ -82,6 +86,7 @@ const ground = once(async () => {
     linkAccess,
     pin,
     allowLoopback,
+    witnesses: policySetting(set, 'AGENT_WITNESSES'),
     dealing: dealing(set.optional),
     caps: usualCaps(set.optional, true),
   }
@@ -94,8 +99,16 @@ const ownName = (): string => `${set.required('AWS_LAMBDA_FUNCTION_NAME')}:${LIV
 
 /** @param isWorker runs downloads itself; else they are handed to the durable function */
 async function open(base: Ground, owned: Owned, isWorker: boolean): Promise<Agent> {
-  const { environment, store, signer, ledger, repository, linkAccess, pin, allowLoopback } = base
-  const services = { ledger, repository, publicUrl: owned.url, allowLoopback }
+  const { environment, store, signer, repository, linkAccess, pin, allowLoopback, witnesses: policy } = base
+  const watch = createLogWatch({
+    environment,
+    store,
+    ledger: base.ledger,
+    owner: owned.owner,
+    ...(policy && { policy }),
+  })
+  const ledger = watchLedger(base.ledger, watch)
+  const services = { ledger, watch, repository, publicUrl: owned.url, allowLoopback }
   const context = { ...owned, environment, store, signer, ...services, ...base.dealing, sendsFrom: 's3' }
   return createAgent(context, {
     pieceClient: pieceClientNode(pin),

@@ -2,20 +2,24 @@
  * Entry points of the ledger on Lambda: `url` behind its function URL, `chores` on a schedule, `setup` when the stack
  * comes and goes. LEDGER_STORE names the table, LEDGER_KEY_PARAMETER the parameter with the key, LEDGER_ORIGIN the log.
  * LEDGER_WITNESSES is the policy itself, as there are no files here; LEDGER_TILES and LEDGER_REPLICA, an
- * object of a bucket (s3://BUCKET/KEY), are set for the chores alone. What is for a new log stands in infra/ledger-settings.ts.
+ * object of a bucket (s3://BUCKET/KEY), are set for the chores alone, LEDGER_BUCKET_TO_EMPTY for what goes with its stack. What is for a new log stands in infra/ledger-settings.ts.
  */
 import { realEnvironment } from '../infra/environment.ts'
 import { customResource } from '../infra/lambda/custom-resource.ts'
 import { replicaPlace, withReplica } from '../infra/lambda/bucket-replica.ts'
+import { emptyBucket } from '../infra/lambda/empty-bucket.ts'
 import { functionUrl, type LambdaStreaming } from '../infra/lambda/function-url.ts'
 import { once } from '../infra/lambda/once.ts'
 import { deleteParameterKey, openParameterKey } from '../infra/lambda/parameter-key.ts'
+import { policyText } from '../infra/lambda/policy-setting.ts'
 import { ledgerPolicy } from '../infra/ledger-settings.ts'
 import { openObjects } from '../infra/objects.ts'
 import { settings } from '../infra/service-process.ts'
 import { stdoutLines } from '../infra/stdout-lines.ts'
 import { openStore } from '../infra/store/open.ts'
 import { witnessPlaces } from '../infra/witness-places.ts'
+import { formatVerifierKey, noteKey } from '../protocol/checkpoint.ts'
+import { signerFrom } from '../protocol/signed.ts'
 import { createLedger, type LedgerOptions } from './ledger.ts'
 import { waitingSince } from './oldest.ts'
 
@@ -39,7 +43,7 @@ const options = once(async (): Promise<LedgerOptions> => {
     secret,
     origin: set.required('LEDGER_ORIGIN'),
     policy: ledgerPolicy(set),
-    witnesses: witnessPlaces(set.optional('LEDGER_WITNESSES', ''), 'LEDGER_WITNESSES'),
+    witnesses: witnessPlaces(policyText(set.optional('LEDGER_WITNESSES', '')), 'LEDGER_WITNESSES'),
     ...(tiles !== '' && { objects: await openObjects(tiles) }),
     // A function that has answered does nothing until it is called again.
     sequencesWhenAsked: true,
@@ -80,9 +84,14 @@ export const setup = customResource(
     /** The log begins with the stack. */
     async arrive() {
       await (await open()).sequence()
-      return {}
+      const { origin, secret } = await options()
+      return { VerifierKey: formatVerifierKey(noteKey(origin, signerFrom(secret).key)) }
     },
-    leave: () => deleteParameterKey(set.required('LEDGER_KEY_PARAMETER')),
+    async leave() {
+      const bucket = set.optional('LEDGER_BUCKET_TO_EMPTY', '')
+      if (bucket !== '') await emptyBucket(bucket)
+      await deleteParameterKey(set.required('LEDGER_KEY_PARAMETER'))
+    },
   },
   log.fault,
 )

@@ -16,8 +16,15 @@ import { Watch } from './watch.ts'
 
 export interface AgentStackProps extends StackProps {
   readonly code: Code
-  /** Where it settles and meets; parameters of the stack unless given. */
-  readonly services?: { readonly ledgerUrl: string; readonly repositoryUrl: string }
+  /** Parameters of the stack unless given. */
+  readonly services?: Services
+}
+
+/** Where an agent settles and meets, and whose cosignatures it demands of the ledger (C2SP tlog-policy). */
+interface Services {
+  readonly ledgerUrl: string
+  readonly repositoryUrl: string
+  readonly witnesses?: string
 }
 
 const CHORES_MINUTES = 5
@@ -30,7 +37,7 @@ export class AgentStack extends Stack {
 
   constructor(scope: Construct, id: string, props: AgentStackProps) {
     super(scope, id, props)
-    const { ledgerUrl, repositoryUrl } = props.services ?? this.#serviceParameters()
+    const { ledgerUrl, repositoryUrl, witnesses = '' } = props.services ?? this.#serviceParameters()
     const table = stateTable(this, { keep: false })
     const bucket = keptBucket(
       this,
@@ -44,6 +51,7 @@ export class AgentStack extends Stack {
       AGENT_BUCKET: bucket.bucketName,
       LEDGER_URL: ledgerUrl,
       REPOSITORY_URL: repositoryUrl,
+      AGENT_WITNESSES: witnesses,
       ...dealingParameters(this),
     }
     const service = (name: string, own: Omit<LambdaServiceProps, 'code'>): LambdaService => {
@@ -89,7 +97,7 @@ export class AgentStack extends Stack {
     })
   }
 
-  #serviceParameters(): { ledgerUrl: string; repositoryUrl: string } {
+  #serviceParameters(): Services {
     const parameter = (id: string, description: string): string =>
       new CfnParameter(this, id, {
         description,
@@ -99,6 +107,10 @@ export class AgentStack extends Stack {
     return {
       ledgerUrl: parameter('LedgerUrl', 'Where your agent settles'),
       repositoryUrl: parameter('RepositoryUrl', 'Where your agent meets others'),
+      witnesses: new CfnParameter(this, 'Witnesses', {
+        default: '',
+        description: 'Who has to cosign what the ledger shows: the text of a C2SP tlog-policy; nobody when empty',
+      }).valueAsString,
     }
   }
 }

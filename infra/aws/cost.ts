@@ -36,7 +36,7 @@ const PART_PIECES = 2
 export const USE = {
   choresEveryMinutes: 5,
   choresSeconds: 0.35,
-  choresReads: 18,
+  choresReads: 21,
   choresWrites: 1,
   choresLogBytes: 400,
   stateGb: 0.01,

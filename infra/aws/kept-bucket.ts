@@ -1,4 +1,4 @@
-/** A bucket that stays when its stack goes: private, encrypted, without uploads that were left. */
+/** A bucket, which as a rule stays when its stack goes: private, encrypted, without uploads that were left. */
 import { Duration, RemovalPolicy } from 'aws-cdk-lib'
 import { BlockPublicAccess, Bucket, BucketEncryption } from 'aws-cdk-lib/aws-s3'
 import type { Construct } from 'constructs'
@@ -7,13 +7,16 @@ import type { LambdaService } from './lambda-service.ts'
 
 const UNFINISHED_DAYS = 7
 
-/** @param unlogged why no log of each request is kept */
-export function keptBucket(scope: Construct, id: string, unlogged: string): Bucket {
+/**
+ * @param unlogged why no log of each request is kept
+ * @param keep else it goes with its stack, once it is empty
+ */
+export function keptBucket(scope: Construct, id: string, unlogged: string, keep = true): Bucket {
   const bucket = new Bucket(scope, id, {
     encryption: BucketEncryption.S3_MANAGED,
     blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
     enforceSSL: true,
-    removalPolicy: RemovalPolicy.RETAIN,
+    removalPolicy: keep ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY,
     lifecycleRules: [{ abortIncompleteMultipartUploadAfter: Duration.days(UNFINISHED_DAYS) }],
   })
   except(bucket, 'S1', unlogged)

@@ -1,51 +1,74 @@
-/** A ledger of one's own. Its log outlives the stack: others hold claims on what it says. */
+/** A ledger of one's own. Its log outlives the stack, unless it is one to try out: others hold claims on what it says. */
 import {
   CfnOutput,
   CfnParameter,
   CustomResource,
   Duration,
+  Fn,
   Stack,
   type CfnParameterProps,
   type StackProps,
 } from 'aws-cdk-lib'
 import type { Code } from 'aws-cdk-lib/aws-lambda'
 import type { Bucket } from 'aws-cdk-lib/aws-s3'
-import type { Construct } from 'constructs'
+import { Construct } from 'constructs'
 import { allowObjects, keptBucket } from './kept-bucket.ts'
 import { LambdaService } from './lambda-service.ts'
 import { allowForgetting, allowKey, keyParameter } from './parameter-key.ts'
 import { every } from './schedule.ts'
 import { allowState, stateTable } from './state-table.ts'
 import { Watch } from './watch.ts'
+import { addWitness, type Witness } from './witness-stack.ts'
 
 export interface LedgerStackProps extends StackProps {
   readonly code: Code
-  /** Keeps the log when the stack is removed, and puts it into a bucket as well. */
+  /** Keeps the log when the stack is removed. */
   readonly keep: boolean
+  /** Of a witness of its own, to try out: one that counts is somebody else's. */
+  readonly witnessCode?: Code
 }
 
 export class LedgerStack extends Stack {
   readonly url: string
+  /** What agents may demand of its checkpoints (C2SP tlog-policy), where it has a witness of its own. */
+  readonly witnessed: string | undefined
 
   constructor(scope: Construct, id: string, props: LedgerStackProps) {
     super(scope, id, props)
+    const { code, keep, witnessCode } = props
     const policy = policyParameters(this)
-    const witnesses = parameter(this, 'Witnesses', {
-      description: 'Who is asked to cosign, with URLs: the text of a C2SP tlog-policy; nobody when empty',
-    })
-    const table = stateTable(this, { keep: props.keep })
-    const tiles = props.keep ? tilesBucket(this) : undefined
+    const table = stateTable(this, { keep })
+    const tiles = tilesBucket(this, keep)
     const key = keyParameter(this, 'ledger')
-    const shared = {
-      code: props.code,
-      environment: {
-        LEDGER_STORE: `dynamodb:${table.tableName}`,
-        LEDGER_KEY_PARAMETER: key.name,
-        LEDGER_ORIGIN: `${this.stackName}.${this.account}.${this.region}.raincheck/ledger`,
-        LEDGER_WITNESSES: witnesses,
-        ...policy,
-      },
+    const environment = {
+      LEDGER_STORE: `dynamodb:${table.tableName}`,
+      LEDGER_KEY_PARAMETER: key.name,
+      LEDGER_ORIGIN: `${this.stackName}.${this.account}.${this.region}.raincheck/ledger`,
+      ...policy,
     }
+    const setup = new LambdaService(this, 'Setup', {
+      code,
+      // What is to try out leaves nothing: a bucket goes only when it is empty.
+      environment: { ...environment, ...(!keep && { LEDGER_BUCKET_TO_EMPTY: tiles.bucketName }) },
+      handler: 'setup',
+      description: 'Raincheck ledger: makes the key, and takes it away with the stack',
+      memoryMiB: 256,
+      timeout: Duration.minutes(keep ? 1 : 5),
+    })
+    const made = new CustomResource(this, 'Key', { serviceToken: setup.function.functionArn })
+    const log = `log ${made.getAttString('VerifierKey')}`
+    const witness = witnessCode && ownWitness(this, witnessCode, log)
+    const witnesses =
+      witness?.line ??
+      parameter(this, 'Witnesses', {
+        description: 'Who is asked to cosign, with URLs: the text of a C2SP tlog-policy; nobody when empty',
+      })
+    this.witnessed = witness && lines(log, witness.line)
+    if (this.witnessed !== undefined) {
+      const description = 'What agents may demand of its log: their parameter of this name'
+      new CfnOutput(this, 'Witnesses', { value: this.witnessed, description })
+    }
+    const shared = { code, environment: { ...environment, LEDGER_WITNESSES: witnesses } }
     const front = new LambdaService(this, 'Front', {
       ...shared,
       handler: 'url',
@@ -55,35 +78,30 @@ export class LedgerStack extends Stack {
     })
     const chores = new LambdaService(this, 'Chores', {
       ...shared,
-      environment: { ...shared.environment, ...(tiles && inBucket(tiles)) },
+      environment: { ...shared.environment, ...inBucket(tiles) },
       handler: 'chores',
       description: 'Raincheck ledger: sequences the log, has it witnessed, attests it',
       memoryMiB: 512,
       timeout: Duration.minutes(5),
-    })
-    const setup = new LambdaService(this, 'Setup', {
-      ...shared,
-      handler: 'setup',
-      description: 'Raincheck ledger: makes the key, and takes it away with the stack',
-      memoryMiB: 256,
-      timeout: Duration.minutes(1),
     })
     for (const service of [front, chores, setup]) {
       allowState(service, table)
       allowKey(service, key)
     }
     allowForgetting(setup, key)
-    if (tiles) {
-      const why = 'The objects of the one bucket: a log has ever more of them.'
-      allowObjects(chores, tiles, ['s3:PutObject', 's3:GetObject'], why)
-      // Else what is not there would look like what may not be read.
-      chores.allow(['s3:ListBucket'], [tiles.bucketArn])
-      new CfnOutput(this, 'Tiles', { value: tiles.bucketName, description: 'The log as plain objects; it stays' })
+    const why = 'The objects of the one bucket: a log has ever more of them.'
+    allowObjects(chores, tiles, ['s3:PutObject', 's3:GetObject'], why)
+    if (!keep) allowObjects(setup, tiles, ['s3:DeleteObject'], why)
+    // Else what is not there would look like what may not be read.
+    for (const service of keep ? [chores] : [chores, setup]) service.allow(['s3:ListBucket'], [tiles.bucketArn])
+    const stays = keep ? '; it stays' : ''
+    new CfnOutput(this, 'Tiles', { value: tiles.bucketName, description: `The log as plain objects${stays}` })
+    for (const [task, interval] of Object.entries({ sequence: Duration.minutes(1), attest: Duration.days(1) })) {
+      // So it goes first: nothing is put into a bucket that was emptied.
+      every(chores, interval, task).node.addDependency(made)
     }
-    every(chores, Duration.minutes(1), 'sequence')
-    every(chores, Duration.days(1), 'attest')
     new Watch(this, {
-      functions: { Front: front, Chores: chores },
+      functions: { Front: front, Chores: chores, ...(witness && { Witness: witness.front }) },
       rounds: {
         of: chores,
         within: Duration.minutes(5),
@@ -94,10 +112,19 @@ export class LedgerStack extends Stack {
         says: 'An entry waits for the log for more than three minutes: receipts break their merge delay.',
       },
     })
-    new CustomResource(this, 'Key', { serviceToken: setup.function.functionArn })
     this.url = front.url()
     new CfnOutput(this, 'Url', { value: this.url, description: 'LEDGER_URL of agents that settle here' })
   }
+}
+
+/** In one line: infra/lambda/policy-setting.ts. */
+const lines = (...all: string[]): string => Fn.join(' ; ', all)
+
+/** A witness of the one log. @returns also the lines that name it in a policy, which it suffices for */
+function ownWitness(stack: Stack, code: Code, log: string): Witness & { readonly line: string } {
+  const scope = new Construct(stack, 'Witness')
+  const witness = addWitness(scope, { code, keep: false, logs: lines(log, 'quorum none') })
+  return { ...witness, line: lines(`witness W1 ${witness.verifierKey} ${witness.url}`, 'quorum W1') }
 }
 
 const parameter = (stack: Stack, id: string, own: CfnParameterProps): string =>
@@ -130,5 +157,5 @@ const inBucket = ({ bucketName }: Bucket): Record<string, string> => ({
   LEDGER_REPLICA: `s3://${bucketName}/replica.sqlite`,
 })
 
-const tilesBucket = (stack: Stack): Bucket =>
-  keptBucket(stack, 'Objects', 'The ledger alone writes to it, what anyone may read; its log says what.')
+const tilesBucket = (stack: Stack, keep: boolean): Bucket =>
+  keptBucket(stack, 'Objects', 'The ledger alone writes to it, what anyone may read; its log says what.', keep)

@@ -25,10 +25,14 @@ new RepositoryStack(app, 'raincheck-repository', { code: code('repository') })
 new WitnessStack(app, 'raincheck-witness', { code: code('witness') })
 
 // To try it out: nothing of it is kept.
-const { url: ledgerUrl } = new LedgerStack(app, 'raincheck-network-ledger', { code: code('ledger'), keep: false })
+const { url: ledgerUrl, witnessed } = new LedgerStack(app, 'raincheck-network-ledger', {
+  code: code('ledger'),
+  keep: false,
+  witnessCode: code('witness'),
+})
 const { url: repositoryUrl } = new RepositoryStack(app, 'raincheck-network-repository', { code: code('repository') })
 for (const name of ['you', 'neighbour']) {
-  const services = { ledgerUrl, repositoryUrl }
+  const services = { ledgerUrl, repositoryUrl, ...(witnessed !== undefined && { witnesses: witnessed }) }
   new AgentStack(app, `raincheck-network-${name}`, { code: code('agent'), services })
 }
 check(app)

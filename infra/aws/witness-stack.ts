@@ -18,39 +18,56 @@ export class WitnessStack extends Stack {
       minLength: 1,
       description: 'Which logs it follows: the text of a C2SP tlog-policy',
     })
-    const table = stateTable(this, { keep: true })
-    const key = keyParameter(this, 'witness')
-    const shared = {
-      code,
-      environment: {
-        WITNESS_STORE: `dynamodb:${table.tableName}`,
-        WITNESS_KEY_PARAMETER: key.name,
-        WITNESS_NAME: `${this.stackName}.${this.account}.${this.region}.raincheck/witness`,
-        WITNESS_LOGS: logs.valueAsString,
-      },
-      memoryMiB: 256,
-      timeout: Duration.seconds(30),
-    }
-    const front = new LambdaService(this, 'Front', {
-      ...shared,
-      handler: 'url',
-      description: 'Raincheck witness: cosigns checkpoints that go on from all before',
-    })
-    const setup = new LambdaService(this, 'Setup', {
-      ...shared,
-      handler: 'setup',
-      description: 'Raincheck witness: makes the key, and takes it away with the stack',
-    })
-    allowState(front, table)
-    for (const service of [front, setup]) allowKey(service, key)
-    allowForgetting(setup, key)
+    const { front, url, verifierKey } = addWitness(this, { code, keep: true, logs: logs.valueAsString })
     new Watch(this, { functions: { Front: front } })
-    const made = new CustomResource(this, 'Key', { serviceToken: setup.function.functionArn })
-    const url = front.url()
     new CfnOutput(this, 'Url', { value: url, description: 'Where ledgers ask for cosignatures' })
     new CfnOutput(this, 'VerifierKey', {
-      value: made.getAttString('VerifierKey'),
+      value: verifierKey,
       description: 'What ledgers and agents put into their policies',
     })
   }
+}
+
+export interface Witness {
+  readonly front: LambdaService
+  /** Without a slash at its end. */
+  readonly url: string
+  readonly verifierKey: string
+}
+
+export interface WitnessProps {
+  readonly code: Code
+  /** Its state outlives the stack. */
+  readonly keep: boolean
+  /** Which logs it follows (C2SP tlog-policy). */
+  readonly logs: string
+}
+
+/** Its key is made before it is told of logs: what names a log may need to know the witness. */
+export function addWitness(scope: Construct, { code, keep, logs }: WitnessProps): Witness {
+  const stack = Stack.of(scope)
+  const table = stateTable(scope, { keep })
+  const key = keyParameter(stack, 'witness')
+  const environment = {
+    WITNESS_KEY_PARAMETER: key.name,
+    WITNESS_NAME: `${stack.stackName}.${stack.account}.${stack.region}.raincheck/witness`,
+  }
+  const shared = { code, memoryMiB: 256, timeout: Duration.seconds(30) }
+  const front = new LambdaService(scope, 'Front', {
+    ...shared,
+    environment: { ...environment, WITNESS_STORE: `dynamodb:${table.tableName}`, WITNESS_LOGS: logs },
+    handler: 'url',
+    description: 'Raincheck witness: cosigns checkpoints that go on from all before',
+  })
+  const setup = new LambdaService(scope, 'Setup', {
+    ...shared,
+    environment,
+    handler: 'setup',
+    description: 'Raincheck witness: makes the key, and takes it away with the stack',
+  })
+  allowState(front, table)
+  for (const service of [front, setup]) allowKey(service, key)
+  allowForgetting(setup, key)
+  const made = new CustomResource(scope, 'Key', { serviceToken: setup.function.functionArn })
+  return { front, url: front.url(), verifierKey: made.getAttString('VerifierKey') }
 }

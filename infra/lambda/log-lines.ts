@@ -41,6 +41,8 @@ const UNITS: Readonly<Record<MetricName, Unit>> = {
   CapReached: 'Count',
   Waiting: 'Milliseconds',
 }
+/** Problems that nobody asked for: faults of ours, and a ledger that is not to be dealt with. */
+const TO_TELL: ReadonlySet<string> = new Set(['internal', 'store-unavailable', 'log-forked', 'unwitnessed'])
 /** Beginnings of paths that services have; anything else is a stranger's word. */
 const KNOWN =
   /^\/(?:v1\/[a-z]{1,20}|\.well-known\/raincheck|healthz|openapi\.json|dashboard|checkpoint|tile|shard|supported|verify|settle|add-checkpoint)?(?=\/|$)/
@@ -63,7 +65,7 @@ export function createLogLines({ clock, stack, write }: LogOptions): LogLines {
       return (isOver) => say('INFO', { event: 'shift', isOver }, { Shift: clock.now() - startedMs })
     },
     fault(error) {
-      const isOurs = !(error instanceof Problem) || error.code === 'internal' || error.code === 'store-unavailable'
+      const isOurs = !(error instanceof Problem) || TO_TELL.has(error.code)
       say('ERROR', { event: 'fault', message: faultText(error) }, isOurs ? { Faults: 1 } : {})
     },
     waits(forMs, lateMs) {

@@ -1,17 +1,21 @@
 /**
  * Entry points of a witness on Lambda: `url` behind its function URL, `setup` when the stack comes and goes. WITNESS_STORE
  * names the table, WITNESS_KEY_PARAMETER the parameter with the key, WITNESS_NAME the key; WITNESS_LOGS is the policy
- * that lists the logs to follow, as there are no files here.
+ * that lists the logs to follow, as there are no files here. `setup` is told of neither table nor logs.
  */
 import { realEnvironment } from '../../infra/environment.ts'
 import { customResource } from '../../infra/lambda/custom-resource.ts'
 import { functionUrl, type LambdaStreaming } from '../../infra/lambda/function-url.ts'
 import { once } from '../../infra/lambda/once.ts'
 import { deleteParameterKey, openParameterKey } from '../../infra/lambda/parameter-key.ts'
+import { policyText } from '../../infra/lambda/policy-setting.ts'
 import { settings } from '../../infra/service-process.ts'
 import { stdoutLines } from '../../infra/stdout-lines.ts'
 import { openStore } from '../../infra/store/open.ts'
+import type { Bytes } from '../../protocol/bytes.ts'
+import { formatVerifierKey, noteKey } from '../../protocol/checkpoint.ts'
 import { parseLogPolicy } from '../../protocol/log-policy.ts'
+import { signerFrom } from '../../protocol/signed.ts'
 import { createWitness } from './witness.ts'
 
 declare const awslambda: LambdaStreaming
@@ -20,13 +24,15 @@ const environment = realEnvironment()
 const set = settings(process.env)
 const log = stdoutLines(environment.clock, set.optional('STACK_NAME', ''))
 
+const openKey = (): Promise<Bytes> => openParameterKey(set.required('WITNESS_KEY_PARAMETER'), environment.random)
+
 const open = once(async () =>
   createWitness({
     environment,
     store: await openStore(set.required('WITNESS_STORE')),
-    secret: await openParameterKey(set.required('WITNESS_KEY_PARAMETER'), environment.random),
+    secret: await openKey(),
     name: set.required('WITNESS_NAME'),
-    logs: parseLogPolicy(set.required('WITNESS_LOGS')).logs.map(({ key }) => key),
+    logs: parseLogPolicy(policyText(set.required('WITNESS_LOGS'))).logs.map(({ key }) => key),
     onFault: log.fault,
   }),
 )
@@ -36,7 +42,10 @@ export const url = functionUrl(async () => (await open()).app.fetch, awslambda, 
 export const setup = customResource(
   environment.transport,
   {
-    arrive: async () => ({ VerifierKey: (await open()).verifierKey }),
+    async arrive() {
+      const { key } = signerFrom(await openKey())
+      return { VerifierKey: formatVerifierKey(noteKey(set.required('WITNESS_NAME'), key, 'cosignature')) }
+    },
     leave: () => deleteParameterKey(set.required('WITNESS_KEY_PARAMETER')),
   },
   log.fault,

@@ -2,12 +2,13 @@
  * What the synthesized templates say comes to be on this machine: tables, buckets, functions from their bundles, each
  * instance a process of its own. There is no TLS here, and loopback must be allowed; all else is as in the template.
  */
+import { ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3'
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ACCOUNT, openAccount, REGION, type Account, type AccountOptions } from './account.ts'
+import { ACCOUNT, CREDENTIALS, openAccount, REGION, type Account, type AccountOptions } from './account.ts'
 import { hostFunction, type Bounds, type Fate, type FunctionHost } from './function-host.ts'
 import { resolve, type Values } from './intrinsics.ts'
 
@@ -106,9 +107,7 @@ async function deploy(deployment: Deployment, parameters: Readonly<Record<string
   const rising = begin(deployment, parameters)
   await makeState(rising)
   nameFunctions(rising)
-  startFunctions(rising)
-  await listenAtUrls(rising)
-  await setUpAll(rising, 'Create')
+  await raise(rising)
   await setUpAll(rising, 'Create')
   return {
     outputs: outputsOf(rising),
@@ -189,7 +188,17 @@ async function removeState(rising: Rising): Promise<void> {
   for (const [id] of ofType(rising, 'AWS::DynamoDB::GlobalTable').filter(isGone)) {
     await account.tables.remove(tableName(stack, id))
   }
-  if (ofType(rising, 'AWS::S3::Bucket').some(isGone)) account.buckets.delete(bucketName(stack))
+  if (!ofType(rising, 'AWS::S3::Bucket').some(isGone)) return
+  await requireEmpty(account, bucketName(stack))
+  account.buckets.delete(bucketName(stack))
+}
+
+/** CloudFormation removes no bucket that holds anything. */
+async function requireEmpty({ s3Url }: Account, bucket: string): Promise<void> {
+  const client = new S3Client({ endpoint: s3Url, region: REGION, forcePathStyle: true, credentials: CREDENTIALS })
+  const { KeyCount: left } = await client.send(new ListObjectsV2Command({ Bucket: bucket }))
+  client.destroy()
+  if (left !== 0) fail(`${bucket} holds ${left} objects`)
 }
 
 function nameFunctions(rising: Rising): void {
@@ -213,10 +222,32 @@ function environmentOf({ account, values }: Rising, properties: Properties): Rec
   return { ...account.variables, ...(Object.fromEntries(own) as Record<string, string>) }
 }
 
-function startFunctions(rising: Rising): void {
+/** Variables of one function may name what another has made: it comes after that. */
+async function raise(rising: Rising): Promise<void> {
+  for (let left = ofType(rising, 'AWS::Lambda::Function'); left.length > 0;) {
+    const ready = left.filter(([, { Properties: properties }]) => isResolved(rising, properties))
+    if (ready.length === 0) environmentOf(rising, left[0]?.[1].Properties ?? {})
+    startFunctions(rising, ready)
+    const ids = new Set(ready.map(([id]) => id))
+    await listenAtUrls(rising, ids)
+    await setUpAll(rising, 'Create', ids)
+    left = left.filter((one) => !ready.includes(one))
+  }
+}
+
+function isResolved(rising: Rising, properties: Properties): boolean {
+  try {
+    environmentOf(rising, properties)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function startFunctions(rising: Rising, ready: readonly [string, Resource][]): void {
   const { account, stack, values, functions, hosts } = rising
   const { fate, say } = account
-  for (const [id, { Properties: properties }] of ofType(rising, 'AWS::Lambda::Function')) {
+  for (const [id, { Properties: properties }] of ready) {
     const environment = { ...environmentOf(rising, properties), AWS_LAMBDA_FUNCTION_NAME: `${stack}-${id}` }
     const code = codeOf(rising, properties)
     const handler = String(properties['Handler'])
@@ -233,9 +264,10 @@ function startFunctions(rising: Rising): void {
 }
 
 /** A function that has a URL is told of it, as one behind a domain of its own is. */
-async function listenAtUrls(rising: Rising): Promise<void> {
+async function listenAtUrls(rising: Rising, among: ReadonlySet<string>): Promise<void> {
   for (const [id, { Properties: properties }] of ofType(rising, 'AWS::Lambda::Url')) {
     const target = targetOf(properties['TargetFunctionArn'])
+    if (!among.has(target)) continue
     const url = await hostAt(rising, properties['TargetFunctionArn']).listen()
     const known = rising.account.functions.get(rising.values.attribute(target, 'Arn'))
     if (known) known.environment['AGENT_URL'] = url
@@ -244,9 +276,10 @@ async function listenAtUrls(rising: Rising): Promise<void> {
 }
 
 /** Custom resources: their function is asked, and answers at a URL. */
-async function setUpAll(rising: Rising, type: 'Create' | 'Delete'): Promise<void> {
+async function setUpAll(rising: Rising, type: 'Create' | 'Delete', among?: ReadonlySet<string>): Promise<void> {
   const { stack, attributes, account } = rising
   for (const [id, { Properties: properties }] of ofType(rising, 'AWS::CloudFormation::CustomResource')) {
+    if (among && !among.has(targetOf(properties['ServiceToken']))) continue
     const answers = await startCallback()
     const ids = { StackId: stack, RequestId: '1', LogicalResourceId: id, PhysicalResourceId: id }
     await hostAt(rising, properties['ServiceToken']).invoke({ RequestType: type, ResponseURL: answers.url, ...ids })
@@ -270,7 +303,7 @@ const targetOf = (arn: unknown): string => (arn as { 'Fn::GetAtt': [string] })['
 const hostAt = ({ functions, stack }: Rising, arn: unknown): FunctionHost =>
   functions.get(targetOf(arn)) ?? fail(`${stack}: there is no function ${targetOf(arn)}`)
 
-const withoutTls = (value: unknown): string => String(value).replace(/^https:\/\/127\.0\.0\.1/, 'http://127.0.0.1')
+const withoutTls = (value: unknown): string => String(value).replaceAll('https://127.0.0.1', 'http://127.0.0.1')
 
 /** @returns the folder of a function's code: an asset, or made of what stands in the template */
 function codeOf({ outdir, stack }: Deployment, { Code }: Properties): string {

@@ -44,7 +44,11 @@ export async function openExchange(outdir: string, { yours, ...options }: Exchan
   const bootstrap = { BootstrapVersion: '21' }
   const ledger = await cloud.deploy('raincheck-network-ledger', { ...bootstrap, Faucet: FAUCET })
   const repository = await cloud.deploy('raincheck-network-repository', bootstrap)
-  const services = { LedgerUrl: ledger.outputs['Url'] ?? '', RepositoryUrl: repository.outputs['Url'] ?? '' }
+  const services = {
+    LedgerUrl: ledger.outputs['Url'] ?? '',
+    RepositoryUrl: repository.outputs['Url'] ?? '',
+    Witnesses: ledger.outputs['Witnesses'] ?? '',
+  }
   const party = async (name: string, template?: Template): Promise<Party> => {
     const stack = await cloud.deploy(`raincheck-network-${name}`, { ...bootstrap, ...services }, template)
     const owner = await createOwner(stack.outputs['Url'] ?? '')

@@ -1,5 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { auditLedger } from '../../agent/cli/audit.ts'
+import { policyText } from '../../infra/lambda/policy-setting.ts'
+import { formatVerifierKey, noteKey, openNote, parseVerifierKey } from '../../protocol/checkpoint.ts'
+import { parseLogPolicy, requireWitnessed } from '../../protocol/log-policy.ts'
+import { signerFrom } from '../../protocol/signed.ts'
 import { createLedgerClient } from '../../agent/clients/ledger-client.ts'
 import { realEnvironment } from '../../infra/environment.ts'
 import { DRIVE_CLIENT, DRIVE_FILE_SCOPE, startDrive, type DriveServer } from '../servers/drive.ts'
@@ -87,6 +91,24 @@ describe('what the stacks deploy', () => {
     expect(await ledger.account(world.neighbour.owner.id)).toMatchObject({ available: 100_006n, earned: 0n })
     expect(await auditLedger(ledger)).toMatchObject({ ok: true, problems: [] })
   }, 180_000)
+
+  it('watches the log of its ledger, and deals with none that its witnesses do not vouch for', async () => {
+    const { cloud, ledger, you } = world
+    const { Url: url = '', Witnesses: witnesses = '' } = ledger.outputs
+    const { vkey } = (await (await fetch(`${url}/v1/ledger`)).json()) as { vkey: string }
+    const note = openNote(await (await fetch(`${url}/checkpoint`)).text(), [parseVerifierKey(vkey)])
+    const policy = parseLogPolicy(policyText(witnesses))
+    expect(requireWitnessed(note, policy, Date.now()).cosignatures).toHaveLength(1)
+    const faults = () => cloud.log.filter((line) => line.includes('0 of 1 witnesses have cosigned')).length
+    await you.stack.tick('chores')
+    expect(await again(() => you.owner.ask('GET', '/v1/proofs'))).toEqual([])
+    expect(faults()).toBe(0)
+    const stranger = noteKey('stranger.example/w1', signerFrom(new Uint8Array(32).fill(7)).key, 'cosignature')
+    you.stack.update({ Witnesses: `witness W1 ${formatVerifierKey(stranger)} ; quorum W1` })
+    await you.stack.tick('chores')
+    expect(faults()).toBeGreaterThan(0)
+    you.stack.update({ Witnesses: witnesses })
+  }, 60_000)
 
   it('answers what is malformed with a problem, never with a fault', async () => {
     const url = world.you.stack.outputs['Url'] ?? ''

@@ -84,13 +84,14 @@ describe('a line of the log', () => {
     expect(said().map(({ path }) => path)).toEqual(['', '/v1/links', '', ''])
   })
 
-  it('counts our own faults, and no one else’s', () => {
+  it('counts our own faults and those of a ledger that is not to be dealt with, and no one else’s', () => {
     const { log, said } = lines()
     log.fault(new TypeError('x is undefined'))
     log.fault(new Problem('store-unavailable', 'The table throttles.'))
+    log.fault(new Problem('log-forked', 'The ledger has shown two histories.'))
     log.fault(new Problem('storage-parked', 'The drive’s quota is used up.'))
-    const [bug = {}, store = {}, drive = {}] = said()
-    expect([metricsIn(bug), metricsIn(store)]).toEqual([{ Faults: 1 }, { Faults: 1 }])
+    const [bug = {}, store = {}, ledger = {}, drive = {}] = said()
+    for (const one of [bug, store, ledger]) expect(metricsIn(one)).toEqual({ Faults: 1 })
     expect(drive).toMatchObject({ level: 'ERROR', event: 'fault' })
     expect(drive).not.toHaveProperty('_aws')
   })
