@@ -3,7 +3,7 @@ import type { OpenAPIHono } from '@hono/zod-openapi'
 import { limits } from '../protocol/limits.ts'
 import { createService } from '../protocol/service.ts'
 import type { AgentContext } from './context.ts'
-import { createCopies } from './copy/copies.ts'
+import { createCopies, type Copies } from './copy/copies.ts'
 import { createDownloads, type Downloads } from './download/download.ts'
 import { createLinking } from './storage/linking.ts'
 import { createLinks, type LinkAccess, type Links } from './storage/links.ts'
@@ -22,6 +22,7 @@ import { createCircles, type Circles } from './circle/circles.ts'
 import { createFollows } from './follow/follows.ts'
 import { createPeers } from './download/peers.ts'
 import type { PieceClient } from './download/piece-client.ts'
+import type { Rest } from './download/shift.ts'
 import type { FanOut } from './download/stretches.ts'
 import { mountPublicApi, sendPieceCopy, type SendPiece } from './api/public-api.ts'
 import { createGuard, type Caps, type Guard } from './guard/guard.ts'
@@ -63,6 +64,10 @@ export interface Agent {
   readonly seller: Seller
   readonly downloads: Downloads
   readonly guard: Guard
+  /** Takes up unfinished downloads and copies. */
+  resumeAll(): Promise<void>
+  /** What a worker does that was woken: until it is over, has to wait, or the signal aborts. */
+  work(task: string, signal: AbortSignal): Promise<Rest>
   /** Announces, takes up unfinished downloads, and keeps house until `stop`. */
   start(): void
   stop(): Promise<void>
@@ -78,8 +83,8 @@ export interface AgentOptions {
   readonly linkAccess?: LinkAccess
   /** Of what is shared; chosen to suit the sizes unless given. */
   readonly pieceLength?: number
-  /** Starts a worker that calls `downloads.work`; without it, downloads run in this process. */
-  readonly wakeDownload?: (id: string) => Promise<void>
+  /** Starts a worker that calls `work`; without it, downloads and copies run in this process. */
+  readonly wake?: (task: string) => Promise<void>
   /** Of such a worker: how it spreads large downloads over others. */
   readonly fanOut?: FanOut
   /** The page at the agent's own address; none unless given. */
@@ -112,6 +117,11 @@ function mountNeighbours(app: OpenAPIHono, parts: BrokerParts & { circles: Circl
   mountBrokers(app, parts)
 }
 
+const tasksOf = (downloads: Downloads, copies: Copies): Pick<Agent, 'resumeAll' | 'work'> => ({
+  resumeAll: async () => void (await Promise.all([downloads.resumeAll(), copies.resumeAll()])),
+  work: (task, signal) => (copies.isTask(task) ? copies : downloads).work(task, signal),
+})
+
 export function createAgent(
   context: AgentContext,
   {
@@ -120,7 +130,7 @@ export function createAgent(
     linkAccess,
     links = createLinks(context, linkAccess),
     pieceLength,
-    wakeDownload,
+    wake,
     fanOut,
     dashboard,
     caps,
@@ -145,11 +155,12 @@ export function createAgent(
     usage,
     guard,
     distrusts: trust.distrusts,
-    ...(fanOut ? { fanOut } : wakeDownload && { wake: wakeDownload }),
+    ...(fanOut ? { fanOut } : wake && { wake }),
     onFault,
   })
   const linking = createLinking(context, links, linkAccess)
-  const copies = createCopies(context, links)
+  const copies = createCopies(context, links, wake)
+  const tasks = tasksOf(downloads, copies)
   const follows = createFollows(context)
   const doorkeeper = createOwnerGuard(context)
 
@@ -180,7 +191,7 @@ export function createAgent(
   async function maintain(): Promise<void> {
     await Promise.all(chores.map((chore) => chore().catch(onFault)))
   }
-  return { app, links, shares, seller, downloads, guard, maintain, ...lifecycle() }
+  return { app, links, shares, seller, downloads, guard, ...tasks, maintain, ...lifecycle() }
 
   function lifecycle(): Pick<Agent, 'start' | 'stop'> {
     const stopping = new AbortController()
@@ -194,8 +205,7 @@ export function createAgent(
     }
     return {
       start() {
-        void downloads.resumeAll()
-        void copies.resumeAll().catch(onFault)
+        void tasks.resumeAll().catch(onFault)
         running = Promise.all(chores.map(loop))
       },
       async stop() {

@@ -117,7 +117,7 @@ async function open(base: Ground, owned: Owned, isWorker: boolean): Promise<Agen
     onCapReached: (cap) => log.capReached(cap),
     ...(isWorker
       ? { fanOut: { ...USUAL_FAN_OUT, wake: wakeFunction(ownName(), environment.clock) } }
-      : { wakeDownload: wakeFunction(set.required('DOWNLOAD_FUNCTION'), environment.clock) }),
+      : { wake: wakeFunction(set.required('DOWNLOAD_FUNCTION'), environment.clock) }),
     dashboard: await readDashboard(),
     onFault: log.fault,
   })
@@ -164,7 +164,7 @@ const url = urlHandler(
 async function chores(): Promise<void> {
   const agent = await openFront()
   await agent?.maintain()
-  await agent?.downloads.resumeAll()
+  await agent?.resumeAll()
   // What this round should have redeemed, and the one before.
   if (agent) log.waits(await agent.seller.lateMs(), LATE_MS)
 }
@@ -175,7 +175,7 @@ const durable = once(async () => {
   return durableShifts(async (id) => {
     const ended = log.beginShift()
     const agent = await openWorker()
-    const rest = (await agent?.downloads.work(id, AbortSignal.timeout(SHIFT_MS))) ?? { isOver: true }
+    const rest = (await agent?.work(id, AbortSignal.timeout(SHIFT_MS))) ?? { isOver: true }
     ended(rest.isOver)
     return rest
   }, realEnvironment().clock)

@@ -1,11 +1,14 @@
 /**
  * Files and folders that the owner has copied between their own links: begun once, kept going until they are there. What is
  * copied is listed at the start; each file has an item of its own, so that a folder goes on in the midst of any file.
+ * Where a process lives for minutes only, a worker is woken, which copies in shifts under a lease as downloads do
+ * (download/shift.ts).
  */
 import { toHex } from '../../protocol/bytes.ts'
 import { putAll, readAll, removeAll, type Put } from '../../protocol/items.ts'
 import { problemOf, type Problem } from '../../protocol/problem.ts'
 import type { AgentContext } from '../context.ts'
+import { createLeases, type Lease, type Rest } from '../download/shift.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
 import { findSource } from '../share/source.ts'
 import { faultOf, isForgotten } from '../storage/faults.ts'
@@ -57,6 +60,10 @@ export interface Copies {
   get(id: string): Promise<Copy | undefined>
   /** Those that a crash or a stop has cut short. */
   resumeAll(): Promise<void>
+  /** Whether a worker's task is a copy. */
+  isTask(task: string): boolean
+  /** Works on one until it is over, has to wait, or the signal aborts. @param task as `wake` was told */
+  work(task: string, signal: AbortSignal): Promise<Rest>
   stop(): Promise<void>
 }
 
@@ -71,6 +78,9 @@ const PK = 'copy'
 const PAUSE_MS = 30_000
 const FILES_AT_ONCE = 4
 const DIGITS = 6
+/** How often a worker keeps its lease, and notes how far it came. */
+const LOOK_MS = 2_000
+const TASK = 'copy-'
 
 const filesKey = (id: string): string => `${PK}/${id}`
 const fileKey = (index: number): string => String(index).padStart(DIGITS, '0')
@@ -81,11 +91,16 @@ const filePut = (id: string, index: number, record: FileRecord): Put => ({
 })
 const sum = (held: ReadonlyMap<number, number>): number => held.values().reduce((total, bytes) => total + bytes, 0)
 
+const isOpen = ({ state }: Copy): boolean => state === 'running' || state === 'waiting'
+
+/** @param wake starts a worker that calls `work`, perhaps twice; without it, copies run here */
 export function createCopies(
   { store, environment }: Pick<AgentContext, 'store' | 'environment'>,
   links: Links,
+  wake?: (task: string) => Promise<void>,
 ): Copies {
   const { clock, random } = environment
+  const leases = createLeases({ store, environment })
   const running = new Map<string, Running>()
   const stopping = new AbortController()
 
@@ -122,17 +137,25 @@ export function createCopies(
       [begun, ...more].map((record, index) => filePut(copy.id, index, record)),
     )
     await save(copy)
-    launch(copy)
+    await launch(copy)
     return copy
   }
 
+  const list = (): Promise<Copy[]> => readAll(store, PK, (item) => decodeRecord<Copy>(item))
+
+  async function find(id: string): Promise<Copy | undefined> {
+    const item = await store.get(PK, id)
+    return item && decodeRecord<Copy>(item)
+  }
+
   /** Nothing lies there yet of those that are under way. */
-  function freeFolder(storage: Storage, link: string, name: string): Promise<string> {
-    const places = Array.from(running.values(), ({ copy }) => copy.to)
+  async function freeFolder(storage: Storage, link: string, name: string): Promise<string> {
+    const places = (await list()).filter(isOpen).map(({ to }) => to)
     return storage.freeFolder(name, (path) => places.some((to) => to.link === link && to.path === path))
   }
 
-  function launch(copy: Copy): void {
+  async function launch(copy: Copy): Promise<void> {
+    if (wake) return wake(TASK + copy.id)
     const one: Running = { copy, held: new Map(), finished: Promise.resolve() }
     running.set(copy.id, one)
     one.finished = keepUp(one).finally(() => running.delete(copy.id))
@@ -140,16 +163,55 @@ export function createCopies(
 
   async function keepUp(one: Running): Promise<void> {
     while (!stopping.signal.aborted) {
-      const over = await attempt(one).catch((error: unknown) => waiting(one, problemOf(error)))
-      const isSaved = await save(over).catch(() => false)
-      if (over.state === 'done' && isSaved) await removeAll(store, filesKey(over.id)).catch(() => undefined)
+      const over = await attempt(one, stopping.signal)
+      await conclude(over).catch(() => undefined)
       if (over.state !== 'waiting') return
       const pauseMs = Math.max(0, (over.until ?? 0) - clock.now())
       await clock.sleep(pauseMs, stopping.signal).catch(() => undefined)
     }
   }
 
-  async function attempt(one: Running): Promise<Copy> {
+  async function conclude(over: Copy): Promise<void> {
+    await save(over)
+    if (over.state === 'done') await removeAll(store, filesKey(over.id))
+  }
+
+  async function work(task: string, signal: AbortSignal): Promise<Rest> {
+    const lease = await leases.take(task)
+    if (typeof lease === 'number') return { isOver: false, untilMs: lease, isTaken: true }
+    let rest: Rest = { isOver: true }
+    try {
+      rest = await shift(task.slice(TASK.length), lease, signal)
+      return rest
+    } finally {
+      await lease.leave(rest.isOver ? undefined : (rest.untilMs ?? clock.now()))
+    }
+  }
+
+  async function shift(id: string, lease: Lease, signal: AbortSignal): Promise<Rest> {
+    const copy = await find(id)
+    if (!copy || !isOpen(copy)) return { isOver: true }
+    if (copy.until !== undefined && copy.until > clock.now()) return { isOver: false, untilMs: copy.until }
+    const lost = new AbortController()
+    const ended = new AbortController()
+    const one: Running = { copy, held: new Map(), finished: Promise.resolve() }
+    const working = attempt(one, AbortSignal.any([signal, lost.signal])).finally(() => ended.abort())
+    while (!ended.signal.aborted && !lost.signal.aborted) {
+      await clock.sleep(LOOK_MS, ended.signal).catch(() => undefined)
+      if (!(await lease.keep())) lost.abort()
+      else if (!ended.signal.aborted) await save({ ...copy, done: sum(one.held) })
+    }
+    const over = await working
+    if (lost.signal.aborted) return { isOver: false }
+    await conclude(over)
+    return { isOver: !isOpen(over), ...(over.until !== undefined && { untilMs: over.until }) }
+  }
+
+  /** @returns how it stands: done, stopped by the signal, or failed for now or for good */
+  const attempt = (one: Running, signal: AbortSignal): Promise<Copy> =>
+    copyAll(one, signal).catch((error: unknown) => waiting(one, problemOf(error)))
+
+  async function copyAll(one: Running, stopped: AbortSignal): Promise<Copy> {
     const { copy, held } = one
     const records = await readAll(store, filesKey(copy.id), (item) => decodeRecord<FileRecord>(item))
     for (const [index, { made, size }] of records.entries()) if (made !== undefined) held.set(index, size)
@@ -158,7 +220,7 @@ export function createCopies(
     const open = records.entries().filter(([, { made }]) => made === undefined)
     const names = records.map(({ made }) => made)
     const failing = new AbortController()
-    const signal = AbortSignal.any([stopping.signal, failing.signal])
+    const signal = AbortSignal.any([stopped, failing.signal])
     async function flow(): Promise<void> {
       for (const [index, record] of open) {
         if (signal.aborted) return
@@ -174,7 +236,7 @@ export function createCopies(
     // All of them are at rest before the first failure is told.
     const failed = (await Promise.allSettled(flows)).find(({ status }) => status === 'rejected')
     if (failed?.status === 'rejected') throw failed.reason
-    if (stopping.signal.aborted) return { ...copy, state: 'running', done: sum(held) }
+    if (stopped.aborted) return { ...copy, state: 'running', done: sum(held) }
     const path = copy.folder ? copy.to.path : (names[0] ?? copy.to.path)
     return { ...copy, state: 'done', done: copy.bytes, to: { ...copy.to, path } }
   }
@@ -208,18 +270,17 @@ export function createCopies(
   return {
     start,
     async get(id) {
-      const item = await store.get(PK, id)
-      if (!item) return undefined
-      const copy = decodeRecord<Copy>(item)
+      const copy = await find(id)
       const one = running.get(id)
-      return one && copy.state !== 'done' ? { ...copy, done: sum(one.held) } : copy
+      return one && copy && copy.state !== 'done' ? { ...copy, done: sum(one.held) } : copy
     },
     async resumeAll() {
-      for (const copy of await readAll(store, PK, (item) => decodeRecord<Copy>(item))) {
-        const isOpen = copy.state === 'running' || copy.state === 'waiting'
-        if (isOpen && !running.has(copy.id)) launch(copy)
+      for (const copy of (await list()).filter(isOpen)) {
+        if (!running.has(copy.id) && !(await leases.isTaken(TASK + copy.id))) await launch(copy)
       }
     },
+    isTask: (task) => task.startsWith(TASK),
+    work,
     async stop() {
       stopping.abort()
       await Promise.all(Array.from(running.values(), ({ finished }) => finished))

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createCopies, type Copies, type Copy } from '../../agent/copy/copies.ts'
 import type { Links } from '../../agent/storage/links.ts'
 import type { Storage } from '../../agent/storage/storage.ts'
@@ -22,13 +22,13 @@ beforeEach(() => {
 })
 afterEach(() => store.close())
 
-function copiesInto(storage: Storage = target.open(random)): Copies {
+function copiesInto(storage: Storage = target.open(random), wake?: (task: string) => Promise<void>): Copies {
   const open: Links['open'] = async (name = '') => ({
     name,
     storage: name === 'source' ? source.open(random) : storage,
   })
   const environment = { clock: handClock(), random, transport: () => Promise.reject(new Error('unused')) }
-  return createCopies({ store, environment }, { open } as Links)
+  return createCopies({ store, environment }, { open } as Links, wake)
 }
 
 async function until(copies: Copies, id: string, isThere: (copy: Copy) => boolean): Promise<Copy> {
@@ -119,4 +119,41 @@ test('what is not there is not copied', async () => {
   const copies = copiesInto()
   const start = copies.start({ link: 'source', path: 'nothing' }, { link: 'target' })
   await expect(start).rejects.toMatchObject({ code: 'not-found' })
+})
+
+describe('where a process lives for minutes only', () => {
+  const woken: string[] = []
+  const front = (): Copies => copiesInto(target.open(random), async (task) => void woken.push(task))
+  const forever = new AbortController().signal
+  beforeEach(() => void woken.splice(0))
+
+  test('whoever is asked wakes a worker, which copies, and is woken again until it is over', async () => {
+    const { id, to } = await front().start({ link: 'source', path: 'album' }, { link: 'target' })
+    expect(target.files.size).toBe(0)
+    await front().resumeAll()
+    const [task = '', again] = woken
+    expect(again).toBe(task)
+    const worker = copiesInto()
+    expect(worker.isTask(task)).toBe(true)
+    expect(await worker.work(task, forever)).toEqual({ isOver: true })
+    expect(await front().get(id)).toMatchObject({ state: 'done', done: 123_000 })
+    expectAll(to.path)
+    await front().resumeAll()
+    expect(woken).toHaveLength(2)
+    expect(await worker.work(task, forever)).toEqual({ isOver: true })
+  })
+
+  test('two workers are never at one copy, and the end of a shift is not the end of the copy', async () => {
+    await front().start({ link: 'source', path: 'album' }, { link: 'target' })
+    const [task = ''] = woken
+    const shift = new AbortController()
+    const first = copiesInto().work(task, shift.signal)
+    expect(await copiesInto().work(task, forever)).toMatchObject({ isOver: false, isTaken: true })
+    shift.abort()
+    expect(await first).toEqual({ isOver: false })
+    await front().resumeAll()
+    expect(woken).toHaveLength(1)
+    expect(await copiesInto().work(task, forever)).toEqual({ isOver: true })
+    expectAll('album')
+  })
 })
