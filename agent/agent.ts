@@ -188,9 +188,7 @@ export function createAgent(
     () => linking.sweep(),
     () => usage.maintain(),
   ]
-  async function maintain(): Promise<void> {
-    await Promise.all(chores.map((chore) => chore().catch(onFault)))
-  }
+  const maintain = async (): Promise<void> => void (await Promise.all(chores.map((chore) => chore().catch(onFault))))
   return { app, links, shares, seller, downloads, guard, ...tasks, maintain, ...lifecycle() }
 
   function lifecycle(): Pick<Agent, 'start' | 'stop'> {
