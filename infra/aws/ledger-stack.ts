@@ -28,6 +28,9 @@ export interface LedgerStackProps extends StackProps {
   readonly witnessCode?: Code
 }
 
+const NO_ROUND = 'No round of chores for five minutes: what is accepted waits until somebody asks for the log.'
+const LATE = 'An entry waits for the log for more than three minutes: receipts break their merge delay.'
+
 export class LedgerStack extends Stack {
   readonly url: string
   /** What agents may demand of its checkpoints (C2SP tlog-policy), where it has a witness of its own. */
@@ -63,11 +66,7 @@ export class LedgerStack extends Stack {
       parameter(this, 'Witnesses', {
         description: 'Who is asked to cosign, with URLs: the text of a C2SP tlog-policy; nobody when empty',
       })
-    this.witnessed = witness && lines(log, witness.line)
-    if (this.witnessed !== undefined) {
-      const description = 'What agents may demand of its log: their parameter of this name'
-      new CfnOutput(this, 'Witnesses', { value: this.witnessed, description })
-    }
+    this.witnessed = witness?.policy
     const shared = { code, environment: { ...environment, LEDGER_WITNESSES: witnesses } }
     const front = new LambdaService(this, 'Front', {
       ...shared,
@@ -89,11 +88,8 @@ export class LedgerStack extends Stack {
       allowKey(service, key)
     }
     allowForgetting(setup, key)
-    const why = 'The objects of the one bucket: a log has ever more of them.'
-    allowObjects(chores, tiles, ['s3:PutObject', 's3:GetObject'], why)
-    if (!keep) allowObjects(setup, tiles, ['s3:DeleteObject'], why)
-    // Else what is not there would look like what may not be read.
-    for (const service of keep ? [chores] : [chores, setup]) service.allow(['s3:ListBucket'], [tiles.bucketArn])
+    allowTiles(chores, tiles, ['s3:PutObject', 's3:GetObject'])
+    if (!keep) allowTiles(setup, tiles, ['s3:DeleteObject'])
     const stays = keep ? '; it stays' : ''
     new CfnOutput(this, 'Tiles', { value: tiles.bucketName, description: `The log as plain objects${stays}` })
     for (const [task, interval] of Object.entries({ sequence: Duration.minutes(1), attest: Duration.days(1) })) {
@@ -102,15 +98,8 @@ export class LedgerStack extends Stack {
     }
     new Watch(this, {
       functions: { Front: front, Chores: chores, ...(witness && { Witness: witness.front }) },
-      rounds: {
-        of: chores,
-        within: Duration.minutes(5),
-        otherwise: 'No round of chores for five minutes: what is accepted waits until somebody asks for the log.',
-      },
-      waits: {
-        most: Duration.minutes(3),
-        says: 'An entry waits for the log for more than three minutes: receipts break their merge delay.',
-      },
+      rounds: { of: chores, within: Duration.minutes(5), otherwise: NO_ROUND },
+      waits: { most: Duration.minutes(3), says: LATE },
     })
     this.url = front.url()
     new CfnOutput(this, 'Url', { value: this.url, description: 'LEDGER_URL of agents that settle here' })
@@ -120,11 +109,21 @@ export class LedgerStack extends Stack {
 /** In one line: infra/lambda/policy-setting.ts. */
 const lines = (...all: string[]): string => Fn.join(' ; ', all)
 
-/** A witness of the one log. @returns also the lines that name it in a policy, which it suffices for */
-function ownWitness(stack: Stack, code: Code, log: string): Witness & { readonly line: string } {
+interface OwnWitness extends Witness {
+  /** What names it in a policy, which it suffices for. */
+  readonly line: string
+  /** The same with the log. */
+  readonly policy: string
+}
+
+function ownWitness(stack: Stack, code: Code, log: string): OwnWitness {
   const scope = new Construct(stack, 'Witness')
   const witness = addWitness(scope, { code, keep: false, logs: lines(log, 'quorum none') })
-  return { ...witness, line: lines(`witness W1 ${witness.verifierKey} ${witness.url}`, 'quorum W1') }
+  const line = lines(`witness W1 ${witness.verifierKey} ${witness.url}`, 'quorum W1')
+  const policy = lines(log, line)
+  const description = 'What agents may demand of its log: their parameter of this name'
+  new CfnOutput(stack, 'Witnesses', { value: policy, description })
+  return { ...witness, line, policy }
 }
 
 const parameter = (stack: Stack, id: string, own: CfnParameterProps): string =>
@@ -156,6 +155,12 @@ const inBucket = ({ bucketName }: Bucket): Record<string, string> => ({
   LEDGER_TILES: `s3://${bucketName}`,
   LEDGER_REPLICA: `s3://${bucketName}/replica.sqlite`,
 })
+
+function allowTiles(service: LambdaService, tiles: Bucket, actions: string[]): void {
+  allowObjects(service, tiles, actions, 'The objects of the one bucket: a log has ever more of them.')
+  // Else what is not there would look like what may not be read.
+  service.allow(['s3:ListBucket'], [tiles.bucketArn])
+}
 
 const tilesBucket = (stack: Stack, keep: boolean): Bucket =>
   keptBucket(stack, 'Objects', 'The ledger alone writes to it, what anyone may read; its log says what.', keep)
