@@ -160,7 +160,6 @@ export function createAgent(
   })
   const linking = createLinking(context, links, linkAccess)
   const copies = createCopies(context, links, wake)
-  const tasks = tasksOf(downloads, copies)
   const follows = createFollows(context)
   const doorkeeper = createOwnerGuard(context)
 
@@ -188,8 +187,10 @@ export function createAgent(
     () => linking.sweep(),
     () => usage.maintain(),
   ]
-  const maintain = async (): Promise<void> => void (await Promise.all(chores.map((chore) => chore().catch(onFault))))
-  return { app, links, shares, seller, downloads, guard, ...tasks, maintain, ...lifecycle() }
+  async function maintain(): Promise<void> {
+    await Promise.all(chores.map((chore) => chore().catch(onFault)))
+  }
+  return { app, links, shares, seller, downloads, guard, ...tasksOf(downloads, copies), maintain, ...lifecycle() }
 
   function lifecycle(): Pick<Agent, 'start' | 'stop'> {
     const stopping = new AbortController()
@@ -203,7 +204,8 @@ export function createAgent(
     }
     return {
       start() {
-        void tasks.resumeAll().catch(onFault)
+        void downloads.resumeAll()
+        void copies.resumeAll().catch(onFault)
         running = Promise.all(chores.map(loop))
       },
       async stop() {
