@@ -177,5 +177,6 @@ function answered<T>(ask: () => T): T {
   }
 }
 
-const isSqliteError = (error: unknown): boolean =>
-  error instanceof Error && 'code' in error && error.code === 'ERR_SQLITE_ERROR'
+/** The second is of a store that was closed under a request. */
+const ERRORS: ReadonlySet<unknown> = new Set(['ERR_SQLITE_ERROR', 'ERR_INVALID_STATE'])
+const isSqliteError = (error: unknown): boolean => error instanceof Error && 'code' in error && ERRORS.has(error.code)
