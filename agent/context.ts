@@ -6,6 +6,7 @@ import type { LogPolicy } from '../protocol/log-policy.ts'
 import type { Envelope, Signer } from '../protocol/signed.ts'
 import type { Store } from '../protocol/store.ts'
 import type { LedgerClient } from './clients/ledger-client.ts'
+import type { OpenSpool } from './download/spool.ts'
 import type { LogWatch } from './ledger-watch/log-watch.ts'
 import type { RepositoryClient } from './clients/repository-client.ts'
 
@@ -32,6 +33,8 @@ export interface AgentContext {
   readonly stakeMost?: bigint
   /** The provider from whose network its bytes leave, as the table of costs knows it; its storage's unless given. */
   readonly sendsFrom?: string
+  /** Where pieces wait for the rest of their part; in the store unless given. */
+  readonly openSpool?: OpenSpool
   /** How strangers and friends may pay it; in every way unless given. */
   readonly modes?: readonly LaneMode[]
 }

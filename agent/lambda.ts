@@ -7,6 +7,7 @@
  * SELL_MODES and STAKE_MOST say how it deals, SPEND_MOST and SERVE_MOST how much of it a day.
  */
 import { realEnvironment } from '../infra/environment.ts'
+import { bucketSpool } from '../infra/lambda/bucket-spool.ts'
 import { customResource } from '../infra/lambda/custom-resource.ts'
 import { urlHandler, type LambdaStreaming, type UrlEvent } from '../infra/lambda/function-url.ts'
 import { once } from '../infra/lambda/once.ts'
@@ -109,7 +110,9 @@ async function open(base: Ground, owned: Owned, isWorker: boolean): Promise<Agen
   })
   const ledger = watchLedger(base.ledger, watch)
   const services = { ledger, watch, repository, publicUrl: owned.url, allowLoopback }
-  const context = { ...owned, environment, store, signer, ...services, ...base.dealing, sendsFrom: 's3' }
+  const bucket = set.optional('AGENT_BUCKET', '')
+  const here = { sendsFrom: 's3', ...(bucket !== '' && { openSpool: bucketSpool(bucket) }) }
+  const context = { ...owned, environment, store, signer, ...services, ...base.dealing, ...here }
   return createAgent(context, {
     pieceClient: pieceClientNode(pin),
     linkAccess,

@@ -17,6 +17,7 @@ import { openSink } from './sink.ts'
 import { followSwarm } from './swarm.ts'
 import type { Peers } from './peers.ts'
 import { createPicker } from './picker.ts'
+import { spoolOf } from './spool.ts'
 import type { PieceClient } from './piece-client.ts'
 import type { Storage } from '../storage/storage.ts'
 import type { Guard } from '../guard/guard.ts'
@@ -115,8 +116,8 @@ export async function openRunner(parts: RunnerParts, task: RunnerTask): Promise<
   const bell = createBell()
   const failures: unknown[] = []
   const seed = new DataView(random.bytes(4).buffer).getUint32(0)
-  const room = { journal, store: context.store, onRoom: () => bell.ring() }
-  const sink = await openSink({ ...task, ...room, pk, spoolPk: own, span })
+  const room = { journal, onRoom: () => bell.ring() }
+  const sink = await openSink({ ...task, ...room, pk, spool: spoolOf(context, own, meta), span })
   const stretches = stretch === undefined ? starts.map((_, number) => stretchId(id, number)) : []
   const purse = await wallet.open(id, journal)
   const purses = [purse, ...(await Promise.all(stretches.map((one) => wallet.open(one, journal))))]

@@ -5,10 +5,10 @@
 import { equal } from '../../protocol/bytes.ts'
 import { filePath, locatePiece, pieceHashV1, type MetaFile, type Metainfo } from '../../protocol/metainfo.ts'
 import { Problem } from '../../protocol/problem.ts'
-import type { Item, Store } from '../../protocol/store.ts'
+import type { Item } from '../../protocol/store.ts'
 import type { Entry, Journal } from './journal.ts'
 import { covers, createParts, unitBytes, type Parts } from './parts.ts'
-import { createSpool } from './spool.ts'
+import type { Spool } from './spool.ts'
 import type { Span } from './stretches.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
 import type { ByteRange, CopySource, Storage, WriteRef } from '../storage/storage.ts'
@@ -40,13 +40,13 @@ export interface Sink {
 export interface SinkOptions {
   readonly storage: Storage
   readonly meta: Metainfo
-  /** Where its writes lie in the journal, and where in the store what waits for its part. */
+  /** Where its writes lie in the journal. */
   readonly pk: string
-  readonly spoolPk: string
+  /** Where pieces wait for their part. */
+  readonly spool: Spool
   /** Its pieces. */
   readonly span: Span
   readonly journal: Journal
-  readonly store: Store
   /** The folder that the files of a torrent of many go to. */
   readonly folder: string | undefined
   /** More pieces may be fetched than before. */
@@ -59,10 +59,9 @@ const COMMITS_AT_ONCE = 8
 const WINDOW_UNITS = 6
 
 export async function openSink(options: SinkOptions): Promise<Sink> {
-  const { storage, meta, pk, spoolPk, span, journal, store, folder, onRoom } = options
+  const { storage, meta, pk, spool, span, journal, folder, onRoom } = options
   const writes = writesIn(await journal.load(pk, WRITE))
   const takesAny = storage.writes === 'any-order' && !storage.wholeParts
-  const spool = createSpool(store, spoolPk, (piece) => locatePiece(meta, piece).length)
   const spooled = new Map<number, Uint8Array>()
   if (!takesAny) for await (const { piece, bytes } of spool.load()) spooled.set(piece, bytes)
   const parts = new Map<number, Promise<Parts>>()
@@ -235,6 +234,7 @@ export async function openSink(options: SinkOptions): Promise<Sink> {
     },
     async abort() {
       await eachOf(meta.files.length, COMMITS_AT_ONCE, removeFile)
+      if (!takesAny) for await (const { piece } of spool.load()) await spool.drop([piece])
     },
   }
 }

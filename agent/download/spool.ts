@@ -1,10 +1,12 @@
 /**
- * Verified pieces that wait for the rest of their part, kept in the store: a piece is paid for, and a crash must not lose
- * it. What lies here is bounded by the window in which pieces are fetched.
+ * Verified pieces that wait for the rest of their part, kept in the store, or elsewhere where the store is dear: a piece is
+ * paid for, and a crash must not lose it. What lies here is bounded by the window in which pieces are fetched.
  */
 import { concat, type Bytes } from '../../protocol/bytes.ts'
 import { itemsOf, putAll, type Put } from '../../protocol/items.ts'
+import { locatePiece, type Metainfo } from '../../protocol/metainfo.ts'
 import type { Store } from '../../protocol/store.ts'
+import type { AgentContext } from '../context.ts'
 
 export interface Spool {
   /** Durable once it resolves. */
@@ -12,6 +14,19 @@ export interface Spool {
   drop(pieces: Iterable<number>): Promise<void>
   /** Pieces that were kept whole. */
   load(): AsyncGenerator<{ readonly piece: number; readonly bytes: Bytes }>
+}
+
+/** @param lengthOf a piece has so many bytes */
+export type OpenSpool = (pk: string, lengthOf: (piece: number) => number) => Spool
+
+/** @param pk of the download, or of its stretch */
+export function spoolOf(
+  { openSpool, store }: Pick<AgentContext, 'openSpool' | 'store'>,
+  pk: string,
+  meta: Metainfo,
+): Spool {
+  const lengthOf = (piece: number): number => locatePiece(meta, piece).length
+  return openSpool ? openSpool(pk, lengthOf) : createSpool(store, pk, lengthOf)
 }
 
 const SPOOL = 'spool/'

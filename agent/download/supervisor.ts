@@ -5,6 +5,7 @@ import type { DownloadChange, DownloadRecord, DownloadRecords } from './record.t
 import { gathered } from './gathered.ts'
 import { createJournal } from './journal.ts'
 import { PROGRESS_PREFIX } from './progress.ts'
+import { spoolOf } from './spool.ts'
 import { downloadKey, openRunner, type Runner, type RunnerParts, type RunReport, type Waiting } from './runner.ts'
 import { openSink } from './sink.ts'
 import { cutStretches, spanOf, stretchesFor, type FanOut } from './stretches.ts'
@@ -214,8 +215,8 @@ export function createSupervisor(parts: SupervisorParts): LocalSupervisor {
     const meta = parseTorrent(await records.torrent(id))
     const folder = meta.folder ? await folderOf(record, meta, storage) : undefined
     const [pk, span] = [downloadKey(id), spanOf([], undefined, meta.pieces)]
-    const { store } = context
-    const sink = await openSink({ storage, meta, pk, spoolPk: pk, span, journal, store, folder, onRoom: noMatter })
+    const spool = spoolOf(context, pk, meta)
+    const sink = await openSink({ storage, meta, pk, spool, span, journal, folder, onRoom: noMatter })
     const starts = await cutStretches(meta, stretchesFor(record, fanOut), sink, journal)
     if (starts.length > 1) await records.spread(id, starts)
   }

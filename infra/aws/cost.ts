@@ -30,7 +30,6 @@ export type Bill = Readonly<Partial<Record<Price, number>>>
 const MONTH_MINUTES = 30 * 24 * 60
 const GIB = 1024 ** 3
 const TIB_PIECES = 1024 ** 4 / (4 * 1024 ** 2)
-const PART_PIECES = 2
 
 /** Measured with test/bundle, or read off the code: what a round of chores and a piece take. */
 export const USE = {
@@ -130,11 +129,15 @@ export const soldTib = (distance: Distance, linked: boolean): Bill => ({
   ...carriage(distance),
 })
 
-/** The buyer's side. A drive of another provider's lies in the internet: what is written there is sent. */
+/**
+ * The buyer's side. A drive of another provider's lies in the internet: what is written there is sent. A part of
+ * two pieces is one request, and another for the piece that waited; on their way into a drive nearly all pieces wait.
+ */
 export const boughtTib = (into: 'bucket' | 'drive'): Bill => ({
   lambdaGbSecond: TIB_PIECES * USE.buySeconds * USE.downloadGb,
   dynamodbWrite: TIB_PIECES * USE.buyWrites,
-  ...(into === 'bucket' ? { s3Put: TIB_PIECES / PART_PIECES } : carriage('internet')),
+  s3Put: TIB_PIECES,
+  ...(into === 'drive' && carriage('internet')),
 })
 
 export const keptTibMonth = (): Bill => ({ s3GbMonth: 1024 })

@@ -1,6 +1,7 @@
 /** Files beyond 4 GiB: read anywhere, and written piece by piece, by their real offsets. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createJournal } from '../../agent/download/journal.ts'
+import { spoolOf } from '../../agent/download/spool.ts'
 import { openSink, type Sink } from '../../agent/download/sink.ts'
 import type { Storage } from '../../agent/storage/storage.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
@@ -59,7 +60,8 @@ export function describeHuge(kind: string, open: () => Promise<HugeHarness>): vo
     test('takes its last pieces where they belong, and tells so after a crash', async () => {
       const meta = zerosOf('huge')
       const store = openSqlite(':memory:')
-      const options = { meta, pk: 'huge', spoolPk: 'huge', span: { from: 0, to: PIECES }, store, folder: undefined }
+      const spool = spoolOf({ store }, 'huge', meta)
+      const options = { meta, pk: 'huge', spool, span: { from: 0, to: PIECES }, folder: undefined }
       const open = (storage: Storage): Promise<Sink> =>
         openSink({ ...options, storage, journal, onRoom: () => undefined })
       const journal = createJournal(store)
