@@ -1,6 +1,7 @@
 /** The world of one agent: who it speaks for, what it may use. Entry points build it; every module of the agent is handed it. */
-import type { Bytes } from '../protocol/bytes.ts'
+import { fromHex, type Bytes } from '../protocol/bytes.ts'
 import type { LaneMode } from '../protocol/commitment.ts'
+import { parseDelegation } from '../protocol/delegation.ts'
 import type { Environment } from '../protocol/environment.ts'
 import type { LogPolicy } from '../protocol/log-policy.ts'
 import type { Envelope, Signer } from '../protocol/signed.ts'
@@ -38,3 +39,7 @@ export interface AgentContext {
   /** How strangers and friends may pay it; in every way unless given. */
   readonly modes?: readonly LaneMode[]
 }
+
+/** Of the ledger, 32 bytes, as the owner's word to us names it: then the ledger itself need not be asked. */
+export const ledgerIdOf = async ({ delegation, ledger }: Pick<AgentContext, 'delegation' | 'ledger'>): Promise<Bytes> =>
+  parseDelegation(delegation).ledger ?? fromHex((await ledger.info()).id)

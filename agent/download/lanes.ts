@@ -1,7 +1,7 @@
 /** How a flow pays: on the seller's terms (x402), with a lane that fits them. */
-import { fromHex } from '../../protocol/bytes.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { decodePaymentRequired, networkOf, PAYMENT_REQUIRED, type Mode, type Offer } from '../../protocol/x402.ts'
+import { ledgerIdOf } from '../context.ts'
 import type { Run } from './run.ts'
 import { OFFER_MS, type SellerState } from './sellers.ts'
 import { requestPiece, type Failure } from './transfer.ts'
@@ -60,7 +60,7 @@ async function termsOf(run: Run, seller: SellerState, piece: number): Promise<re
   const isKnown = isSaid(seller, run.context.environment.clock.now())
   const offers = isKnown ? (seller.offer as PeerOffer).accepts : await requestTerms(run, seller, piece)
   if ('kind' in offers) return offers
-  const network = networkOf(fromHex((await run.context.ledger.info()).id))
+  const network = networkOf(await ledgerIdOf(run.context))
   const terms = offers.filter((offer) => offer.network === network && isOfThis(run, seller, offer))
   if (terms.length === 0) return { kind: 'broken', detail: 'The seller offers nothing that can be paid at our ledger.' }
   if (offerFor(terms, 'credit') && seller.peer) seller.credit ??= (await run.peers.creditFrom(seller.peer)) > 0

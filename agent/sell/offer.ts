@@ -1,6 +1,5 @@
 /** What is for sale and how it is paid: readable by anyone, without paying (x402 v2). */
-import { fromHex, toBase64url, utf8, type Bytes } from '../../protocol/bytes.ts'
-import { parseDelegation } from '../../protocol/delegation.ts'
+import { fromHex, toBase64url, utf8 } from '../../protocol/bytes.ts'
 import { limits } from '../../protocol/limits.ts'
 import { unlessBug, type Problem } from '../../protocol/problem.ts'
 import {
@@ -12,7 +11,7 @@ import {
   type Mode,
   type Offer,
 } from '../../protocol/x402.ts'
-import type { AgentContext } from '../context.ts'
+import { ledgerIdOf, type AgentContext } from '../context.ts'
 import type { Share, Shares } from '../share/share.ts'
 import type { Way } from '../storage/ways.ts'
 
@@ -71,10 +70,6 @@ export async function pieceOffers(context: AgentContext, share: Share): Promise<
     }),
   )
 }
-
-/** As the owner's word to us names it: the ledger itself need not be asked for what costs nobody anything. */
-const ledgerIdOf = async ({ delegation, ledger }: AgentContext): Promise<Bytes> =>
-  parseDelegation(delegation).ledger ?? fromHex((await ledger.info()).id)
 
 export interface Refusal {
   readonly headers: Record<string, string>
