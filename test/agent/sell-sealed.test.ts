@@ -173,7 +173,8 @@ describe('a sealed lane', () => {
 
   it('is refused where sealed pieces are not sold, and offered nowhere else', async () => {
     const { ask, seller, share, ledger, lane } = await open({ modes: ['prepaid'] })
-    expect(await seller.offer(share.infoHash)).toMatchObject({ modes: ['prepaid'] })
+    const { accepts } = await seller.offer(share.infoHash)
+    expect(accepts.map(({ extra }) => extra.mode)).toEqual(['prepaid'])
     expect(await ask(0, 0)).toBe('payment-required')
     expect(await codeOf(ledger.client.lane(toHex(lane.id)))).toBe('not-found')
   })
