@@ -26,7 +26,15 @@ const KEEP_ALIVE_MS = 75_000
 
 /** @throws Problem `conflict` when the port is taken */
 export async function listen({ fetch, port, hostname }: ListenOptions): Promise<Listening> {
-  const answer = getRequestListener(fetch, { errorHandler: refuseRequest })
+  const atWork = new Set<Promise<Response>>()
+  /** An answer whose reader has gone is still worked on: what it uses must not be closed under it. */
+  const noted: ListenOptions['fetch'] = (request, env) => {
+    const answering = fetch(request, env)
+    if (!(answering instanceof Promise)) return answering
+    atWork.add(answering)
+    return answering.finally(() => atWork.delete(answering))
+  }
+  const answer = getRequestListener(noted, { errorHandler: refuseRequest })
   const listener: RequestListener = (incoming, outgoing) => void answer(incoming, outgoing)
   const server = createServer({ requireHostHeader: false }, listener)
   // What it expects may be left unheard (RFC 9110 §10.1.1).
@@ -37,7 +45,7 @@ export async function listen({ fetch, port, hostname }: ListenOptions): Promise<
     server.once('error', (error: NodeJS.ErrnoException) => reject(describe(error, port)))
     server.listen(port, hostname, resolve)
   })
-  return { port: (server.address() as AddressInfo).port, close: () => close(server) }
+  return { port: (server.address() as AddressInfo).port, close: () => close(server, atWork) }
 }
 
 function describe(error: NodeJS.ErrnoException, port: number): Error {
@@ -70,14 +78,15 @@ function refuseBytes({ code, message }: NodeJS.ErrnoException, socket: Duplex): 
 }
 
 /** A connection whose last request ends meanwhile would stay open, as its client may ask for more: it is swept. */
-function close(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_MS)
-    const force = setTimeout(() => server.closeAllConnections(), GRACE_MS)
-    server.close(() => {
-      clearInterval(sweep)
-      clearTimeout(force)
-      resolve()
-    })
-  })
+async function close(server: Server, atWork: ReadonlySet<Promise<unknown>>): Promise<void> {
+  const { promise: over, resolve } = Promise.withResolvers<void>()
+  const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_MS)
+  const force = setTimeout(() => {
+    server.closeAllConnections()
+    resolve()
+  }, GRACE_MS)
+  await new Promise((closed) => server.close(closed))
+  clearInterval(sweep)
+  await Promise.race([Promise.allSettled(atWork), over])
+  clearTimeout(force)
 }
