@@ -2,6 +2,9 @@
  * Keeps a ledger from promising what its log may not hold: an entry within the merge delay. While what was accepted a while
  * ago still waits, nothing more is accepted, so that the sequencer can catch up.
  *
+ * What waits too long when it is looked up first may have waited for this very process, asleep with its machine: it counts
+ * when it still waits at the next look.
+ *
  * A process looks up what it accepted itself, now and then one thing that should be in the log by now: that costs a read a
  * second at the most, and only its own clock counts.
  */
@@ -24,7 +27,7 @@ const PAUSE_MS = 1000
 
 export function createLag(clock: Clock): Lag {
   /** The oldest first. */
-  const noted: { readonly isWaiting: IsWaiting; readonly atMs: number }[] = []
+  const noted: { readonly isWaiting: IsWaiting; readonly atMs: number; wasLate?: true }[] = []
   let looking: Promise<void> | undefined
   let lookedMs: number | undefined
   let isBehind = false
@@ -33,8 +36,12 @@ export function createLag(clock: Clock): Lag {
 
   async function look(): Promise<void> {
     for (let oldest = noted[0]; oldest && since(oldest.atMs) >= limits.holdBackMs; oldest = noted[0]) {
-      isBehind = await oldest.isWaiting()
-      if (isBehind) return
+      if (await oldest.isWaiting()) {
+        isBehind ||= oldest.wasLate === true
+        oldest.wasLate = true
+        return
+      }
+      isBehind = false
       noted.shift()
     }
   }

@@ -44,6 +44,9 @@ test.each(['redemption', 'registration'])('while a %s waits for too long, it pro
   clock.advance(limits.holdBackMs - 1)
   await expectAccepted(ledger.post('/v1/accounts', { identity: person('in time').identity }))
   clock.advance(1000)
+  // It may have been the machine that slept.
+  await expectAccepted(ledger.post('/v1/accounts', { identity: person('at the first look').identity }))
+  clock.advance(1000)
   const answer = await ledger.app.request('/v1/redemptions', {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
