@@ -107,21 +107,21 @@ export function createRedeemer(context: AgentContext, lanes: SellerLanes): Redee
     const [redeemed] = await redeemLane(closing)
     const signoff = await lanes.kept(lane.terms.lane, 'signoff')
     if (redeemed.tab.state === 'closed' || !mayLeave(redeemed, signoff)) return redeemed
-    await release(redeemed, signoff)
+    await release(redeemed, hasRead(redeemed, signoff) ? signoff : undefined)
     tended.delete(lane.terms.lane)
     return lanes.update(redeemed, (tab) => ({ tab: { ...tab, state: 'closed' } }))
   }
 
   /** The payee of a sealed lane waits until the payer has read all that was redeemed, or may dispute nothing any more. */
-  function mayLeave({ terms, tab }: SaleLane, signoff: Envelope | undefined): boolean {
-    const isOver = clock.now() >= terms.expires + terms.disputeWindow
-    return terms.mode !== 'sealed' || isOver || (signoff !== undefined && parseSignoff(signoff).unit >= tab.redeemed)
+  function mayLeave(lane: SaleLane, signoff: Envelope | undefined): boolean {
+    const { expires, disputeWindow, mode } = lane.terms
+    return mode !== 'sealed' || clock.now() >= expires + disputeWindow || hasRead(lane, signoff)
   }
 
-  async function release({ terms }: SaleLane, signoff: Envelope | undefined): Promise<void> {
+  /** @param consent the payer's, where the ledger is to take it before nobody may dispute any more */
+  async function release({ terms }: SaleLane, consent: Envelope | undefined): Promise<void> {
     const body = { by: context.owner, declaration: terms.declaration, lane: terms.id }
     try {
-      const consent = terms.mode === 'sealed' ? signoff : undefined
       const { receipt } = await context.ledger.release(sealRelease(body, context.signer), consent)
       await lanes.keep(terms.lane, 'release', receipt)
     } catch (error) {
@@ -190,6 +190,10 @@ export function createRedeemer(context: AgentContext, lanes: SellerLanes): Redee
 
   return { signOff, redeem, close, lateMs, maintain, outstanding }
 }
+
+/** The payer of a sealed lane says that it has read all that was redeemed. */
+const hasRead = ({ terms, tab }: SaleLane, signoff: Envelope | undefined): signoff is Envelope =>
+  terms.mode === 'sealed' && signoff !== undefined && parseSignoff(signoff).unit >= tab.redeemed
 
 /** Once the lane is idle, and before it expires. */
 const dueMs = ({ terms, tab }: SaleLane): number =>
