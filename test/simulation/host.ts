@@ -83,13 +83,17 @@ const STOP_WITHIN_MS = 120_000
 const DOWN_MS = [50, 5_000] as const
 const LONG_DOWN_MS = [10_000, 60_000] as const
 const LONG_DOWNS = 0.2
-/** What an instance may report without an invariant being broken: others did not answer, or its store or disk did not. */
+/**
+ * What an instance may report without an invariant being broken: others did not answer, or its store or disk did not; a
+ * ledger that was away a while holds back.
+ */
 const EXPECTED: ReadonlySet<ProblemCode> = new Set([
   'peer-failed',
   'store-unavailable',
   'storage-unavailable',
   'storage-full',
   'conflict',
+  'ledger-busy',
 ])
 
 export function createHost({ world, name, build, items = openSqlite(':memory:') }: HostOptions): Host {
