@@ -3,12 +3,14 @@ import { Problem } from '../../protocol/problem.ts'
 import { decodePaymentRequired, networkOf, PAYMENT_REQUIRED, type Mode, type Offer } from '../../protocol/x402.ts'
 import { ledgerIdOf } from '../context.ts'
 import type { Run } from './run.ts'
-import { OFFER_MS, type SellerState } from './sellers.ts'
+import type { SellerState } from './sellers.ts'
 import { requestPiece, type Failure } from './transfer.ts'
 import type { PeerOffer } from './peers.ts'
 import type { Lane } from '../wallet/lane.ts'
 
 const NO_BODY = new Uint8Array(0)
+/** A price may change, and a tick at the old one is lost: a lane is agreed on by what was said just now. */
+const TERMS_MS = 2_000
 
 export const isAllowed = ({ maxPrice }: Run, price: bigint): boolean => maxPrice === undefined || price <= maxPrice
 
@@ -37,7 +39,7 @@ export function isFor(run: Run, seller: SellerState, lane: Lane): boolean {
 /** The seller's offers for this content at our ledger. Flows that ask together ask once. */
 export async function askTerms(run: Run, seller: SellerState, piece: number): Promise<readonly Offer[] | Failure> {
   const nowMs = run.context.environment.clock.now()
-  if (seller.termsMs + OFFER_MS <= nowMs) seller.terms = undefined
+  if (seller.termsMs + TERMS_MS <= nowMs) seller.terms = undefined
   if (!seller.terms) {
     seller.termsMs = isSaid(seller, nowMs) ? seller.offeredMs : nowMs
     seller.terms = termsOf(run, seller, piece)
@@ -54,7 +56,7 @@ export async function askTerms(run: Run, seller: SellerState, piece: number): Pr
 
 /** Whether its offer says so, and is current. */
 const isSaid = ({ offer, offeredMs }: SellerState, nowMs: number): boolean =>
-  offer !== undefined && offer.accepts.length > 0 && offeredMs + OFFER_MS > nowMs
+  offer !== undefined && offer.accepts.length > 0 && offeredMs + TERMS_MS > nowMs
 
 async function termsOf(run: Run, seller: SellerState, piece: number): Promise<readonly Offer[] | Failure> {
   const isKnown = isSaid(seller, run.context.environment.clock.now())

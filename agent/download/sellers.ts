@@ -59,9 +59,6 @@ export interface Sellers {
   isUsable(seller: SellerState): boolean
 }
 
-/** How long what a seller said of itself is taken for current. */
-export const OFFER_MS = 30_000
-
 /** One unit may go astray; who makes a habit of it is paid no more. */
 const PIECES_PER_LOSS = 64
 

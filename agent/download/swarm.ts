@@ -5,8 +5,11 @@ import { isAllowed } from './lanes.ts'
 import { openParked } from './opener.ts'
 import { releasePending } from './plan.ts'
 import type { Run } from './run.ts'
-import { mayBePaid, OFFER_MS, type SellerState } from './sellers.ts'
+import { mayBePaid, type SellerState } from './sellers.ts'
 import type { PeerOffer } from './peers.ts'
+
+/** How long an offer is taken for current, while it leaves something to hope for. */
+const OFFER_MS = 30_000
 
 /** Asks who sells, then the sellers that may have something new, until the signal aborts. */
 export async function followSwarm(run: Run, signal: AbortSignal): Promise<void> {
