@@ -2,8 +2,7 @@
  * Follows the log, replays it with the arbiter's rules and states from time to time, as an entry like any other, what
  * its first entries lead to. All that it knows comes from the log, so it may be killed and started anywhere; of two,
  * the slower one's statement is refused. Where it has a store for its state, it goes on from there at the next start, and
- * its memory does not grow with the log. It replays nothing
- * before there is something to attest.
+ * its memory does not grow with the log. It replays nothing before there is something to attest.
  *
  * A log that does not replay is a fault of ours that no later entry can mend: it is reported, and nothing is attested
  * from there on.

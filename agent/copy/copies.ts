@@ -67,10 +67,15 @@ export interface Copies {
   stop(): Promise<void>
 }
 
-interface Running {
+/** On its way. */
+interface Moving {
   readonly copy: Copy
   /** Bytes that the target holds of each file. */
   readonly held: Map<number, number>
+}
+
+/** Here, until it is over. */
+interface Running extends Moving {
   finished: Promise<void>
 }
 
@@ -161,7 +166,7 @@ export function createCopies(
     one.finished = keepUp(one).finally(() => running.delete(copy.id))
   }
 
-  async function keepUp(one: Running): Promise<void> {
+  async function keepUp(one: Moving): Promise<void> {
     while (!stopping.signal.aborted) {
       const over = await attempt(one, stopping.signal)
       await conclude(over).catch(() => undefined)
@@ -194,7 +199,7 @@ export function createCopies(
     if (copy.until !== undefined && copy.until > clock.now()) return { isOver: false, untilMs: copy.until }
     const lost = new AbortController()
     const ended = new AbortController()
-    const one: Running = { copy, held: new Map(), finished: Promise.resolve() }
+    const one: Moving = { copy, held: new Map() }
     const working = attempt(one, AbortSignal.any([signal, lost.signal])).finally(() => ended.abort())
     while (!ended.signal.aborted && !lost.signal.aborted) {
       await clock.sleep(LOOK_MS, ended.signal).catch(() => undefined)
@@ -208,10 +213,10 @@ export function createCopies(
   }
 
   /** @returns how it stands: done, stopped by the signal, or failed for now or for good */
-  const attempt = (one: Running, signal: AbortSignal): Promise<Copy> =>
+  const attempt = (one: Moving, signal: AbortSignal): Promise<Copy> =>
     copyAll(one, signal).catch((error: unknown) => waiting(one, problemOf(error)))
 
-  async function copyAll(one: Running, stopped: AbortSignal): Promise<Copy> {
+  async function copyAll(one: Moving, stopped: AbortSignal): Promise<Copy> {
     const { copy, held } = one
     const records = await readAll(store, filesKey(copy.id), (item) => decodeRecord<FileRecord>(item))
     for (const [index, { made, size }] of records.entries()) if (made !== undefined) held.set(index, size)
@@ -243,7 +248,7 @@ export function createCopies(
 
   /** @returns the name that it got; undefined when it was stopped */
   async function move(
-    { source, target, one, signal }: { source: Storage; target: Storage; one: Running; signal: AbortSignal },
+    { source, target, one, signal }: { source: Storage; target: Storage; one: Moving; signal: AbortSignal },
     index: number,
     record: FileRecord,
   ): Promise<string | undefined> {
@@ -259,7 +264,7 @@ export function createCopies(
     return made.name
   }
 
-  function waiting({ copy, held }: Running, problem: Problem): Copy {
+  function waiting({ copy, held }: Moving, problem: Problem): Copy {
     const fault = faultOf(problem)
     const why = { ...copy, done: sum(held), reason: problem.code, detail: problem.message }
     const passes = fault?.kind === 'park' || fault?.kind === 'retry' || isForgotten(problem)

@@ -60,9 +60,11 @@ export async function runFlow(run: Run, job: Job, buffer: Uint8Array): Promise<v
 async function termsFor(run: Run, { seller, piece, lane }: Job): Promise<readonly Offer[]> {
   if (seller.offer?.public) return []
   const terms = await unlessBlocked(run, askTerms(run, seller, piece))
-  // A lane that waits for its piece is tried again at once, and nothing else takes time here.
-  if (!terms) await pause(run, 1)
-  if (!terms) return []
+  if (!terms) {
+    // A lane that waits for its piece is tried again at once, and nothing else takes time here.
+    await pause(run, 1)
+    return []
+  }
   if (!('kind' in terms)) {
     if (lane && terms.length > 0 && !offerFor(terms, lane.mode)) leave(run, seller, OTHER_TERMS)
     return terms

@@ -41,8 +41,9 @@ export async function askTerms(run: Run, seller: SellerState, piece: number): Pr
   const nowMs = run.context.environment.clock.now()
   if (seller.termsMs + TERMS_MS <= nowMs) seller.terms = undefined
   if (!seller.terms) {
-    seller.termsMs = isSaid(seller, nowMs) ? seller.offeredMs : nowMs
-    seller.terms = termsOf(run, seller, piece)
+    const said = saidJustNow(seller, nowMs)
+    seller.termsMs = said ? seller.offeredMs : nowMs
+    seller.terms = termsAmong(run, seller, said ?? requestTerms(run, seller, piece))
   }
   try {
     const terms = await seller.terms
@@ -54,13 +55,16 @@ export async function askTerms(run: Run, seller: SellerState, piece: number): Pr
   }
 }
 
-/** Whether its offer says so, and is current. */
-const isSaid = ({ offer, offeredMs }: SellerState, nowMs: number): boolean =>
-  offer !== undefined && offer.accepts.length > 0 && offeredMs + TERMS_MS > nowMs
+/** How it wants to be paid, where its offer says so and is that new. */
+const saidJustNow = ({ offer, offeredMs }: SellerState, nowMs: number): readonly Offer[] | undefined =>
+  offer && offer.accepts.length > 0 && offeredMs + TERMS_MS > nowMs ? offer.accepts : undefined
 
-async function termsOf(run: Run, seller: SellerState, piece: number): Promise<readonly Offer[] | Failure> {
-  const isKnown = isSaid(seller, run.context.environment.clock.now())
-  const offers = isKnown ? (seller.offer as PeerOffer).accepts : await requestTerms(run, seller, piece)
+async function termsAmong(
+  run: Run,
+  seller: SellerState,
+  said: readonly Offer[] | Promise<readonly Offer[] | Failure>,
+): Promise<readonly Offer[] | Failure> {
+  const offers = await said
   if ('kind' in offers) return offers
   const network = networkOf(await ledgerIdOf(run.context))
   const terms = offers.filter((offer) => offer.network === network && isOfThis(run, seller, offer))

@@ -30,11 +30,10 @@ export function bucketSpool(bucket: string) {
       for (let more = true, token: string | undefined; more;) {
         const after = token === undefined ? {} : { ContinuationToken: token }
         const page = await client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, ...after }))
-        const found = (page.Contents ?? []).map(({ Key = '', Size }) => ({
-          piece: Number(Key.slice(prefix.length)),
-          Size,
-        }))
-        pieces.push(...found.filter(({ piece, Size }) => Size === lengthOf(piece)).map(({ piece }) => piece))
+        for (const { Key = '', Size } of page.Contents ?? []) {
+          const piece = Number(Key.slice(prefix.length))
+          if (Size === lengthOf(piece)) pieces.push(piece)
+        }
         more = page.IsTruncated === true
         token = page.NextContinuationToken
       }

@@ -4,6 +4,7 @@ import { expect } from 'vitest'
 import { z } from 'zod'
 import { sha256 } from '#primitives'
 import { openSqlite } from '../../infra/store/sqlite.ts'
+import { createContext, type LedgerContext } from '../../ledger/context.ts'
 import { createLedger, type Ledger, type LedgerOptions } from '../../ledger/ledger.ts'
 import { utf8, type Bytes } from '../../protocol/bytes.ts'
 import type { Clock, Environment, Random } from '../../protocol/environment.ts'
@@ -48,6 +49,16 @@ export function testEnvironment(clock: Clock): Environment {
   const transport = () => Promise.reject(new Error('the ledger calls nobody'))
   return { clock, random: testRandom(`random ${environments++}`), transport }
 }
+
+/** The world of a ledger's modules, for tests of one of them. */
+export const contextOf = (store: Store, clock: Clock = testClock()): LedgerContext =>
+  createContext({
+    environment: testEnvironment(clock),
+    store,
+    secret: SECRET,
+    origin: ORIGIN,
+    policy: { faucet: FAUCET, unitPrice: 1n },
+  })
 
 export interface Answer {
   readonly status: number

@@ -1,7 +1,6 @@
 /** Of several processes over one log, one appends and the others stand by, until it is not at it any more. */
 import { expect, test } from 'vitest'
 import { openSqlite } from '../../infra/store/sqlite.ts'
-import { createContext } from '../../ledger/context.ts'
 import { createLead, type Lead } from '../../ledger/lead.ts'
 import { logKeys, readHead } from '../../ledger/log.ts'
 import { createSequencer } from '../../ledger/sequencer.ts'
@@ -11,18 +10,9 @@ import { utf8 } from '../../protocol/bytes.ts'
 import { sha256 } from '#primitives'
 import type { Item, Store } from '../../protocol/store.ts'
 import { auditStore } from './audit.ts'
-import { expectAccepted, FAUCET, openLedger, ORIGIN, SECRET, START_MS, testClock, testEnvironment } from './kit.ts'
+import { contextOf, expectAccepted, openLedger, START_MS, testClock } from './kit.ts'
 
 const HOUR_MS = 3_600_000
-
-const contextOf = (store: Store, clock = testClock()) =>
-  createContext({
-    environment: testEnvironment(clock),
-    store,
-    secret: SECRET,
-    origin: ORIGIN,
-    policy: { faucet: FAUCET, unitPrice: 1n },
-  })
 
 async function openLog(): Promise<Store> {
   const store = openSqlite(':memory:')

@@ -2,19 +2,16 @@
 import { setImmediate } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { openSqlite } from '../../infra/store/sqlite.ts'
-import { createContext } from '../../ledger/context.ts'
 import { createCompany, createPointing, readPointers, type Pointer } from '../../ledger/pending.ts'
 import type { Clock } from '../../protocol/environment.ts'
-import { FAUCET, ORIGIN, SECRET, testClock, testEnvironment } from './kit.ts'
+import { contextOf, testClock } from './kit.ts'
 
 /** @param clock by default one on which no time passes */
 function open(clock: Clock = { ...testClock(), sleep: () => new Promise(() => {}) }) {
   const store = openSqlite(':memory:')
-  const policy = { faucet: FAUCET, unitPrice: 1n }
-  const context = createContext({ environment: testEnvironment(clock), store, secret: SECRET, origin: ORIGIN, policy })
   const company = createCompany()
   const groups = async () => (await readPointers(store)).map(({ value }) => value.map(({ seq }) => seq))
-  return { company, groups, point: createPointing(context, company) }
+  return { company, groups, point: createPointing(contextOf(store, clock), company) }
 }
 
 const pointer = (seq: number): Pointer => ({ lane: new Uint8Array(32), seq, mark: new Uint8Array(8).fill(seq) })

@@ -1,35 +1,14 @@
 /** What waits is appended in parts: each rests on nothing outside, and none is much larger than asked for. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { createContext } from '../../ledger/context.ts'
 import { readPointers } from '../../ledger/pending.ts'
 import { createSequencer } from '../../ledger/sequencer.ts'
 import { createCollector, type Wanted } from '../../ledger/waiting.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import type { Store } from '../../protocol/store.ts'
 import { auditStore } from './audit.ts'
-import {
-  expectAccepted,
-  FAUCET,
-  LEDGER_ID,
-  openLedger,
-  ORIGIN,
-  SECRET,
-  START_MS,
-  testClock,
-  testEnvironment,
-  type TestClock,
-} from './kit.ts'
+import { contextOf, expectAccepted, LEDGER_ID, openLedger, START_MS, testClock } from './kit.ts'
 import { openSettlers, type SettlingLane } from './settlers.ts'
-
-const contextOf = (store: Store, clock: TestClock) =>
-  createContext({
-    environment: testEnvironment(clock),
-    store,
-    secret: SECRET,
-    origin: ORIGIN,
-    policy: { faucet: FAUCET, unitPrice: 1n },
-  })
 
 async function openLanes(store: Store, lanesEach: number): Promise<readonly SettlingLane[]> {
   const ledger = openLedger({ store })
