@@ -14,6 +14,7 @@ import { proveEntry } from '../clients/carry.ts'
 import type { LedgerClient } from '../clients/ledger-client.ts'
 import { readOptional } from '../secret-file.ts'
 import { UsageError, type Answer, type Call } from './command.ts'
+import { idOf } from './words.ts'
 
 const NONCE_BYTES = 16
 const CREDITS = /^[1-9][0-9]{0,17}$/
@@ -22,8 +23,7 @@ const LOCK_MS = 60 * 60 * 1000
 const POLL_MS = 500
 
 export async function send(call: Call): Promise<Answer> {
-  const [to, credits] = call.args as [string, string]
-  if (!/^[0-9a-f]{64}$/.test(to)) throw new UsageError(`'${to}' is not an id.`)
+  const [to, credits] = [idOf(call), call.args[1] as string]
   if (!CREDITS.test(credits)) throw new UsageError(`'${credits}' is not a whole number of credits.`)
   const url = call.text('to-ledger')
   return url === undefined

@@ -3,6 +3,7 @@ import { fromHex, toHex } from '../../../protocol/bytes.ts'
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
 import { durationMs } from '../duration.ts'
 import { readSigned, saveSigned } from '../signed-file.ts'
+import { idOf } from '../words.ts'
 import { creditsIn, LEDGER_OPTIONS, operatorOf, signerOf } from './ledger.ts'
 
 const USUAL_OFFER = '7d'
@@ -44,8 +45,7 @@ function referenceOf(call: Call): string {
 }
 
 async function buyCredits(call: Call): Promise<Answer> {
-  const [account, credits] = call.args as [string, string]
-  if (!/^[0-9a-f]{64}$/.test(account)) throw new UsageError(`'${account}' is not an id.`)
+  const [account, credits] = [idOf(call), call.args[1] as string]
   const [reference, amount] = [referenceOf(call), creditsIn(credits)]
   const { buy } = await terms()
   const [operator, signer] = [await operatorOf(call), await signerOf(call)]

@@ -7,6 +7,7 @@ import { envelopeToJson, signerFrom, type Signer } from '../../../protocol/signe
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
 import type { Keepers } from '../../key-change.ts'
 import { readPassphrase, type RecoveryFile } from '../../home.ts'
+import { idIn } from '../words.ts'
 
 const RECOVERY_OPTIONS = {
   'recovery-file': { type: 'string' },
@@ -158,8 +159,7 @@ async function readRecovery(path: string, passphrase: string | undefined): Promi
 async function recoveredId(call: Call): Promise<Bytes> {
   const id = call.text('id')
   if (id === undefined) return (await call.owner()).id
-  if (!/^[0-9a-f]{64}$/.test(id)) throw new UsageError(`'${id}' is not an id.`)
-  return fromHex(id)
+  return fromHex(idIn(id))
 }
 
 async function answer(call: Call, { id, keys }: IdentityState): Promise<Answer> {

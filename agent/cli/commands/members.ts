@@ -3,6 +3,7 @@ import { fromHex, toHex } from '../../../protocol/bytes.ts'
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
 import { durationMs } from '../duration.ts'
 import { readSigned, saveSigned } from '../signed-file.ts'
+import { idOf } from '../words.ts'
 import { signerOf } from './ledger.ts'
 
 const USUAL_MEMBERSHIP = '365d'
@@ -28,9 +29,8 @@ export const memberCommands: Commands = {
 }
 
 async function certify(call: Call): Promise<Answer> {
-  const [id, out] = [call.args[0] as string, call.text('out')]
+  const [id, out] = [idOf(call), call.text('out')]
   const forMs = durationMs(call.text('for') ?? USUAL_MEMBERSHIP)
-  if (!/^[0-9a-f]{64}$/.test(id)) throw new UsageError(`'${id}' is not an id.`)
   if (forMs === undefined) throw new UsageError('--for takes a time such as 30d.')
   if (out === undefined) throw new UsageError('--out names the file for the owner.')
   const { certify: sign, parseMembership } = await import('../../../protocol/federation.ts')
