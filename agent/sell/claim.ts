@@ -12,6 +12,7 @@ import type { AgentContext } from '../context.ts'
 import { unitKeyOf } from './keys.ts'
 import { modesOf } from './offer.ts'
 import { termsOf, type SaleLane, type SellerLanes } from './seller-lanes.ts'
+import { leastPrice } from '../share/price.ts'
 import type { Share } from '../share/share.ts'
 import { acceptTick, newTab, type LaneTerms } from './tab.ts'
 import type { Trust } from '../trust/trust.ts'
@@ -103,8 +104,9 @@ async function checkDeclaration(context: AgentContext, declaration: Declaration,
   if (toHex(declaration.ledger) !== id) refuse('The declaration is at another ledger.')
   if (toHex(declaration.content) !== share.infoHash) refuse('The declaration is for other content.')
   if (declaration.unitBytes !== share.pieceLength) refuse('A unit pays for one piece, whole.')
-  if (declaration.unitPrice < share.price) refuse(`A piece costs ${share.price} credits.`)
-  if (declaration.expires - context.environment.clock.now() <= limits.expiryMarginMs) {
+  const now = context.environment.clock.now()
+  if (declaration.unitPrice < leastPrice(share, now)) refuse(`A piece costs ${share.price} credits.`)
+  if (declaration.expires - now <= limits.expiryMarginMs) {
     throw new Problem('expired', 'The declaration expires too soon.')
   }
 }

@@ -12,6 +12,7 @@ import {
   type Offer,
 } from '../../protocol/x402.ts'
 import { ledgerIdOf, type AgentContext } from '../context.ts'
+import { PRICE_HOLDS_MS } from '../share/price.ts'
 import type { Share, Shares } from '../share/share.ts'
 import type { Way } from '../storage/ways.ts'
 
@@ -30,9 +31,6 @@ export interface ShareOffer {
   /** How pieces may be had besides being sent by the agent. */
   readonly ways?: { way: Way; provider: string; region?: string; hosts: string[] }[]
 }
-
-/** For how long a price holds after it was read, at least. */
-const MAX_TIMEOUT_SECONDS = 60
 
 export async function shareOffer(context: AgentContext, shares: Shares, share: Share): Promise<ShareOffer> {
   const ways = await shares.ways(share).catch(unlessBug)
@@ -66,7 +64,7 @@ export async function pieceOffers(context: AgentContext, share: Share): Promise<
       segmentMax: limits.segmentUnitsMax,
       ledgerUrl: context.ledger.url,
       network,
-      maxTimeoutSeconds: MAX_TIMEOUT_SECONDS,
+      maxTimeoutSeconds: PRICE_HOLDS_MS / 1000,
     }),
   )
 }

@@ -11,6 +11,7 @@ import type { LeafBox } from './leaves.ts'
 import type { Editions } from './editions.ts'
 import { floorOf } from './floor.ts'
 import { keepCopy } from './keep.ts'
+import { heldPrice } from './price.ts'
 import type { ShareEdition, ShareHead, ShareRecords } from './records.ts'
 import { choosePieceLength, findSource, hashSource, sourceId, type Source } from './source.ts'
 import type { Storage } from '../storage/storage.ts'
@@ -119,11 +120,11 @@ export function createShareAdder(
 
   async function renew(before: ShareHead, terms: Terms, series: string | undefined): Promise<ShareHead> {
     const edition = await editionOf(before, { before, series })
-    const head = await records.change(before.infoHash, ({ withdrawn: _, circle: __, ...now }) => ({
-      ...now,
-      ...terms,
-      ...(edition && { edition }),
-    }))
+    const change = ({ withdrawn: _, circle: __, ...now }: ShareHead): ShareHead => {
+      const held = heldPrice(now, terms.price, context.environment.clock.now())
+      return { ...now, ...terms, ...(held && { held }), ...(edition && { edition }) }
+    }
+    const head = await records.change(before.infoHash, change)
     if (!head) throw new Problem('conflict', 'The share was removed meanwhile.')
     return head
   }
@@ -149,7 +150,9 @@ export function createShareAdder(
       const announced = other?.announced ?? (await records.announcedBefore(infoHash))
       const names = { infoHash, infoHashV1: toHex(meta.infoHashV1), name: meta.name }
       const edition = (await editionOf(names, standing)) ?? other?.edition
-      const head = { ...names, ...place, ...uploads, ...(announced && { announced }), ...(edition && { edition }) }
+      const held = other && heldPrice(other, place.price, context.environment.clock.now())
+      const kept = { ...(announced && { announced }), ...(edition && { edition }), ...(held && { held }) }
+      const head = { ...names, ...place, ...uploads, ...kept }
       await records.save({ head, torrent, files: found.files.map(toSharedFile) })
       if (head.leavesUploaded) await leaves.clear(source)
       if (other && other.source !== source) await sweep(other.source)

@@ -22,6 +22,8 @@ export interface ShareHead {
   readonly path: string
   /** Decimal. */
   readonly price: string
+  /** The price before it was raised, while somebody may still go by it. */
+  readonly held?: HeldPrice
   readonly public: boolean
   /** Whose members alone may have it, by its name here. */
   readonly circle?: string
@@ -36,6 +38,13 @@ export interface ShareHead {
   readonly withdrawn?: string
   /** The series that it is an edition of. */
   readonly edition?: ShareEdition
+}
+
+export interface HeldPrice {
+  /** Decimal. */
+  readonly price: string
+  /** ms */
+  readonly until: number
 }
 
 export interface ShareEdition {

@@ -14,7 +14,7 @@ import { createShareAdder, type ShareOptions } from './adder.ts'
 import { createAnnouncer } from './announcer.ts'
 import { createEditions } from './editions.ts'
 import { createLeafBox } from './leaves.ts'
-import { createShareRecords, type SharedFile, type ShareHead } from './records.ts'
+import { createShareRecords, type HeldPrice, type SharedFile, type ShareHead } from './records.ts'
 import { placeUrl, waysOf, type OfferedWay, type Way } from '../storage/ways.ts'
 
 export interface Share {
@@ -27,6 +27,8 @@ export interface Share {
   readonly path: string
   /** Credits a piece. */
   readonly price: bigint
+  /** What it was before it was raised, while somebody may still go by that. */
+  readonly held?: HeldPrice
   /** Free of charge. */
   readonly public: boolean
   readonly bytes: number
@@ -222,6 +224,7 @@ function toShare(head: ShareHead, { meta, files }: Content): Share {
     link: head.link,
     path: head.path,
     price: BigInt(head.price),
+    ...(head.held && { held: head.held }),
     public: head.public,
     bytes: meta.bytes,
     pieceLength: meta.pieceLength,

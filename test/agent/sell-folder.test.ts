@@ -1,5 +1,5 @@
 /** Selling from a real folder: what happens when the file is not what it was. */
-import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -42,7 +42,8 @@ async function open() {
   const lane = (await (await market.payer('payer')).declare(24)).lane('prepaid', 0, 6)
   const buy = (index: number, unit: number) =>
     seller.piece(share.infoHash, index, lane.payment(unit), market.url(index))
-  return { ...market, seller, share, file, buy }
+  const raise = (price: bigint, path = 'film.bin') => shares.add({ path, price })
+  return { ...market, seller, share, file, buy, raise, dir }
 }
 
 describe('a seller with a folder', () => {
@@ -71,5 +72,48 @@ describe('a seller with a folder', () => {
     expect(await outcome(buy(0, 1))).toBe('content-changed')
     expect(await seller.outstanding()).toBe(0n)
     expect(share.pieces).toBe(24)
+  })
+})
+
+describe('a price that was raised', () => {
+  it('is not asked for another minute from who had read the one before', async () => {
+    const { buy, raise, share, clock } = await open()
+    await raise(share.price + 1n)
+    clock.advance(59_999)
+    expect(await outcome(buy(0, 1))).toBe('served')
+    clock.advance(60_000)
+    expect(await outcome(buy(1, 2))).toBe('served')
+  })
+
+  it('is asked after that minute', async () => {
+    const { buy, raise, share, clock } = await open()
+    await raise(share.price + 1n)
+    clock.advance(60_000)
+    expect(await outcome(buy(0, 1))).toBe('payment-required')
+  })
+
+  it('holds the least of the prices that may have been read, also when it is raised twice', async () => {
+    const { buy, raise, share, clock } = await open()
+    await raise(share.price + 1n)
+    clock.advance(30_000)
+    await raise(share.price + 2n)
+    clock.advance(29_000)
+    expect(await outcome(buy(0, 1))).toBe('served')
+  })
+
+  it('does not hold what nobody could read any more', async () => {
+    const { buy, raise, share, clock } = await open()
+    await raise(share.price + 1n)
+    clock.advance(60_000)
+    await raise(share.price + 2n)
+    expect(await outcome(buy(0, 1))).toBe('payment-required')
+  })
+
+  it('holds when the same content is shared from another path', async () => {
+    const { buy, raise, share, content, dir } = await open()
+    await mkdir(join(dir, 'other'))
+    await writeFile(join(dir, 'other', 'film.bin'), content)
+    await raise(share.price + 1n, 'other/film.bin')
+    expect(await outcome(buy(0, 1))).toBe('served')
   })
 })
