@@ -47,7 +47,7 @@ export interface Host {
   readonly disk: Disk
   /** What the store holds, past all faults. */
   readonly items: Store
-  /** Since when it has been up without a fault; undefined while it is down. */
+  /** Since when it has been up without a fault, leaps not counted; undefined while it is down. */
   readonly upSinceMs: number | undefined
   /** It does not come back. */
   readonly isGone: boolean
@@ -139,7 +139,7 @@ export function createHost({ world, name, build, items = openSqlite(':memory:') 
     const draw = chance.fraction()
     if (draw >= crashes + fails) return undefined
     const fault = chance.pick(WRITE_FAULTS)
-    state.upSinceMs &&= scheduler.now()
+    state.upSinceMs &&= scheduler.awakeMs()
     state.lostWrites++
     if (draw < crashes) crash(`${what} ${fault}`)
     else world.count('failedWrites')
@@ -212,7 +212,7 @@ export function createHost({ world, name, build, items = openSqlite(':memory:') 
     service = built
     await mine.during(Promise.resolve(built.start()))
     network.attach(name, built.fetch)
-    state.upSinceMs = scheduler.now()
+    state.upSinceMs = scheduler.awakeMs()
     trace.note(`${name} is up`)
   }
 

@@ -61,7 +61,7 @@ export function watchLog(
     const entry = exchange.to === new URL(url).host ? receiptIn(exchange) : undefined
     if (entry === undefined) return
     world.count('receipts')
-    if (!logged.has(entry) && !owed.has(entry)) owed.set(entry, exchange.atMs - scheduler.leaptMs)
+    if (!logged.has(entry) && !owed.has(entry)) owed.set(entry, scheduler.awakeMs())
   })
 
   async function look(): Promise<void> {
@@ -119,9 +119,8 @@ export function watchLog(
   function checkDelay(): void {
     const upSinceMs = wellSince()
     if (upSinceMs === undefined) return
-    const { leaptMs } = scheduler
     for (const [entry, atMs] of owed) {
-      const lateMs = scheduler.now() - leaptMs - Math.max(atMs, upSinceMs - leaptMs) - limits.mergeDelayMs - SLACK_MS
+      const lateMs = scheduler.awakeMs() - Math.max(atMs, upSinceMs) - limits.mergeDelayMs - SLACK_MS
       if (lateMs > 0) world.fail(`entry ${entry} is not in the log ${limits.mergeDelayMs} ms after its receipt`)
     }
   }

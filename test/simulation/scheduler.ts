@@ -19,8 +19,8 @@ export interface Scheduler extends Clock {
   run(done: () => boolean, untilMs: number): Promise<boolean>
   /** The time goes on by so much at once, as when a machine sleeps; what was due meanwhile comes next. */
   leap(ms: number): void
-  /** The time that passed in leaps: nobody could do anything in it. */
-  readonly leaptMs: number
+  /** The time, but for that which passed in leaps: nobody could do anything in it. */
+  awakeMs(): number
   /** Nobody is woken any more, and nothing is held for those who sleep. */
   end(): void
   /** Told after every wake-up, when all that it set going has come to rest. */
@@ -83,9 +83,7 @@ export function createScheduler(startMs: number): Scheduler {
     now: () => Math.floor(nowMs),
     sleep,
     run,
-    get leaptMs() {
-      return leaptMs
-    },
+    awakeMs: () => Math.floor(nowMs - leaptMs),
     leap(ms) {
       nowMs += ms
       leaptMs += ms
