@@ -6,4 +6,6 @@ const sameBytes = (a: unknown, b: unknown): true | undefined =>
     ? true
     : undefined
 
-expect.addEqualityTesters([sameBytes])
+// Loaded anew for each file, also where files share a process.
+const shared = globalThis as { compareBytes?: typeof sameBytes }
+if (!shared.compareBytes) expect.addEqualityTesters([(shared.compareBytes = sameBytes)])

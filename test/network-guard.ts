@@ -43,9 +43,12 @@ const guardedLookup =
 
 const refusal = (host: string): Error => new Error(`A test reached for ${host}: tests talk to this machine alone.`)
 
-const { connect } = Socket.prototype as unknown as { connect: Connect }
+const sockets = Socket.prototype as unknown as { connect: Connect; unguarded?: Connect }
 
-;(Socket.prototype as unknown as { connect: Connect }).connect = function guarded(...args) {
+// Loaded anew for each file, also where files share a process.
+const connect = (sockets.unguarded ??= sockets.connect)
+
+sockets.connect = function guarded(...args) {
   const host = hostOf(args)
   if (mayConnect(host)) return connect.apply(this, args)
   const own = lookupOf(args)

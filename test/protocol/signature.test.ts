@@ -22,7 +22,10 @@ const credulous = await ruleOver(async () => ({
   ...(await import('../../protocol/primitives-node.ts')),
   ed25519Verify: () => true,
 }))
-afterAll(() => vi.doUnmock('#primitives'))
+afterAll(() => {
+  vi.doUnmock('#primitives')
+  vi.resetModules()
+})
 
 const cases = vectors.cases.map(({ name, accept, by, ...texts }) => ({
   name,
