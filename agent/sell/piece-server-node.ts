@@ -4,18 +4,21 @@ import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { limits } from '../../protocol/limits.ts'
 import { sendPieceCopy, type SendPiece } from '../api/public-api.ts'
 
+/** Of its own kind whenever this is loaded: a server that listens gives `Response` another, of which it would write the headers again. */
+const SENT = RESPONSE_ALREADY_SENT.clone()
+
 export const sendPieceNode: SendPiece = (c, reply) => {
   const outgoing = (c.env as { outgoing?: ServerResponse } | undefined)?.outgoing
   if (!outgoing) return sendPieceCopy(c, reply)
   if (outgoing.destroyed) {
     // The reader left before there was anything to send: no event will follow.
     reply.done()
-    return RESPONSE_ALREADY_SENT
+    return SENT
   }
   outgoing.once('close', reply.done)
   // A reader that stalls would keep its buffer from all others.
   outgoing.setTimeout(limits.sendStallMs, () => outgoing.destroy())
   outgoing.writeHead(reply.status, { ...reply.headers, 'content-length': reply.body.length })
   outgoing.end(reply.body)
-  return RESPONSE_ALREADY_SENT
+  return SENT
 }
