@@ -5,7 +5,9 @@ import { defineConfig } from 'vitest/config'
  * Files that share a process need not load all modules anew, which takes a third of the time. Those of these folders do,
  * unless they change the environment or stop what they have started when they end.
  */
-const files = globSync('test/{protocol,ledger,agent,repository,attacks}/**/*.test.ts', { cwd: import.meta.dirname })
+const files = globSync('test/{protocol,ledger,agent,repository,attacks,cli}/**/*.test.ts', {
+  cwd: import.meta.dirname,
+})
 const NEEDS_A_PROCESS =
   /process\.env = |process\.env\['\w+'\] = |assign\(process\.env|dynamodb-tables|linked-bucket|doMock\(/
 const together = files.filter((file) => !NEEDS_A_PROCESS.test(readFileSync(file, 'utf8')))

@@ -10,7 +10,7 @@ describe('three processes over DynamoDB', () => {
       processes: 3,
       lanes: 16,
       shards: 1,
-      seconds: 6,
+      seconds: 3,
       seed: 'suite',
       say,
     })
