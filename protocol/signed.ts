@@ -79,9 +79,10 @@ export function verifyEnvelope(kind: Kind, envelope: Envelope): void {
   if (!verify(envelope.signature, signedBytes(kind, envelope.body), envelope.key)) {
     throw new Problem('bad-signature', `The signature of the ${kind} does not verify.`)
   }
+  verified.set(envelope, kind)
 }
 
-/** What was verified beside this thread, as what. */
+/** As what an envelope was verified: a client, a rule and a store each open what passes through them. */
 const verified = new WeakMap<Envelope, Kind>()
 
 /** Verifies beside this thread what will be opened soon: it costs no time then. What does not verify is found out there. */
