@@ -4,7 +4,7 @@ import { dayOf } from '../protocol/delegation.ts'
 import { limits } from '../protocol/limits.ts'
 import { sumOf, type DayUsage, type UsageBytes } from '../protocol/usage.ts'
 import type { AgentContext } from './context.ts'
-import type { Item } from '../protocol/store.ts'
+import type { Change, Item } from '../protocol/store.ts'
 import { decodeRecord, encodeRecord } from './records.ts'
 
 export interface Usage {
@@ -23,6 +23,8 @@ export interface Usage {
   /** The same, and forgets days that are long over. */
   maintain(): Promise<void>
 }
+
+type Batch = readonly (readonly [string, UsageBytes])[]
 
 const PK = 'usage'
 const DAY_DIGITS = 6
@@ -58,23 +60,26 @@ export function createUsage(context: AgentContext): Usage {
     for (let left = Math.ceil(pending.size / SAVED_AT_ONCE); left > 0; left--) {
       const batch = [...pending].slice(0, SAVED_AT_ONCE)
       for (const [sk] of batch) pending.delete(sk)
-      if (!(await save(batch))) recount(batch)
+      const changes = await sums(batch).catch((error: unknown) => {
+        recount(batch)
+        throw error
+      })
+      // False when another instance saved first. What becomes of a write that failed is not known: nothing counts twice.
+      if (!(await store.write(changes))) recount(batch)
     }
   }
 
-  /** False when another instance saved first: counted again, for the next flush. */
-  async function save(batch: readonly (readonly [string, UsageBytes])[]): Promise<boolean> {
-    const changes = await Promise.all(
+  const sums = (batch: Batch): Promise<Change[]> =>
+    Promise.all(
       batch.map(async ([sk, more]) => {
         const item = await store.get(PK, sk)
         const sum = item ? plus(read(item), more) : more
         return { pk: PK, sk, expect: item?.version ?? 0, body: encodeRecord(sum) }
       }),
     )
-    return store.write(changes)
-  }
 
-  function recount(batch: readonly (readonly [string, UsageBytes])[]): void {
+  /** For the next flush. */
+  function recount(batch: Batch): void {
     for (const [sk, more] of batch) pending.set(sk, plus(pending.get(sk) ?? NOTHING, more))
   }
 

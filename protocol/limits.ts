@@ -141,6 +141,8 @@ export const limits = {
   uploadTimeoutMs: 2 * MINUTE,
   callAttempts: 4,
   callPauseMs: 200,
+  /** For one that says when to come back, at the most. */
+  callWaitMs: 5 * SECOND,
   replyBytes: 16 * MiB,
   /** An answer of another agent, beside the bitfield of what it sells: many strangers may answer at once. */
   peerReplyBytes: 256 * KiB,

@@ -73,7 +73,7 @@ export function createHttpClient(environment: Environment, url: string, replyByt
       const reply = await exchangeOnce(environment, url, { replyBytes, ...call }).catch(unreachable)
       const settled = !(reply instanceof Error) && reply.status < 500
       if (settled || attempt >= (call.attempts ?? limits.callAttempts)) return orThrow(reply)
-      await clock.sleep(pauseMs(attempt))
+      await clock.sleep(Math.max(pauseMs(attempt), waitMs(reply)))
     }
   }
 
@@ -84,6 +84,13 @@ export function createHttpClient(environment: Environment, url: string, replyByt
   }
 
   return { json, bytes }
+}
+
+/** What a busy service asks for. */
+function waitMs(reply: Reply | Problem): number {
+  const document = reply instanceof Problem ? undefined : parseJson(reply.body)
+  const asked = isRecord(document) ? document['retryAfterMs'] : undefined
+  return typeof asked === 'number' ? Math.min(asked, limits.callWaitMs) : 0
 }
 
 /** One try: request, reply and its body within the time limit. */

@@ -159,6 +159,22 @@ describe('the ledger client', () => {
     expect(bodies).toHaveLength(3)
   })
 
+  it('waits for as long as a busy ledger says, and no longer than the limit', async () => {
+    const elapsed = async (...waits: unknown[]): Promise<number> => {
+      const { ledger, clock } = clientOf((_, attempt) =>
+        attempt > waits.length
+          ? json({ receipt: receiptOf(signer) })
+          : problem(503, { code: 'ledger-busy', retryAfterMs: waits[attempt - 1] }),
+      )
+      const startMs = clock.now()
+      await clock.until(ledger.transfer(order))
+      return clock.now() - startMs
+    }
+    expect(await elapsed(1500, 1500, 1500)).toBe(4500)
+    expect(await elapsed(1e12)).toBe(limits.callWaitMs)
+    expect(await elapsed(-1)).toBe(await elapsed('soon'))
+  })
+
   it('gives up after a number of tries', async () => {
     const { ledger, clock, requests } = clientOf(() => Promise.reject(new TypeError('fetch failed')))
     expect(await clock.until(codeOf(ledger.account(info.id)))).toBe('peer-failed')
