@@ -11,15 +11,18 @@ import { bucketSpool } from '../infra/lambda/bucket-spool.ts'
 import { customResource } from '../infra/lambda/custom-resource.ts'
 import { urlHandler, type LambdaStreaming, type UrlEvent } from '../infra/lambda/function-url.ts'
 import { once } from '../infra/lambda/once.ts'
-import { deleteParameterKey, findParameterKey, openParameterKey } from '../infra/lambda/parameter-key.ts'
+import {
+  deleteParameterKey,
+  findParameterKey,
+  openParameterKey,
+  requireParameterKey,
+} from '../infra/lambda/parameter-key.ts'
 import { policySetting } from '../infra/lambda/policy-setting.ts'
 import { LIVE, wakeFunction } from '../infra/lambda/wake-function.ts'
 import { guardedTransport, systemResolve } from '../infra/pinned-transport.ts'
 import { settings } from '../infra/service-process.ts'
 import { stdoutLines } from '../infra/stdout-lines.ts'
 import { openStore } from '../infra/store/open.ts'
-import type { Bytes } from '../protocol/bytes.ts'
-import { Problem } from '../protocol/problem.ts'
 import { signerFrom } from '../protocol/signed.ts'
 import { createAgent, type Agent } from './agent.ts'
 import { mountClaim } from './api/claim-api.ts'
@@ -55,13 +58,6 @@ const log = stdoutLines(realEnvironment().clock, set.optional('STACK_NAME', ''))
 
 const keyName = (): string => set.required('AGENT_KEY_PARAMETER')
 
-/** It comes and goes with the stack: an event that is late must not make another. */
-async function ownKey(): Promise<Bytes> {
-  const key = await findParameterKey(keyName())
-  if (!key) throw new Problem('store-unavailable', 'The agent has no key: its stack comes, or goes.')
-  return key
-}
-
 /** What does not depend on whose the agent is. */
 const ground = once(async () => {
   const allowLoopback = set.optional('RAINCHECK_ALLOW_LOOPBACK', '') === '1'
@@ -71,7 +67,7 @@ const ground = once(async () => {
   const hosts = providerHosts(set.optional)
   const chosen = [ledgerUrl, repositoryUrl, ...Object.values(hosts)]
   const environment = { ...real, transport: guardedTransport(chosen, pin, real.transport) }
-  const [secret, store] = await Promise.all([ownKey(), openStore(set.required('AGENT_STORE'))])
+  const [secret, store] = await Promise.all([requireParameterKey(keyName()), openStore(set.required('AGENT_STORE'))])
   const ledger = createLedgerClient({ environment, url: ledgerUrl })
   const repository = createRepositoryClient({ environment, url: repositoryUrl })
   const claims = createClaims({ environment, store, secret, ledger, repository })

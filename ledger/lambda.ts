@@ -10,7 +10,7 @@ import { replicaPlace, withReplica } from '../infra/lambda/bucket-replica.ts'
 import { emptyBucket } from '../infra/lambda/empty-bucket.ts'
 import { functionUrl, type LambdaStreaming } from '../infra/lambda/function-url.ts'
 import { once } from '../infra/lambda/once.ts'
-import { deleteParameterKey, openParameterKey } from '../infra/lambda/parameter-key.ts'
+import { deleteParameterKey, openParameterKey, requireParameterKey } from '../infra/lambda/parameter-key.ts'
 import { policyText } from '../infra/lambda/policy-setting.ts'
 import { ledgerPolicy } from '../infra/ledger-settings.ts'
 import { openObjects } from '../infra/objects.ts'
@@ -34,8 +34,10 @@ const LATE_MS = 90_000
 /** Well within the function's time: the replica has to be put back. */
 const REPLAY_MS = 4 * 60_000
 
+const keyName = (): string => set.required('LEDGER_KEY_PARAMETER')
+
 const options = once(async (): Promise<LedgerOptions> => {
-  const secret = await openParameterKey(set.required('LEDGER_KEY_PARAMETER'), environment.random)
+  const secret = await requireParameterKey(keyName())
   const tiles = set.optional('LEDGER_TILES', '')
   return {
     environment,
@@ -83,14 +85,16 @@ export const setup = customResource(
   {
     /** The log begins with the stack. */
     async arrive() {
+      await openParameterKey(keyName(), environment.random)
       await (await open()).sequence()
       const { origin, secret } = await options()
       return { VerifierKey: formatVerifierKey(noteKey(origin, signerFrom(secret).key)) }
     },
+    /** The key first: what comes late then puts nothing into the bucket. */
     async leave() {
+      await deleteParameterKey(keyName())
       const bucket = set.optional('LEDGER_BUCKET_TO_EMPTY', '')
       if (bucket !== '') await emptyBucket(bucket)
-      await deleteParameterKey(set.required('LEDGER_KEY_PARAMETER'))
     },
   },
   log.fault,

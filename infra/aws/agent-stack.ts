@@ -9,7 +9,7 @@ import { LANE_MODES } from '../../protocol/commitment.ts'
 import { except, logicalId } from './checks.ts'
 import { allowObjects, keptBucket } from './kept-bucket.ts'
 import { LambdaService, type LambdaServiceProps } from './lambda-service.ts'
-import { allowForgetting, allowKey, keyParameter } from './parameter-key.ts'
+import { allowKey, allowMaking, keyParameter } from './parameter-key.ts'
 import { every } from './schedule.ts'
 import { allowState, stateTable } from './state-table.ts'
 import { Watch } from './watch.ts'
@@ -79,7 +79,7 @@ export class AgentStack extends Stack {
     })
     for (const handler of [main, download]) allowFiles(handler, bucket)
     main.allow(['lambda:InvokeFunction'], [live.functionArn])
-    allowForgetting(main, key)
+    allowMaking(main, key)
     every(main, Duration.minutes(CHORES_MINUTES), 'chores')
     const says = 'Ticks wait to be redeemed for half an hour: the ledger does not take them, and they expire.'
     const waits = { most: Duration.minutes(30), says }

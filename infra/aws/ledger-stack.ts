@@ -14,7 +14,7 @@ import type { Bucket } from 'aws-cdk-lib/aws-s3'
 import { Construct } from 'constructs'
 import { allowObjects, keptBucket } from './kept-bucket.ts'
 import { LambdaService } from './lambda-service.ts'
-import { allowForgetting, allowKey, keyParameter } from './parameter-key.ts'
+import { allowKey, allowMaking, keyParameter } from './parameter-key.ts'
 import { every } from './schedule.ts'
 import { allowState, stateTable } from './state-table.ts'
 import { Watch } from './watch.ts'
@@ -87,7 +87,7 @@ export class LedgerStack extends Stack {
       allowState(service, table)
       allowKey(service, key)
     }
-    allowForgetting(setup, key)
+    allowMaking(setup, key)
     allowTiles(chores, tiles, ['s3:PutObject', 's3:GetObject'])
     if (!keep) allowTiles(setup, tiles, ['s3:DeleteObject'])
     const stays = keep ? '; it stays' : ''

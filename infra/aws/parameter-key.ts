@@ -13,9 +13,10 @@ export function keyParameter(stack: Stack, service: string): ParameterKey {
 }
 
 export function allowKey(service: LambdaService, { arn }: ParameterKey): void {
-  service.allow(['ssm:GetParameter', 'ssm:PutParameter'], [arn])
+  service.allow(['ssm:GetParameter'], [arn])
 }
 
-export function allowForgetting(service: LambdaService, { arn }: ParameterKey): void {
-  service.allow(['ssm:DeleteParameter'], [arn])
+/** For the one that is told when the stack comes and goes. */
+export function allowMaking(service: LambdaService, { arn }: ParameterKey): void {
+  service.allow(['ssm:PutParameter', 'ssm:DeleteParameter'], [arn])
 }

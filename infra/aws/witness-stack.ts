@@ -3,7 +3,7 @@ import { CfnOutput, CfnParameter, CustomResource, Duration, Stack, type StackPro
 import type { Code } from 'aws-cdk-lib/aws-lambda'
 import type { Construct } from 'constructs'
 import { LambdaService } from './lambda-service.ts'
-import { allowForgetting, allowKey, keyParameter } from './parameter-key.ts'
+import { allowKey, allowMaking, keyParameter } from './parameter-key.ts'
 import { allowState, stateTable } from './state-table.ts'
 import { Watch } from './watch.ts'
 
@@ -67,7 +67,7 @@ export function addWitness(scope: Construct, { code, keep, logs }: WitnessProps)
   })
   allowState(front, table)
   for (const service of [front, setup]) allowKey(service, key)
-  allowForgetting(setup, key)
+  allowMaking(setup, key)
   const made = new CustomResource(scope, 'Key', { serviceToken: setup.function.functionArn })
   return { front, url: front.url(), verifierKey: made.getAttString('VerifierKey') }
 }

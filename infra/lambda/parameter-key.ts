@@ -1,4 +1,4 @@
-/** A service's own 32-byte key as a SecureString of Parameter Store, as hex, made when it is first needed. */
+/** A service's own 32-byte key as a SecureString of Parameter Store, as hex: it comes and goes with the service's stack. */
 import {
   DeleteParameterCommand,
   GetParameterCommand,
@@ -9,10 +9,11 @@ import {
 } from '@aws-sdk/client-ssm'
 import { fromHex, toHex, type Bytes } from '../../protocol/bytes.ts'
 import type { Random } from '../../protocol/environment.ts'
+import { Problem } from '../../protocol/problem.ts'
 
 const KEY_BYTES = 32
 
-/** Made where there is none. Many instances may come first at once: all get the key that was put first. */
+/** Made where there is none: for who sets the stack up. Many may come first at once: all get the key that was put first. */
 export async function openParameterKey(name: string, random: Random, client = new SSMClient({})): Promise<Bytes> {
   const known = await findParameterKey(name, client)
   if (known) return known
@@ -28,6 +29,13 @@ export async function openParameterKey(name: string, random: Random, client = ne
 
 export async function deleteParameterKey(name: string, client = new SSMClient({})): Promise<void> {
   await client.send(new DeleteParameterCommand({ Name: name })).catch(unless(ParameterNotFound))
+}
+
+/** For who serves: an event that comes after the stack went must not make another. @throws Problem `store-unavailable` */
+export async function requireParameterKey(name: string): Promise<Bytes> {
+  const key = await findParameterKey(name)
+  if (!key) throw new Problem('store-unavailable', 'The service has no key: its stack comes, or goes.')
+  return key
 }
 
 /** Makes none. */

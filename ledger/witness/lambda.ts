@@ -7,12 +7,11 @@ import { realEnvironment } from '../../infra/environment.ts'
 import { customResource } from '../../infra/lambda/custom-resource.ts'
 import { functionUrl, type LambdaStreaming } from '../../infra/lambda/function-url.ts'
 import { once } from '../../infra/lambda/once.ts'
-import { deleteParameterKey, openParameterKey } from '../../infra/lambda/parameter-key.ts'
+import { deleteParameterKey, openParameterKey, requireParameterKey } from '../../infra/lambda/parameter-key.ts'
 import { policyText } from '../../infra/lambda/policy-setting.ts'
 import { settings } from '../../infra/service-process.ts'
 import { stdoutLines } from '../../infra/stdout-lines.ts'
 import { openStore } from '../../infra/store/open.ts'
-import type { Bytes } from '../../protocol/bytes.ts'
 import { formatVerifierKey, noteKey } from '../../protocol/checkpoint.ts'
 import { parseLogPolicy } from '../../protocol/log-policy.ts'
 import { signerFrom } from '../../protocol/signed.ts'
@@ -24,13 +23,13 @@ const environment = realEnvironment()
 const set = settings(process.env)
 const log = stdoutLines(environment.clock, set.optional('STACK_NAME', ''))
 
-const openKey = (): Promise<Bytes> => openParameterKey(set.required('WITNESS_KEY_PARAMETER'), environment.random)
+const keyName = (): string => set.required('WITNESS_KEY_PARAMETER')
 
 const open = once(async () =>
   createWitness({
     environment,
     store: await openStore(set.required('WITNESS_STORE')),
-    secret: await openKey(),
+    secret: await requireParameterKey(keyName()),
     name: set.required('WITNESS_NAME'),
     logs: parseLogPolicy(policyText(set.required('WITNESS_LOGS'))).logs.map(({ key }) => key),
     onFault: log.fault,
@@ -43,10 +42,10 @@ export const setup = customResource(
   environment.transport,
   {
     async arrive() {
-      const { key } = signerFrom(await openKey())
+      const { key } = signerFrom(await openParameterKey(keyName(), environment.random))
       return { VerifierKey: formatVerifierKey(noteKey(set.required('WITNESS_NAME'), key, 'cosignature')) }
     },
-    leave: () => deleteParameterKey(set.required('WITNESS_KEY_PARAMETER')),
+    leave: () => deleteParameterKey(keyName()),
   },
   log.fault,
 )

@@ -78,6 +78,22 @@ describe('every stack', () => {
     expect(ofType('AWS::IAM::Role').filter(([, role]) => role['ManagedPolicyArns'] !== undefined)).toEqual([])
   })
 
+  it('lets none make a key or take it away but who is told that the stack comes or goes', () => {
+    const makers = ofType('AWS::IAM::Policy').filter(([, policy]) =>
+      /"ssm:(?:Put|Delete)Parameter"/.test(JSON.stringify(policy)),
+    )
+    expect(makers.map(([where]) => where.replace(/Role.*/, '')).toSorted()).toEqual([
+      'raincheck-agent/Main',
+      'raincheck-ledger/Setup',
+      'raincheck-network-ledger/Setup',
+      'raincheck-network-ledger/WitnessSetup',
+      'raincheck-network-neighbour/Main',
+      'raincheck-network-you/Main',
+      'raincheck-witness/Setup',
+      'the one file/Main',
+    ])
+  })
+
   it('gives each function a role of its own, on nodejs24.x', () => {
     const roles = ofType('AWS::Lambda::Function').map(([where, { Role, Runtime }]) => {
       expect([where, Runtime]).toEqual([where, 'nodejs24.x'])
@@ -255,8 +271,17 @@ describe('the ledger and its witness', () => {
 
     expect(await readFile(join(dir, 'replica.sqlite'), 'latin1')).toMatch(/^SQLite format 3/)
 
-    await ledger.remove()
-    await witness.remove()
+    // What comes late finds no key, and makes none.
+    const keys = () => cloud.inventory().filter((name) => name.startsWith('parameter'))
+    await ledger.remove(async () => {
+      for (const task of ['sequence', 'attest']) await ledger.tick(task)
+      expect((await fetch(`${url}/checkpoint`)).status).toBe(503)
+      expect(keys()).toEqual(['parameter /raincheck/raincheck-witness/witness-key'])
+    })
+    await witness.remove(async () => {
+      expect((await fetch(`${witnessUrl}/`)).status).toBe(503)
+      expect(keys()).toEqual([])
+    })
     expect(cloud.inventory().map((name) => name.replace(/State.*/, 'State'))).toEqual([
       'table raincheck-ledger-State',
       'table raincheck-witness-State',
