@@ -44,7 +44,13 @@ const accountShape = z.object({
   declarations: z.array(wire.id),
   lanes: z.array(wire.id),
 })
-const declarationShape = z.object({ declaration: signed('declaration'), unclaimed: count, closed: z.boolean() })
+const declarationShape = z.object({
+  declaration: signed('declaration'),
+  /** Units. */
+  unclaimed: count,
+  openLanes: count,
+  closed: z.boolean(),
+})
 const claimShape = z.object({ lane: wire.id, declaration: signed('declaration'), receipt })
 const laneShape = z.object({
   declaration: wire.id,
@@ -140,7 +146,8 @@ export interface LedgerClient {
   checkpoint(): Promise<string>
   /** @param path as C2SP tlog-tiles names it, such as `tile/0/000` */
   tile(path: string): Promise<Bytes>
-  entry(index: number): Promise<LedgerEntry>
+  /** @param shard of a log in shards, whose entry; one of the root log unless given */
+  entry(index: number, shard?: number): Promise<LedgerEntry>
 }
 
 export interface LedgerClientOptions {
@@ -226,7 +233,7 @@ export function createLedgerClient({ environment, url }: LedgerClientOptions): L
     refund: (refund) => post('/v1/refunds', { refund }, lockReceiptShape),
     checkpoint: async () => fromUtf8(await http.bytes({ method: 'GET', path: '/checkpoint' })),
     tile: (path) => http.bytes({ method: 'GET', path: `/${path}` }),
-    entry: (index) => get(`/v1/entries/${index}`, entryShape),
+    entry: (index, shard) => get(`/v1/entries/${index}${shard === undefined ? '' : `?shard=${shard}`}`, entryShape),
   }
 }
 

@@ -7,6 +7,7 @@ import type { ProviderHosts } from '../../agent/storage/providers.ts'
 import { realEnvironment } from '../../infra/environment.ts'
 import { startNetwork, type Network } from '../../infra/local/network.ts'
 import { toHex } from '../../protocol/bytes.ts'
+import type { Environment } from '../../protocol/environment.ts'
 import { freePort } from '../local/ports.ts'
 import { scratch } from '../local/scratch.ts'
 import type { Store } from '../../protocol/store.ts'
@@ -20,6 +21,7 @@ export interface Said {
 }
 
 export interface Io {
+  readonly environment: Environment
   readonly signal: AbortSignal
   readonly isTerminal: boolean
   readonly agentUrl: string

@@ -25,6 +25,14 @@ export const moneyCommands: Commands = {
     run: async (call) =>
       balanceAnswer(await (await call.agent()).ask<BalanceJson>('POST', '/v1/redemptions', { all: call.flag('all') })),
   },
+  release: {
+    usage: '[--now] [--ledger URL]',
+    summary:
+      'Take back what a lost agent left frozen at the ledger, once it has expired; --now: what no seller has claimed at once, if no agent of yours runs',
+    options: { ledger: { type: 'string' }, now: { type: 'boolean' } },
+    takes: [0, 0],
+    run: async (call) => (await import('../release.ts')).release(call),
+  },
   send: {
     usage: 'ID CREDITS [--to-ledger URL]',
     summary:
