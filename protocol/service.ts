@@ -3,7 +3,7 @@
  * `GET /healthz` and `GET /openapi.json` (OpenAPI 3.1).
  */
 import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi'
-import type { Context } from 'hono'
+import type { Context, MiddlewareHandler } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { HTTPException } from 'hono/http-exception'
 import { methodNotAllowed } from 'hono/method-not-allowed'
@@ -28,9 +28,7 @@ export function createService(info: ServiceInfo): OpenAPIHono {
   app.use(methodNotAllowed({ app, onMethodNotAllowed: (c, methods) => refuseMethod(c, methods) }))
   // To look at a body makes a whole Request, also of one that can have none.
   app.use((c, next) =>
-    c.req.method === 'GET' || c.req.method === 'HEAD'
-      ? next()
-      : bodyLimit({ maxSize: bodyBytes(info, c.req.path), onError: refuseBody })(c, next),
+    c.req.method === 'GET' || c.req.method === 'HEAD' ? next() : limitBody(bodyBytes(info, c.req.path))(c, next),
   )
   app.notFound((c) => problemResponse(c, new Problem('not-found', `Nothing is at ${c.req.path}.`)))
   app.onError((error, c) => {
@@ -141,6 +139,9 @@ function refuseMethod(c: Context, methods: readonly string[]): Response {
   return problemResponse(c, problem, { allow: methods.join(', ') })
 }
 
-function refuseBody(c: Context): Response {
-  return problemResponse(c, new Problem('too-large', `The body is larger than ${c.req.path} takes.`))
-}
+const limitBody = (maxSize: number): MiddlewareHandler =>
+  bodyLimit({
+    maxSize,
+    onError: (c) =>
+      problemResponse(c, new Problem('too-large', `${c.req.path} takes bodies of ${maxSize} bytes at most.`)),
+  })

@@ -43,6 +43,7 @@ const shareSchema = z
     link: z.string(),
     path: z.string(),
     withdrawn: z.string().optional(),
+    refused: z.string().optional(),
     circle: z.string().optional(),
     series: z.string().optional(),
   })
@@ -266,6 +267,7 @@ const shareJson = (share: Share) => ({
   link: share.link,
   path: share.path,
   ...(share.withdrawn === undefined ? {} : { withdrawn: share.withdrawn }),
+  ...(share.refused === undefined ? {} : { refused: share.refused }),
   ...(share.circle === undefined ? {} : { circle: share.circle }),
   ...(share.series === undefined ? {} : { series: share.series }),
 })

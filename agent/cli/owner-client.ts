@@ -2,10 +2,11 @@
 import { fromUtf8, toBase64url, toHex, type Bytes } from '../../protocol/bytes.ts'
 import type { Environment } from '../../protocol/environment.ts'
 import { signRequest } from '../../protocol/http-signature.ts'
-import { isProblemCode, Problem } from '../../protocol/problem.ts'
+import { isProblemCode, Problem, PROBLEMS } from '../../protocol/problem.ts'
 import type { Signer } from '../../protocol/signed.ts'
 
 const NONCE_BYTES = 16
+const [TOO_LARGE] = PROBLEMS['too-large']
 const MEMBERS = new Set(['type', 'title', 'status'])
 
 export interface OwnerClient {
@@ -80,6 +81,12 @@ async function read(response: Response): Promise<unknown> {
 
 function problemIn(status: number, answer: unknown): Problem {
   const { code, detail, ...rest } = answer as { code?: unknown; detail?: unknown }
+  // Lambda's own word, which has no reason.
+  if (!isProblemCode(code) && status === TOO_LARGE)
+    return new Problem(
+      'too-large',
+      'The agent takes no request of that size: one on AWS Lambda takes a torrent of 4.5 MB.',
+    )
   if (!isProblemCode(code)) return new Problem('peer-failed', `The agent answered with status ${status}.`)
   return new Problem(
     code,

@@ -4,7 +4,7 @@
  * the time it takes are limited here, and nothing but a `Problem` leaves.
  */
 import type { z } from '@hono/zod-openapi'
-import { fromUtf8, type Bytes } from '../../protocol/bytes.ts'
+import { fromUtf8, utf8, type Bytes } from '../../protocol/bytes.ts'
 import type { Environment } from '../../protocol/environment.ts'
 import { exchange, type Reply } from '../../protocol/exchange.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -28,7 +28,7 @@ export interface Call {
 }
 
 export interface HttpClient {
-  /** @throws Problem the other side's own (4xx with a known code), else `peer-failed` */
+  /** @throws Problem the other side's own (4xx with a known code); `too-large` for what does not even reach it; else `peer-failed` */
   json<T>(call: Call, shape: z.ZodType<T>): Promise<T>
   bytes(call: Call): Promise<Bytes>
 }
@@ -44,6 +44,7 @@ export const signed = (kind: Kind): z.ZodType<Envelope> =>
   })
 
 const PROBLEM_TEXT = 500
+const [TOO_LARGE] = PROBLEMS['too-large']
 const RFC9457_MEMBERS = new Set(['type', 'title', 'status', 'detail', 'instance', 'code'])
 
 /** @param url of the service, without a trailing slash @param replyBytes of an answer at the most */
@@ -55,7 +56,7 @@ export function createHttpClient(environment: Environment, url: string, replyByt
 
   async function bytes(call: Call): Promise<Bytes> {
     const reply = await send(call)
-    if (reply.status < 200 || reply.status > 299) throw problemIn(reply, url)
+    if (reply.status < 200 || reply.status > 299) throw problemIn(reply, url, sentBytes(call))
     return reply.body
   }
 
@@ -110,10 +111,16 @@ function requestOf({ method, upload, json, headers }: Call): Pick<RequestInit, '
   return { method, body: JSON.stringify(json), headers: { ...headers, 'content-type': 'application/json' } }
 }
 
+const sentBytes = ({ upload, json }: Call): number =>
+  upload?.bytes.length ?? (json === undefined ? 0 : utf8(JSON.stringify(json)).length)
+
 /** What a refusal says: a code of ours where it is the caller's fault; a fault of theirs is never mistaken for one of ours. */
-function problemIn({ status, body }: Reply, url: string): Problem {
+function problemIn({ status, body }: Reply, url: string, bytes: number): Problem {
   const document = parseJson(body)
   const { code, detail, ...rest } = isRecord(document) ? document : {}
+  // What stands before a service, such as AWS Lambda, takes less than the service itself, and gives no reason.
+  if (status === TOO_LARGE && !isProblemCode(code) && bytes > 0)
+    return new Problem('too-large', `${url} takes no request of ${bytes} bytes.`, { bytes })
   if (!isProblemCode(code) || PROBLEMS[code][0] >= 500 || status >= 500) {
     return new Problem('peer-failed', `${url} answered with status ${status}.`)
   }

@@ -14,7 +14,7 @@ import { detail, element, find, row, show, terms } from './view.js'
  * @typedef {{ id: string, infoHash: string, state: string, reason?: string, detail?: string, until?: number, name: string, bytes: number,
  *   done: number, paid: string, file?: string, bytesPerSecond?: number, secondsLeft?: number }} Download
  * @typedef {{ infoHash: string, name: string, bytes: number, pieces: number, price: string, public: boolean,
- *   withdrawn?: string }} Share
+ *   withdrawn?: string, refused?: string }} Share
  * @typedef {{ infoHash: string, name: string, bytes: number, sellers: number, price: string }} Found
  */
 
@@ -229,13 +229,14 @@ function downloadRow({
 const priceText = (price) => (price === '0' ? 'free' : `${formatCount(Number(price), 'credit')} a piece`)
 
 /** @param {Share} share */
-function shareRow({ infoHash, name, bytes, pieces, price, public: isPublic, withdrawn }) {
+function shareRow({ infoHash, name, bytes, pieces, price, public: isPublic, withdrawn, refused }) {
   const terms = isPublic ? 'free for all' : priceText(price)
   const made = row(
     name,
     [button('unshare', () => ask('DELETE', `/v1/shares/${infoHash}`))],
     detail(formatBytes(bytes), formatCount(pieces, 'piece'), terms),
     ...(withdrawn ? [detail(`withdrawn: ${withdrawn}`)] : []),
+    ...(refused ? [detail(`not in the repository: ${refused}`)] : []),
     element('code', {}, infoHash),
   )
   return Object.assign(made, { id: `share-${infoHash}` })

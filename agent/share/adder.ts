@@ -85,7 +85,7 @@ export function createShareAdder(
     })
     // What the repository was not told now, the next round tells it.
     await announcer.publish(head).catch(unlessBug)
-    return head
+    return (await records.head(head.infoHash)) ?? head
   }
 
   function tariffOf(storage: Storage, { files }: Source): Tariff {
@@ -120,7 +120,7 @@ export function createShareAdder(
 
   async function renew(before: ShareHead, terms: Terms, series: string | undefined): Promise<ShareHead> {
     const edition = await editionOf(before, { before, series })
-    const change = ({ withdrawn: _, circle: __, ...now }: ShareHead): ShareHead => {
+    const change = ({ withdrawn: _, circle: __, refused: ___, ...now }: ShareHead): ShareHead => {
       const held = heldPrice(now, terms.price, context.environment.clock.now())
       return { ...now, ...terms, ...(held && { held }), ...(edition && { edition }) }
     }

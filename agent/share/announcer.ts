@@ -87,6 +87,7 @@ export function createAnnouncer(context: AgentContext, { records, leaves, editio
 
   async function publish(head: ShareHead): Promise<void> {
     if (head.withdrawn !== undefined) return head.announced && withdraw(head)
+    if (uploads.isRefused(head)) return
     if (!head.uploaded) await uploads.torrent(head)
     try {
       if (isDue(head)) await renew(head)

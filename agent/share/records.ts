@@ -34,10 +34,19 @@ export interface ShareHead {
   /** The repository has the block hashes too. */
   readonly leavesUploaded: boolean
   readonly announced?: Announced
+  /** Its torrent is larger than the repository takes: it is not sent there again. */
+  readonly refused?: Refusal
   /** Why it is not served any more, a sentence. */
   readonly withdrawn?: string
   /** The series that it is an edition of. */
   readonly edition?: ShareEdition
+}
+
+export interface Refusal {
+  /** The repository's URL. */
+  readonly by: string
+  /** A sentence. */
+  readonly reason: string
 }
 
 export interface HeldPrice {

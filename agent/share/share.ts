@@ -39,6 +39,8 @@ export interface Share {
   readonly files: readonly SharedFile[]
   /** Why it is not served any more, a sentence. */
   readonly withdrawn?: string
+  /** Why the repository does not have it, and nobody finds it there, a sentence. */
+  readonly refused?: string
   /** Whose members alone may have it. */
   readonly circle?: string
   /** That it is an edition of. */
@@ -232,6 +234,7 @@ function toShare(head: ShareHead, { meta, files }: Content): Share {
     meta,
     files,
     ...(head.withdrawn !== undefined && { withdrawn: head.withdrawn }),
+    ...(head.refused && { refused: head.refused.reason }),
     ...(head.circle !== undefined && { circle: head.circle }),
     ...(head.edition && { series: head.edition.name }),
   }

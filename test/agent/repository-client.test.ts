@@ -105,6 +105,17 @@ describe('the repository client', () => {
     expect(await codeOf(client.torrent(infoHash))).toBe('not-found')
   })
 
+  it('says what was too large, also where not the repository but what stands before it refuses it', async () => {
+    const { client, asked } = clientOf(() => new Response(null, { status: 413 }))
+    await expect(client.putTorrent(infoHash, new Uint8Array(5_000_000))).rejects.toMatchObject({
+      code: 'too-large',
+      message: 'http://repository.test takes no request of 5000000 bytes.',
+      members: { bytes: 5_000_000 },
+    })
+    expect(asked()).toHaveLength(1)
+    expect(await codeOf(client.torrent(infoHash))).toBe('peer-failed')
+  })
+
   it('answers whatever comes with a value or a problem', async () => {
     await fc.assert(
       fc.asyncProperty(fc.oneof(fc.json(), fc.string()), fc.constantFrom(200, 302, 400, 404), async (text, status) => {

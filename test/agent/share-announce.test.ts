@@ -52,6 +52,36 @@ describe('announcing', () => {
     expect(shop.repository.state.calls).toBe(calls + 1)
   })
 
+  test('sends no torrent again that the repository finds too large, says so, and goes on with the others', async () => {
+    await shop.plant('large', pattern(100))
+    await shop.plant('small', pattern(200))
+    shop.repository.state.tooLarge = true
+    const large = await shop.shares.add({ path: 'large' })
+    expect(large.refused).toBe('The repository takes no such torrent.')
+    shop.repository.state.tooLarge = false
+    const small = await shop.shares.add({ path: 'small' })
+    const { calls } = shop.repository.state
+    await shop.shares.announce()
+    expect(shop.repository.state.calls).toBe(calls)
+    expect([shop.repository.latest(large), shop.repository.latest(small)]).toEqual([undefined, expect.anything()])
+
+    // Until it is shared again, or there is another repository.
+    const moved = { ...shop.context, repository: { ...shop.context.repository, url: 'http://elsewhere.test' } }
+    await createShares(moved, shop.links).announce()
+    expect(shop.repository.latest(large)).toBeDefined()
+    expect((await shop.shares.get(large.infoHash))?.refused).toBeUndefined()
+  })
+
+  test('tries a torrent that was too large anew when it is shared again', async () => {
+    await shop.plant('file', pattern(100))
+    shop.repository.state.tooLarge = true
+    await shop.shares.add({ path: 'file' })
+    shop.repository.state.tooLarge = false
+    const share = await shop.shares.add({ path: 'file' })
+    expect(share.refused).toBeUndefined()
+    expect(shop.repository.latest(share)).toBeDefined()
+  })
+
   test('introduces itself and uploads the torrent again to a repository that has forgotten both', async () => {
     await shop.plant('file', pattern(100))
     const share = await shop.shares.add({ path: 'file' })

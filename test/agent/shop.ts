@@ -45,8 +45,8 @@ export interface Shop {
 }
 
 export interface FakeRepository {
-  /** While it is down, every call fails; `calls` counts those too. */
-  readonly state: { down: boolean; calls: number }
+  /** While it is down, every call fails; `calls` counts those too. `tooLarge`: so is every torrent. */
+  readonly state: { down: boolean; calls: number; tooLarge?: boolean }
   readonly client: RepositoryClient
   readonly torrents: Map<string, Bytes>
   /** By info hash and file. */
@@ -117,15 +117,16 @@ function fakeRepository(): FakeRepository {
   const leaves = new Map<string, Map<number, Bytes[]>>()
   const announcements: Announcement[] = []
   const introduced: unknown[] = []
-  const state = { down: false, calls: 0 }
+  const state: FakeRepository['state'] = { down: false, calls: 0 }
   function answer(): void {
     state.calls++
     if (state.down) throw new Problem('peer-failed', 'The repository did not answer.')
   }
   const client: Pick<
     RepositoryClient,
-    'putIdentity' | 'putTorrent' | 'putLeaves' | 'announce' | 'editions' | 'putEdition'
+    'url' | 'putIdentity' | 'putTorrent' | 'putLeaves' | 'announce' | 'editions' | 'putEdition'
   > = {
+    url: 'http://repository.test',
     editions: async () => [],
     putEdition: async () => answer(),
     async putIdentity(operations) {
@@ -133,6 +134,7 @@ function fakeRepository(): FakeRepository {
     },
     async putTorrent(infoHash, torrent) {
       answer()
+      if (state.tooLarge) throw new Problem('too-large', 'The repository takes no such torrent.')
       expect(toHex(parseTorrent(torrent).infoHash)).toBe(infoHash)
       torrents.set(infoHash, torrent)
     },

@@ -5,11 +5,14 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createOwnerClient } from '../../agent/cli/owner-client.ts'
+import { createRepositoryClient } from '../../agent/clients/repository-client.ts'
 import { bundle } from '../../infra/aws/bundle.ts'
 import { realEnvironment } from '../../infra/environment.ts'
 import { openParameterKey } from '../../infra/lambda/parameter-key.ts'
 import { limits } from '../../protocol/limits.ts'
 import { sealedBytes } from '../../protocol/sealed.ts'
+import { signerFrom } from '../../protocol/signed.ts'
 import { ACCOUNT, CREDENTIALS, openAccount, REGION, type Account } from './account.ts'
 import { STEADY } from './cloud.ts'
 import { hostFunction, MOST_ANSWER_BYTES, MOST_EVENT_BYTES, type FunctionHost } from './function-host.ts'
@@ -114,8 +117,26 @@ describe('a deployed agent', () => {
     // Bytes are base64 in an event: a third longer.
     for (const bytes of [MOST_EVENT_BYTES, 5 * MIB])
       expect((await ask(url, new Uint8Array(bytes))).slice(0, 2)).toEqual([413, undefined])
-    expect((await ask(url, new Uint8Array(4 * MIB))).slice(0, 2)).toEqual([413, 'too-large'])
+    expect(await ask(url, new Uint8Array(4 * MIB))).toEqual([
+      413,
+      'too-large',
+      expect.stringContaining(`/v1/claim takes bodies of ${limits.jsonBytes} bytes at most.`),
+    ])
     expect((await ask(url, new Uint8Array([0, 255, 128, 10]))).slice(0, 2)).toEqual([400, 'bad-request'])
     expect(await ask(url)).toMatchObject([409, 'unclaimed', expect.any(String)])
+  })
+
+  it('is too small for what Lambda does not let in, and who sent it is told so', async () => {
+    const url = await deploy({})
+    const environment = realEnvironment()
+    const uploaded = createRepositoryClient({ environment, url }).putTorrent('0'.repeat(64), new Uint8Array(5 * MIB))
+    await expect(uploaded).rejects.toMatchObject({
+      code: 'too-large',
+      message: `${url} takes no request of ${5 * MIB} bytes.`,
+    })
+    const signer = signerFrom(new Uint8Array(32).fill(1))
+    const owner = createOwnerClient({ environment, url, owner: signer.key, signer })
+    const asked = owner.ask('POST', '/v1/downloads', { torrent: 'A'.repeat(7 * MIB) })
+    await expect(asked).rejects.toMatchObject({ code: 'too-large', message: expect.stringContaining('4.5 MB') })
   })
 })

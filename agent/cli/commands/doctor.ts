@@ -279,6 +279,12 @@ async function lookAtShares(call: Call): Promise<string> {
       `'${gone.name}' is withdrawn: ${gone.withdrawn}`,
       `share it again: \`raincheck share ${gone.path}\`, or end it: \`raincheck unshare ${gone.infoHash}\``,
     )
+  const refused = shares.find((share) => share.refused !== undefined)
+  if (refused)
+    throw new Wrong(
+      `nobody finds '${refused.name}': ${refused.refused}`,
+      `share it in parts, or, at another repository, again: \`raincheck share ${refused.path}\`; one on AWS Lambda takes torrents of 4.5 MB`,
+    )
   return `${shares.length} offered`
 }
 

@@ -15,6 +15,7 @@ export interface ShareJson {
   link: string
   path: string
   withdrawn?: string
+  refused?: string
   circle?: string
   series?: string
 }
@@ -95,7 +96,8 @@ async function unshare(call: Call): Promise<Answer> {
 function shareText(share: ShareJson): string {
   const terms = share.public ? 'free for all' : `${share.price} a piece`
   const state = share.withdrawn === undefined ? '' : `\n  withdrawn: ${share.withdrawn}`
+  const refused = share.refused === undefined ? '' : `\n  not in the repository: ${share.refused}`
   const circle = share.circle === undefined ? '' : `  in circle ${share.circle}`
   const series = share.series === undefined ? '' : `  edition of ${JSON.stringify(share.series)}`
-  return `${share.name}  ${formatBytes(share.bytes)}  ${formatCount(share.pieces, 'piece')}  ${terms}${circle}${series}${state}\n  ${share.infoHash}`
+  return `${share.name}  ${formatBytes(share.bytes)}  ${formatCount(share.pieces, 'piece')}  ${terms}${circle}${series}${state}${refused}\n  ${share.infoHash}`
 }
