@@ -3,8 +3,8 @@
  * `download`, a durable function that works a download off in shifts. AGENT_STORE names the table,
  * AGENT_KEY_PARAMETER the parameter with the agent's key, DOWNLOAD_FUNCTION the durable function, AGENT_BUCKET a bucket of
  * the owner's that is linked from the start; AGENT_URL is the agent's address where that is not its function URL;
- * AGENT_WITNESSES is the policy of witnesses itself, as there are no files here;
- * SELL_MODES and STAKE_MOST say how it deals, SPEND_MOST and SERVE_MOST how much of it a day.
+ * AGENT_WITNESSES is the policy of the ledger's witnesses itself, AGENT_REPOSITORY_WITNESSES that of the repository's, as
+ * there are no files here; SELL_MODES and STAKE_MOST say how it deals, SPEND_MOST and SERVE_MOST how much of it a day.
  */
 import { realEnvironment } from '../infra/environment.ts'
 import { bucketSpool } from '../infra/lambda/bucket-spool.ts'
@@ -84,6 +84,7 @@ const ground = once(async () => {
     pin,
     allowLoopback,
     witnesses: policySetting(set, 'AGENT_WITNESSES'),
+    repositoryWitnesses: policySetting(set, 'AGENT_REPOSITORY_WITNESSES'),
     dealing: dealing(set.optional),
     caps: usualCaps(set.optional, true),
   }
@@ -96,7 +97,8 @@ const ownName = (): string => `${set.required('AWS_LAMBDA_FUNCTION_NAME')}:${LIV
 
 /** @param isWorker runs downloads itself; else they are handed to the durable function */
 async function open(base: Ground, owned: Owned, isWorker: boolean): Promise<Agent> {
-  const { environment, store, signer, repository, linkAccess, pin, allowLoopback, witnesses: policy } = base
+  const { environment, store, signer, repository, linkAccess, pin, allowLoopback } = base
+  const { witnesses: policy, repositoryWitnesses } = base
   const watch = createLogWatch({
     environment,
     store,
@@ -105,7 +107,8 @@ async function open(base: Ground, owned: Owned, isWorker: boolean): Promise<Agen
     ...(policy && { policy }),
   })
   const ledger = watchLedger(base.ledger, watch)
-  const services = { ledger, watch, repository, publicUrl: owned.url, allowLoopback }
+  const demanded = repositoryWitnesses && { repositoryWitnesses }
+  const services = { ledger, watch, repository, ...demanded, publicUrl: owned.url, allowLoopback }
   const bucket = set.optional('AGENT_BUCKET', '')
   const here = { sendsFrom: 's3', ...(bucket !== '' && { openSpool: bucketSpool(bucket) }) }
   const context = { ...owned, environment, store, signer, ...services, ...base.dealing, ...here }

@@ -5,6 +5,7 @@
 import { realEnvironment } from '../infra/environment.ts'
 import { functionUrl, type LambdaStreaming } from '../infra/lambda/function-url.ts'
 import { once } from '../infra/lambda/once.ts'
+import { policyText } from '../infra/lambda/policy-setting.ts'
 import { settings } from '../infra/service-process.ts'
 import { stdoutLines } from '../infra/stdout-lines.ts'
 import { openStore } from '../infra/store/open.ts'
@@ -21,7 +22,7 @@ const open = once(async () =>
   createRepository({
     environment,
     store: await openStore(set.required('REPOSITORY_STORE')),
-    witnesses: witnessPlaces(set.optional('REPOSITORY_WITNESSES', ''), 'REPOSITORY_WITNESSES'),
+    witnesses: witnessPlaces(policyText(set.optional('REPOSITORY_WITNESSES', '')), 'REPOSITORY_WITNESSES'),
     options: { allowLoopback: set.optional('REPOSITORY_ALLOW_LOOPBACK', '0') === '1' },
     onFault: log.fault,
   }),

@@ -20,11 +20,12 @@ export interface AgentStackProps extends StackProps {
   readonly services?: Services
 }
 
-/** Where an agent settles and meets, and whose cosignatures it demands of the ledger (C2SP tlog-policy). */
+/** Where an agent settles and meets, and whose cosignatures it demands of the one and the other (C2SP tlog-policy). */
 interface Services {
   readonly ledgerUrl: string
   readonly repositoryUrl: string
   readonly witnesses?: string
+  readonly repositoryWitnesses?: string
 }
 
 const CHORES_MINUTES = 5
@@ -37,7 +38,7 @@ export class AgentStack extends Stack {
 
   constructor(scope: Construct, id: string, props: AgentStackProps) {
     super(scope, id, props)
-    const { ledgerUrl, repositoryUrl, witnesses = '' } = props.services ?? this.#serviceParameters()
+    const services = props.services ?? this.#serviceParameters()
     const table = stateTable(this, { keep: false })
     const bucket = keptBucket(
       this,
@@ -49,9 +50,10 @@ export class AgentStack extends Stack {
       AGENT_STORE: `dynamodb:${table.tableName}`,
       AGENT_KEY_PARAMETER: key.name,
       AGENT_BUCKET: bucket.bucketName,
-      LEDGER_URL: ledgerUrl,
-      REPOSITORY_URL: repositoryUrl,
-      AGENT_WITNESSES: witnesses,
+      LEDGER_URL: services.ledgerUrl,
+      REPOSITORY_URL: services.repositoryUrl,
+      AGENT_WITNESSES: services.witnesses ?? '',
+      AGENT_REPOSITORY_WITNESSES: services.repositoryWitnesses ?? '',
       ...dealingParameters(this),
     }
     const service = (name: string, own: Omit<LambdaServiceProps, 'code'>): LambdaService => {
@@ -104,13 +106,16 @@ export class AgentStack extends Stack {
         allowedPattern: 'https?://[^/ ]+[^/ ]',
         constraintDescription: 'is a URL without a slash at its end',
       }).valueAsString
+    const cosigners = (id: string, service: string): string =>
+      new CfnParameter(this, id, {
+        default: '',
+        description: `Who has to cosign what the ${service} shows: the text of a C2SP tlog-policy; nobody when empty`,
+      }).valueAsString
     return {
       ledgerUrl: parameter('LedgerUrl', 'Where your agent settles'),
       repositoryUrl: parameter('RepositoryUrl', 'Where your agent meets others'),
-      witnesses: new CfnParameter(this, 'Witnesses', {
-        default: '',
-        description: 'Who has to cosign what the ledger shows: the text of a C2SP tlog-policy; nobody when empty',
-      }).valueAsString,
+      witnesses: cosigners('Witnesses', 'ledger'),
+      repositoryWitnesses: cosigners('RepositoryWitnesses', 'repository'),
     }
   }
 }

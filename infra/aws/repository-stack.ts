@@ -1,5 +1,5 @@
 /** A trust repository of one's own. */
-import { CfnOutput, Duration, Stack, type StackProps } from 'aws-cdk-lib'
+import { CfnOutput, CfnParameter, Duration, Stack, type StackProps } from 'aws-cdk-lib'
 import type { Code } from 'aws-cdk-lib/aws-lambda'
 import type { Construct } from 'constructs'
 import { LambdaService } from './lambda-service.ts'
@@ -20,7 +20,14 @@ export class RepositoryStack extends Stack {
     super(scope, id, props)
     const { code } = props
     const table = stateTable(this, { keep: false })
-    const environment = { REPOSITORY_STORE: `dynamodb:${table.tableName}` }
+    const witnesses = new CfnParameter(this, 'Witnesses', {
+      default: '',
+      description: 'Who is asked to cosign, with URLs: the text of a C2SP tlog-policy; nobody when empty',
+    })
+    const environment = {
+      REPOSITORY_STORE: `dynamodb:${table.tableName}`,
+      REPOSITORY_WITNESSES: witnesses.valueAsString,
+    }
     const front = new LambdaService(this, 'Front', {
       code,
       handler: 'url',

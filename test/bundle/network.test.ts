@@ -25,6 +25,10 @@ const MIB = 1024 * 1024
 const BYTES = 9 * MIB + 17
 /** Instances come fresh for every sixth event or so: nothing may rest in their memory. What nobody waits for comes twice. */
 const FORGETFUL = { ...STEADY, after: () => Math.random() < 0.15, twice: () => true }
+/** Verifier key of a witness that has cosigned nothing. */
+const stranger = formatVerifierKey(
+  noteKey('stranger.example/w1', signerFrom(new Uint8Array(32).fill(7)).key, 'cosignature'),
+)
 let world: Exchange
 let drive: DriveServer
 
@@ -105,12 +109,25 @@ describe('what the stacks deploy', () => {
     await you.stack.tick('chores')
     expect(await again(() => you.owner.ask('GET', '/v1/proofs'))).toEqual([])
     expect(faults()).toBe(0)
-    const stranger = noteKey('stranger.example/w1', signerFrom(new Uint8Array(32).fill(7)).key, 'cosignature')
-    you.stack.update({ Witnesses: `witness W1 ${formatVerifierKey(stranger)} ; quorum W1` })
+    you.stack.update({ Witnesses: `witness W1 ${stranger} ; quorum W1` })
     await you.stack.tick('chores')
     expect(faults()).toBeGreaterThan(0)
     you.stack.update({ Witnesses: witnesses })
   }, 60_000)
+
+  it('takes no account of a repository’s log that its own witnesses do not vouch for', async () => {
+    const { stack, owner } = world.you
+    const seen = async () => {
+      const json = { subject: owner.id, evidence: { identities: [], chains: [] } }
+      const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(json) }
+      const answer = await again(() => fetch(`${stack.outputs['Url']}/v1/chains`, init))
+      return ((await answer.json()) as { checkpoint?: string }).checkpoint
+    }
+    stack.update({ RepositoryWitnesses: `witness W1 ${stranger} ; quorum W1` })
+    expect(await seen()).toBeUndefined()
+    stack.update({ RepositoryWitnesses: '' })
+    expect(await seen()).toContain('\n')
+  })
 
   it('answers what is malformed with a problem, never with a fault', async () => {
     const url = world.you.stack.outputs['Url'] ?? ''

@@ -198,6 +198,7 @@ describe('the agent', () => {
       'LedgerUrl',
       'MonthlyBudget',
       'RepositoryUrl',
+      'RepositoryWitnesses',
       'SellModes',
       'StakeMost',
       'Witnesses',
@@ -223,8 +224,8 @@ describe('the agent', () => {
   })
 })
 
-describe('the ledger and its witness', () => {
-  const stacks = ['raincheck-ledger', 'raincheck-witness']
+describe('the ledger, the repository and their witness', () => {
+  const stacks = ['raincheck-ledger', 'raincheck-repository', 'raincheck-witness']
   const names = ['ada', 'ben', 'eve']
   const federation = names.map((name) => toHex(signerFrom(sha256(utf8(name))).key))
   let cloud: Cloud
@@ -238,27 +239,37 @@ describe('the ledger and its witness', () => {
     await rm(dir, { recursive: true, force: true })
   })
 
-  it('cosign what the ledger publishes, of a log that lies in the bucket too and can be audited there', async () => {
+  it('cosign what the other two publish; the ledger’s log lies in the bucket too and can be audited there', async () => {
     const bootstrap = { BootstrapVersion: '21' }
+    const repository = await cloud.deploy('raincheck-repository', bootstrap)
+    const { Url: repositoryUrl = '' } = repository.outputs
+    const there = (await (await fetch(`${repositoryUrl}/v1/repository`)).json()) as { vkey: string }
     const policy = { Faucet: '1000', UnitPrice: '3', Federation: federation.join(',') }
     const ledger = await cloud.deploy('raincheck-ledger', { ...bootstrap, ...policy })
     const { Url: url = '' } = ledger.outputs
     const { vkey, ...info } = (await (await fetch(`${url}/v1/ledger`)).json()) as { vkey: string }
     expect(info).toMatchObject({ unitPrice: '3', faucet: '1000', federation: { keys: federation, majority: 2 } })
 
-    const witness = await cloud.deploy('raincheck-witness', { ...bootstrap, Logs: `log ${vkey}\nquorum none\n` })
+    const witness = await cloud.deploy('raincheck-witness', {
+      ...bootstrap,
+      Logs: `log ${vkey}\nlog ${there.vkey}\nquorum none\n`,
+    })
     const { Url: witnessUrl, VerifierKey: witnessKey } = witness.outputs
     const witnesses = `witness W1 ${witnessKey} ${witnessUrl}\nquorum W1\n`
     ledger.update({ Witnesses: witnesses })
+    repository.update({ Witnesses: `witness W1 ${witnessKey} ${witnessUrl} ; quorum W1` })
     for (const name of names) {
       const identity = envelopeToJson(genesis([signerFrom(sha256(utf8(name)))], Date.now()))
-      const headers = { 'content-type': 'application/json' }
-      const sent = await fetch(`${url}/v1/accounts`, { method: 'POST', headers, body: JSON.stringify({ identity }) })
-      expect(sent.status).toBe(201)
+      const post = (at: string, json: object) =>
+        fetch(at, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(json) })
+      expect((await post(`${url}/v1/accounts`, { identity })).status).toBe(201)
+      expect((await post(`${repositoryUrl}/v1/identities`, { operations: [identity] })).status).toBe(201)
     }
     const audit = { policy: parseLogPolicy(witnesses), nowMs: Date.now() }
     const seen = openNote(await (await fetch(`${url}/checkpoint`)).text(), [parseVerifierKey(vkey)])
     expect(requireWitnessed(seen, audit.policy, audit.nowMs)).toMatchObject({ size: 1 + names.length })
+    const told = openNote(await (await fetch(`${repositoryUrl}/checkpoint`)).text(), [parseVerifierKey(there.vkey)])
+    expect(requireWitnessed(told, audit.policy, Date.now())).toMatchObject({ size: names.length })
 
     // The second time from the state that the first has left in the bucket.
     for (const tasks of ['sequence', 'attest', 'sequence', 'attest']) await ledger.tick(tasks)
@@ -278,6 +289,7 @@ describe('the ledger and its witness', () => {
       expect((await fetch(`${url}/checkpoint`)).status).toBe(503)
       expect(keys()).toEqual(['parameter /raincheck/raincheck-witness/witness-key'])
     })
+    await repository.remove()
     await witness.remove(async () => {
       expect((await fetch(`${witnessUrl}/`)).status).toBe(503)
       expect(keys()).toEqual([])
