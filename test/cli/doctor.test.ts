@@ -85,6 +85,21 @@ test('says what a share, a download or a missing storage needs', async () => {
   expect(wrong(await neighbour.raincheck('doctor', '--json'))['storage']).toContain('raincheck link folder')
 })
 
+test('says of a share that the repository found too large that nobody finds it', async () => {
+  await you.put('wide.bin', 1000)
+  await you.ask('share', 'wide.bin', '--price', '5')
+  const refused = 'https://repository.example takes no request of 5000000 bytes.'
+  const real = realEnvironment()
+  const transport = async (request: Request): Promise<Response> => {
+    const answer = await real.transport(request)
+    if (!request.url.endsWith('/v1/shares')) return answer
+    return Response.json(((await answer.json()) as object[]).map((share) => ({ ...share, refused })))
+  }
+  const said = you.with({ environment: { ...real, transport } })
+  expect((await said('shares')).out).toContain(`not in the repository: ${refused}`)
+  expect(wrong(await said('doctor', '--json'))['shares']).toContain('raincheck share wide.bin')
+})
+
 test('says that the agent is stopped, or that a cap of today is reached', async () => {
   await you.ask('stop')
   expect(wrong(await you.raincheck('doctor', '--json'))['guard']).toBe('`raincheck start`')
