@@ -5,7 +5,13 @@ import { limits } from '../../protocol/limits.ts'
 import { Problem, unlessBug } from '../../protocol/problem.ts'
 import type { AgentContext } from '../context.ts'
 import { USUAL_PACE, type DownloadPace } from './pace.ts'
-import { createDownloadRecords, type DownloadChange, type DownloadRecord, type DownloadState } from './record.ts'
+import {
+  createDownloadRecords,
+  isUnderWay,
+  type DownloadChange,
+  type DownloadRecord,
+  type DownloadState,
+} from './record.ts'
 import type { RunReport, SellerReport } from './runner.ts'
 import { resolveSource } from './source.ts'
 import { gathered } from './gathered.ts'
@@ -108,7 +114,6 @@ export interface DownloadParts {
   readonly onFault?: (error: unknown) => void
 }
 
-const UNDER_WAY: ReadonlySet<DownloadState> = new Set(['queued', 'running', 'waiting'])
 const AT_REST: ReadonlySet<DownloadState> = new Set(['done', 'failed', 'cancelled', 'paused'])
 const NOTHING = { done: 0, piecesDone: 0, ticks: 0, paid: '0', sellers: [], bytesPerSecond: 0 }
 const ID_TIME_DIGITS = 9
@@ -143,7 +148,7 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
       const asked = newRecord(meta, link, maxPrice)
       const known = await knownOrAdded(asked, bytes)
       const record = known ? await reprice(known, maxPrice) : asked
-      if (UNDER_WAY.has(record.state)) await supervisor.launch(record.id, meta)
+      if (isUnderWay(record.state)) await supervisor.launch(record.id, meta)
       return view(record)
     })
   }
@@ -160,7 +165,7 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
 
   async function underWay({ infoHash, link }: DownloadRecord): Promise<DownloadRecord | undefined> {
     const same = (await records.list()).filter((record) => record.infoHash === infoHash && record.link === link)
-    return same.find(({ state }) => UNDER_WAY.has(state) || state === 'paused')
+    return same.find(({ state }) => isUnderWay(state) || state === 'paused')
   }
 
   async function reprice(known: DownloadRecord, maxPrice: bigint | undefined): Promise<DownloadRecord> {
@@ -206,7 +211,7 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
         allowed(latest.state) ? apply(settled(latest, report && { report: () => report })) : latest
       const record = await records.update(id, halted).catch(async (error: unknown) => {
         // It goes on as it was.
-        if (UNDER_WAY.has(before.state)) await supervisor.launch(id)
+        if (isUnderWay(before.state)) await supervisor.launch(id)
         throw error
       })
       changes.announce()
@@ -249,7 +254,7 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
 
   async function takeUp(): Promise<void> {
     for (const record of (await records.list()).toReversed()) {
-      const stretches = UNDER_WAY.has(record.state) ? await records.stretchesOf(record) : []
+      const stretches = isUnderWay(record.state) ? await records.stretchesOf(record) : []
       if ([record, ...stretches].some(isHeld)) await goOnWith(record.id).catch(unlessBug)
     }
   }
@@ -258,7 +263,7 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
     if (await parts.guard.isStopped()) return
     for (const record of (await records.list()).toReversed()) {
       if (await leases.isTaken(record.id)) continue
-      if (UNDER_WAY.has(record.state)) await supervisor.launch(record.id)
+      if (isUnderWay(record.state)) await supervisor.launch(record.id)
       else if (record.untidy) await supervisor.discard(record).catch(onFault)
     }
   }
@@ -267,7 +272,7 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
   async function note(id: string, report: RunReport | undefined): Promise<void> {
     if (!report) return
     await records.update(id, (record) =>
-      UNDER_WAY.has(record.state) ? { ...record, report: { ...report, paid: String(report.paid) } } : record,
+      isUnderWay(record.state) ? { ...record, report: { ...report, paid: String(report.paid) } } : record,
     )
   }
 
@@ -314,7 +319,7 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
 const isHeld = ({ state, reason }: DownloadRecord): boolean =>
   state === 'waiting' && (reason === 'stopped' || reason === 'cap-reached')
 
-const mayPause = (state: DownloadState): boolean => UNDER_WAY.has(state) || state === 'paused'
+const mayPause = (state: DownloadState): boolean => isUnderWay(state) || state === 'paused'
 
 function requireOpen({ state }: DownloadRecord, allowed: (state: DownloadState) => boolean): void {
   if (!allowed(state)) throw new Problem('closed', `The download is ${state}.`)

@@ -10,6 +10,9 @@ import { downloadOf, isStretch, stretchId } from './stretches.ts'
 
 export type DownloadState = 'queued' | 'running' | 'waiting' | 'paused' | 'done' | 'failed' | 'cancelled'
 
+export const isUnderWay = (state: DownloadState): boolean =>
+  state === 'queued' || state === 'running' || state === 'waiting'
+
 export interface DownloadRecord {
   /** Ids sort by time. */
   readonly id: string

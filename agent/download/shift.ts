@@ -9,7 +9,7 @@ import { readAll } from '../../protocol/items.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { AgentContext } from '../context.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
-import type { DownloadRecord, DownloadRecords } from './record.ts'
+import { isUnderWay, type DownloadRecord, type DownloadRecords } from './record.ts'
 import type { RunReport } from './runner.ts'
 import { spreadOut } from './spread.ts'
 import { downloadOf, isStretch, type FanOut } from './stretches.ts'
@@ -207,8 +207,6 @@ async function shift(parts: ShiftParts, id: string, lease: Lease, signal: AbortS
     await clock.sleep(LOOK_MS, signal).catch(() => undefined)
   }
 }
-
-const isUnderWay = (state: string): boolean => state === 'queued' || state === 'running' || state === 'waiting'
 
 export const isStopped = ({ state, reason }: DownloadRecord): boolean => state === 'waiting' && reason === 'stopped'
 

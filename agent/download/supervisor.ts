@@ -1,7 +1,7 @@
 /** Keeps downloads running: a few at once, each from what is stored, again after a failure that may pass. */
 import { parseTorrent, type Metainfo } from '../../protocol/metainfo.ts'
 import { Problem, problemOf, unlessBug, type ProblemCode } from '../../protocol/problem.ts'
-import type { DownloadChange, DownloadRecord, DownloadRecords } from './record.ts'
+import { isUnderWay, type DownloadChange, type DownloadRecord, type DownloadRecords } from './record.ts'
 import { gathered } from './gathered.ts'
 import { createJournal } from './journal.ts'
 import { PROGRESS_PREFIX } from './progress.ts'
@@ -124,12 +124,15 @@ export function createSupervisor(parts: SupervisorParts): LocalSupervisor {
   /** @returns what stopped it, when neither its end nor the signal did */
   async function runOnce(id: string, active: Active): Promise<Problem | undefined> {
     try {
-      const runner = await open(await records.get(id), active)
+      const record = await records.get(id)
+      // Its owner may have been told that it could not be written, and it was.
+      if (!isUnderWay(record.state)) return undefined
+      const runner = await open(record, active)
       active.runner = runner
       await note(id, active, undefined)
       const file = await runner.run()
       if (file !== undefined) {
-        await change(id, (record) => ({ ...settled(record, runner), state: 'done', file }))
+        await change(id, (record) => ({ ...without(settled(record, runner), 'untidy'), state: 'done', file }))
         await forgetParts(id)
       }
       return undefined

@@ -77,6 +77,26 @@ describe('the owner', () => {
     expect(paid).toBeGreaterThan(0n)
   })
 
+  it.each(['pause', 'cancel'] as const)('hears nothing of a %s that was written, and stays so', async (order) => {
+    const bazaar = await openBazaar(filmOf(40))
+    await bazaar.stand('anna')
+    let store: FaultyStore | undefined
+    const first = await bazaar.buyer({ wrapStore: (inner) => (store = createFaultyStore(inner)) })
+    const id = await half(bazaar, first)
+    store?.setFaults((_, changes) => (changes.some(({ sk }) => sk === id) ? 'unanswered' : undefined))
+    await expect(bazaar.happen(first.downloads[order](id))).rejects.toMatchObject({ code: 'store-unavailable' })
+    store?.setFaults(() => undefined)
+    await bazaar.pass(60_000)
+    const state = order === 'pause' ? 'paused' : 'cancelled'
+    expect(await first.downloads.get(id)).toMatchObject({ state })
+    const second = await bazaar.buyer()
+    void second.downloads.resumeAll()
+    await bazaar.pass(60_000)
+    expect(await second.downloads.get(id)).toMatchObject({ state })
+    expect([...first.faults, ...second.faults]).toEqual([])
+    expect(bazaar.disk.unfinished.size).toBe(order === 'pause' ? 1 : 0)
+  })
+
   it('finds a paused download paused after a restart', async () => {
     const bazaar = await openBazaar(filmOf(40))
     await bazaar.stand('anna')
