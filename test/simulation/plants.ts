@@ -178,7 +178,7 @@ export const PLANTS: readonly Plant[] = [
     file: 'agent/wallet/settle.ts',
     find: "refusal === undefined || refusal === 'closed' || (refusal === 'not-found' && isOver)",
     replace: 'refusal !== undefined || isOver || true',
-    seed: 24,
+    seed: 66,
   },
   {
     name: 'a vouch is passed on beyond its depth',

@@ -6,7 +6,7 @@ import { runSeed } from './run.ts'
 
 const [FIRST, SEEDS] = [21, 3]
 /** Each plant is found sooner, from its seed on. */
-const SEARCHED = 40
+const SEARCHED = 80
 const AT_ONCE = 2
 /** One of each kind that is found within seconds. `PLANTS=all` looks for all of them (`.ci/parts/plants`). */
 const QUICK: ReadonlySet<string> = new Set(['a redemption may go back', 'a redemption is taken whoever signs it'])
