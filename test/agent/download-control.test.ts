@@ -3,7 +3,7 @@ import type { Storage } from '../../agent/storage/storage.ts'
 import { fromUtf8 } from '../../protocol/bytes.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Change, Store } from '../../protocol/store.ts'
-import { createFaultyStore, type FaultyStore } from '../faults/faulty-store.ts'
+import { createFaultyStore, type FaultyStore, type WriteFault } from '../faults/faulty-store.ts'
 import { FAUCET, openBazaar, type Bazaar, type Buyer } from './bazaar.ts'
 import { bytesOf, contentOf, filmOf, PIECE_BYTES } from './bazaar-content.ts'
 
@@ -49,14 +49,14 @@ describe('the owner', () => {
     expect(await stand.earned()).toBe(40n)
   })
 
-  /** The write that says so fails: the owner hears of it, and nothing has happened. */
-  async function whileTheStoreFails(order: 'pause' | 'cancel') {
+  /** The write that says so fails: the owner hears of it, and nothing has happened; or it has, `unanswered`. */
+  async function whileTheStoreFails(order: 'pause' | 'cancel', fault: WriteFault = 'lost') {
     const bazaar = await openBazaar(filmOf(40))
     await bazaar.stand('anna')
     let store: FaultyStore | undefined
     const buyer = await bazaar.buyer({ wrapStore: (inner) => (store = createFaultyStore(inner)) })
     const id = await half(bazaar, buyer)
-    store?.setFaults((_, changes) => (changes.some(({ sk }) => sk === id) ? 'lost' : undefined))
+    store?.setFaults((_, changes) => (changes.some(({ sk }) => sk === id) ? fault : undefined))
     await expect(bazaar.happen(buyer.downloads[order](id))).rejects.toMatchObject({ code: 'store-unavailable' })
     store?.setFaults(() => undefined)
     return { bazaar, buyer, id }
@@ -78,14 +78,7 @@ describe('the owner', () => {
   })
 
   it.each(['pause', 'cancel'] as const)('hears nothing of a %s that was written, and stays so', async (order) => {
-    const bazaar = await openBazaar(filmOf(40))
-    await bazaar.stand('anna')
-    let store: FaultyStore | undefined
-    const first = await bazaar.buyer({ wrapStore: (inner) => (store = createFaultyStore(inner)) })
-    const id = await half(bazaar, first)
-    store?.setFaults((_, changes) => (changes.some(({ sk }) => sk === id) ? 'unanswered' : undefined))
-    await expect(bazaar.happen(first.downloads[order](id))).rejects.toMatchObject({ code: 'store-unavailable' })
-    store?.setFaults(() => undefined)
+    const { bazaar, buyer: first, id } = await whileTheStoreFails(order, 'unanswered')
     await bazaar.pass(60_000)
     const state = order === 'pause' ? 'paused' : 'cancelled'
     expect(await first.downloads.get(id)).toMatchObject({ state })
