@@ -41,7 +41,7 @@ export function createAccept(
   onAccepted: (isWaiting: IsWaiting) => void,
   onCommand: () => Promise<void> = async () => {},
 ): Accept {
-  const { environment, store } = context
+  const { environment, recent, store } = context
   const { clock, random } = environment
   const inTurn = createTurn()
   const company = createCompany()
@@ -63,7 +63,11 @@ export function createAccept(
     const pointed = shard.point(pointer)
     leave()
     const group = await pointed
-    const isPut = await store.write([redemptionSlot(pointer, decided.outcome.bytes, slot.before.whole)])
+    if (!group.isOfLedger) return undefined
+    // Whoever settles goes on as soon as this is written: the next group is better off with that pointer in it.
+    const leaveAgain = company.enter()
+    const change = redemptionSlot(pointer, decided.outcome.bytes, slot.before.whole)
+    const isPut = await store.write([change]).finally(leaveAgain)
     return isPut ? () => isPending(shard.store, group, pointer) : undefined
   }
 
@@ -73,9 +77,18 @@ export function createAccept(
     return isWritten ? async () => (await shard.store.get(waiting.pk, waiting.sk)) !== undefined : undefined
   }
 
+  const decideNow = (from: Store, prepared: Prepared): Promise<Decided> => decideInTime(from, prepared, clock.now())
+
+  /** A redemption, from what is known here of its lane. @returns undefined unless it is accepted then, and holds if its write does */
+  async function decideAtOnce(prepared: Prepared): Promise<Decided | undefined> {
+    if (prepared.command.kind !== 'redeem') return undefined
+    const decided = await decideNow(recent, prepared).catch(() => undefined)
+    return decided?.outcome.kind === 'accepted' ? decided : undefined
+  }
+
   /** @returns undefined when other changes came first */
-  async function attemptOnce(prepared: Prepared, leave: () => void): Promise<Acceptance | undefined> {
-    const { outcome, ...decided } = await decideInTime(store, prepared, clock.now())
+  async function attemptOnce(prepared: Prepared, leave: () => void, isFirst: boolean): Promise<Acceptance | undefined> {
+    const { outcome, ...decided } = (isFirst && (await decideAtOnce(prepared))) || (await decideNow(store, prepared))
     if (outcome.kind === 'repeat') return { accepted: outcome.accepted, isRepeat: true }
     const isWaiting = await write({ ...decided, outcome }, leave)
     if (!isWaiting) return undefined
@@ -87,7 +100,7 @@ export function createAccept(
     const enter = prepared.command.kind === 'redeem' ? company.enter : () => () => {}
     for (let tries = 0; tries < limits.writeAttempts; tries++) {
       const leave = enter()
-      const acceptance = await attemptOnce(prepared, leave).finally(leave)
+      const acceptance = await attemptOnce(prepared, leave, tries === 0).finally(leave)
       if (acceptance) return acceptance
       await clock.sleep(pauseMs(tries, random.bytes(1)))
     }

@@ -14,6 +14,8 @@ import type { WitnessPlace } from '../protocol/witness-client.ts'
 export interface LedgerContext {
   readonly environment: Environment
   readonly store: Store
+  /** As `store`, but of a lane it may say what was so a moment ago (lanes-at-hand.ts). */
+  readonly recent: Store
   readonly signer: Signer
   /** SHA-256 of the checkpoint key, 32 bytes. */
   readonly id: Bytes
@@ -59,7 +61,7 @@ export function createContext(options: LedgerOptions): LedgerContext {
   const signer = signerFrom(secret)
   return {
     environment,
-    store: keepLanes(store),
+    ...keepLanes(store),
     signer,
     id: sha256(signer.key),
     origin,

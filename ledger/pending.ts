@@ -7,6 +7,7 @@
  * pointer whose slot is taken by something else points to nothing, and a redemption is taken for no other pointer.
  */
 import { concat, equal, toHex, type Bytes } from '../protocol/bytes.ts'
+import { keys } from '../protocol/arbiter/items.ts'
 import type { Key } from '../protocol/arbiter/view.ts'
 import { decode, encode, field, fields, type Fields } from '../protocol/encoding.ts'
 import { readAll, type ItemRange } from '../protocol/items.ts'
@@ -140,8 +141,13 @@ const GROUP_MAX = 1024
 
 interface Group {
   readonly pointers: Pointer[]
-  /** Resolves to where it waits. */
-  readonly written: Promise<Key>
+  readonly written: Promise<Pointed>
+}
+
+/** Where a group waits. */
+export interface Pointed extends Key {
+  /** Whether the store holds a ledger yet: a table may be another than what was read of it before. */
+  readonly isOfLedger: boolean
 }
 
 /** Those whose pointer may come at any moment. */
@@ -170,18 +176,18 @@ export function createCompany(): Company {
 /**
  * Writes pointers down: those that come while a write is under way go into the next together, which waits for those in
  * company, but not for long.
- * @returns takes a pointer, and resolves to the key of its group
+ * @returns takes a pointer, and resolves to its group
  * @throws Problem `store-unavailable`: it may be there or not, and points to nothing
  */
 export function createPointing(
   { environment: { clock, random }, openRound, store }: LedgerContext,
   company: Company,
-): (pointer: Pointer) => Promise<Key> {
+): (pointer: Pointer) => Promise<Pointed> {
   let groups = 0
   let last: Promise<unknown> = Promise.resolve()
   let open: Group | undefined
 
-  async function put(pointers: readonly Pointer[]): Promise<Key> {
+  async function write(pointers: readonly Pointer[]): Promise<Key> {
     const pk = PARTITIONS[groups++ % PARTITIONS.length] as string
     const body = encodePointers(pointers)
     const label = labelOf(await openRound?.()) + sortable(clock.now())
@@ -189,6 +195,11 @@ export function createPointing(
       const key = { pk, sk: `${label}/${toHex(random.bytes(MARK_BYTES))}` }
       if (await store.write([{ ...key, expect: 0, body }])) return key
     }
+  }
+
+  async function put(pointers: readonly Pointer[]): Promise<Pointed> {
+    const [key, policy] = await Promise.all([write(pointers), store.get(keys.policy.pk, keys.policy.sk)])
+    return { ...key, isOfLedger: policy !== undefined }
   }
 
   async function gather(): Promise<void> {
