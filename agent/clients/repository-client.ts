@@ -1,6 +1,6 @@
 /** A repository as an agent sees it. Ids and hashes are hex. What it says is a hint: identities, announcements and books carry their own signatures. */
 import { z } from '@hono/zod-openapi'
-import { concat, fromUtf8, toHex, type Bytes } from '../../protocol/bytes.ts'
+import { fromUtf8, toHex, type Bytes } from '../../protocol/bytes.ts'
 import type { ChainsJson } from '../../protocol/chain.ts'
 import type { Environment } from '../../protocol/environment.ts'
 import { operationFromJson, replay, type IdentityState } from '../../protocol/identity.ts'
@@ -55,7 +55,7 @@ export interface RepositoryClient {
   chains(query: { from: string; to: string; max?: number }): Promise<ChainsJson>
   putTorrent(infoHash: string, torrent: Bytes): Promise<void>
   /** SHA-256 of 16 KiB blocks of one file, from block `from`. */
-  putLeaves(infoHash: string, run: { file: number; from: number; leaves: readonly Bytes[] }): Promise<void>
+  putLeaves(infoHash: string, run: { file: number; from: number; leaves: Bytes }): Promise<void>
   /** @param infoHash v2 or v1 */
   torrent(infoHash: string): Promise<Bytes>
   content(infoHash: string): Promise<Content>
@@ -115,7 +115,7 @@ export function createRepositoryClient({ environment, url }: RepositoryClientOpt
     chains: ({ from, to, max }) => get(`/v1/chains?${query({ from, to, max })}`, chainsShape),
     putTorrent: (infoHash, torrent) => upload(`/v1/contents/${infoHash}`, 'application/x-bittorrent', torrent),
     putLeaves: (infoHash, { file, from, leaves }) =>
-      upload(`/v1/contents/${infoHash}/leaves?${query({ file, from })}`, 'application/octet-stream', concat(...leaves)),
+      upload(`/v1/contents/${infoHash}/leaves?${query({ file, from })}`, 'application/octet-stream', leaves),
     torrent: (infoHash) =>
       http.bytes({ method: 'GET', path: `/v1/contents/${infoHash}/torrent`, replyBytes: limits.torrentBytes }),
     content: (infoHash) => get(`/v1/contents/${infoHash}`, contentShape),

@@ -1,6 +1,4 @@
 /** What the repository is given of a share: its torrent, and the hashes of its 16 KiB blocks. */
-import { HASH_BYTES } from '../../protocol/block-tree.ts'
-import type { Bytes } from '../../protocol/bytes.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { RepositoryClient } from '../clients/repository-client.ts'
 import type { LeafBox } from './leaves.ts'
@@ -17,6 +15,8 @@ export interface Uploads {
 
 /** Of 256 KiB at most each: the leaves of 8 GiB. */
 const RUNS_PER_ROUND = 64
+/** How many are in memory. */
+const RUNS_AT_ONCE = 4
 
 export function createUploads(repository: RepositoryClient, records: ShareRecords, box: LeafBox): Uploads {
   /** Each round would send it in vain. */
@@ -36,16 +36,16 @@ export function createUploads(repository: RepositoryClient, records: ShareRecord
     },
     isRefused: ({ refused }) => refused?.by === repository.url,
     async leaves({ infoHash, source }) {
-      const runs = await box.first(source, RUNS_PER_ROUND)
-      for (const { key, run } of runs) {
-        await repository.putLeaves(infoHash, { ...run, leaves: split(run.leaves) })
-        await box.forget(source, [key])
+      for (let sent = 0; sent < RUNS_PER_ROUND; sent += RUNS_AT_ONCE) {
+        const runs = await box.first(source, RUNS_AT_ONCE)
+        for (const { key, run } of runs) {
+          await repository.putLeaves(infoHash, run)
+          await box.forget(source, [key])
+        }
+        if (runs.length === RUNS_AT_ONCE) continue
+        await records.change(infoHash, (head) => ({ ...head, leavesUploaded: true }))
+        return
       }
-      if (runs.length === RUNS_PER_ROUND) return
-      await records.change(infoHash, (head) => ({ ...head, leavesUploaded: true }))
     },
   }
 }
-
-const split = (leaves: Bytes): Bytes[] =>
-  Array.from({ length: leaves.length / HASH_BYTES }, (_, i) => leaves.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES))

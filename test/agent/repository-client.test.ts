@@ -4,7 +4,7 @@ import { sha256 } from '#primitives'
 import { createRepositoryClient } from '../../agent/clients/repository-client.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { announce } from '../../protocol/announcement.ts'
-import { toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
+import { concat, toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
 import { edgesOf, evidenceFromJson } from '../../protocol/chain.ts'
 import { genesis, replay, rotate } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -70,7 +70,7 @@ describe('the repository client', () => {
   it('uploads torrents and runs of hashes as bytes', async () => {
     const { client, requests, asked } = clientOf(() => new Response(null, { status: 204 }))
     await client.putTorrent(infoHash, utf8('d4:info'))
-    await client.putLeaves(infoHash, { file: 2, from: 512, leaves: [sha256(utf8('a')), sha256(utf8('b'))] })
+    await client.putLeaves(infoHash, { file: 2, from: 512, leaves: concat(sha256(utf8('a')), sha256(utf8('b'))) })
     expect(asked()).toEqual([`PUT /v1/contents/${infoHash}`, `PUT /v1/contents/${infoHash}/leaves?file=2&from=512`])
     expect(requests[0]?.headers.get('content-type')).toBe('application/x-bittorrent')
     expect((await (requests[1] as Request).arrayBuffer()).byteLength).toBe(64)
@@ -194,7 +194,7 @@ describe('the repository client and the repository', () => {
     const { torrent, meta } = makeTorrent({ name: 'sevens.bin', folder: false, pieceLength: 32_768, files: [file] })
     const content = toHex(meta.infoHash)
     await client.putTorrent(content, torrent)
-    await client.putLeaves(content, { file: 0, from: 0, leaves })
+    await client.putLeaves(content, { file: 0, from: 0, leaves: concat(...leaves) })
     expect(await client.torrent(content)).toEqual(torrent)
     expect(await client.content(content)).toMatchObject({ name: 'sevens.bin', bytes: 40_000, pieceLength: 32_768 })
     const terms = {

@@ -50,7 +50,7 @@ export interface FakeRepository {
   readonly client: RepositoryClient
   readonly torrents: Map<string, Bytes>
   /** By info hash and file. */
-  readonly leaves: ReadonlyMap<string, ReadonlyMap<number, readonly Bytes[]>>
+  readonly leaves: ReadonlyMap<string, ReadonlyMap<number, Bytes>>
   readonly announcements: readonly Announcement[]
   /** The operation logs that it was shown. */
   readonly introduced: unknown[]
@@ -114,7 +114,7 @@ function contextOf(clock: HandClock, repository: RepositoryClient, store: Store)
 /** Keeps what it is told and checks it as a repository would. */
 function fakeRepository(): FakeRepository {
   const torrents = new Map<string, Bytes>()
-  const leaves = new Map<string, Map<number, Bytes[]>>()
+  const leaves = new Map<string, Map<number, Bytes>>()
   const announcements: Announcement[] = []
   const introduced: unknown[] = []
   const state: FakeRepository['state'] = { down: false, calls: 0 }
@@ -140,11 +140,11 @@ function fakeRepository(): FakeRepository {
     },
     async putLeaves(infoHash, run) {
       answer()
-      const known = leaves.get(infoHash) ?? new Map<number, Bytes[]>()
+      const known = leaves.get(infoHash) ?? new Map<number, Bytes>()
       leaves.set(infoHash, known)
-      const before = run.from === 0 ? [] : (known.get(run.file) ?? [])
-      expect(run.from).toBe(before.length)
-      known.set(run.file, [...before, ...run.leaves])
+      const before = (run.from > 0 && known.get(run.file)) || new Uint8Array(0)
+      expect(run.from).toBe(before.length / HASH_BYTES)
+      known.set(run.file, concat(before, run.leaves))
     },
     async announce(envelope) {
       answer()
@@ -174,7 +174,7 @@ async function download(shares: Shares, share: Share): Promise<Map<string, Uint8
 /** The leaves that the repository got hash to the pieces of the torrent. */
 export function expectLeaves({ repository }: Shop, share: Share): void {
   share.meta.files.forEach((file: MetaFile, i) => {
-    const blocks = concat(...(repository.leaves.get(share.infoHash)?.get(i) ?? []))
+    const blocks = repository.leaves.get(share.infoHash)?.get(i) ?? new Uint8Array(0)
     expect(blocks.length).toBe(Math.ceil(file.length / (16 * KiB)) * HASH_BYTES)
     if (file.length <= share.pieceLength) return
     expect(layerAbove(blocks, 0, levelOf(share.pieceLength))).toEqual(Uint8Array.from(file.pieceHashes))
