@@ -29,7 +29,7 @@ export function createBufferPool(options: BufferPoolOptions): BufferPool {
   const fits = (bytes: number): boolean => out === 0 || out + bytes <= options.bytes
 
   function take(bytes: number): Lease {
-    const found = idle.findIndex((buffer) => buffer.length >= bytes && buffer.length <= 2 * bytes)
+    const found = idle.findLastIndex((buffer) => buffer.length >= bytes && buffer.length <= 2 * bytes)
     const [whole = new Uint8Array(bytes)] = found < 0 ? [] : idle.splice(found, 1)
     let leased = true
     return {

@@ -164,13 +164,14 @@ export function createSeller(context: AgentContext, { shares, trust, usage, guar
   async function sell(share: Share, lane: SaleLane, request: PieceRequest, way: Way): Promise<PieceReply> {
     const rule: TabRule = (tab, owed) => takeRequest(lane.terms, tab, request, owed)
     const vouches = request.line.vouches.map(({ account }) => account)
-    const { refusal, tab: next } = await lanes.check(lane, rule, vouches)
+    const checked = await lanes.check(lane, rule, vouches)
+    const { refusal, tab: next } = checked.step
     if (refusal) return keepTick(lane, request, refusal)
     const { goods, lease, location, giveBack } = await ready(share, lane, request, next.served, way).catch(
       (fault: unknown) => keepTick(lane, request, fault),
     )
     try {
-      const { terms, tab } = await lanes.update(lane, rule, vouches)
+      const { terms, tab } = await lanes.update(lane, rule, vouches, checked)
       if (goods && goods.unit !== tab.served) throw new Problem('conflict', 'Another request came first; try again.')
       usage.served(terms.payer, pieceShape(share.meta, request.index).length)
       if (location !== undefined) return awayReply(terms, tab, location)

@@ -32,11 +32,12 @@ export interface SellerLanes {
   /**
    * Applies a rule to the latest tab and saves what comes out, again after another change came first.
    * @param accounts of vouches that the debt may come to count against
+   * @param checked what `check` came to with the same rule: it counts unless the lane has changed since
    * @throws Problem the rule's own, its `refusal` once the rest is saved, `conflict` after too many tries
    */
-  update(lane: SaleLane, rule: TabRule, accounts?: readonly string[]): Promise<SaleLane>
+  update(lane: SaleLane, rule: TabRule, accounts?: readonly string[], checked?: Evaluation): Promise<SaleLane>
   /** What `update` would come to now; saves nothing. */
-  check(lane: SaleLane, rule: TabRule, accounts?: readonly string[]): Promise<Step>
+  check(lane: SaleLane, rule: TabRule, accounts?: readonly string[]): Promise<Evaluation>
   proof(lane: string): Promise<SegmentProof | undefined>
   /** Pieces owed now on an account (`Owed`). */
   owed(account: string): Promise<number>
@@ -66,7 +67,8 @@ export type TabRule = (tab: Tab, owed: Owed) => Step
 /** By account. */
 type Owing = ReadonlyMap<string, { readonly owed: number; readonly version: number }>
 
-interface Evaluation {
+export interface Evaluation {
+  /** What the rule was applied to. */
   readonly lane: SaleLane
   readonly owing: Owing
   readonly step: Step
@@ -184,10 +186,15 @@ export function createSellerLanes({ store, environment }: AgentContext): SellerL
     return { lane, owing, step: rule(lane.tab, (account) => owing.get(account)?.owed ?? 0) }
   }
 
-  async function update(lane: SaleLane, rule: TabRule, accounts?: readonly string[]): Promise<SaleLane> {
+  async function update(
+    lane: SaleLane,
+    rule: TabRule,
+    accounts?: readonly string[],
+    checked?: Evaluation,
+  ): Promise<SaleLane> {
     let current = cache.get(lane.terms.lane) ?? lane
     for (let attempt = 0; attempt < limits.writeAttempts; attempt++) {
-      const evaluation = await evaluate(current, rule, accounts)
+      const evaluation = checked?.lane === current ? checked : await evaluate(current, rule, accounts)
       const saved = await save(evaluation)
       if (saved && evaluation.step.refusal) throw evaluation.step.refusal
       if (saved) return saved
@@ -239,7 +246,7 @@ export function createSellerLanes({ store, environment }: AgentContext): SellerL
     find,
     latest: load,
     add,
-    check: async (lane, rule, accounts) => (await evaluate(cache.get(lane.terms.lane) ?? lane, rule, accounts)).step,
+    check: (lane, rule, accounts) => evaluate(cache.get(lane.terms.lane) ?? lane, rule, accounts),
     update,
     proof: async (lane) => {
       const item = await store.get(laneKey(lane), PROOF)

@@ -1,6 +1,7 @@
 /** The storages that the owner has linked, by name. The first one linked is where things go unless told otherwise. */
 import { removeAll } from '../../protocol/items.ts'
 import { Problem, problemOf, unlessBug, type ProblemCode } from '../../protocol/problem.ts'
+import type { Item } from '../../protocol/store.ts'
 import type { AgentContext } from '../context.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
 import { openStorage, type DriverContext, type LinkSettings, type StorageKind } from './open.ts'
@@ -92,8 +93,7 @@ export function createLinks(
 
   async function records(): Promise<readonly NamedLink[]> {
     const items = await store.list(PK, { limit: MOST_LINKS })
-    const links = items.map((item) => ({ name: item.sk, ...decodeRecord<LinkRecord>(item) }))
-    return links.toSorted((a, b) => a.order - b.order)
+    return items.map(linkIn).toSorted((a, b) => a.order - b.order)
   }
 
   async function add<K extends StorageKind>(kind: K, { name, secret, ...rest }: LinkOptions<K>): Promise<LinkInfo> {
@@ -156,8 +156,10 @@ export function createLinks(
   }
 
   async function find(name?: string): Promise<NamedLink | undefined> {
-    const links = await records()
-    return name === undefined ? links[0] : links.find((one) => one.name === name)
+    if (name === undefined) return (await records())[0]
+    // Each piece that is served comes by here.
+    const item = NAME.test(name) ? await store.get(PK, name) : undefined
+    return item && linkIn(item)
   }
 
   async function open(name?: string): Promise<OpenLink> {
@@ -233,6 +235,8 @@ const refuseSecrets = (): never => {
 }
 /** Of an agent without a key. */
 export const NO_SECRETS: Secrets = { seal: async () => refuseSecrets(), open: async () => refuseSecrets() }
+
+const linkIn = (item: Item): NamedLink => ({ name: item.sk, ...decodeRecord<LinkRecord>(item) })
 
 const isPlace = (link: LinkRecord, kind: StorageKind, options: object): boolean =>
   link.kind === kind && membersOf(link.options) === membersOf(options)
