@@ -1,21 +1,24 @@
 /**
  * One file between two agents in two processes, verified and written, with payment, sealed and without, beside a plain
  * `node:http` transfer of the same bytes. CPU time is that of both ends; ledger and repository run in processes of
- * their own. A small file goes the same way before: agents are always on, and what code costs when it first runs is
- * paid once.
+ * their own.
+ *
+ * The ways take turns. What is paid before and what is not go between the same two processes, as A, B, B, A: what else
+ * the machine does in a minute meets both alike. All go once before it counts: agents are always on, what code costs when
+ * it first runs is paid once, and so is memory that nobody has written to yet.
  */
 import { createHash, randomBytes } from 'node:crypto'
-import { createReadStream, mkdirSync, openSync, rmSync, writeSync, closeSync } from 'node:fs'
-import { join } from 'node:path'
+import { closeSync, createReadStream, linkSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import type { OwnerClient } from '../../agent/cli/owner-client.ts'
 import { realEnvironment } from '../../infra/environment.ts'
 import { madeFolder, startAgent, startServices } from './agents.ts'
 import { median, type Bench, type BenchOptions, type Figure } from './figure.ts'
-import { cpuSeconds, peakMiB, start } from './processes.ts'
+import { cpuSeconds, peakMiB, start, type Child } from './processes.ts'
 
 const GIB = 1024 ** 3
 const MIB = 1024 ** 2
-const WARM_UP_BYTES = 64 * MIB
+const WARM_UP_BYTES = 256 * MIB
 /** Seldom while much is missing: each question is signed, and counts as CPU time of the buyer. */
 const POLL_MS = { far: 200, near: 20 }
 const NEAR = 0.85
@@ -33,48 +36,63 @@ interface Measured {
 }
 
 const WAYS = ['plain', 'unpaid', 'paid', 'sealed'] as const
+/** Of one run. */
+const TURNS = ['plain', 'unpaid', 'paid', 'paid', 'unpaid', 'sealed'] as const
 /** `paid`: prepaid. */
 type Way = (typeof WAYS)[number]
 
 export const transfer: Bench = async (options) => {
   const measured: Record<Way, Measured[]> = { plain: [], unpaid: [], paid: [], sealed: [] }
-  const file = makeFile(options.dir, GIB)
-  makeFile(options.dir, WARM_UP_BYTES)
-  for (let run = 0; run < options.runs; run++) {
-    for (const way of WAYS) {
-      const one = way === 'plain' ? await plain(options.dir, file, GIB) : await between(options.dir, file, GIB, way)
-      measured[way].push(one)
-      options.say(
-        `${way}: ${(GIB / MIB / one.seconds).toFixed(0)} MiB/s, ${one.cpu.toFixed(2)} CPU-s, ${one.peak.toFixed(0)} MiB, settled in ${(one.settling ?? 0).toFixed(2)} s`,
-      )
+  const network = await openNetwork(options.dir, GIB)
+  try {
+    await plain(options.dir, network.file, GIB)
+    for (let run = 0; run < options.runs; run++) {
+      for (const way of TURNS) {
+        const one = way === 'plain' ? await plain(options.dir, network.file, GIB) : await network.download(way)
+        measured[way].push(one)
+        options.say(
+          `${way}: ${(GIB / MIB / one.seconds).toFixed(0)} MiB/s, ${one.cpu.toFixed(2)} CPU-s, ${one.peak.toFixed(0)} MiB, settled in ${(one.settling ?? 0).toFixed(2)} s`,
+        )
+      }
     }
+  } finally {
+    await network.close()
   }
-  rmSync(file)
   return figuresOf(measured, options)
 }
 
 /** Peak memory for 1 and for 4 GiB, paid before and sealed: it must not grow with the file. */
-export const memory: Bench = async (options) => {
+export const memory: Bench = async ({ dir, ...options }) => {
   const figures: Figure[] = []
   for (const gib of [1, 4]) {
-    const file = makeFile(options.dir, gib * GIB)
-    makeFile(options.dir, WARM_UP_BYTES)
-    for (const way of ['paid', 'sealed'] as const) {
-      const { peak } = await between(options.dir, file, gib * GIB, way)
-      options.say(`${gib} GiB, ${way}: ${peak.toFixed(0)} MiB`)
-      figures.push({ name: `memory/${way}/${gib}GiB`, unit: 'MiB peak of the larger agent', value: peak, runs: 1 })
+    const network = await openNetwork(dir, gib * GIB)
+    try {
+      for (const way of ['paid', 'sealed'] as const) {
+        const { peak } = await network.download(way)
+        options.say(`${gib} GiB, ${way}: ${peak.toFixed(0)} MiB`)
+        figures.push({ name: `memory/${way}/${gib}GiB`, unit: 'MiB peak of the larger agent', value: peak, runs: 1 })
+      }
+    } finally {
+      await network.close()
     }
-    rmSync(file)
   }
   return figures
 }
 
 function figuresOf(measured: Record<Way, Measured[]>, { runs }: BenchOptions): Figure[] {
-  const speed = (way: Way) => median(measured[way].map(({ seconds }) => GIB / MIB / seconds))
-  const against = (way: Way, baseline: Way) =>
-    median(measured[way].map(({ seconds }, i) => (measured[baseline][i]?.seconds ?? Number.NaN) / seconds))
+  const secondsOf = (way: Way) => measured[way].map(({ seconds }) => seconds)
+  const ratio = (way: Way, baseline: Way) => {
+    const [ours, theirs] = [secondsOf(way), secondsOf(baseline)].map((seconds) => byRun(seconds, runs))
+    return median((ours ?? []).map((seconds, run) => (theirs?.[run] ?? Number.NaN) / seconds))
+  }
   return WAYS.flatMap((way) => [
-    { name: `transfer/${way}`, unit: 'MiB/s, ratio to plain', value: speed(way), ratio: against(way, 'plain'), runs },
+    {
+      name: `transfer/${way}`,
+      unit: 'MiB/s, ratio to plain',
+      value: median(secondsOf(way).map((seconds) => GIB / MIB / seconds)),
+      ratio: ratio(way, 'plain'),
+      runs,
+    },
     {
       name: `transfer/${way}/cpu`,
       unit: 'CPU-s/GiB of both ends',
@@ -90,17 +108,21 @@ function figuresOf(measured: Record<Way, Measured[]>, { runs }: BenchOptions): F
   ]).concat({
     name: 'transfer/paid-to-unpaid',
     unit: 'ratio of throughputs',
-    value: against('paid', 'unpaid'),
-    ratio: against('paid', 'unpaid'),
+    value: ratio('paid', 'unpaid'),
+    ratio: ratio('paid', 'unpaid'),
     runs,
   })
 }
 
-const nameOf = (bytes: number): string => `bench-${bytes}.bin`
+/** The mean of its turns in each run. */
+function byRun(values: readonly number[], runs: number): number[] {
+  const turns = values.length / runs
+  const sumOf = (run: number): number => values.slice(run * turns, (run + 1) * turns).reduce((sum, one) => sum + one, 0)
+  return Array.from({ length: runs }, (_, run) => sumOf(run) / turns)
+}
 
-function makeFile(dir: string, bytes: number): string {
-  mkdirSync(join(dir, 'seller', 'files'), { recursive: true })
-  const path = join(dir, 'seller', 'files', nameOf(bytes))
+function makeFile(path: string, bytes: number): string {
+  mkdirSync(dirname(path), { recursive: true })
   const file = openSync(path, 'w')
   for (let at = 0; at < bytes; at += 64 * MIB) writeSync(file, randomBytes(Math.min(64 * MIB, bytes - at)))
   closeSync(file)
@@ -129,37 +151,65 @@ async function plain(dir: string, file: string, bytes: number): Promise<Measured
   return measured
 }
 
-/** Fresh services each time, so that no run profits from another. */
-async function between(dir: string, file: string, bytes: number, way: Exclude<Way, 'plain'>): Promise<Measured> {
+interface Network {
+  /** What is transferred: `bytes` of it. */
+  readonly file: string
+  download(way: Exclude<Way, 'plain'>): Promise<Measured>
+  close(): Promise<void>
+}
+
+/** Services, and two agents for what is sealed and two for all else, which have all transferred a small file. */
+async function openNetwork(dir: string, bytes: number): Promise<Network> {
   const state = join(dir, 'state')
-  rmSync(state, { recursive: true, force: true })
+  const file = makeFile(join(state, 'file.bin'), bytes)
+  const small = makeFile(join(state, 'small.bin'), WARM_UP_BYTES)
   const services = await startServices(state)
-  try {
-    const [seller, buyer] = [
-      await startAgent(state, 'seller', services, way === 'paid' ? { SELL_MODES: 'prepaid' } : {}),
-      await startAgent(state, 'buyer', services),
-    ]
-    services.push(seller.child, buyer.child)
-    await seller.owner.ask('POST', '/v1/links', { kind: 'folder', path: join(dir, 'seller', 'files') })
-    await buyer.owner.ask('POST', '/v1/links', { kind: 'folder', path: madeFolder(join(state, 'buyer-files')) })
-    const share = async (length: number): Promise<string> => {
-      const request = { path: nameOf(length), public: way === 'unpaid' }
-      return (await seller.owner.ask<{ infoHash: string }>('POST', '/v1/shares', request)).infoHash
-    }
-    const [warmUp, source] = [await share(WARM_UP_BYTES), await share(bytes)]
-    await download(buyer.owner, warmUp)
-    const before = cpuSeconds(seller.child) + cpuSeconds(buyer.child)
-    const times = await download(buyer.owner, source)
-    const measured = {
-      ...times,
-      cpu: cpuSeconds(seller.child) + cpuSeconds(buyer.child) - before,
-      peak: Math.max(peakMiB(seller.child), peakMiB(buyer.child)),
-    }
-    await requireSame(file, join(state, 'buyer-files', nameOf(bytes)))
-    return measured
-  } finally {
-    for (const child of services.toReversed()) await child.stop()
+  const children = [...services]
+  const close = async (): Promise<void> => {
+    for (const child of children.toReversed()) await child.stop()
     rmSync(state, { recursive: true, force: true })
+  }
+  try {
+    const open = await openPair(join(state, 'open'), services, { SELL_MODES: 'prepaid' })
+    children.push(...open.children)
+    const sealed = await openPair(join(state, 'sealed'), services)
+    children.push(...sealed.children)
+    const download = (way: Exclude<Way, 'plain'>, from = file): Promise<Measured> =>
+      (way === 'sealed' ? sealed : open).download(from, way === 'unpaid')
+    for (const way of ['unpaid', 'paid', 'sealed'] as const) await download(way, small)
+    return { file, download, close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+/** A seller and a buyer. */
+async function openPair(state: string, services: readonly Child[], variables?: Readonly<Record<string, string>>) {
+  const [from, to] = [madeFolder(join(state, 'seller-files')), madeFolder(join(state, 'buyer-files'))]
+  const seller = await startAgent(state, 'seller', services, variables)
+  const buyer = await startAgent(state, 'buyer', services)
+  const children = [seller.child, buyer.child] as const
+  await seller.owner.ask('POST', '/v1/links', { kind: 'folder', path: from })
+  await buyer.owner.ask('POST', '/v1/links', { kind: 'folder', path: to })
+  const used = (): number => children.reduce((sum, child) => sum + cpuSeconds(child), 0)
+  let names = 0
+
+  return {
+    children,
+    /** Under a name of its own: a torrent that the buyer has it does not buy again. */
+    async download(file: string, isPublic: boolean): Promise<Measured> {
+      const path = `${names++}.bin`
+      linkSync(file, join(from, path))
+      const share = { path, public: isPublic }
+      const { infoHash } = await seller.owner.ask<{ infoHash: string }>('POST', '/v1/shares', share)
+      const before = used()
+      const times = await download(buyer.owner, infoHash)
+      const measured = { ...times, cpu: used() - before, peak: Math.max(...children.map(peakMiB)) }
+      await requireSame(file, join(to, path))
+      rmSync(join(to, path))
+      return measured
+    },
   }
 }
 
