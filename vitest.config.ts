@@ -12,12 +12,12 @@ const NEEDS_A_PROCESS =
   /process\.env = |process\.env\['\w+'\] = |assign\(process\.env|dynamodb-tables|linked-bucket|doMock\(/
 const together = files.filter((file) => !NEEDS_A_PROCESS.test(readFileSync(file, 'utf8')))
 
-/** Processes rather than threads: some tests kill, and `node:sqlite` blocks. Two of them, for two cores. */
+/** Processes rather than threads: some tests kill, and `node:sqlite` blocks. Three of them, for two cores: some tests wait. */
 export default defineConfig({
   test: {
     setupFiles: ['test/network-guard.ts', 'test/byte-equality.ts'],
     pool: 'forks',
-    maxWorkers: 2,
+    maxWorkers: 3,
     testTimeout: 60_000,
     hookTimeout: 60_000,
     execArgv: ['--disable-warning=ExperimentalWarning'],
