@@ -150,7 +150,7 @@ export interface Pointed extends Key {
   readonly isOfLedger: boolean
 }
 
-/** Those whose pointer may come at any moment. */
+/** Those whose pointer may come at any moment: a redemption is decided, or one is written after which the next comes. */
 export interface Company {
   /** One comes in. @returns to be called when it has handed over its pointer, or has none */
   readonly enter: () => () => void

@@ -6,16 +6,20 @@ import { auditStore } from './audit.ts'
 import { expectAccepted, expectProblem, LEDGER_ID, openLedger, START_MS, testClock, type TestLedger } from './kit.ts'
 import { openSettlers, type SettlingLane } from './settlers.ts'
 
-/** A store, and how often one process read its lanes, or put a slot where another lay. */
+/** A store, and how often one process asked for the latest slot of a lane, read a slot, or put one where another lay. */
 function watched(store: Store) {
-  const counts = { reads: 0, refused: 0 }
+  const counts = { latest: 0, slots: 0, refused: 0 }
   const isOfLane = ({ pk }: { readonly pk: string }): boolean => pk.startsWith('lane/')
   return {
     counts,
     store: {
       ...store,
+      async get(pk, sk) {
+        if (isOfLane({ pk })) counts.slots++
+        return store.get(pk, sk)
+      },
       async list(...[pk, range]: Parameters<Store['list']>) {
-        if (isOfLane({ pk })) counts.reads++
+        if (isOfLane({ pk })) counts.latest++
         return store.list(pk, range)
       },
       async write(changes: Parameters<Store['write']>[0]) {
@@ -41,11 +45,19 @@ async function openBoth() {
 const settle = (ledger: TestLedger, lane: SettlingLane, unit: number) =>
   ledger.post('/v1/redemptions', { redemption: lane.redeem(unit) })
 
-test('a process that alone settles on a lane reads nothing of it', async () => {
+test('a process that alone settles on a lane does not ask which slot is its latest', async () => {
   const { counts, lane, ledgers, store } = await openBoth()
   for (const unit of [1, 2, 7]) await expectAccepted(settle(ledgers[0], lane, unit))
-  expect(counts[0]).toEqual({ reads: 0, refused: 0 })
+  expect(counts[0]).toMatchObject({ latest: 0, refused: 0 })
   await ledgers[0].sequence()
+  await auditStore(store)
+})
+
+test('of a lane that is settled again and again, the slot that holds it whole is read once', async () => {
+  const { counts, lane, ledgers, store } = await openBoth()
+  for (let unit = 1; unit <= 8; unit++) await expectAccepted(settle(ledgers[1], lane, unit))
+  expect(counts[1].slots).toBe(1)
+  await ledgers[1].sequence()
   await auditStore(store)
 })
 
@@ -55,9 +67,9 @@ test('a lane that others settle on too is read each time, once that was seen', a
     clock.advance(1000)
     await expectAccepted(settle(ledgers[unit % 2] as TestLedger, lane, unit))
   }
-  expect(counts).toEqual([
-    { reads: 8, refused: 1 },
-    { reads: 8, refused: 1 },
+  expect(counts).toMatchObject([
+    { latest: 8, refused: 1 },
+    { latest: 8, refused: 1 },
   ])
   await ledgers[0].sequence()
   expect((await ledgers[1].get(`/v1/accounts/${lane.payee.hex}`)).body['earned']).toBe('32')
@@ -75,4 +87,13 @@ test('a process refuses, or answers again, by what the store holds, also where i
   await expectProblem(settle(left, lane, 12), 'closed')
   await left.sequence()
   await auditStore(store)
+})
+
+test('a lane that was closed by another process is closed here at once', async () => {
+  const { lane, ledgers } = await openBoth()
+  const [elsewhere, here] = ledgers
+  for (let unit = 1; unit <= 4; unit++) await expectAccepted(settle(here, lane, unit))
+  await expectAccepted(elsewhere.post('/v1/releases', { release: lane.release(lane.payee) }))
+  await expectProblem(settle(here, lane, 5), 'closed')
+  expect((await here.get(`/v1/lanes/${lane.hex}`)).body).toEqual((await elsewhere.get(`/v1/lanes/${lane.hex}`)).body)
 })
