@@ -55,12 +55,13 @@ describe('redeem', () => {
 
 describe('statement', () => {
   test('is the balance and the entries that add up to it', async () => {
+    const columns = ['available', 'frozen', 'earned', 'bonds'] as const
     const complete = await eventually(
       () => statement(you),
-      ({ available, entries }) => sum(entries.map((entry) => entry.available)) === available,
+      (read) => columns.every((column) => sum(read.entries.map((entry) => entry[column])) === read[column]),
     )
     expect(complete).toMatchObject(await balance(you))
-    expect(sum(complete.entries.map(({ frozen }) => frozen))).toBe('0')
+    expect(complete).toMatchObject({ frozen: '0' })
     expect(complete.entries.map(({ kind }) => kind)).toEqual(
       expect.arrayContaining(['register', 'delegate', 'declare', 'claim', 'redeem', 'release']),
     )
