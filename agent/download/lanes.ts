@@ -2,6 +2,7 @@
 import { Problem } from '../../protocol/problem.ts'
 import { decodePaymentRequired, networkOf, PAYMENT_REQUIRED, type Mode, type Offer } from '../../protocol/x402.ts'
 import { ledgerIdOf } from '../context.ts'
+import { flowsToCome } from './room.ts'
 import type { Run } from './run.ts'
 import type { SellerState } from './sellers.ts'
 import { requestPiece, type Failure } from './transfer.ts'
@@ -143,5 +144,8 @@ function uncovered({ picker, waitingForLane, purse }: Run): number {
 }
 
 /** Of all pieces to come, so that the flows are through with them together. */
-const flowShare = ({ picker, waitingForLane, purse }: Run): number =>
-  Math.ceil((picker.open + waitingForLane) / Math.max(1, purse.busy.size + waitingForLane))
+function flowShare(run: Run): number {
+  const { picker, waitingForLane, purse } = run
+  const flows = Math.max(1, flowsToCome(run), purse.busy.size + waitingForLane)
+  return Math.ceil((picker.open + waitingForLane) / flows)
+}

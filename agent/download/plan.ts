@@ -1,6 +1,7 @@
 /** Who fetches what next: flows are started while there is room, the slow are relieved, pieces kept for lanes are let go. */
 import { isFor, owedLane, spareLane } from './lanes.ts'
 import { slowAmong } from './pace.ts'
+import { flowsMost, flowsOf, flowsWith } from './room.ts'
 import type { Job, Run } from './run.ts'
 import type { SellerState } from './sellers.ts'
 
@@ -13,12 +14,6 @@ export function nextJob(run: Run): Job | undefined {
   }
   return undefined
 }
-
-const flowsOf = (run: Run): number => run.sellers.all().reduce((sum, { workers }) => sum + workers, 0)
-
-/** Each flow holds a buffer of a piece. */
-export const flowsMost = ({ pace, meta }: Run): number =>
-  Math.max(1, Math.min(pace.workers, Math.floor(pace.bufferBytes / meta.pieceLength)))
 
 /** Those whom a broker named first, then those with the fewest flows, the cheap, the fast; the slow only for what nobody else has. */
 function candidates(run: Run): readonly SellerState[] {
@@ -37,11 +32,8 @@ function costOrder(a: SellerState, b: SellerState): number {
   return one < other ? -1 : one > other ? 1 : 0
 }
 
-/** One flow until a good piece came: so a liar costs one unit. */
-function hasRoom(run: Run, seller: SellerState): boolean {
-  const most = seller.pieces > 0 && seller.status === 'good' ? run.pace.lanesPerSeller : 1
-  return run.sellers.isUsable(seller) && seller.workers < most
-}
+const hasRoom = (run: Run, seller: SellerState): boolean =>
+  run.sellers.isUsable(seller) && seller.workers < flowsWith(run, seller)
 
 export const servedByOthers = (run: Run, seller: SellerState): boolean =>
   run.sellers

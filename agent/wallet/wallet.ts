@@ -140,7 +140,9 @@ async function openPurse(
     const declaration = await declared(current(terms) ?? (await make(terms)))
     const { segment, units, next } = declaration
     const most = terms.mode === 'sealed' ? Math.floor(limits.unitsPerSealedLane / segment) : Infinity
-    const segments = Math.min(Math.ceil(terms.units / segment), Math.ceil(units / segment) - next, most)
+    // What is not all of the rest is rounded down: what a lane has too many, another flow would wait for at the end.
+    const round = terms.units < terms.unitsLeft ? Math.floor : Math.ceil
+    const segments = Math.min(round(terms.units / segment), Math.ceil(units / segment) - next, most)
     const record = promise(context.signer, declaration, terms, Math.max(1, segments))
     const after: DeclarationRecord = { ...declaration, next: next + record.segments }
     await journal.write([declarationEntry(pk, after), laneEntry(pk, record)])

@@ -207,4 +207,20 @@ describe('money', () => {
     expect(await buyer.fetch()).toMatchObject({ state: 'done', paid: 0n })
     expect(most).toBe(3)
   })
+
+  it('divides the units among its flows so that they end together', async () => {
+    const bazaar = await openBazaar(filmOf(256))
+    const stand = await bazaar.stand('anna')
+    const endsMs: number[] = []
+    stand.spoil = async (request, answer) => {
+      if (request.headers.has('payment-signature')) await bazaar.scheduler.sleep(1_000)
+      endsMs.push(bazaar.scheduler.now())
+      return answer()
+    }
+    const buyer = await bazaar.buyer({ pace: { lanesPerSeller: 3 } })
+    expect(await buyer.fetch()).toMatchObject({ state: 'done', paid: 256n })
+    const lastMs = endsMs.at(-1) as number
+    // Three flows, a piece a second each, and units go in segments of four: for the last of them two flows may be at rest.
+    expect(endsMs.filter((ms) => ms > lastMs - 10_000).length).toBeGreaterThan(30 - 2 * 4)
+  })
 })
