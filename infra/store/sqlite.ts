@@ -127,6 +127,9 @@ function prepareWrites(database: DatabaseSync): (changes: readonly Change[]) => 
   const rollback = database.prepare('ROLLBACK')
   const change = prepareChange(database)
   return (changes) => {
+    const [only] = changes
+    // A statement is a transaction by itself.
+    if (only && changes.length === 1) return change(only)
     begin.run()
     try {
       const holds = changes.every(change)
