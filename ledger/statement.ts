@@ -11,9 +11,9 @@ import { decodeEntry, entryHash } from '../protocol/entry.ts'
 import { itemsOf } from '../protocol/items.ts'
 import { limits } from '../protocol/limits.ts'
 import type { Store } from '../protocol/store.ts'
-import { readEntry, readHead } from './log.ts'
+import { readHead } from './log.ts'
 import { sortable } from './places.ts'
-import { bundleOf, readRuns } from './runs.ts'
+import { bundleOf, readPlace, readRuns, type Place } from './runs.ts'
 
 /** What the entry at `index` moved on the account. */
 export interface StatementRow extends Movement {
@@ -40,7 +40,7 @@ export async function writeDirectory(store: Store, bundle: number, size: number)
   await store.write([{ pk: DIRECTORY, sk: sortable(bundle), expect: 0, body }])
 }
 
-/** Rows from the entry at `from` on, the oldest first. */
+/** Rows from the entry at `from` on, the oldest first; each bundle is read once. */
 export async function readStatement(
   store: Store,
   account: Bytes,
@@ -48,24 +48,21 @@ export async function readStatement(
   limit: number,
 ): Promise<StatementRow[]> {
   const { size } = await readHead(store)
-  const rows: StatementRow[] = []
-  for await (const index of indexesOf(store, account, from, size)) {
-    const row = await readRow(store, account, index)
-    if (row) rows.push(row)
-    if (rows.length === limit) break
-  }
-  return rows
-}
-
-/** Those that the account's mark stands with. */
-async function* indexesOf(store: Store, account: Bytes, from: number, size: number): AsyncGenerator<number> {
   const mark = toHex(account.slice(0, ACCOUNT_MARK_BYTES))
+  const rows: StatementRow[] = []
   for await (const { bundle, accounts } of accountsFrom(store, bundleOf(from), size)) {
-    for (const [i, marks] of accounts.entries()) {
-      const index = bundle * limits.entriesPerTile + i
-      if (index >= from && index < size && hasMark(marks, mark)) yield index
+    const start = bundle * limits.entriesPerTile
+    const marked = [...accounts.keys()].filter((i) => hasMark(accounts[i] as Bytes, mark))
+    const indexes = marked.map((i) => start + i).filter((index) => index >= from && index < size)
+    if (indexes.length === 0) continue
+    const places = (await readRuns(store, bundle, size)).flatMap(({ entries }) => entries)
+    for (const index of indexes) {
+      const row = rowOf(account, index, await readPlace(store, places[index - start] as Place))
+      if (row) rows.push(row)
+      if (rows.length === limit) return rows
     }
   }
+  return rows
 }
 
 function hasMark(marks: Bytes, mark: string): boolean {
@@ -93,8 +90,8 @@ async function* accountsFrom(store: Store, first: number, size: number): AsyncGe
   }
 }
 
-async function readRow(store: Store, account: Bytes, index: number): Promise<StatementRow | undefined> {
-  const bytes = await readEntry(store, index)
+/** Undefined for another account that has the same mark. */
+function rowOf(account: Bytes, index: number, bytes: Bytes): StatementRow | undefined {
   const { kind, time, ...entry } = decodeEntry(bytes)
   const movement = movementsOf({ kind, time, ...entry }).find(({ account: id }) => toHex(id) === toHex(account))
   return movement && { ...movement, entry: entryHash(bytes), index, kind, time }

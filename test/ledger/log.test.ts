@@ -9,7 +9,10 @@ import { consistencySpans, readSpans, rootOf, verifyConsistency, verifyInclusion
 import { signerFrom } from '../../protocol/signed.ts'
 import { decodeBundle, tileNodeReader, tilePath, tileWidth, type Tile } from '../../protocol/tile.ts'
 import { fromHex } from '../../protocol/bytes.ts'
+import { openSqlite } from '../../infra/store/sqlite.ts'
+import type { Store } from '../../protocol/store.ts'
 import { expectAccepted, expectProblem, openLedger, ORIGIN, START_MS, type TestLedger } from './kit.ts'
+import { gift, person } from './people.ts'
 
 async function register(ledger: TestLedger, from: number, to: number): Promise<void> {
   for (let i = from; i < to; i++) {
@@ -169,5 +172,24 @@ describe('a log of 300 entries', () => {
       await expectProblem(ledger.get(`/v1/accounts/${String(id)}/entries?limit=${limit}`), 'bad-request')
     }
     await expectProblem(ledger.get(`/v1/accounts/${'0'.repeat(64)}/entries`), 'not-found')
+  })
+
+  test('reads each bundle once for a page of an account’s entries, however many of them lie there', async () => {
+    const [alice, bob] = [person('alice'), person('bob')]
+    const store = openSqlite(':memory:')
+    const read: string[] = []
+    const list: Store['list'] = (pk, range) => {
+      if (pk.startsWith('entries/')) read.push(pk)
+      return store.list(pk, range)
+    }
+    const ledger = openLedger({ store: { ...store, list } })
+    for (const { identity } of [alice, bob]) await ledger.post('/v1/accounts', { identity })
+    for (let n = 0; n < 40; n++)
+      await ledger.post('/v1/transfers', { transfer: gift(alice, bob, 1n, alice.signer, String(n)) })
+    await ledger.sequence()
+    const rows = async () => (await ledger.get(`/v1/accounts/${alice.hex}/entries?limit=40`)).body['entries']
+    read.length = 0
+    expect(await rows()).toHaveLength(40)
+    expect(read.length).toBeLessThanOrEqual(2)
   })
 })
