@@ -3,7 +3,7 @@ import type { Bytes } from './bytes.ts'
 import type { Checkpoint, NoteKey } from './checkpoint.ts'
 import { decodeEntry, entryHash } from './entry.ts'
 import { limits } from './limits.ts'
-import { inclusionSpans, readSpans, verifyInclusion } from './merkle.ts'
+import { inclusionSpans, readSpans, verifyInclusion, type NodeReader } from './merkle.ts'
 import { Problem } from './problem.ts'
 import { JOIN, openJoin, shardPath, type JoinProof } from './shards.ts'
 import { decodeBundle, tileHashes, tileNodeReader, tilePath, tileWidth } from './tile.ts'
@@ -15,6 +15,8 @@ export interface TileSource {
 
 export interface EntryLog extends TileSource {
   readonly checkpoint: Checkpoint
+  /** Of its tree. */
+  readonly nodes: NodeReader
   /** Of a shard: that the log holds its checkpoint. */
   readonly joined?: JoinProof
 }
@@ -24,7 +26,7 @@ export interface EntryLog extends TileSource {
  * @param key of the log. @throws Problem `peer-failed`, `bad-encoding`, `bad-signature`, `proof-invalid`
  */
 export async function entryLogs(source: TileSource, log: Checkpoint, key: NoteKey): Promise<readonly EntryLog[]> {
-  const whole: EntryLog = { checkpoint: log, tile: (path) => source.tile(path) }
+  const whole = entryLog(log, (path) => source.tile(path))
   if (log.size === 0) return [whole]
   const index = log.size - 1
   const [entry, proof] = [await readLast(whole), await inclusionIn(whole, index)]
@@ -32,11 +34,16 @@ export async function entryLogs(source: TileSource, log: Checkpoint, key: NoteKe
     throw new Problem('proof-invalid', 'The entries are not those of the checkpoint.')
   if (decodeEntry(entry).kind !== JOIN) return [whole]
   return openJoin(entry, key).heads.map((checkpoint, shard) => ({
-    checkpoint,
-    tile: (path) => source.tile(shardPath(shard) + path),
+    ...entryLog(checkpoint, (path) => source.tile(shardPath(shard) + path)),
     joined: { shard, entry, index, proof },
   }))
 }
+
+const entryLog = (checkpoint: Checkpoint, tile: TileSource['tile']): EntryLog => ({
+  checkpoint,
+  tile,
+  nodes: tileNodeReader(checkpoint.size, (one) => tile(tilePath(one))),
+})
 
 const readLast = async (log: EntryLog): Promise<Bytes> =>
   (await readBundle(log, Math.ceil(log.checkpoint.size / limits.entriesPerTile) - 1)).at(-1) as Bytes
@@ -48,11 +55,8 @@ export async function readBundle(log: EntryLog, index: number): Promise<Bytes[]>
 }
 
 /** RFC 6962 §2.1.1, from the log's tiles. */
-export const inclusionIn = (log: EntryLog, index: number): Promise<Bytes[]> =>
-  readSpans(
-    inclusionSpans(index, log.checkpoint.size),
-    tileNodeReader(log.checkpoint.size, (tile) => log.tile(tilePath(tile))),
-  )
+export const inclusionIn = ({ checkpoint, nodes }: EntryLog, index: number): Promise<Bytes[]> =>
+  readSpans(inclusionSpans(index, checkpoint.size), nodes)
 
 /** @param leaf its hash. @param index where it is said to be */
 export async function isIncluded(log: EntryLog, leaf: Bytes, index: number | undefined): Promise<boolean> {

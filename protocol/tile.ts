@@ -112,27 +112,39 @@ export function tileOfNode({ level, index }: Node, size: number): Tile & { reado
   return { level: tileLevel, index: tileIndex, width: tileWidth(tileLevel, tileIndex, size) }
 }
 
+/** The tiles on the way of a proof, twice over. */
+const KEPT_TILES = 16
+
 /**
- * Reads the subtrees of a tree of `size` leaves out of its tiles, each tile once per call.
+ * Reads the subtrees of a tree of `size` leaves out of its tiles. They never change: the latest are kept, so that proofs
+ * of entries that lie close together read each tile once.
  * @param readTile the tile's hashes; it is asked for the width that the tile has in that tree
  */
 export function tileNodeReader(
   size: number,
   readTile: (tile: Tile & { readonly level: number }) => Promise<Bytes>,
 ): NodeReader {
-  return async (nodes) => {
-    const reads = new Map<string, Promise<readonly (readonly Bytes[])[]>>()
-    return Promise.all(
+  const kept = new Map<string, Promise<readonly (readonly Bytes[])[]>>()
+
+  function rowsOf(tile: Tile & { readonly level: number }): Promise<readonly (readonly Bytes[])[]> {
+    const path = tilePath(tile)
+    const rows = kept.get(path) ?? readTile(tile).then((bytes) => levelsOf(tileHashes(bytes, tile.width)))
+    kept.delete(path)
+    kept.set(path, rows)
+    // What could not be read may be there the next time.
+    rows.catch(() => kept.delete(path))
+    if (kept.size > KEPT_TILES) kept.delete(kept.keys().next().value as string)
+    return rows
+  }
+
+  return (nodes) =>
+    Promise.all(
       nodes.map(async (node) => {
-        const tile = tileOfNode(node, size)
-        const path = tilePath(tile)
-        const read = reads.get(path) ?? readTile(tile).then((bytes) => levelsOf(tileHashes(bytes, tile.width)))
-        reads.set(path, read)
+        const rows = await rowsOf(tileOfNode(node, size))
         const height = node.level % TILE_HEIGHT
-        return (await read)[height]?.[node.index % 2 ** (TILE_HEIGHT - height)] as Bytes
+        return rows[height]?.[node.index % 2 ** (TILE_HEIGHT - height)] as Bytes
       }),
     )
-  }
 }
 
 /** An entry bundle: each entry after its length as a big-endian uint16. @throws Problem `too-large` for an entry over 65,535 bytes */

@@ -16,6 +16,7 @@ import { limits } from '../../protocol/limits.ts'
 import { parseLogPolicy } from '../../protocol/log-policy.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { issueReceipt } from '../../protocol/receipt.ts'
+import { transfer } from '../../protocol/settlement.ts'
 import { envelopeToJson, objectId, signerFrom, type Envelope } from '../../protocol/signed.ts'
 import { LEDGER_ID, openLedger, SECRET, START_MS, testRandom, type TestLedger } from '../ledger/kit.ts'
 import { coded } from '../problems.ts'
@@ -173,6 +174,32 @@ describe.each([
     later()
     await shown.ledger.sequence()
     await watch.maintain()
+    later(10 * limits.logWatchMs)
+    await watch.maintain()
+    expect(await watch.breaches()).toEqual([])
+  })
+
+  test('is looked for together with others of its time, each tile once', async () => {
+    const shown = { ledger: await grownLedger(['a', 'owner'], policy) }
+    const asked: string[] = []
+    const { watch, ledger, later } = watching({
+      ledger: answering(shown.ledger, ({ url }) => {
+        if (url.includes('/tile/0/')) asked.push(url)
+        return shown.ledger
+      }),
+    })
+    const owner = signerFrom(sha256(utf8('owner')))
+    const to = objectId('identity', identityOf('a').body)
+    for (let n = 0; n < 10; n++) {
+      const nonce = sha256(utf8(String(n))).slice(0, 16)
+      await ledger.transfer(transfer({ amount: 1n, from: OWNER, ledger: LEDGER_ID, nonce, to }, owner))
+    }
+    await shown.ledger.sequence()
+    later(limits.mergeDelayMs + limits.logWatchMs)
+    asked.length = 0
+    await watch.maintain()
+    expect(asked.length).toBeGreaterThan(0)
+    expect(asked).toHaveLength(new Set(asked).size)
     later(10 * limits.logWatchMs)
     await watch.maintain()
     expect(await watch.breaches()).toEqual([])
