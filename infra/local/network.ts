@@ -1,6 +1,7 @@
 /** The whole network on this machine: a ledger with a faucet, a repository, your agent and a neighbour's, each on its own port. */
 import { access, constants } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { sha256 } from '#primitives'
 import { pinAddress } from '../../agent/clients/address-guard.ts'
 import { readDashboard } from '../../agent/dashboard/dashboard-node.ts'
 import { openHome, type Home } from '../../agent/home.ts'
@@ -10,6 +11,7 @@ import { PROVIDER_HOSTS, type ProviderHosts } from '../../agent/storage/provider
 import { pieceClientNode } from '../../agent/download/piece-client-node.ts'
 import { sendPieceNode } from '../../agent/sell/piece-server-node.ts'
 import { createLedger } from '../../ledger/ledger.ts'
+import { toHex, utf8 } from '../../protocol/bytes.ts'
 import type { Environment } from '../../protocol/environment.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Store } from '../../protocol/store.ts'
@@ -103,12 +105,16 @@ async function startAll(options: NetworkOptions, onStop: OnStop): Promise<Omit<N
   return { ledgerUrl: url(1), repositoryUrl: url(2), you, neighbour }
 }
 
+/** A ledger somewhere else is another ledger: under the same key, its log would be a second history of this one's. */
+const keyFile = (spec: string | undefined): string =>
+  spec === undefined ? 'key' : `key-${toHex(sha256(utf8(spec))).slice(0, 16)}`
+
 async function startLedger({ environment, dir, port, stores, onFault }: NetworkOptions, onStop: OnStop): Promise<void> {
   const store = await storeAt(join(dir, 'ledger'), stores?.ledger, onStop, { createTable: stores?.createTables })
   const ledger = createLedger({
     environment,
     store,
-    secret: await openServiceKey(join(dir, 'ledger', 'key'), environment.random),
+    secret: await openServiceKey(join(dir, 'ledger', keyFile(stores?.ledger)), environment.random),
     origin: 'raincheck.local/ledger',
     policy: { unitPrice: 1n, faucet: FAUCET },
     onFault,

@@ -28,6 +28,18 @@ test('npm start -- --once moves, settles and audits a file with every store on D
   }
 })
 
+test('npm start with a ledger on DynamoDB, where one on SQLite was before, and back, has two ledgers', async () => {
+  const [data, file] = [folder(), join(folder(), 'file.bin')]
+  writeFileSync(file, 'a file')
+  const LEDGER_STORE = await freshTable()
+  for (const env of [{}, { LEDGER_STORE }, {}]) {
+    const words = ['--data', data, '--port', String(await freePort()), '--json', '--once', file]
+    const ended = await npmStart(words, { env }).ended
+    expect(ended).toMatchObject({ code: 0, err: '' })
+    expect(documents(ended).at(-1)).toMatchObject({ event: 'done', paid: '1', audit: 'ok' })
+  }
+})
+
 test('npm start says in one line that the server does not answer', async () => {
   const LEDGER_STORE = await freshTable()
   const port = await freePort()
