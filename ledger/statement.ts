@@ -13,7 +13,7 @@ import { limits } from '../protocol/limits.ts'
 import type { Store } from '../protocol/store.ts'
 import { readHead } from './log.ts'
 import { sortable } from './places.ts'
-import { bundleOf, readPlace, readRuns, type Place } from './runs.ts'
+import { bundleOf, readPlace, readRuns, type Place, type PlacedRun } from './runs.ts'
 
 /** What the entry at `index` moved on the account. */
 export interface StatementRow extends Movement {
@@ -50,12 +50,12 @@ export async function readStatement(
   const { size } = await readHead(store)
   const mark = toHex(account.slice(0, ACCOUNT_MARK_BYTES))
   const rows: StatementRow[] = []
-  for await (const { bundle, accounts } of accountsFrom(store, bundleOf(from), size)) {
+  for await (const { bundle, accounts, runs } of accountsFrom(store, bundleOf(from), size)) {
     const start = bundle * limits.entriesPerTile
     const marked = [...accounts.keys()].filter((i) => hasMark(accounts[i] as Bytes, mark))
     const indexes = marked.map((i) => start + i).filter((index) => index >= from && index < size)
     if (indexes.length === 0) continue
-    const places = (await readRuns(store, bundle, size)).flatMap(({ entries }) => entries)
+    const places = (runs ?? (await readRuns(store, bundle, size))).flatMap(({ entries }) => entries)
     for (const index of indexes) {
       const row = rowOf(account, index, await readPlace(store, places[index - start] as Place))
       if (row) rows.push(row)
@@ -75,6 +75,8 @@ function hasMark(marks: Bytes, mark: string): boolean {
 interface BundleAccounts {
   readonly bundle: number
   readonly accounts: readonly Bytes[]
+  /** Where they were read for that. */
+  readonly runs?: readonly PlacedRun[]
 }
 
 /** From directories, and at the end of the log from the runs. */
@@ -86,7 +88,7 @@ async function* accountsFrom(store: Store, first: number, size: number): AsyncGe
   }
   for (; bundle * limits.entriesPerTile < size; bundle++) {
     const runs = await readRuns(store, bundle, size)
-    yield { bundle, accounts: runs.flatMap(({ accounts }) => accounts) }
+    yield { bundle, accounts: runs.flatMap(({ accounts }) => accounts), runs }
   }
 }
 

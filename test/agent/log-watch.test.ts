@@ -16,9 +16,9 @@ import { limits } from '../../protocol/limits.ts'
 import { parseLogPolicy } from '../../protocol/log-policy.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { issueReceipt } from '../../protocol/receipt.ts'
-import { transfer } from '../../protocol/settlement.ts'
 import { envelopeToJson, objectId, signerFrom, type Envelope } from '../../protocol/signed.ts'
 import { LEDGER_ID, openLedger, SECRET, START_MS, testRandom, type TestLedger } from '../ledger/kit.ts'
+import { gift, person } from '../ledger/people.ts'
 import { coded } from '../problems.ts'
 import { handClock } from './hand-clock.ts'
 
@@ -188,12 +188,8 @@ describe.each([
         return shown.ledger
       }),
     })
-    const owner = signerFrom(sha256(utf8('owner')))
-    const to = objectId('identity', identityOf('a').body)
-    for (let n = 0; n < 10; n++) {
-      const nonce = sha256(utf8(String(n))).slice(0, 16)
-      await ledger.transfer(transfer({ amount: 1n, from: OWNER, ledger: LEDGER_ID, nonce, to }, owner))
-    }
+    const [owner, a] = [person('owner'), person('a')]
+    for (let n = 0; n < 10; n++) await ledger.transfer(gift(owner, a, 1n, owner.signer, String(n)))
     await shown.ledger.sequence()
     later(limits.mergeDelayMs + limits.logWatchMs)
     asked.length = 0
