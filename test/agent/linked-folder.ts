@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openFolder } from '../../agent/storage/folder.ts'
-import type { FolderFs } from '../../agent/storage/folder-paths.ts'
+import { realFs, type FolderFs } from '../../agent/storage/folder-paths.ts'
 import type { Storage } from '../../agent/storage/storage.ts'
 import type { Random } from '../../protocol/environment.ts'
 import { handClock } from './hand-clock.ts'
@@ -22,14 +22,15 @@ export interface LinkedFolder {
   close(): Promise<void>
 }
 
-export async function linkFolder(): Promise<LinkedFolder> {
+/** @param usual what it is opened with unless told otherwise */
+export async function linkFolder(usual: FolderFs = realFs): Promise<LinkedFolder> {
   const base = await mkdtemp(join(tmpdir(), 'raincheck-folder-'))
   const root = join(base, 'root')
   await mkdir(root)
   await mkdir(join(base, 'outside'))
   await writeFile(join(base, 'outside/secret'), 'secret')
   const opened: Storage[] = []
-  async function open(fs?: FolderFs): Promise<Storage> {
+  async function open(fs = usual): Promise<Storage> {
     const storage = await openFolder(root, { clock: handClock(), random }, fs)
     opened.push(storage)
     return storage
