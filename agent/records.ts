@@ -1,9 +1,11 @@
-/** Records as JSON in a store's items; money (`bigint`) travels as a decimal string and is named by the reader. */
+/** Records as JSON in a store's items; money travels as a decimal string, as JSON has no `bigint`. */
 import { fromUtf8, utf8, type Bytes } from '../protocol/bytes.ts'
 import type { Item } from '../protocol/store.ts'
 
-export const encodeRecord = (record: unknown): Bytes =>
-  utf8(JSON.stringify(record, (_, value: unknown) => (typeof value === 'bigint' ? value.toString() : value)))
+/** The type, with nothing in place of a `bigint`. */
+type InJson<T> = T extends bigint ? never : T extends object ? { readonly [K in keyof T]: InJson<T[K]> } : T
+
+export const encodeRecord = <T>(record: T & InJson<T>): Bytes => utf8(JSON.stringify(record))
 
 /** The record without these members. */
 export function without<T extends object, K extends keyof T>(record: T, ...names: readonly K[]): Omit<T, K> {

@@ -68,7 +68,10 @@ export function createCircleRecords(store: Store): CircleRecords {
         if (!item && (await list()).length >= limits.circles)
           throw new Problem('limit-reached', `An agent is in up to ${limits.circles} circles.`)
         const result = alter(item && decodeRecord<Circle>(item))
-        return { changes: [{ pk: PK, sk: name, expect: item?.version ?? 0, body: encodeRecord(result) }], result }
+        return {
+          changes: [{ pk: PK, sk: name, expect: item?.version ?? 0, body: encodeRecord<Circle>(result) }],
+          result,
+        }
       }),
     async remove(name) {
       if (!(await get(name))) throw new Problem('not-found', 'There is no circle of this name.')

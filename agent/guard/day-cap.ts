@@ -107,7 +107,7 @@ export function createDayCap(
   }
 
   function changesTo(day: number, version: number, taken: bigint) {
-    const today = { pk: PK, sk: keyOf(day), expect: version, body: encodeRecord({ taken }) }
+    const today = { pk: PK, sk: keyOf(day), expect: version, body: encodeRecord({ taken: String(taken) }) }
     return version === 0 ? [today, { pk: PK, sk: keyOf(day - KEPT_DAYS), expect: 'any' as const }] : [today]
   }
 
