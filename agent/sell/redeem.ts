@@ -5,7 +5,6 @@
  */
 import { fromBase64url } from '../../protocol/bytes.ts'
 import { limits } from '../../protocol/limits.ts'
-import { segmentOf } from '../../protocol/payword.ts'
 import { Problem, type ProblemCode } from '../../protocol/problem.ts'
 import { parseSignoff, redeem as sealRedemption, release as sealRelease } from '../../protocol/settlement.ts'
 import type { Envelope } from '../../protocol/signed.ts'
@@ -58,31 +57,22 @@ export function createRedeemer(context: AgentContext, lanes: SellerLanes): Redee
   const tended = new Map<string, number>()
 
   /** @returns the lane afterwards, and the credits earned */
-  async function redeemLane(lane: SaleLane): Promise<readonly [SaleLane, bigint]> {
-    if (unredeemed(lane.tab) === 0) return [lane, 0n]
-    const { redemption, unit } = await redemptionOf(lane.terms.lane)
-    const answer = await context.ledger.redeem(redemption).catch(finalRefusal)
+  async function redeemLane(known: SaleLane): Promise<readonly [SaleLane, bigint]> {
+    if (unredeemed(known.tab) === 0) return [known, 0n]
+    // Another instance may have sold on it since.
+    const lane = (await lanes.latest(known.terms.lane)) ?? known
+    const { unit } = lane.tab
+    const answer = await context.ledger.redeem(redemptionOf(lane)).catch(finalRefusal)
     if (answer instanceof Problem) return [await markRefused(lane, unit, answer.code), 0n]
     await lanes.keep(lane.terms.lane, 'redemption', answer.receipt)
     return [await markRedeemed(lane, unit), answer.amount]
   }
 
-  /** The proof lies beside the tab: both are read again when a tick opened a segment in between. */
-  async function redemptionOf(name: string): Promise<{ redemption: Envelope; unit: number }> {
-    for (let attempt = 0; attempt < limits.writeAttempts; attempt++) {
-      const [lane, saved] = [await lanes.latest(name), await lanes.proof(name)]
-      if (
-        lane?.tab.link === undefined ||
-        saved?.segment !== segmentOf(lane.terms.shape, lane.terms.first, lane.tab.unit)
-      )
-        continue
-      const proof = saved.proof.map((hash) => fromBase64url(hash))
-      const { link, unit } = lane.tab
-      const key = lane.terms.mode === 'sealed' && { unitKey: unitKeyOf(context.signer, lane.terms, unit) }
-      const body = { lane: lane.terms.id, link: fromBase64url(link), payee: context.owner, proof, unit, ...key }
-      return { redemption: sealRedemption(body, context.signer), unit }
-    }
-    throw new Problem('conflict', 'Ticks come too fast to be redeemed; try again.')
+  function redemptionOf({ terms, tab: { link = '', proof = [], unit } }: SaleLane): Envelope {
+    const key = terms.mode === 'sealed' && { unitKey: unitKeyOf(context.signer, terms, unit) }
+    const hashes = proof.map((hash) => fromBase64url(hash))
+    const body = { lane: terms.id, link: fromBase64url(link), payee: context.owner, proof: hashes, unit, ...key }
+    return sealRedemption(body, context.signer)
   }
 
   const markRedeemed = (lane: SaleLane, unit: number): Promise<SaleLane> =>

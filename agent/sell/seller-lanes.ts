@@ -1,8 +1,8 @@
 /**
- * The lanes on which an agent sells, kept in its store: per lane the terms (written once), the tab (once a piece) and
- * the proof of the segment it is in; per payer, and per vouch, what is owed over all lanes; an index of the lanes still open.
- * What is kept in memory is a copy: every write is conditional on the version it was computed from, so two requests
- * for one tick, on one instance or on two, cannot both win.
+ * The lanes on which an agent sells, kept in its store: per lane the terms (written once) and the tab (once a piece); per
+ * payer, and per vouch, what is owed over all lanes; an index of the lanes still open. What is kept in memory is a copy:
+ * every write is conditional on the version it was computed from, so two requests for one tick, on one instance or on
+ * two, cannot both win.
  */
 import { toHex } from '../../protocol/bytes.ts'
 import { checkLane, parseCommitment, type Commitment } from '../../protocol/commitment.ts'
@@ -14,7 +14,7 @@ import { envelopeFromJson, envelopeToJson, type Envelope, type EnvelopeJson } fr
 import type { Change } from '../../protocol/store.ts'
 import type { AgentContext } from '../context.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
-import { debtChanges, newTab, type LaneTerms, type Owed, type SegmentProof, type Step, type Tab } from './tab.ts'
+import { debtChanges, newTab, type LaneTerms, type Owed, type Step, type Tab } from './tab.ts'
 
 export interface SaleLane {
   readonly terms: LaneTerms
@@ -38,7 +38,6 @@ export interface SellerLanes {
   update(lane: SaleLane, rule: TabRule, accounts?: readonly string[], checked?: Evaluation): Promise<SaleLane>
   /** What `update` would come to now; saves nothing. */
   check(lane: SaleLane, rule: TabRule, accounts?: readonly string[]): Promise<Evaluation>
-  proof(lane: string): Promise<SegmentProof | undefined>
   /** Pieces owed now on an account (`Owed`). */
   owed(account: string): Promise<number>
   /** Lanes not closed yet, the first to expire first. */
@@ -80,11 +79,10 @@ const OPEN = 'sale/open'
 const CLOSED = 'sale/closed'
 const TERMS = 'terms'
 const TAB = 'tab'
-const PROOF = 'proof'
 const OWED = 'owed'
 const TIME_DIGITS = 15
 const PAGE = 100
-/** Terms, tab, proof and receipts. */
+/** Terms, tab and receipts. */
 const ITEMS_OF_LANE = 10
 
 const laneKey = (lane: string): string => `sale/lane/${lane}`
@@ -248,10 +246,6 @@ export function createSellerLanes({ store, environment }: AgentContext): SellerL
     add,
     check: (lane, rule, accounts) => evaluate(cache.get(lane.terms.lane) ?? lane, rule, accounts),
     update,
-    proof: async (lane) => {
-      const item = await store.get(laneKey(lane), PROOF)
-      return item && decodeRecord<SegmentProof>(item)
-    },
     owed: async (account) => (await owedBy(account))[1].owed,
     open,
     keep: async (lane, what, document) => {
@@ -271,7 +265,6 @@ function changesOf(lane: SaleLane, step: Step, owing: Owing): readonly Change[] 
   const pk = laneKey(terms.lane)
   const changes: Change[] = []
   if (step.tab !== tab) changes.push({ pk, sk: TAB, expect: lane.version, body: encodeRecord(step.tab) })
-  if (step.proof) changes.push({ pk, sk: PROOF, expect: 'any', body: encodeRecord(step.proof) })
   for (const [account, more] of debtChanges(terms, tab, step.tab)) {
     const { owed, version } = owing.get(account) ?? { owed: 0, version: 0 }
     if (more !== 0)

@@ -42,6 +42,8 @@ export interface Tab {
   readonly unit: number
   /** base64url; absent before the first tick. */
   readonly link?: string
+  /** Of the segment that the last tick is in, base64url each: what proves its links to the ledger. */
+  readonly proof?: readonly string[]
   /** Units sent; prepaid, always those paid; sealed, one more at the most. */
   readonly served: number
   /** The piece sent last, and how often it was sent again. */
@@ -57,18 +59,8 @@ export interface Tab {
   readonly atMs: number
 }
 
-/** What proves a link to the ledger; it stays the same through a segment. */
-export interface SegmentProof {
-  /** Of the declaration's chain. */
-  readonly segment: number
-  /** base64url each. */
-  readonly proof: readonly string[]
-}
-
 export interface Step {
   readonly tab: Tab
-  /** Present when the tick opened a segment. */
-  readonly proof?: SegmentProof
   /** The request is refused for this, though what it paid counts. */
   readonly refusal?: Problem
 }
@@ -194,20 +186,23 @@ export function acceptTick(terms: LaneTerms, tab: Tab, tick: Tick, nowMs: number
   const most = terms.mode === 'prepaid' ? terms.cap : tab.served
   if (tick.unit > Math.min(most, terms.cap)) throw new Problem('tick-invalid', 'The tick pays for more than it may.')
   const proof = checkChain(terms, tab, tick)
-  return { tab: { ...tab, unit: tick.unit, link: toBase64url(tick.link), atMs: nowMs }, ...(proof && { proof }) }
+  return { tab: { ...tab, unit: tick.unit, link: toBase64url(tick.link), proof, atMs: nowMs } }
 }
 
-/** Within a segment the links hash to each other; the first of a segment brings the proof that the payer declared it. */
-function checkChain(terms: LaneTerms, tab: Tab, tick: Tick): SegmentProof | undefined {
+/**
+ * Within a segment the links hash to each other; the first of a segment brings the proof that the payer declared it.
+ * @returns the segment's proof
+ */
+function checkChain(terms: LaneTerms, tab: Tab, tick: Tick): readonly string[] {
   const { shape, tickRoot, first } = terms
-  const segment = segmentOf(shape, first, tick.unit)
-  if (tab.link !== undefined && segmentOf(shape, first, tab.unit) === segment) {
+  const isSameSegment = segmentOf(shape, first, tab.unit) === segmentOf(shape, first, tick.unit)
+  if (tab.link !== undefined && tab.proof && isSameSegment) {
     verifyNext(shape, { unit: tab.unit, link: fromBase64url(tab.link) }, tick)
-    return undefined
+    return tab.proof
   }
   if (!tick.proof) throw new Problem('tick-invalid', 'The first tick of a segment brings its proof.')
   verifyLink(tickRoot, shape, { first }, tick.unit, tick.link, tick.proof)
-  return { segment, proof: tick.proof.map(toBase64url) }
+  return tick.proof.map(toBase64url)
 }
 
 const replayed = (tab: Tab): Problem => new Problem('tick-replayed', 'The tick was already spent.', { unit: tab.unit })
