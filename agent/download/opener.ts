@@ -49,6 +49,8 @@ export function createOpener(run: Run, seller: SellerState): Opener {
   const { context } = run
   const { clock } = context.environment
   let claimed: LedgerLane | undefined
+  /** A piece came on the lane: its seller has claimed it. */
+  let hasCome = false
 
   /** As the ledger has it: what the seller says of its keys counts for nothing. */
   async function claimOf({ id, cap, price }: Lane): Promise<LedgerLane | Failure> {
@@ -64,8 +66,12 @@ export function createOpener(run: Run, seller: SellerState): Opener {
     const body = into.subarray(0, sealedBytes(shape))
     const reader = readSealed(body, shape)
     const hear = (chunk: Uint8Array): void => reader.arrived(chunk.length)
+    // A seller sends one piece so many times: it is not asked again while it is the ledger that does not answer.
+    const before = hasCome && (await claimOf(lane))
+    if (before && 'kind' in before) return before
     const answer = await transferBody(run, seller, { piece, into: body, headers }, hear)
     if ('kind' in answer) return answer
+    hasCome = true
     const claim = await claimOf(lane)
     if ('kind' in claim) return claim
     const delivery = deliveryIn(saidOf(answer.headers), { lane, shape, body })

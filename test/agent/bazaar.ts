@@ -88,6 +88,7 @@ export interface Bazaar {
   until(done: () => boolean | Promise<boolean>): Promise<void>
   pass(ms: number): Promise<void>
   account(id: string): Promise<LedgerAccount>
+  setLedgerUp(isUp: boolean): void
   /** What all accounts hold, and what the ledger issued. */
   total(): Promise<{ readonly held: bigint; readonly issued: bigint }>
 }
@@ -136,7 +137,9 @@ export async function openBazaar(content: Content, seed = 'bazaar'): Promise<Baz
     origin: 'ledger.example',
     policy: { faucet: FAUCET, unitPrice: 1n },
   })
-  network.attach('ledger.example', (request) => ledger.app.fetch(request))
+  const setLedgerUp = (isUp: boolean): void =>
+    network.attach('ledger.example', isUp ? (request) => ledger.app.fetch(request) : undefined)
+  setLedgerUp(true)
   network.attach('repository.example', (request) => repositoryAnswer(request, { content, parties, places, clock }))
   const bank = createLedgerClient({ environment: environmentOf('bank'), url: 'https://ledger.example' })
 
@@ -261,6 +264,7 @@ export async function openBazaar(content: Content, seed = 'bazaar'): Promise<Baz
     },
     pass: async (ms) => void (await scheduler.run(() => false, scheduler.now() + ms)),
     account: (id) => happen(bank.account(id)),
+    setLedgerUp,
     async total() {
       const accounts = await happen(Promise.all(Array.from(parties.values(), ({ hex }) => bank.account(hex))))
       const held = accounts.reduce(
