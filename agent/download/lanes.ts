@@ -2,7 +2,7 @@
 import { Problem } from '../../protocol/problem.ts'
 import { decodePaymentRequired, networkOf, PAYMENT_REQUIRED, type Mode, type Offer } from '../../protocol/x402.ts'
 import { ledgerIdOf } from '../context.ts'
-import { flowsToCome } from './room.ts'
+import { rateOfFlow, shareOfFlow } from './room.ts'
 import type { Run } from './run.ts'
 import type { SellerState } from './sellers.ts'
 import { requestPiece, type Failure } from './transfer.ts'
@@ -112,11 +112,11 @@ export function chooseOffer({ context }: Run, seller: SellerState, terms: readon
 }
 
 /**
- * A new lane, longer each time, but never more than a flow's share of what is left.
+ * A new lane: what the seller has earned, but never more than the flow's share of what is left.
  * @throws Problem as `Purse.openLane`
  */
 export function openLane(run: Run, seller: SellerState, offer: Offer): Promise<Lane> {
-  const { purse, pace, meta, infoHash } = run
+  const { purse, meta, infoHash } = run
   const price = BigInt(offer.amount)
   const unitsLeft = uncovered(run)
   return purse.openLane({
@@ -127,14 +127,18 @@ export function openLane(run: Run, seller: SellerState, offer: Offer): Promise<L
     url: seller.url,
     mode: offer.extra.mode,
     segmentMax: offer.extra.segmentMax,
-    units: Math.min(nextLaneUnits(run, seller), unitsLeft, flowShare(run)),
+    units: Math.min(earnedUnits(run, seller), unitsLeft, flowShare(run, seller)),
     unitsLeft,
   })
+}
 
-  function nextLaneUnits({ purse: { lanes } }: Run, { id }: SellerState): number {
-    const longest = Math.max(0, ...lanes.filter(({ payee }) => payee === id).map(({ cap }) => cap))
-    return Math.max(pace.firstLaneUnits, seller.pieces > 0 ? longest * pace.laneGrowth : 0)
-  }
+/** A few until a good piece came; then what a flow brings in a while at the seller's rate, or some times as long a lane as the longest. */
+function earnedUnits(run: Run, seller: SellerState): number {
+  const { pace, meta, purse } = run
+  if (seller.pieces === 0) return pace.firstLaneUnits
+  const longest = Math.max(0, ...purse.lanes.filter(({ payee }) => payee === seller.id).map(({ cap }) => cap))
+  const soon = (rateOfFlow(run, seller) * pace.laneMs) / 1_000 / meta.pieceLength
+  return Math.max(pace.firstLaneUnits, longest * pace.laneGrowth, Math.floor(soon))
 }
 
 /** Pieces that no lane at work has a unit for. */
@@ -143,9 +147,8 @@ function uncovered({ picker, waitingForLane, purse }: Run): number {
   return Math.max(1, picker.open + waitingForLane - covered)
 }
 
-/** Of all pieces to come, so that the flows are through with them together. */
-function flowShare(run: Run): number {
-  const { picker, waitingForLane, purse } = run
-  const flows = Math.max(1, flowsToCome(run), purse.busy.size + waitingForLane)
-  return Math.ceil((picker.open + waitingForLane) / flows)
+/** Of all pieces to come, by how fast the seller is, so that the flows are through with them together. */
+function flowShare(run: Run, seller: SellerState): number {
+  const { picker, waitingForLane } = run
+  return Math.ceil((picker.open + waitingForLane) * shareOfFlow(run, seller))
 }

@@ -102,8 +102,9 @@ export interface DownloadPace {
   readonly bufferBytes: number
   /** How long the end waits for sellers to sign off. */
   readonly patienceMs: number
-  /** Units of a seller's first lane, and how much longer each next one may be. */
+  /** Units of a seller's first lane, for how long the next ones may last, and how much longer than the longest each may be. */
   readonly firstLaneUnits: number
+  readonly laneMs: number
   readonly laneGrowth: number
   readonly smoothingMs: number
   readonly slow: SlowRule
@@ -122,6 +123,7 @@ export const USUAL_PACE: DownloadPace = {
   bufferBytes: 64 * 1024 * 1024,
   patienceMs: 10_000,
   firstLaneUnits: 4,
+  laneMs: 15_000,
   laneGrowth: 4,
   smoothingMs: 5_000,
   slow: { afterMs: 5_000, floorBytesPerSecond: 128 * 1024, share: 0.25 },

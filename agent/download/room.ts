@@ -12,11 +12,21 @@ export const flowsMost = ({ pace, meta }: Run): number =>
 export const flowsWith = ({ pace }: Run, { pieces, status }: SellerState): number =>
   pieces > 0 && status === 'good' ? pace.lanesPerSeller : 1
 
-/** What the sellers of use now make room for, whether or not all of them are started yet. */
-export function flowsToCome(run: Run): number {
-  const usable = run.sellers.all().filter((seller) => run.sellers.isUsable(seller))
-  return Math.min(
-    flowsMost(run),
-    usable.reduce((sum, seller) => sum + flowsWith(run, seller), 0),
-  )
+/**
+ * What one flow with the seller brings of all that is to come, as a fraction: by the rates of the sellers of use, each with
+ * all the flows that it has room for, whether or not they are started yet. Who has not sent a piece counts like the mean.
+ */
+export function shareOfFlow(run: Run, seller: SellerState): number {
+  const usable = run.sellers.all().filter((one) => one === seller || run.sellers.isUsable(one))
+  const known = usable.filter(isMeasured)
+  const mean = known.length === 0 ? 1 : known.reduce((sum, one) => sum + rateOfFlow(run, one), 0) / known.length
+  const rateOf = (one: SellerState): number => (isMeasured(one) ? rateOfFlow(run, one) : mean)
+  const flows = usable.reduce((sum, one) => sum + flowsWith(run, one), 0)
+  const all = usable.reduce((sum, one) => sum + rateOf(one) * flowsWith(run, one), 0)
+  return Math.min(1, (rateOf(seller) / all) * Math.max(1, flows / flowsMost(run)))
 }
+
+const isMeasured = ({ pieces, meter }: SellerState): boolean => pieces > 0 && meter.rate() > 0
+
+/** Bytes a second, once the seller has all the flows that it has room for. */
+export const rateOfFlow = (run: Run, seller: SellerState): number => seller.meter.rate() / flowsWith(run, seller)

@@ -140,10 +140,8 @@ async function openPurse(
     const declaration = await declared(current(terms) ?? (await make(terms)))
     const { segment, units, next } = declaration
     const most = terms.mode === 'sealed' ? Math.floor(limits.unitsPerSealedLane / segment) : Infinity
-    // What is not all of the rest is rounded down: what a lane has too many, another flow would wait for at the end.
-    const round = terms.units < terms.unitsLeft ? Math.floor : Math.ceil
-    const segments = Math.min(round(terms.units / segment), Math.ceil(units / segment) - next, most)
-    const record = promise(context.signer, declaration, terms, Math.max(1, segments))
+    const segments = Math.min(segmentsFor(terms, segment), Math.ceil(units / segment) - next, most)
+    const record = promise(context.signer, declaration, terms, segments)
     const after: DeclarationRecord = { ...declaration, next: next + record.segments }
     await journal.write([declarationEntry(pk, after), laneEntry(pk, record)])
     declarations[after.number] = after
@@ -183,6 +181,12 @@ async function openPurse(
       credits: lanes.reduce((sum, lane) => sum + BigInt(lane.ticks) * lane.price, 0n),
     }),
   }
+}
+
+/** Lanes of equal shares end together: none is rounded up by more than half a segment, and a rest that is not worth a lane goes with the last. */
+function segmentsFor({ units, unitsLeft }: LaneTerms, segment: number): number {
+  const segments = Math.max(1, Math.round(units / segment))
+  return unitsLeft - segments * segment > segment ? segments : Math.ceil(unitsLeft / segment)
 }
 
 const unitsLeftOf = ({ units, segment, next }: DeclarationRecord): number => Math.max(0, units - next * segment)

@@ -149,7 +149,7 @@ export const PLANTS: readonly Plant[] = [
     file: 'agent/download/transfer.ts',
     find: 'if (equal(hasher.digest(), pieceHash(run.meta, piece))) return undefined',
     replace: 'if (hasher) return undefined',
-    seed: 20,
+    seed: 100,
   },
   {
     name: 'a declaration is posted before it is saved',
@@ -206,7 +206,7 @@ export const PLANTS: readonly Plant[] = [
     file: 'agent/download/opener.ts',
     find: 'if (isOfPiece && isPiece && equal(said.cipherRoot, cipherRoot)) return undefined',
     replace: 'if (isOfPiece) return undefined',
-    seed: 20,
+    seed: 100,
   },
   {
     name: 'a dispute is won by whoever brings it',
