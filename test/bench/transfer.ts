@@ -5,7 +5,8 @@
  *
  * The ways take turns. What is paid before and what is not go between the same two processes, as A, B, B, A: what else
  * the machine does in a minute meets both alike. All go once before it counts: agents are always on, what code costs when
- * it first runs is paid once, and so is memory that nobody has written to yet.
+ * it first runs is paid once, and so is memory that nobody has written to yet. A virtual machine gives memory back that
+ * lies free for seconds, and asks its host for it anew: so each copy is removed when the next one begins.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { closeSync, createReadStream, linkSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
@@ -44,11 +45,12 @@ type Way = (typeof WAYS)[number]
 export const transfer: Bench = async (options) => {
   const measured: Record<Way, Measured[]> = { plain: [], unpaid: [], paid: [], sealed: [] }
   const network = await openNetwork(options.dir, GIB)
+  const fetchPlain = (): Promise<Measured> => plain(options.dir, network, GIB)
   try {
-    await plain(options.dir, network.file, GIB)
+    await fetchPlain()
     for (let run = 0; run < options.runs; run++) {
       for (const way of TURNS) {
-        const one = way === 'plain' ? await plain(options.dir, network.file, GIB) : await network.download(way)
+        const one = way === 'plain' ? await fetchPlain() : await network.download(way)
         measured[way].push(one)
         options.say(
           `${way}: ${(GIB / MIB / one.seconds).toFixed(0)} MiB/s, ${one.cpu.toFixed(2)} CPU-s, ${one.peak.toFixed(0)} MiB, settled in ${(one.settling ?? 0).toFixed(2)} s`,
@@ -129,7 +131,7 @@ function makeFile(path: string, bytes: number): string {
   return path
 }
 
-async function plain(dir: string, file: string, bytes: number): Promise<Measured> {
+async function plain(dir: string, { file, latest }: Network, bytes: number): Promise<Measured> {
   const copy = join(dir, 'copy.bin')
   const server = await start(join(root, 'test/bench/plain-server.ts'), { FILE: file })
   const fetch = (length: number) =>
@@ -139,6 +141,7 @@ async function plain(dir: string, file: string, bytes: number): Promise<Measured
       BYTES: String(length),
     })
   await (await fetch(WARM_UP_BYTES)).stop()
+  latest.replace(copy)
   const before = cpuSeconds(server)
   const client = await fetch(bytes)
   const measured = {
@@ -147,13 +150,29 @@ async function plain(dir: string, file: string, bytes: number): Promise<Measured
     peak: Math.max(peakMiB(server), peakMiB(client)),
   }
   await Promise.all([server.stop(), client.stop()])
-  rmSync(copy)
   return measured
+}
+
+/** The copy that was made last. */
+interface Latest {
+  /** Makes room for the next one. */
+  replace(path: string): void
+}
+
+function createLatest(): Latest {
+  let latest: string | undefined
+  return {
+    replace(path) {
+      if (latest !== undefined) rmSync(latest, { force: true })
+      latest = path
+    },
+  }
 }
 
 interface Network {
   /** What is transferred: `bytes` of it. */
   readonly file: string
+  readonly latest: Latest
   download(way: Exclude<Way, 'plain'>): Promise<Measured>
   close(): Promise<void>
 }
@@ -165,19 +184,20 @@ async function openNetwork(dir: string, bytes: number): Promise<Network> {
   const small = makeFile(join(state, 'small.bin'), WARM_UP_BYTES)
   const services = await startServices(state)
   const children = [...services]
+  const latest = createLatest()
   const close = async (): Promise<void> => {
     for (const child of children.toReversed()) await child.stop()
     rmSync(state, { recursive: true, force: true })
   }
   try {
-    const open = await openPair(join(state, 'open'), services, { SELL_MODES: 'prepaid' })
+    const open = await openPair(join(state, 'open'), services, latest, { SELL_MODES: 'prepaid' })
     children.push(...open.children)
-    const sealed = await openPair(join(state, 'sealed'), services)
+    const sealed = await openPair(join(state, 'sealed'), services, latest)
     children.push(...sealed.children)
     const download = (way: Exclude<Way, 'plain'>, from = file): Promise<Measured> =>
       (way === 'sealed' ? sealed : open).download(from, way === 'unpaid')
     for (const way of ['unpaid', 'paid', 'sealed'] as const) await download(way, small)
-    return { file, download, close }
+    return { file, latest, download, close }
   } catch (error) {
     await close()
     throw error
@@ -185,7 +205,12 @@ async function openNetwork(dir: string, bytes: number): Promise<Network> {
 }
 
 /** A seller and a buyer. */
-async function openPair(state: string, services: readonly Child[], variables?: Readonly<Record<string, string>>) {
+async function openPair(
+  state: string,
+  services: readonly Child[],
+  latest: Latest,
+  variables?: Readonly<Record<string, string>>,
+) {
   const [from, to] = [madeFolder(join(state, 'seller-files')), madeFolder(join(state, 'buyer-files'))]
   const seller = await startAgent(state, 'seller', services, variables)
   const buyer = await startAgent(state, 'buyer', services)
@@ -203,11 +228,11 @@ async function openPair(state: string, services: readonly Child[], variables?: R
       linkSync(file, join(from, path))
       const share = { path, public: isPublic }
       const { infoHash } = await seller.owner.ask<{ infoHash: string }>('POST', '/v1/shares', share)
+      latest.replace(join(to, path))
       const before = used()
       const times = await download(buyer.owner, infoHash)
       const measured = { ...times, cpu: used() - before, peak: Math.max(...children.map(peakMiB)) }
       await requireSame(file, join(to, path))
-      rmSync(join(to, path))
       return measured
     },
   }
