@@ -8,6 +8,7 @@ import {
 import { spawn, type ChildProcess } from 'node:child_process'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { Faults } from '../conformance/storage-world.ts'
 import { startDynamodb } from '../infra/dynamodb-server.ts'
 import { startS3 } from '../servers/s3.ts'
 import { timedOut, type Bounds, type Fate } from './function-host.ts'
@@ -29,6 +30,7 @@ export interface Account {
   /** What every function is given: where the services of the account are. */
   readonly variables: Readonly<Record<string, string>>
   readonly s3Url: string
+  readonly s3Faults: Faults
   readonly say: (line: string) => void
   readonly log: readonly string[]
   readonly fate: Fate
@@ -89,6 +91,7 @@ export async function openAccount(
       ...variables,
     },
     s3Url: s3.url,
+    s3Faults: s3.faults,
     say,
     log,
     fate,

@@ -25,7 +25,7 @@ export interface Deployed {
   remove(meanwhile?: () => Promise<void>): Promise<void>
 }
 
-export interface Cloud extends Pick<Account, 'log' | 's3Url' | 'functions' | 'bounds'> {
+export interface Cloud extends Pick<Account, 'log' | 's3Url' | 's3Faults' | 'functions' | 'bounds'> {
   /** @param template of its own, where the stack is not among the synthesized */
   deploy(stack: string, parameters?: Readonly<Record<string, string>>, template?: Template): Promise<Deployed>
   /** What is there now: tables, buckets, parameters. */
@@ -68,6 +68,7 @@ export async function openCloud(
   return {
     log: account.log,
     s3Url: account.s3Url,
+    s3Faults: account.s3Faults,
     functions: account.functions,
     bounds: account.bounds,
     deploy: (stack, parameters = {}, template = readTemplate(outdir, stack)) =>

@@ -18,13 +18,15 @@ import {
   type Party,
 } from './exchange.ts'
 import { STEADY } from './cloud.ts'
+import { createChance } from '../simulation/chance.ts'
 import { createOwner } from './owner.ts'
 import { makeTemplate, synthesize } from './synth.ts'
 
 const MIB = 1024 * 1024
 const BYTES = 9 * MIB + 17
+const chance = createChance('what the stacks deploy')
 /** Instances come fresh for every sixth event or so: nothing may rest in their memory. What nobody waits for comes twice. */
-const FORGETFUL = { ...STEADY, after: () => Math.random() < 0.15, twice: () => true }
+const FORGETFUL = { ...STEADY, after: () => chance.hits(0.15), twice: () => true }
 /** Verifier key of a witness that has cosigned nothing. */
 const stranger = formatVerifierKey(
   noteKey('stranger.example/w1', signerFrom(new Uint8Array(32).fill(7)).key, 'cosignature'),
@@ -60,7 +62,8 @@ async function halfSold(world: Exchange): Promise<readonly string[]> {
   await putFile(world, 'long.bin', 10 * BYTES)
   const shared = () => neighbour.owner.ask<{ infoHash: string }>('POST', '/v1/shares', { path: 'long.bin', price: '2' })
   const { infoHash } = await again(shared)
-  // Too little time for a piece: the first is cut off in the middle, paid as it is. The buyer may take the others by links.
+  // The link to the first piece fails, so the function sends it: in too little time, and is cut off in the middle, paid as it is.
+  cloud.s3Faults.next('read', { kind: 'refuse', why: 'denied' })
   cloud.bounds.set('raincheck-network-neighbour/main', { timeoutMs: 1000, bytesPerSecond: 2 * MIB })
   const { spend } = await again(() => you.owner.ask<{ spend: { used: string } }>('GET', '/v1/guard'))
   await again(() => you.owner.ask('PUT', '/v1/guard', { spend: String(Number(spend.used) + 8) }))
