@@ -1,6 +1,6 @@
 /**
- * `node test/crash/stream-main.ts [--bytes N] [--kills N]`: one file from S3 to Drive by an agent that is killed with -9 on
- * the way. Its memory stays flat whatever the size, and a crash costs one part that is read again. Exit code 1 otherwise.
+ * `node test/crash/stream-main.ts [--bytes N] [--kills N] [--seed S]`: one file from S3 to Drive by an agent that is killed
+ * with -9 on the way. Its memory stays flat whatever the size, and a crash costs one part that is read again. Exit code 1 otherwise.
  */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util'
 import { PART_BYTES } from '../../agent/storage/drive-writes.ts'
 import { startAgent, startServices } from '../bench/agents.ts'
 import { peakMiB } from '../bench/processes.ts'
+import { createChance } from '../simulation/chance.ts'
 import { isSameContent, linkTo, startClouds } from './clouds.ts'
 
 interface Copy {
@@ -25,8 +26,13 @@ const POLL_MS = 50
 const NAME = 'film.bin'
 
 const { values } = parseArgs({
-  options: { bytes: { type: 'string', default: '314572800' }, kills: { type: 'string', default: '4' } },
+  options: {
+    bytes: { type: 'string', default: '314572800' },
+    kills: { type: 'string', default: '4' },
+    seed: { type: 'string', default: String(Date.now()) },
+  },
 })
+const chance = createChance(values.seed)
 const [bytes, kills] = [Number(values.bytes), Number(values.kills)]
 const dir = mkdtempSync(join(tmpdir(), 'raincheck-stream-'))
 const clouds = await startClouds(bytes)
@@ -48,13 +54,14 @@ async function until(id: string, isReached: (copy: Copy) => boolean): Promise<vo
 }
 
 try {
+  console.log(`seed ${values.seed}`)
   await linkTo(agent.owner, s3, 'seller')
   await linkTo(agent.owner, drive, 'buyer')
   const startedMs = performance.now()
   const order = { from: { link: 's3', path: NAME }, to: { link: 'drive' } }
   const { id } = await agent.owner.ask<Copy>('POST', '/v1/copies', order)
   for (let kill = 1; kill <= kills; kill++) {
-    const target = (bytes * (kill - Math.random())) / (kills + 1)
+    const target = (bytes * (kill - chance.fraction())) / (kills + 1)
     await until(id, ({ done }) => done >= target)
     await agent.child.stop('SIGKILL')
     agent = await startOwn()
