@@ -15,6 +15,7 @@ import type { LogPolicy } from '../../protocol/log-policy.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Store } from '../../protocol/store.ts'
 import { bookToJson, writeBook } from '../../protocol/vouch.ts'
+import { bytesOf } from '../agent/bazaar-content.ts'
 import type { HandClock } from '../agent/hand-clock.ts'
 import { watchedStore } from '../ledger/store-watch.ts'
 import { createDisk, type Disk } from '../simulation/memory-storage.ts'
@@ -189,5 +190,4 @@ export async function download(
 }
 
 /** Bytes that differ from piece to piece. */
-export const filmOf = (pieces: number): Bytes =>
-  Uint8Array.from({ length: pieces * PIECE_BYTES - 100 }, (_, i) => (i * 31 + (i >> 8) * 7 + (i >> 14) * 13) & 0xff)
+export const filmOf = (pieces: number): Bytes => bytesOf(pieces * PIECE_BYTES - 100)

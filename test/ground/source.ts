@@ -84,7 +84,7 @@ const IMPORTS = new Set([
 
 export function factsOf({ path, text }: SourceFile): Facts {
   const program = parseAst(text, { lang: 'ts', sourceType: 'module' }) as unknown as Node
-  const places = [...walk({ node: program, parent: undefined, key: '' })]
+  const places = placesIn({ node: program, parent: undefined, key: '' })
   const lineOf = lineReader(text)
   const body = program['body'] as readonly Node[]
   return {
@@ -100,13 +100,15 @@ export function factsOf({ path, text }: SourceFile): Facts {
   }
 }
 
-function* walk(place: Place): Generator<Place> {
-  yield place
+/** All of them, each before those inside it. */
+function placesIn(place: Place, places: Place[] = []): readonly Place[] {
+  places.push(place)
   for (const [key, value] of Object.entries(place.node)) {
     for (const child of Array.isArray(value) ? (value as unknown[]) : [value]) {
-      if (isNode(child)) yield* walk({ node: child, parent: place.node, key })
+      if (isNode(child)) placesIn({ node: child, parent: place.node, key }, places)
     }
   }
+  return places
 }
 
 const isFunction = ({ node }: Place): boolean => FUNCTIONS.has(node.type)
@@ -117,8 +119,19 @@ const isNode = (value: unknown): value is Node =>
 type LineOf = (offset: number) => number
 
 function lineReader(text: string): LineOf {
-  const trimmed = text.trimEnd().length
-  return (offset) => text.slice(0, Math.min(offset, trimmed)).split('\n').length
+  const ends = Array.from(text.trimEnd().matchAll(/\n/g), ({ index }) => index)
+  return (offset) => countBelow(ends, offset) + 1
+}
+
+/** How many of the ascending numbers are less. */
+function countBelow(numbers: readonly number[], bound: number): number {
+  let [from, to] = [0, numbers.length]
+  while (from < to) {
+    const middle = (from + to) >> 1
+    if ((numbers[middle] as number) < bound) from = middle + 1
+    else to = middle
+  }
+  return from
 }
 
 function importOf({ node }: Place, lineOf: LineOf): Import[] {
