@@ -68,6 +68,7 @@ export function createRedeemer(context: AgentContext, lanes: SellerLanes): Redee
     return [await markRedeemed(lane, unit), answer.amount]
   }
 
+  /** Of a tab with a tick, which has its link and its proof. */
   function redemptionOf({ terms, tab: { link = '', proof = [], unit } }: SaleLane): Envelope {
     const key = terms.mode === 'sealed' && { unitKey: unitKeyOf(context.signer, terms, unit) }
     const hashes = proof.map((hash) => fromBase64url(hash))

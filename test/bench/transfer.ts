@@ -131,7 +131,7 @@ function makeFile(path: string, bytes: number): string {
   return path
 }
 
-async function plain(dir: string, { file, latest }: Network, bytes: number): Promise<Measured> {
+async function plain(dir: string, { file, makeRoomFor }: Network, bytes: number): Promise<Measured> {
   const copy = join(dir, 'copy.bin')
   const server = await start(join(root, 'test/bench/plain-server.ts'), { FILE: file })
   const fetch = (length: number) =>
@@ -141,7 +141,7 @@ async function plain(dir: string, { file, latest }: Network, bytes: number): Pro
       BYTES: String(length),
     })
   await (await fetch(WARM_UP_BYTES)).stop()
-  latest.replace(copy)
+  makeRoomFor(copy)
   const before = cpuSeconds(server)
   const client = await fetch(bytes)
   const measured = {
@@ -153,26 +153,21 @@ async function plain(dir: string, { file, latest }: Network, bytes: number): Pro
   return measured
 }
 
-/** The copy that was made last. */
-interface Latest {
-  /** Makes room for the next one. */
-  replace(path: string): void
-}
+/** Removes the copy that was made last; this one comes next. */
+type MakeRoom = (copy: string) => void
 
-function createLatest(): Latest {
+function createRoom(): MakeRoom {
   let latest: string | undefined
-  return {
-    replace(path) {
-      if (latest !== undefined) rmSync(latest, { force: true })
-      latest = path
-    },
+  return (copy) => {
+    if (latest !== undefined) rmSync(latest, { force: true })
+    latest = copy
   }
 }
 
 interface Network {
   /** What is transferred: `bytes` of it. */
   readonly file: string
-  readonly latest: Latest
+  readonly makeRoomFor: MakeRoom
   download(way: Exclude<Way, 'plain'>): Promise<Measured>
   close(): Promise<void>
 }
@@ -184,20 +179,20 @@ async function openNetwork(dir: string, bytes: number): Promise<Network> {
   const small = makeFile(join(state, 'small.bin'), WARM_UP_BYTES)
   const services = await startServices(state)
   const children = [...services]
-  const latest = createLatest()
+  const makeRoomFor = createRoom()
   const close = async (): Promise<void> => {
     for (const child of children.toReversed()) await child.stop()
     rmSync(state, { recursive: true, force: true })
   }
   try {
-    const open = await openPair(join(state, 'open'), services, latest, { SELL_MODES: 'prepaid' })
+    const open = await openPair(join(state, 'open'), services, makeRoomFor, { SELL_MODES: 'prepaid' })
     children.push(...open.children)
-    const sealed = await openPair(join(state, 'sealed'), services, latest)
+    const sealed = await openPair(join(state, 'sealed'), services, makeRoomFor)
     children.push(...sealed.children)
     const download = (way: Exclude<Way, 'plain'>, from = file): Promise<Measured> =>
       (way === 'sealed' ? sealed : open).download(from, way === 'unpaid')
     for (const way of ['unpaid', 'paid', 'sealed'] as const) await download(way, small)
-    return { file, latest, download, close }
+    return { file, makeRoomFor, download, close }
   } catch (error) {
     await close()
     throw error
@@ -208,7 +203,7 @@ async function openNetwork(dir: string, bytes: number): Promise<Network> {
 async function openPair(
   state: string,
   services: readonly Child[],
-  latest: Latest,
+  makeRoomFor: MakeRoom,
   variables?: Readonly<Record<string, string>>,
 ) {
   const [from, to] = [madeFolder(join(state, 'seller-files')), madeFolder(join(state, 'buyer-files'))]
@@ -228,7 +223,7 @@ async function openPair(
       linkSync(file, join(from, path))
       const share = { path, public: isPublic }
       const { infoHash } = await seller.owner.ask<{ infoHash: string }>('POST', '/v1/shares', share)
-      latest.replace(join(to, path))
+      makeRoomFor(join(to, path))
       const before = used()
       const times = await download(buyer.owner, infoHash)
       const measured = { ...times, cpu: used() - before, peak: Math.max(...children.map(peakMiB)) }

@@ -7,6 +7,7 @@ import { signerFrom } from '../../protocol/signed.ts'
 import { createLedgerClient } from '../../agent/clients/ledger-client.ts'
 import { realEnvironment } from '../../infra/environment.ts'
 import { DRIVE_CLIENT, DRIVE_FILE_SCOPE, startDrive, type DriveServer } from '../servers/drive.ts'
+import { createChance } from '../simulation/chance.ts'
 import {
   again,
   exchange,
@@ -18,7 +19,6 @@ import {
   type Party,
 } from './exchange.ts'
 import { STEADY } from './cloud.ts'
-import { createChance } from '../simulation/chance.ts'
 import { createOwner } from './owner.ts'
 import { makeTemplate, synthesize } from './synth.ts'
 

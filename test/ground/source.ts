@@ -119,19 +119,8 @@ const isNode = (value: unknown): value is Node =>
 type LineOf = (offset: number) => number
 
 function lineReader(text: string): LineOf {
-  const ends = Array.from(text.trimEnd().matchAll(/\n/g), ({ index }) => index)
-  return (offset) => countBelow(ends, offset) + 1
-}
-
-/** How many of the ascending numbers are less. */
-function countBelow(numbers: readonly number[], bound: number): number {
-  let [from, to] = [0, numbers.length]
-  while (from < to) {
-    const middle = (from + to) >> 1
-    if ((numbers[middle] as number) < bound) from = middle + 1
-    else to = middle
-  }
-  return from
+  const ends = [...Array.from(text.trimEnd().matchAll(/\n/g), ({ index }) => index), Infinity]
+  return (offset) => ends.findIndex((end) => end >= offset) + 1
 }
 
 function importOf({ node }: Place, lineOf: LineOf): Import[] {
