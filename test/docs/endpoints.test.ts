@@ -75,6 +75,15 @@ describe.each(SERVICES)('the %s', (_, app, pages) => {
   })
 })
 
+test('the agent hears nobody who has not signed, at any of its owner’s endpoints', async () => {
+  const { app } = openAgent(recorder, cast.payee, cast.SELLER_URL)
+  for (const listed of documented('owner-api')) {
+    const [method = '', path = ''] = listed.split(' ')
+    const { status } = await app.request(path.replaceAll('{}', '0'), { method })
+    expect([listed, status]).toEqual([listed, 401])
+  }
+})
+
 describe('an endpoint that the docs mention', () => {
   let known: string[]
   beforeAll(async () => {
