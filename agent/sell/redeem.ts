@@ -165,10 +165,7 @@ export function createRedeemer(context: AgentContext, lanes: SellerLanes): Redee
 
   async function outstanding(): Promise<bigint> {
     let sum = 0n
-    for await (const { terms } of lanes.open()) {
-      const lane = await lanes.latest(terms.lane)
-      if (lane) sum += BigInt(unredeemed(lane.tab)) * terms.price
-    }
+    for await (const { terms, tab } of lanes.open()) sum += BigInt(unredeemed(tab)) * terms.price
     return sum
   }
 

@@ -40,7 +40,7 @@ export interface SellerLanes {
   check(lane: SaleLane, rule: TabRule, accounts?: readonly string[]): Promise<Evaluation>
   /** Pieces owed now on an account (`Owed`). */
   owed(account: string): Promise<number>
-  /** Lanes not closed yet, the first to expire first. */
+  /** Lanes not closed yet as they stand now, the first to expire first. */
   open(): AsyncGenerator<SaleLane>
   /** Keeps a receipt of the ledger by what it is for, or the payer's sign-off. */
   keep(lane: string, what: Kept, document: Envelope): Promise<void>
@@ -141,6 +141,15 @@ export function createSellerLanes({ store, environment }: AgentContext): SellerL
     return remember({ terms: agreed, tab: decodeRecord<Tab>(tab), version: tab.version })
   }
 
+  /** Whatever another instance has done on it; its terms stay as they were. */
+  async function latest(name: string): Promise<SaleLane | undefined> {
+    const known = cache.get(name)
+    if (!known) return load(name)
+    const tab = await store.get(laneKey(name), TAB)
+    if (!tab || tab.version === known.version) return tab && known
+    return remember({ terms: known.terms, tab: decodeRecord<Tab>(tab), version: tab.version })
+  }
+
   async function add(terms: LaneTerms, documents: LaneDocuments): Promise<SaleLane> {
     const pk = laneKey(terms.lane)
     const record: TermsRecord = {
@@ -225,7 +234,7 @@ export function createSellerLanes({ store, environment }: AgentContext): SellerL
 
   async function* open(): AsyncGenerator<SaleLane> {
     for await (const { sk } of itemsOf(store, OPEN)) {
-      const lane = await find(laneIn(sk))
+      const lane = await latest(laneIn(sk))
       if (lane) yield lane
     }
   }
@@ -242,7 +251,7 @@ export function createSellerLanes({ store, environment }: AgentContext): SellerL
 
   return {
     find,
-    latest: load,
+    latest,
     add,
     check: (lane, rule, accounts) => evaluate(cache.get(lane.terms.lane) ?? lane, rule, accounts),
     update,

@@ -2,9 +2,10 @@ import fc, { type Scheduler } from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Seller } from '../../agent/sell/sell.ts'
 import { toHex } from '../../protocol/bytes.ts'
+import { limits } from '../../protocol/limits.ts'
 import { tickToJson } from '../../protocol/payword.ts'
 import type { Store } from '../../protocol/store.ts'
-import { openMarket, outcome, type Lane } from './market.ts'
+import { openMarket, outcome, PRICE, type Lane } from './market.ts'
 
 /** Every access waits for the scheduler: what is asked first may be done last. */
 const scheduled =
@@ -121,5 +122,43 @@ describe('requests that race on two instances of one agent', () => {
     const outcomes = await Promise.all(lanes.map((lane, i) => ask(sellers[0] as Seller, lane, i, 1)))
     expect(outcomes).toEqual(lanes.map(() => 'served'))
     expect(reads()).toBe(6)
+  })
+})
+
+describe('of two instances, the one that sells nothing', () => {
+  const UNITS = 8
+  async function openBoth() {
+    const market = await openMarket()
+    const lane = (await (await market.payer('payer')).declare(UNITS)).lane('prepaid', 0, 2)
+    const [keeper, front] = [market.seller, market.restart()]
+    const buy = (seller: Seller, unit: number) =>
+      outcome(seller.piece(market.share.infoHash, unit, lane.payment(unit), market.url(unit)))
+    const earned = async (): Promise<bigint> => (await market.ledger.balance(toHex(market.party.id))).earned
+    /** Both know the lane, and only one what is sold on it from then on. */
+    async function sellBehind(): Promise<void> {
+      for (let unit = 2; unit <= UNITS; unit++) expect(await buy(front, unit)).toBe('served')
+    }
+    expect(await buy(keeper, 1)).toBe('served')
+    return { ...market, keeper, earned, sellBehind }
+  }
+
+  it('redeems at the end of the pause what the other has sold, and says when that is late', async () => {
+    const { keeper, clock, earned, sellBehind } = await openBoth()
+    clock.advance(limits.laneIdleMs)
+    await keeper.maintain()
+    expect(await earned()).toBe(PRICE)
+    await sellBehind()
+    clock.advance(limits.laneIdleMs + 1)
+    expect(await keeper.lateMs()).toBe(1)
+    await keeper.maintain()
+    expect(await earned()).toBe(BigInt(UNITS) * PRICE)
+    expect(await keeper.lateMs()).toBe(0)
+  })
+
+  it('redeems at once what the other has sold, at the owner’s word', async () => {
+    const { keeper, sellBehind } = await openBoth()
+    await keeper.redeem({})
+    await sellBehind()
+    expect(await keeper.redeem({})).toEqual({ redeemed: BigInt(UNITS - 1) * PRICE, lanes: 1 })
   })
 })
