@@ -35,10 +35,15 @@ export interface Leases {
 }
 
 export interface Lease {
+  /** How many shifts in a row before this one waited in vain. */
+  readonly idle: number
   /** @returns false when it was lost */
   keep(): Promise<boolean>
-  /** @param backMs when the worker means to be back; it does not when missing */
-  leave(backMs?: number): Promise<void>
+  /**
+   * @param backMs when it is to be gone on with; it is not when missing
+   * @param idle how many shifts in a row have waited in vain by now
+   */
+  leave(backMs?: number, idle?: number): Promise<void>
 }
 
 const LEASES = 'download-lease'
@@ -50,12 +55,19 @@ export const LATE_MS = 60_000
 const LOOK_MS = 2_000
 /** A shorter wait is not worth another start. */
 const WORTHWHILE_MS = 10_000
+/** Where nobody can say when there is something to do, a shift looks out for so long: whoever sells is found sooner. */
+const LOOKOUT_MS = 20_000
+/** What a shift costs that waits in vain is small against the pause after it, which doubles up to the longest. */
+const FIRST_REST_MS = 30_000
+const LONGEST_REST_MS = 30 * 60_000
 
 interface LeaseRecord {
   readonly holder: string
   readonly untilMs: number
   /** Its holder is not at work, but comes back. */
   readonly parked?: true
+  /** How many shifts in a row waited in vain. */
+  readonly idle?: number
 }
 
 export function createLeases({ store, environment }: Pick<AgentContext, 'store' | 'environment'>): Leases {
@@ -78,15 +90,16 @@ export function createLeases({ store, environment }: Pick<AgentContext, 'store' 
     if (held && isRunning(held) && !held.parked) return held.untilMs
     if (!(await put(held?.version ?? 0, atWork()))) return clock.now() + LEASE_MS
     return {
+      idle: held?.idle ?? 0,
       async keep() {
         const mine = await find(id)
         return mine?.holder === holder && put(mine.version, atWork())
       },
-      async leave(backMs) {
+      async leave(backMs, idle = 0) {
         const mine = await find(id)
         if (mine?.holder !== holder) return
         if (backMs === undefined) await store.write([{ pk: LEASES, sk: id, expect: mine.version }])
-        else await put(mine.version, { untilMs: backMs + LATE_MS, parked: true })
+        else await put(mine.version, { untilMs: backMs + LATE_MS, parked: true, ...(idle > 0 && { idle }) })
       },
     }
   }
@@ -164,18 +177,24 @@ export async function workShift(parts: ShiftParts, id: string, signal: AbortSign
   const lease = await parts.leases.take(id)
   if (typeof lease === 'number') return { isOver: false, untilMs: lease, isTaken: true }
   let rest: Rest = { isOver: true }
+  let idle = 0
   try {
-    rest = await shift(parts, id, lease, signal)
+    ;({ idle = 0, ...rest } = await shift(parts, id, lease, signal))
     return rest
   } finally {
-    await lease.leave(rest.isOver ? undefined : (rest.untilMs ?? parts.clock.now()))
+    await lease.leave(rest.isOver ? undefined : (rest.untilMs ?? parts.clock.now()), idle)
     // The download's own worker sees whether it was the last.
     if (rest.isOver && isStretch(id)) await parts.fanOut?.wake(downloadOf(id))
   }
 }
 
-async function shift(parts: ShiftParts, id: string, lease: Lease, signal: AbortSignal): Promise<Rest> {
-  const { clock, calls, records, supervisor, note } = parts
+type ShiftEnd = Rest & {
+  /** How many shifts in a row have waited in vain, where this one has. */
+  readonly idle?: number
+}
+
+async function shift(parts: ShiftParts, id: string, lease: Lease, signal: AbortSignal): Promise<ShiftEnd> {
+  const { calls, records, supervisor } = parts
   const record = await records.get(id)
   if (record.untidy) await supervisor.discard(record)
   else if (isUnderWay(record.state)) {
@@ -188,9 +207,27 @@ async function shift(parts: ShiftParts, id: string, lease: Lease, signal: AbortS
       await supervisor.launch(id)
     }
   }
-  for (;;) {
+  try {
+    return await lookAfter(parts, record, lease, signal)
+  } catch (error) {
+    // Whoever comes next must find nobody at it.
+    await supervisor.halt(id)
+    throw error
+  }
+}
+
+/** @param before as it stood when the shift began */
+async function lookAfter(
+  parts: ShiftParts,
+  before: DownloadRecord,
+  lease: Lease,
+  signal: AbortSignal,
+): Promise<ShiftEnd> {
+  const { clock, calls, records, supervisor, note } = parts
+  const { id } = before
+  for (let movedMs = clock.now(); ;) {
     const latest = await records.get(id)
-    const { state, until, untidy } = latest
+    const { state, until = 0, untidy } = latest
     if (!untidy && !isUnderWay(state)) return { isOver: true }
     // Whoever lets it go on wakes another worker.
     if (isStopped(latest)) {
@@ -198,15 +235,24 @@ async function shift(parts: ShiftParts, id: string, lease: Lease, signal: AbortS
       return { isOver: true }
     }
     const isToRest = await calls.isToRest(id)
-    const waitsMs = state === 'waiting' && until !== undefined ? until - clock.now() : 0
-    if (isToRest || signal.aborted || waitsMs > WORTHWHILE_MS || !(await lease.keep())) {
-      await note(id, await supervisor.halt(id))
-      return { isOver: isToRest, ...(waitsMs > WORTHWHILE_MS && until !== undefined && { untilMs: until }) }
+    const now = clock.now()
+    if (state !== 'waiting') movedMs = now
+    const hasToWait = state === 'waiting' && (until - now > WORTHWHILE_MS || now - movedMs >= LOOKOUT_MS)
+    if (isToRest || signal.aborted || hasToWait || !(await lease.keep())) {
+      const report = await supervisor.halt(id)
+      await note(id, report)
+      if (isToRest || !hasToWait) return { isOver: isToRest }
+      // Whoever has let it go on by hand waits for it.
+      const isNew = before.state === 'queued' || (report?.done ?? 0) > before.report.done
+      const idle = isNew ? 1 : lease.idle + 1
+      return { isOver: false, untilMs: Math.max(until, clock.now() + restMs(idle)), idle }
     }
     await note(id, supervisor.report(id))
     await clock.sleep(LOOK_MS, signal).catch(() => undefined)
   }
 }
+
+const restMs = (idle: number): number => Math.min(LONGEST_REST_MS, FIRST_REST_MS * 2 ** (idle - 1))
 
 export const isStopped = ({ state, reason }: DownloadRecord): boolean => state === 'waiting' && reason === 'stopped'
 

@@ -1,13 +1,17 @@
 import { describe, expect, it } from 'vitest'
 import { createDownloads, type Downloads } from '../../agent/download/download.ts'
+import { createWallet } from '../../agent/wallet/wallet.ts'
 import { toBase64url } from '../../protocol/bytes.ts'
-import { FAUCET, openBazaar, type Bazaar, type Buyer } from './bazaar.ts'
+import { Problem } from '../../protocol/problem.ts'
+import type { Store } from '../../protocol/store.ts'
+import { FAUCET, openBazaar, type Bazaar, type Buyer, type Stand } from './bazaar.ts'
 import { filmOf } from './bazaar-content.ts'
 
 const NEVER = new AbortController().signal
 
 interface Fleet {
   readonly bazaar: Bazaar
+  readonly anna: Stand
   readonly buyer: Buyer
   readonly front: Downloads
   readonly woken: string[]
@@ -20,8 +24,8 @@ interface Fleet {
 /** A front that runs nothing, and workers over the same store. */
 async function openFleet(pieces: number, price = 1n): Promise<Fleet> {
   const bazaar = await openBazaar(filmOf(pieces))
-  const stand = await bazaar.stand('anna', { price })
-  stand.spoil = async (_, answer) => {
+  const anna = await bazaar.stand('anna', { price })
+  anna.spoil = async (_, answer) => {
     await bazaar.scheduler.sleep(500)
     return answer()
   }
@@ -36,7 +40,7 @@ async function openFleet(pieces: number, price = 1n): Promise<Fleet> {
       if (isOver) return shifts
     }
   }
-  return { bazaar, buyer, front, woken, worker, workOff }
+  return { bazaar, anna, buyer, front, woken, worker, workOff }
 }
 
 const start = ({ bazaar, front }: Fleet) => bazaar.happen(front.start({ source: bazaar.content.infoHash }))
@@ -138,5 +142,60 @@ describe('a download in shifts', () => {
     expect(rest.isOver).toBe(false)
     expect(rest.untilMs).toBeGreaterThan(fleet.bazaar.scheduler.now())
     expect(await fleet.front.get(id)).toMatchObject({ state: 'waiting', reason: 'funds-insufficient' })
+  })
+
+  it('looks for sellers less and less often while there are none, and anew once its owner lets it go on', async () => {
+    const fleet = await openFleet(8)
+    const { bazaar, front, anna } = fleet
+    const { id } = await start(fleet)
+    anna.leave()
+    const rests: number[] = []
+    async function shift() {
+      const beganMs = bazaar.scheduler.now()
+      const { untilMs = 0, ...rest } = await bazaar.happen(fleet.worker().work(id, NEVER))
+      const restedMs = bazaar.scheduler.now()
+      expect(rest).toEqual({ isOver: false })
+      expect(restedMs - beganMs).toBeLessThan(30_000)
+      rests.push(Math.round((untilMs - restedMs) / 1000))
+      await bazaar.pass(untilMs - restedMs)
+    }
+    for (let shifts = 1; shifts <= 9; shifts++) await shift()
+    expect(rests).toEqual([30, 60, 120, 240, 480, 960, 1800, 1800, 1800])
+    expect(await front.get(id)).toMatchObject({ state: 'waiting', reason: 'no-sellers' })
+    await bazaar.happen(front.resume(id))
+    await shift()
+    expect(rests.at(-1)).toBe(30)
+    anna.comeBack()
+    await fleet.workOff(id)
+    expect(await front.get(id)).toMatchObject({ state: 'done' })
+  })
+
+  it('is at rest when its shift fails, so that the next worker finds nobody at it', async () => {
+    const fleet = await openFleet(40)
+    const { bazaar, buyer, front, anna } = fleet
+    const { id } = await start(fleet)
+    let isAway = false
+    const store: Store = {
+      ...buyer.context.store,
+      async write(changes) {
+        if (isAway && changes[0]?.pk === 'download-lease') throw new Problem('store-unavailable', 'No answer.')
+        return buyer.context.store.write(changes)
+      },
+    }
+    const context = { ...buyer.context, store }
+    const failing = createDownloads(context, { ...buyer.parts, wallet: createWallet(context, async () => false) })
+    const working = failing.work(id, NEVER).catch((error: unknown) => error)
+    await bazaar.until(async () => ((await front.get(id))?.piecesDone ?? 0) > 3)
+    isAway = true
+    expect(await bazaar.happen(working)).toMatchObject({ code: 'store-unavailable' })
+    isAway = false
+    const sent = (): number => anna.sent.values().reduce((sum, times) => sum + times, 0)
+    // What was on its way arrives nowhere.
+    await bazaar.pass(1_000)
+    const before = sent()
+    await bazaar.pass(60_000)
+    expect(sent()).toBe(before)
+    await fleet.workOff(id)
+    expect(await front.get(id)).toMatchObject({ state: 'done', ticks: 40 })
   })
 })
