@@ -17,7 +17,7 @@ async function run(work: (id: string) => Promise<ShiftEnd>) {
 
 describe('a durable download', () => {
   it('never runs a finished shift again, and waits without computing', async () => {
-    const ends: ShiftEnd[] = [{ isOver: false }, { isOver: false, untilMs: clock.now() + 3_600_000 }, { isOver: true }]
+    const ends: ShiftEnd[] = [{ isOver: false }, { isOver: false, untilMs: clock.now() + 300_000 }, { isOver: true }]
     const worked: string[] = []
     const { execution, waits } = await run(async (id) => {
       worked.push(id)
@@ -27,7 +27,7 @@ describe('a durable download', () => {
     // Each wait ended an invocation, and the handler began anew: the shifts before it were not worked again.
     expect(execution.getInvocations().length).toBe(3)
     expect(worked).toEqual(['download', 'download', 'download'])
-    expect(waits).toEqual([1, 3600])
+    expect(waits).toEqual([1, 300])
   })
 
   it('looks once more at what another has, and leaves it to one that is alive', async () => {
@@ -52,5 +52,12 @@ describe('a durable download', () => {
     })
     expect(execution.getStatus()).toBe('SUCCEEDED')
     expect(shifts).toBe(3)
+  })
+
+  it('does not sleep through a long wait: the chores begin it anew', async () => {
+    let shifts = 0
+    const { execution, waits } = await run(async () => ({ isOver: ++shifts === 2, untilMs: clock.now() + 300_001 }))
+    expect(execution.getStatus()).toBe('SUCCEEDED')
+    expect([shifts, waits]).toEqual([1, []])
   })
 })
