@@ -30,6 +30,8 @@ export interface VerifyRequestOptions {
   readonly nowMs: number
   /** A longer body is refused as `too-large`; `limits.jsonBytes` unless given. */
   readonly maxBodyBytes?: number
+  /** Throws for a key that may not ask, before anything of the body is read. */
+  readonly requireKey?: (key: Bytes) => Promise<void>
 }
 
 export interface VerifiedRequest {
@@ -73,9 +75,9 @@ export async function signRequest(request: Request, options: SignRequestOptions)
 }
 
 /**
- * Checks all but who the key belongs to and whether the nonce is new. The request's body stays readable; it is read
- * only once the signature holds, so that a stranger cannot make us read.
- * @throws Problem `bad-signature`, `stale-request`, `too-large`
+ * Checks all but whether the nonce is new, and who the key belongs to unless `requireKey` does. The request's body stays
+ * readable; it is read last, so that a stranger cannot make us read.
+ * @throws Problem `bad-signature`, `stale-request`, `too-large`, and what `requireKey` throws
  */
 export async function verifyRequest(request: Request, options: VerifyRequestOptions): Promise<VerifiedRequest> {
   const { label, input } = findInput(request.headers, tagOf(options.audience))
@@ -89,6 +91,7 @@ export async function verifyRequest(request: Request, options: VerifyRequestOpti
   const signature = itemBytes(dictionary(request.headers, 'signature'), label)
   if (!verify(signature, utf8(signatureBase(components, input)), key)) refuse('The signature does not verify.')
   checkFresh(createdMs, options.nowMs)
+  await options.requireKey?.(key)
   await checkDigest(request, options.maxBodyBytes ?? limits.jsonBytes)
   return { key, nonce, createdMs }
 }

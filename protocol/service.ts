@@ -3,7 +3,7 @@
  * `GET /healthz` and `GET /openapi.json` (OpenAPI 3.1).
  */
 import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi'
-import type { Context, MiddlewareHandler } from 'hono'
+import type { Context, HonoRequest, MiddlewareHandler } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { HTTPException } from 'hono/http-exception'
 import { methodNotAllowed } from 'hono/method-not-allowed'
@@ -13,7 +13,10 @@ import { Problem, problemOf } from './problem.ts'
 export interface ServiceInfo {
   readonly title: string
   readonly description: string
-  /** Bodies are refused above this, before they are parsed; `limits.jsonBytes` unless given for a path prefix and method. */
+  /**
+   * Bodies are refused above this, before they are parsed; `limits.jsonBytes` unless given for a path. One whose length is
+   * not said must be read to be measured, before anybody asks who sends it: `limits.jsonBytes` at most.
+   */
   readonly largerBodies?: readonly { readonly path: RegExp; readonly bytes: number }[]
   /** Told of every error that is a fault of ours, so that the operator sees what the caller must not. */
   readonly onFault?: (error: unknown) => void
@@ -28,7 +31,7 @@ export function createService(info: ServiceInfo): OpenAPIHono {
   app.use(methodNotAllowed({ app, onMethodNotAllowed: (c, methods) => refuseMethod(c, methods) }))
   // To look at a body makes a whole Request, also of one that can have none.
   app.use((c, next) =>
-    c.req.method === 'GET' || c.req.method === 'HEAD' ? next() : limitBody(bodyBytes(info, c.req.path))(c, next),
+    c.req.method === 'GET' || c.req.method === 'HEAD' ? next() : limitBody(bodyBytes(info, c.req))(c, next),
   )
   app.notFound((c) => problemResponse(c, new Problem('not-found', `Nothing is at ${c.req.path}.`)))
   app.onError((error, c) => {
@@ -131,8 +134,10 @@ function describeIssues(
     .join('; ')
 }
 
-const bodyBytes = (info: ServiceInfo, path: string): number =>
-  info.largerBodies?.find((larger) => larger.path.test(path))?.bytes ?? limits.jsonBytes
+function bodyBytes({ largerBodies = [] }: ServiceInfo, request: HonoRequest): number {
+  const larger = largerBodies.find(({ path }) => path.test(request.path))
+  return larger && request.header('transfer-encoding') === undefined ? larger.bytes : limits.jsonBytes
+}
 
 function refuseMethod(c: Context, methods: readonly string[]): Response {
   const problem = new Problem('method-not-allowed', `${c.req.path} takes ${methods.join(', ')}.`)

@@ -28,9 +28,11 @@ export function createOwnerGuard(context: AgentContext): OwnerGuard {
       audience: toHex(context.owner),
       nowMs: clock.now(),
       maxBodyBytes: limits.ownerBodyBytes,
+      async requireKey(key) {
+        if (!speaksFor(identity, key) && !(await mayAsk(key)))
+          throw new Problem('unknown-key', 'The key is not one of the owner’s.')
+      },
     })
-    if (!speaksFor(identity, verified.key) && !(await mayAsk(verified.key)))
-      throw new Problem('unknown-key', 'The key is not one of the owner’s.')
     await nonces.take(verified)
   }
 

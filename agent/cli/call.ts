@@ -6,6 +6,7 @@ import type { Store } from '../../protocol/store.ts'
 import { openHome, readPassphrase } from '../home.ts'
 import { UsageError, type Call } from './command.ts'
 import { createOwnerClient } from './owner-client.ts'
+import { printable } from './printable.ts'
 
 export interface CliIo {
   readonly environment: Environment
@@ -58,12 +59,12 @@ export function callFor(args: readonly string[], values: Values, io: CliIo): Cal
     homeDir: io.homeDir,
     signal: io.signal,
     progress: (line) => {
-      if (io.isTerminal) io.err(CLEAR_LINE + line.slice(0, (io.columns ?? COLUMNS) - 1))
+      if (io.isTerminal) io.err(CLEAR_LINE + printable(line).slice(0, (io.columns ?? COLUMNS) - 1))
     },
     remark: (line) => {
-      if (io.isTerminal) io.err(`${CLEAR_LINE}${line}\n`)
+      if (io.isTerminal) io.err(`${CLEAR_LINE}${printable(line)}\n`)
     },
-    say: (line) => io.err(`${line}\n`),
+    say: (line) => io.err(`${printable(line)}\n`),
     text,
     credits: (name) => checkCredits(name, text(name)),
     flag: (name) => values[name] === true,

@@ -25,6 +25,7 @@ import { shareCommands } from './commands/storage.ts'
 import { trustCommands } from './commands/trust.ts'
 import { EXIT, exitCodeOf } from './exit-code.ts'
 import { firstText, helpJson, helpText, nearest, usageOf, type Chapters } from './help.ts'
+import { printable, printableJson } from './printable.ts'
 
 const COMMON_OPTIONS = {
   json: { type: 'boolean' },
@@ -51,7 +52,7 @@ export async function run(argv: readonly string[], io: CliIo): Promise<number> {
   const asJson = argv.includes('--json')
   try {
     const answer = await Promise.race([dispatch(argv, io), interruption(io.signal)])
-    io.out(asJson ? `${JSON.stringify(answer.json)}\n` : `${answer.text}\n`)
+    io.out(`${asJson ? printableJson(answer.json) : printable(answer.text)}\n`)
     return answer.exitCode ?? EXIT.done
   } catch (error) {
     if (io.signal.aborted) return EXIT.interrupted
@@ -71,10 +72,10 @@ function interruption(signal: AbortSignal): Promise<never> {
 function fail(error: unknown, asJson: boolean, io: CliIo): number {
   const isUsage = error instanceof UsageError
   const problem = isUsage ? new Problem('bad-request', error.message) : (systemProblem(error) ?? problemOf(error))
-  if (asJson) io.out(`${JSON.stringify(problem)}\n`)
-  else if (isUsage) io.err(`raincheck: ${error.message}\n`)
+  if (asJson) io.out(`${printableJson(problem)}\n`)
+  else if (isUsage) io.err(`raincheck: ${printable(error.message)}\n`)
   else if (problem.code === 'internal') io.err(`raincheck: a fault of ours: ${String((error as Error).stack)}\n`)
-  else io.err(`raincheck: ${problem.message} (${problem.code})\n`)
+  else io.err(`raincheck: ${printable(problem.message)} (${problem.code})\n`)
   return isUsage ? EXIT.usage : exitCodeOf(problem.code)
 }
 

@@ -166,7 +166,7 @@ describe('a request is refused when', () => {
     await expect(verifyRequest(await sign(post('x'.repeat(limits.jsonBytes + 1))), options)).resolves.toBeDefined()
   })
 
-  it('a stranger sends a body: it is not read before the signature holds', async () => {
+  it('a stranger sends a body: it is not read before the signature holds, nor before its key is known', async () => {
     let pulled = 0
     const body = new ReadableStream(
       {
@@ -179,6 +179,11 @@ describe('a request is refused when', () => {
     )
     const signed = await sign(post())
     const init: RequestInit & { duplex: 'half' } = { method: 'POST', body, duplex: 'half', headers: signed.headers }
+    const requireKey = async (): Promise<never> => {
+      throw new Problem('unknown-key', 'Nobody knows it.')
+    }
+    const asked = verifyRequest(new Request(signed.url, init), { authorities, audience, nowMs: NOW, requireKey })
+    await expect(asked).rejects.toMatchObject({ code: 'unknown-key' })
     init.headers = new Headers(signed.headers)
     init.headers.set('signature', `raincheck=:${btoa('\0'.repeat(64))}:`)
     await rejects(new Request(signed.url, init), 'bad-signature')
