@@ -53,20 +53,32 @@ export function checkPaths(paths: readonly FilePath[], code: ProblemCode): void 
   throw new Problem(code, `${JSON.stringify(one)} and ${JSON.stringify(other)} are one file on some systems.`)
 }
 
+/** A file, or a folder with what is in it by its folded names. */
+interface Place {
+  readonly name: string
+  readonly inside: Map<string, Place> | undefined
+}
+
 /**
  * The first two of the paths that would be the same file, or a file and a folder, or two spellings of one folder, on some
- * file system.
+ * file system. A folder's name ends with a slash. Takes time in proportion to the paths, whoever made them.
  */
 export function findCollision(paths: readonly FilePath[]): readonly [string, string] | undefined {
-  const seen = new Map<string, string>()
+  const folded = new Map<string, string>()
+  const fold = (name: string): string => folded.get(name) ?? folded.set(name, foldName(name)).get(name) ?? name
+  const root = new Map<string, Place>()
   for (const path of paths) {
-    for (let depth = 1; depth <= path.length; depth++) {
-      const folder = depth < path.length
-      const name = path.slice(0, depth).join('/')
-      const folded = path.slice(0, depth).map(foldName).join('/')
-      const other = seen.get(folded)
-      if (other !== undefined && !(folder && other === `${name}/`)) return [other, name]
-      if (other === undefined) seen.set(folded, folder ? `${name}/` : name)
+    let places = root
+    for (const [depth, name] of path.entries()) {
+      const isFolder = depth < path.length - 1
+      const other = places.get(fold(name))
+      if (other && !(isFolder && other.inside && other.name === name)) {
+        const above = path.slice(0, depth)
+        return [[...above, other.name].join('/') + (other.inside ? '/' : ''), [...above, name].join('/')]
+      }
+      const inside = other?.inside ?? (isFolder ? new Map<string, Place>() : undefined)
+      if (!other) places.set(fold(name), { name, inside })
+      if (inside) places = inside
     }
   }
   return undefined

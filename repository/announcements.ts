@@ -42,8 +42,11 @@ export interface Announcements {
     envelope: Envelope,
     delegation?: Envelope,
   ): Promise<{ readonly announcement: Announcement; readonly changed: boolean }>
-  /** The offers of a content (v2, hex) that count now: up to `count` of them, in the order of the owners' ids. */
-  offers(infoHash: string, count: number): Promise<readonly Offer[]>
+  /**
+   * The offers of a content (v2, hex) that count now: up to `count` of them, in the order of the owners' ids.
+   * @param sought owners that no crowd may hide: where not all offers are read, theirs are, and stand first
+   */
+  offers(infoHash: string, count: number, sought?: ReadonlySet<string>): Promise<readonly Offer[]>
   /** Forgets an announcement whose time is over, unless a newer one took its place. */
   forget(infoHash: string, owner: string): Promise<void>
 }
@@ -52,6 +55,7 @@ const COUNT = 'announcements'
 const PAGE = 128
 /** For one answer, those that no longer count among them. */
 const OFFERS_READ = 1024
+const SOUGHT_READ = 256
 
 const offerShape = {
   announcement: envelopeField,
@@ -103,17 +107,22 @@ export function createAnnouncements(
     return { changes, result: true }
   }
 
-  async function offers(infoHash: string, count: number): Promise<Offer[]> {
+  async function offers(infoHash: string, count: number, sought: ReadonlySet<string> = new Set()): Promise<Offer[]> {
     const nowMs = environment.clock.now()
     const live: Offer[] = []
     let after: string | undefined
     for (let read = 0; read < OFFERS_READ && live.length < count; read += PAGE) {
       const items = await store.list(swarmKey(infoHash), { limit: PAGE, ...(after !== undefined && { after }) })
       live.push(...items.map(readOffer).filter((offer) => isLive(offer, nowMs)))
-      if (items.length < PAGE) break
-      after = items.at(-1)?.sk
+      after = items.length < PAGE ? undefined : items.at(-1)?.sk
+      if (after === undefined) break
     }
-    return live.slice(0, count)
+    if (after === undefined) return live.slice(0, count)
+    const known = new Set(live.map(({ owner }) => owner))
+    const others = [...sought].filter((owner) => !known.has(owner)).slice(0, SOUGHT_READ)
+    const items = await Promise.all(others.map((owner) => store.get(swarmKey(infoHash), owner)))
+    const found = items.flatMap((item) => (item ? [readOffer(item)] : [])).filter((offer) => isLive(offer, nowMs))
+    return [...found, ...live].slice(0, count)
   }
 
   async function forget(infoHash: string, owner: string): Promise<void> {

@@ -98,12 +98,13 @@ export function createContents({ store, environment }: RepositoryContext): Conte
     const torrent = torrentOf(meta)
     const nowMs = environment.clock.now()
     const content = contentOf(meta, torrent, paddedTime(nowMs))
-    await putAll(store, itemsOf(content, meta, torrent))
+    // First of all, so that what is killed in between is swept as well.
     const note = dueContent(nowMs + limits.contentMs, infoHash, content.run)
+    await store.write([{ pk: dueKey(infoHash), sk: note, expect: 'any', body: EMPTY }])
+    await putAll(store, itemsOf(content, meta, torrent))
     const changed = await store.write([
       { pk: contentKey(infoHash), sk: HEAD, expect: 0, body: encodeHead(content) },
       { pk: contentV1Key(content.infoHashV1), sk: V2, expect: 'any', body: fromHex(infoHash) },
-      { pk: dueKey(infoHash), sk: note, expect: 'any', body: EMPTY },
     ])
     return { content, changed }
   }

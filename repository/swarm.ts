@@ -20,7 +20,7 @@ export function createSwarm(books: Books, announcements: Announcements): Swarm {
   return {
     async of(infoHash, reader) {
       const vouched = reader ? await vouchedBy(reader) : new Set<string>()
-      const offers = await announcements.offers(infoHash, OFFERS_SORTED)
+      const offers = await announcements.offers(infoHash, OFFERS_SORTED, vouched)
       const trust = ({ owner }: Offer): number => (vouched.has(owner) ? 0 : 1)
       return offers.toSorted((a, b) => trust(a) - trust(b) || Number(a.price - b.price)).slice(0, limits.swarmSellers)
     },

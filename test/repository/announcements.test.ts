@@ -4,6 +4,7 @@ import { toHex } from '../../protocol/bytes.ts'
 import { rotate } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { envelopeToJson } from '../../protocol/signed.ts'
+import { openSqlite } from '../../infra/store/sqlite.ts'
 import { ownerKey, swarmKey } from '../../repository/keys.ts'
 import { announcementOf, content, contentOf, signedAnnouncement, testRepository, type TestContent } from './kit.ts'
 import { bookOf, DAY, delegationOf, NOW, numbered, person, vouchFor } from './people.ts'
@@ -262,6 +263,23 @@ describe('many announcements', () => {
     expect(forBob.slice(1)).toEqual(all.slice(0, -1))
     expect(await sellers(`?for=${toHex(numbered(4, 4))}`)).toEqual(all)
   })
+
+  it('hide nobody whom the reader vouches for, however many come before', async () => {
+    const { repository, sellers } = await opened()
+    const { store } = repository
+    for (const each of [ann, cid]) await repository.announce(each, film)
+    await repository.putBook(bob, bookOf(bob, [vouchFor(cid.id)]))
+    // As of more identities than are read, each with a lower id.
+    const [pk, of] = [swarmKey(film.infoHash), await store.get(swarmKey(film.infoHash), toHex(ann.id))]
+    const crowd = Array.from({ length: 1100 }, (_, i) => String(i).padStart(64, '0'))
+    for (let at = 0; at < crowd.length; at += 100) {
+      const some = crowd.slice(at, at + 100)
+      await store.write(some.map((sk) => ({ pk, sk, expect: 0, body: of?.body ?? new Uint8Array() })))
+    }
+    const hers = announcementOf(cid, film)
+    expect(await sellers()).not.toContainEqual(hers)
+    expect((await sellers(`?for=${toHex(bob.id)}`))[0]).toEqual(hers)
+  })
 })
 
 describe('what is over', () => {
@@ -306,5 +324,15 @@ describe('what is over', () => {
     expect(await repository.store.list('word/f', { limit: 9 })).toEqual([])
     expect(await repository.putTorrent(film)).toMatchObject({ status: 201 })
     expect(await repository.get(`${path}/torrent`)).toMatchObject({ status: 200 })
+  })
+
+  it('is an upload that another came before', async () => {
+    const store = openSqlite(':memory:')
+    const [first, second] = [testRepository({}, store), testRepository({}, store)]
+    second.setNow(NOW + 1)
+    await Promise.all([first, second].map((repository) => repository.putTorrent(film)))
+    first.setNow(NOW + 2 * limits.contentMs)
+    expect(await first.maintain()).toBe(2)
+    expect(await store.list(`content/${film.infoHash}`, { limit: 9 })).toEqual([])
   })
 })
