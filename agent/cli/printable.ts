@@ -1,8 +1,7 @@
 /** What others wrote, such as names and problems, may hold what a terminal takes for orders: to clear itself, to fill the clipboard. */
 
 /** Controls but for the end of a line, and what turns the direction of the text after it. */
-// oxlint-disable-next-line no-control-regex
-const ORDERS = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g
+const ORDERS = /(?!\n)\p{Cc}|[\u202a-\u202e\u2066-\u2069]/gu
 
 export const printable = (text: string): string => text.replaceAll(ORDERS, '\ufffd')
 
