@@ -87,7 +87,7 @@ export function createClaims({ environment, store, secret, ledger, repository }:
    */
   function parse({ operations, delegation: envelope }: ClaimRequest, known: Owned | undefined): Parsed {
     const [first] = operations
-    if (!first) throw new Problem('bad-request', 'An owner has an identity of one operation at least.')
+    if (!first) throw new Problem('bad-request', 'The claim holds no operation of the owner’s identity.')
     const owner = identityOf(parseOperation(first))
     const delegation = parseDelegation(envelope)
     const nowMs = environment.clock.now()

@@ -14,7 +14,10 @@ export function dealing(
   const modes = optional('SELL_MODES', LANE_MODES.join(',')).split(',')
   const unknown = modes.find((mode) => !LANE_MODES.some((known) => known === mode))
   if (unknown !== undefined || !/^\d{0,18}$/.test(stake)) {
-    throw new Problem('bad-request', 'SELL_MODES is a list of modes, STAKE_MOST a number of credits.')
+    throw new Problem(
+      'bad-request',
+      'SELL_MODES is a list of credit, prepaid and sealed, with commas between them; STAKE_MOST is a number of credits.',
+    )
   }
   return {
     modes: LANE_MODES.filter((mode) => modes.includes(mode)),

@@ -92,7 +92,10 @@ export function recoverKeys(state: IdentityState, recovery: Signer, next: Bytes,
   )
   const last = state.operations[after]
   if (!last) {
-    throw new Problem('unknown-key', 'The recovery key is none of the identity’s, or its time to override is over.')
+    throw new Problem(
+      'unknown-key',
+      'The recovery key does not belong to the identity, or its 72 hours to override have passed.',
+    )
   }
   const above = last.keys.slice(0, rankOf(last.keys, recovery.key) + 1)
   const kept = state.operations.slice(0, after + 1).map(({ envelope }) => envelope)

@@ -7,7 +7,7 @@ import { SettingError, type Settings } from './service-process.ts'
 /**
  * The policy of a new log: LEDGER_FAUCET, LEDGER_UNIT_PRICE; LEDGER_ISSUER, LEDGER_FEDERATION and LEDGER_AUTHORITY are
  * public keys in hex: who sells credits, who decides, who admits; nobody, the ledger itself and everybody when empty.
- * LEDGER_LOG_SHARDS is how many the log is in, for its birth.
+ * LEDGER_LOG_SHARDS is how many shards the log has: fixed when the log begins.
  * @throws SettingError
  */
 export function ledgerPolicy({ optional }: Pick<Settings, 'optional'>): LedgerOptions['policy'] {

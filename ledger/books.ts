@@ -58,7 +58,10 @@ async function openPolicy(context: LedgerContext, accept: Accept, sequence: () =
     throw new Problem('conflict', 'The store holds the log of a ledger with another key.')
   }
   if (policy.shards !== context.policy.shards)
-    throw new Problem('conflict', `The store holds a log of ${policy.shards ?? 1} shards: how many is for its birth.`)
+    throw new Problem(
+      'conflict',
+      `The stored log has ${policy.shards ?? 1} shards; the number cannot be changed after the log was begun.`,
+    )
   if ((await readHead(context.store)).size === 0) await sequence()
   return policy
 }

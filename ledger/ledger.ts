@@ -56,7 +56,7 @@ export function createLedger(options: LedgerOptions): Ledger {
   const notary = createNotary(context, accept)
   const { onFault } = context
 
-  /** Where several processes run, the one that sequences attests: none that is killed and started all the time. */
+  /** With several processes, one that has been sequencing for some seconds attests; one that keeps restarting never does. */
   const follow = async () => {
     if (sequencer.isSteady()) await notary.follow()
   }

@@ -62,7 +62,7 @@ export interface Wanted {
   readonly round: number | undefined
 }
 
-/** Asked again until it is all, comes to an end: what does not come into a part is no longer counted among the next one's. */
+/** Repeated calls reach `isAll`: a pointer that pointed to nothing in one part does not count towards `most` in the next. */
 export type Collect = (wanted: Wanted) => Promise<Part>
 
 export function createCollector({ environment: { clock }, store }: LedgerContext): Collect {

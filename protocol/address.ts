@@ -48,7 +48,7 @@ export function checkUrl(text: string, { allowLoopback }: AddressRules): URL {
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
   if (isLoopbackHost(host)) {
     if (!allowLoopback)
-      throw new Problem('address-refused', `${host} is this machine, which the operator does not allow.`)
+      throw new Problem('address-refused', `${host} is a loopback address, which is not allowed here.`)
     return url
   }
   if (url.protocol !== 'https:') throw new Problem('address-refused', 'A public address is https.')

@@ -113,7 +113,10 @@ async function applyBalances(view: View, moves: readonly Movement[]): Promise<vo
     const account = await readKnown(view, accounts, keys.account(id), 'account')
     const left = account.available + available
     if (left < 0n)
-      throw new Problem('funds-insufficient', `The account holds ${account.available} credits of ${-available}.`)
+      throw new Problem(
+        'funds-insufficient',
+        `${-available} credits are needed, and the account has ${account.available} available.`,
+      )
     write(view, accounts, keys.account(id), { ...account, available: left })
   }
 }

@@ -44,7 +44,7 @@ export function requireSpeaker(
   state: IdentityState,
   { delegation, power, atMs, speaks }: Speaking,
 ): void {
-  if (!equal(by, state.id)) throw new Problem('unknown-key', 'This is of another identity.')
+  if (!equal(by, state.id)) throw new Problem('unknown-key', 'This object belongs to another identity.')
   const delegated = authorityOf(state, key, delegation, speaks)
   if (delegated) requirePower(delegated, power, atMs)
 }

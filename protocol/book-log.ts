@@ -52,7 +52,7 @@ export function readRecord(bytes: Uint8Array): LogRecord | undefined {
   const said = fields(data ?? {}, bookData)
   const [head, ...others] = parts
   if (!head || others.length !== said.base + said.delegation)
-    throw new Problem('bad-encoding', 'The entry has not the parts that it names.')
+    throw new Problem('bad-encoding', 'The entry does not hold the signed objects that it names.')
   const delegation = said.delegation === 1 ? others[0] : undefined
   const base = said.base === 1 ? others.at(-1) : undefined
   return { kind, time, book: { head, ...(delegation && { delegation }), ...(base && { base }) } }

@@ -67,7 +67,8 @@ export function verifyFork({ notes, proof, vkey }: Fork): Finding {
   const key = parseVerifierKey(vkey)
   const [one, other] = notes.map((note) => openCheckpoint(note, key).checkpoint) as [Checkpoint, Checkpoint]
   const path = proof.map((hash) => fromHex(hash))
-  if (!isFork(one, other, path)) throw new Problem('proof-invalid', 'The two checkpoints may be of one history.')
+  if (!isFork(one, other, path))
+    throw new Problem('proof-invalid', 'The two checkpoints do not contradict each other: they may be of one history.')
   const sizes = one.size === other.size ? `of size ${one.size}` : `of sizes ${one.size} and ${other.size}`
   return finding('fork', key, `signed two checkpoints ${sizes} that are not of one history`)
 }

@@ -96,7 +96,8 @@ export function parseVerifierKey(text: string, type: SignatureType = 'note'): No
   if (bytes?.[0] !== SIGNATURE_TYPES[type])
     throw new Problem('bad-encoding', `The text is not the verifier key of an ed25519 key of the type ${type}.`)
   const key = noteKey(name, bytes.slice(1), type)
-  if (formatVerifierKey(key) !== text) throw new Problem('bad-encoding', 'The id does not belong to the verifier key.')
+  if (formatVerifierKey(key) !== text)
+    throw new Problem('bad-encoding', 'The key id in the verifier key does not match its key.')
   return key
 }
 

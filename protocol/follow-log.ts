@@ -53,7 +53,8 @@ export function readSeen(note: string, { vkey, timeKeys }: LogKeys): SeenCheckpo
   const checkpoint = parseCheckpoint(text)
   if (checkpoint.origin !== key.name) throw new Problem('bad-signature', 'The checkpoint is of another log.')
   const times = readCosignatures(text, openNote(note, [key]).unknown, timeKeys.map(asTimeKey))
-  if (times.length === 0) throw new Problem('bad-signature', 'Nobody says when the checkpoint was the newest.')
+  if (times.length === 0)
+    throw new Problem('bad-signature', 'The checkpoint carries no timestamped cosignature by a known key.')
   return { ...checkpoint, note, timeMs: Math.max(...times.map(({ timeSeconds }) => timeSeconds * 1000)) }
 }
 

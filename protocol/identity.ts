@@ -174,7 +174,7 @@ function readOperation(envelope: Envelope): Operation {
     throw new Problem('bad-encoding', 'All operations but the first have "id" and "prev".')
   }
   if (body.seq === 0 && body.compromisedSince !== undefined)
-    throw new Problem('bad-encoding', 'There are no keys before the first operation.')
+    throw new Problem('bad-encoding', 'The first operation has no "compromisedSince": there are no keys before it.')
   body.keys.forEach((key, i) => {
     checkKey(key)
     if (rank(body.keys, key) !== i) throw new Problem('bad-encoding', 'A key is listed twice.')

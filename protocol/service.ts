@@ -29,7 +29,7 @@ export function createService(info: ServiceInfo): OpenAPIHono {
     },
   })
   app.use(methodNotAllowed({ app, onMethodNotAllowed: (c, methods) => refuseMethod(c, methods) }))
-  // To look at a body makes a whole Request, also of one that can have none.
+  // Checking the limit of a body builds a full Request: skipped for methods that have no body.
   app.use((c, next) =>
     c.req.method === 'GET' || c.req.method === 'HEAD' ? next() : limitBody(bodyBytes(info, c.req))(c, next),
   )

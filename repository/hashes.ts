@@ -102,7 +102,7 @@ export function createHashes({ store }: RepositoryContext, contents: Contents): 
     const expected = await expectedLayer(content, found, from, leaves.length / HASH_BYTES)
     const level = levelIn(found, content.pieceLength)
     if (!equal(layerAbove(leaves, 0, level), expected)) {
-      throw new Problem('piece-invalid', 'The hashes do not lead to those of the torrent.')
+      throw new Problem('piece-invalid', 'The uploaded block hashes do not match the torrent’s.')
     }
     const step = unit * HASH_BYTES
     const runs = Array.from({ length: Math.ceil(leaves.length / step) }, (_, i) => ({
@@ -136,7 +136,7 @@ function checkRun(from: number, leaves: Bytes, unit: number, blocks: number): vo
   const count = leaves.length / HASH_BYTES
   const end = from + count
   if (!Number.isInteger(count) || count === 0)
-    throw new Problem('range-invalid', 'The body is a run of hashes of 32 bytes.')
+    throw new Problem('range-invalid', 'The body must be one or more whole hashes of 32 bytes each.')
   if (from % unit !== 0 || end > blocks || (end % unit !== 0 && end !== blocks)) {
     const detail = `A run begins at a multiple of ${unit} hashes, and ends at one or with the file's ${blocks}.`
     throw new Problem('range-invalid', detail, { unit, blocks })

@@ -46,7 +46,7 @@ export function createIdentities({ store, environment, log }: RepositoryContext)
 
   async function put(operations: readonly Envelope[]) {
     const [first] = operations
-    if (!first) throw new Problem('bad-request', 'There is no operation.')
+    if (!first) throw new Problem('bad-request', 'The list of operations is empty.')
     const pk = identityKey(identityOf(parseOperation(first)))
     return log.write(async () => {
       const item = await store.get(pk, LOG)

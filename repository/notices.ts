@@ -51,7 +51,9 @@ export function createNotices(
     if (notice.issued + limits.noticeMs <= nowMs) throw new Problem('expired', 'The notice is too old.')
     const opened = await books.open(notice.to)
     if (!opened?.edges.some(({ subject }) => equal(subject, notice.subject)))
-      throw new Problem('not-found', 'Who is told does not vouch for the subject.', { missing: 'vouch' })
+      throw new Problem('not-found', 'The recipient of the notice does not vouch for its subject.', {
+        missing: 'vouch',
+      })
     const [pk, sk] = [noticeKey(notice.to), `${toHex(notice.by)}/${toHex(notice.subject)}`]
     const kept = await readAll(store, pk, readKept)
     const before = kept.find((each) => each.sk === sk)

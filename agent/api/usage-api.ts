@@ -89,7 +89,7 @@ async function statement(context: AgentContext, usage: Usage, dates: { from: str
   if (from < 0 || to < from || to - from >= limits.usageDaysStated)
     throw new Problem(
       'bad-request',
-      `A statement is of 1 to ${limits.usageDaysStated} days since 1970, in their order.`,
+      `A statement covers 1 to ${limits.usageDaysStated} days from 1970 on, and does not end before it begins.`,
     )
   const { owner, environment, signer, delegation, operations } = context
   const terms = { by: owner, days: await usage.days(from, to), from, issued: environment.clock.now(), to }

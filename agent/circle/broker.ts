@@ -60,7 +60,8 @@ export function createBroker(context: AgentContext, records: CircleRecords): Bro
 
   const change = (name: string, { kind, add = [], remove = [] }: CircleChange): Promise<OwnCircle> =>
     records.change(name, (before) => {
-      if (before && !before.isOwn) throw new Problem('conflict', 'You have joined a circle of this name.')
+      if (before && !before.isOwn)
+        throw new Problem('conflict', 'You are a member of another owner’s circle of this name: leave it first.')
       const nowMs = clock.now()
       const out = new Set(remove)
       const members = new Set([...(before?.members ?? []), ...add].filter((id) => !out.has(id)))
@@ -115,7 +116,8 @@ export function createBroker(context: AgentContext, records: CircleRecords): Bro
 
 /** The owner is of each of their circles. */
 function requireMember({ owner }: AgentContext, { members }: OwnCircle, id: string): void {
-  if (id !== toHex(owner) && !members.includes(id)) throw new Problem('forbidden', 'This owner is not of the circle.')
+  if (id !== toHex(owner) && !members.includes(id))
+    throw new Problem('forbidden', 'This owner is not a member of the circle.')
 }
 
 /** @throws Problem `forbidden` for a session of before its member was taken out */

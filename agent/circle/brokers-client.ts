@@ -51,7 +51,7 @@ export function createBrokersClient(context: AgentContext): BrokersClient {
     const profile = await get('/.well-known/raincheck', profileShape)
     await requireBound(profile)
     const { by, kind, revoked, circle } = await get(`/v1/sessions/${name}`, circleShape)
-    if (by !== profile.id || circle !== name) throw new Problem('peer-failed', `${url} speaks of another circle.`)
+    if (by !== profile.id || circle !== name) throw new Problem('peer-failed', `${url} answered for another circle.`)
     const { key, operations: log, delegation: binds } = profile
     const since = revoked.map(({ member, since: sinceMs }) => ({ member, sinceMs }))
     const readMs = clock.now()

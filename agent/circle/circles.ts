@@ -120,7 +120,10 @@ export function createCircles(context: AgentContext): Circles {
 
 function requireName(name: string): void {
   if (isCircleName(name)) return
-  throw new Problem('bad-request', 'A circle has a name of 1 to 63 of a-z, 0-9 and, within, -.')
+  throw new Problem(
+    'bad-request',
+    'The name of a circle is 1 to 63 of a-z, 0-9 and -, and neither begins nor ends with -.',
+  )
 }
 
 function gone(): never {

@@ -65,7 +65,8 @@ export function createGate(context: AgentContext, { records, broker, brokers, re
   /** Whoever read the session on its way has not the key. */
   async function holderOf(request: Request, { holder }: Session): Promise<VerifiedRequest> {
     const verified = await verifyRequest(request, { authorities, audience: toHex(context.owner), nowMs: clock.now() })
-    if (!equal(verified.key, holder)) throw new Problem('unknown-key', 'The session is another key’s.')
+    if (!equal(verified.key, holder))
+      throw new Problem('unknown-key', 'The session was given to another key than the one that signed the request.')
     return verified
   }
 

@@ -180,7 +180,11 @@ async function applyEntry(replica: Replica, entry: PlacedEntry, { shards }: LogR
   try {
     const { data = {}, kind } = await replica.apply(entry.bytes, entry.decoded)
     const stated = kind === 'policy' ? (readPolicy(data).shards ?? 1) : shards
-    if (stated !== shards) throw new Problem('conflict', `The policy is of ${stated} shards, the log of ${shards}.`)
+    if (stated !== shards)
+      throw new Problem(
+        'conflict',
+        `The policy says that the log has ${stated} shards, but it is shown with ${shards}.`,
+      )
   } catch (error) {
     throw new Fault(reason(error), entry)
   }

@@ -88,7 +88,7 @@ const SYSTEM_CODES: Readonly<Record<string, ProblemCode>> = {
   ENOSPC: 'storage-full',
 }
 
-/** A file of this machine that cannot be read or written is nobody's fault. */
+/** A local file error is reported as a problem, not as a bug. */
 function systemProblem(error: unknown): Problem | undefined {
   if (!(error instanceof Error && 'syscall' in error)) return undefined
   const { code = '' } = error as NodeJS.ErrnoException
@@ -135,7 +135,7 @@ function find(first: string, rest: readonly string[]): Found {
   }
   const names = Object.keys(COMMANDS)
   const below = names.filter((name) => name.startsWith(`${first} `)).map((name) => name.slice(first.length + 1))
-  if (below.length > 0) throw new UsageError(`'${first}' goes on with one of ${below.join(', ')}.`)
+  if (below.length > 0) throw new UsageError(`'${first}' needs a subcommand: ${below.join(', ')}.`)
   const meant = nearest(first, names)
   const hint = meant === undefined ? '' : ` Did you mean \`${meant}\`?`
   throw new UsageError(`there is no command '${first}'.${hint} \`raincheck help\` lists them.`)

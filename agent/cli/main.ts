@@ -20,7 +20,7 @@ const interrupted = new AbortController()
 process.on('SIGINT', () => interrupted.abort(new Error('interrupted')))
 // A reader that has left is no fault.
 process.stdout.on('error', () => undefined)
-// That Node's SQLite is new is no news to whoever asks for an audit.
+// Hides Node's warning that SQLite is experimental.
 process.removeAllListeners('warning')
 process.on('warning', ({ name, message }) => {
   if (name !== 'ExperimentalWarning') process.stderr.write(`${name}: ${message}\n`)

@@ -51,7 +51,8 @@ export function missingFor(order: Order, { federation, id }: Government): number
   const { ledger, signers } = tellOrder(order)
   if (ledger !== id) throw new Problem('wrong-ledger', 'The order is for another ledger.')
   const stranger = signers.find((key) => !federation.keys.includes(key))
-  if (stranger !== undefined) throw new Problem('unknown-key', `${stranger} is none of those who decide here.`)
+  if (stranger !== undefined)
+    throw new Problem('unknown-key', `${stranger} is not among the keys that decide about this ledger.`)
   return Math.max(0, federation.majority - signers.length)
 }
 

@@ -139,7 +139,10 @@ async function readKept(place: string): Promise<Envelope | undefined> {
   try {
     return envelopeFromJson(JSON.parse(fromUtf8(saved)), 'lock')
   } catch {
-    throw new Problem('bad-encoding', `${place} does not say what is on its way: mend it, or take it away.`)
+    throw new Problem(
+      'bad-encoding',
+      `${place} cannot be read, and says which credits are on their way to another ledger: repair it, or remove it.`,
+    )
   }
 }
 

@@ -171,7 +171,7 @@ export function createLedgerClient({ environment, url }: LedgerClientOptions): L
   async function askInfo(): Promise<LedgerInfo> {
     const answer = await http.json({ method: 'GET', path: '/v1/ledger' }, infoShape)
     if (toHex(sha256(fromHex(answer.key))) !== answer.id)
-      throw new Problem('peer-failed', `${url} is not the ledger of its key.`)
+      throw new Problem('peer-failed', `The id that ${url} gives is not that of its key.`)
     return answer
   }
 
@@ -214,7 +214,8 @@ export function createLedgerClient({ environment, url }: LedgerClientOptions): L
       const path = `/v1/accounts/${account}/entries${query.size > 0 ? `?${query}` : ''}`
       const answer = await get(path, statementShape)
       // Whoever reads page after page comes to an end.
-      if (!ascends(answer.entries, after)) throw new Problem('peer-failed', `The statement of ${url} goes back.`)
+      if (!ascends(answer.entries, after))
+        throw new Problem('peer-failed', `The statement from ${url} does not go on after the entries already read.`)
       return answer
     },
     declare: (declaration) => post('/v1/declarations', { declaration }, idReceiptShape),

@@ -87,7 +87,7 @@ export function openConnection(endpoint: Endpoint): Connection {
   }
 
   function takeHead(received: number): void {
-    if (!pending) throw new Problem('peer-failed', 'The peer spoke out of turn.')
+    if (!pending) throw new Problem('peer-failed', 'The peer sent data without being asked.')
     const searched = Math.max(headBytes - HEAD_END.length, 0)
     headBytes += received
     const end = headBuffer.subarray(0, headBytes).indexOf(HEAD_END, searched)

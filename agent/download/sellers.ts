@@ -36,7 +36,7 @@ export interface SellerState {
   sealed: boolean
   /** Flows at work. */
   workers: number
-  /** Left alone until then, the so manieth time in a row. */
+  /** Left alone until then; `leaves` counts how often in a row. */
   untilMs: number
   leaves: number
   /** Ticks that it said were spent on another piece. */

@@ -287,7 +287,7 @@ function parkedUntil(problem: Problem): number | undefined {
   return fault?.kind === 'park' ? fault.untilMs : undefined
 }
 
-/** What is full before anything was paid for is no matter of waiting. */
+/** A full storage is worth waiting for only once something has been paid. */
 function mayPass(problem: Problem, attempt: number, runner: Runner | undefined): boolean {
   const { code } = problem
   if (code === 'conflict' || isForgotten(problem)) return attempt < CONFLICTS_MOST

@@ -18,5 +18,8 @@ export function usualCaps(optional: (name: string, otherwise: string) => string,
 function numberIn(text: string): bigint | undefined {
   if (text === NONE) return undefined
   if (/^\d{1,18}$/.test(text)) return BigInt(text)
-  throw new Problem('bad-request', 'SPEND_MOST is a number of credits a day, SERVE_MOST of bytes, or each is none.')
+  throw new Problem(
+    'bad-request',
+    'SPEND_MOST (credits a day) and SERVE_MOST (bytes a day) each take a number or "none".',
+  )
 }

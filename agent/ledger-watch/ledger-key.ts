@@ -8,6 +8,6 @@ import type { LedgerInfo } from '../clients/ledger-client.ts'
 export function keyOfLedger({ key, origin, vkey }: Pick<LedgerInfo, 'key' | 'origin' | 'vkey'>): NoteKey {
   const noteKey = parseVerifierKey(vkey)
   if (noteKey.name !== origin || !equal(noteKey.key, fromHex(key)))
-    throw new Problem('peer-failed', 'The verifier key of the ledger is not its own.')
+    throw new Problem('peer-failed', 'The ledger’s verifier key does not match its key and origin.')
   return noteKey
 }

@@ -107,7 +107,7 @@ export function createLogWatch({ environment, store, ledger, owner, policy }: Lo
     const [key, note] = [await ledgerKey(), await ledger.checkpoint()]
     const opened = openNote(note, [key])
     const checkpoint = parseCheckpoint(opened.text)
-    if (checkpoint.origin !== key.name) throw new Problem('peer-failed', 'The ledger shows the log of another.')
+    if (checkpoint.origin !== key.name) throw new Problem('peer-failed', 'The ledger shows another ledger’s log.')
     if (policy) requireWitnessed(opened, policy, clock.now())
     await decideAndWrite(store, () => goOn(key, { checkpoint, note }))
     lookedMs = clock.now()

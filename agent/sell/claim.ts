@@ -62,7 +62,8 @@ function claimOf({ owner, signer }: AgentContext, terms: LaneTerms): Envelope {
 /** A lane that could not be used is not worth a claim; whether the payer really declared is for the ledger to say. */
 async function requireCredit(trust: Trust, { payer }: Declaration): Promise<void> {
   const { credit } = await trust.creditFor(toHex(payer))
-  if (credit === 0) throw new Problem('credit-exceeded', 'No piece may be unpaid.', { credit })
+  if (credit === 0)
+    throw new Problem('credit-exceeded', 'This payer gets no credit here: no piece may be unpaid.', { credit })
 }
 
 /** Nor is one worth it that comes without a tick: whoever has keys enough would have us ask the ledger all day. */

@@ -63,6 +63,6 @@ function decode(cursor: string): Cursor {
   try {
     return JSON.parse(cursor) as Cursor
   } catch {
-    throw new Problem('bad-request', 'This is no page of this storage.')
+    throw new Problem('bad-request', 'The cursor is not one of this storage’s.')
   }
 }

@@ -129,7 +129,7 @@ function createReads(api: DriveApi, paths: DrivePaths): Reads {
   }
 }
 
-/** What is not there may be another version than the one that is meant. */
+/** A missing file or range may mean that the version changed: the version check after the read decides. */
 function unlessAbsent(error: unknown): Problem {
   if (error instanceof Problem && (error.code === 'not-found' || error.code === 'range-invalid')) return error
   throw error

@@ -34,7 +34,7 @@ export async function deleteParameterKey(name: string, client = new SSMClient({}
 /** For who serves: an event that comes after the stack went must not make another. @throws Problem `store-unavailable` */
 export async function requireParameterKey(name: string): Promise<Bytes> {
   const key = await findParameterKey(name)
-  if (!key) throw new Problem('store-unavailable', 'The service has no key: its stack comes, or goes.')
+  if (!key) throw new Problem('store-unavailable', 'The service has no key: its stack is being created or deleted.')
   return key
 }
 

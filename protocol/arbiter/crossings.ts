@@ -72,7 +72,7 @@ export function mint(envelope: Envelope): Step {
   })
 }
 
-/** Anyone may ask for it who knows the lock: it was not minted in time. */
+/** Anyone who knows the lock may have it declined once it has expired unminted. */
 export function decline(envelope: Envelope): Step {
   const order = parseLock(envelope)
   return arrival('decline', order, async (view, nowMs) => {
@@ -134,7 +134,7 @@ function witnessed(note: string, log: ReturnType<typeof readPeerPolicy>, nowMs: 
   try {
     return requireWitnessed(openNote(note, [log.key]), log, nowMs)
   } catch (error) {
-    // To whoever asked us it is their request that is at fault, not a service behind us.
+    // For the caller this is a fault of the request, not of a service behind us.
     if (error instanceof Problem && error.code === 'unwitnessed')
       throw new Problem('proof-invalid', error.message, error.members)
     throw error

@@ -50,7 +50,7 @@ export function priceAt(policy: Pick<Policy, 'unitPrice'>, price: Price | undefi
 function requireMajority(policy: Policy, signers: readonly Bytes[]): void {
   const governors = governorsOf(policy)
   if (!signers.every((key) => governors.some((governor) => equal(governor, key))))
-    throw new Problem('unknown-key', 'A signer is none of those who decide here.')
+    throw new Problem('unknown-key', 'One of the signers is not among the keys that decide about this ledger.')
   const majority = majorityOf(governors)
   if (signers.length < majority)
     throw new Problem('forbidden', `At least ${majority} of ${governors.length} have to sign.`)
@@ -70,7 +70,7 @@ export function setPrice(signed: readonly Envelope[]): Step {
     requireMajority(policy, signers)
     const last = await read(view, prices, keys.price)
     requireNewer(seq, last)
-    if (effective < nowMs) throw new Problem('expired', 'A price takes effect in the future.')
+    if (effective < nowMs) throw new Problem('expired', 'The time at which the price takes effect is in the past.')
     write(view, prices, keys.price, { before: priceAt(policy, last, nowMs), effective, seq, unitPrice })
     return []
   })

@@ -98,7 +98,8 @@ export async function openKeptState(store: Store): Promise<KeptState> {
   }
 }
 
-const notAlone = (): Problem => new Problem('conflict', 'Another replica of this log is under way in the same place.')
+const notAlone = (): Problem =>
+  new Problem('conflict', 'Another process keeps its replica of this log in the same place.')
 
 function readProgress(body: Bytes): Progress {
   const { replayed, sum, sums, ...tree } = fields(decode(body), progressShape)

@@ -159,7 +159,8 @@ export async function replay<T extends Stored>(view: Draft<T>, entry: Entry, byt
   const command = { kind, parts, ...(isStated(kind) && data !== undefined && { data }) }
   const outcome = await decide(view, prepare(command), time)
   if (outcome.kind === 'repeat') throw new Problem('conflict', 'The entry repeats an earlier one.')
-  if (!equal(outcome.bytes, bytes)) throw new Problem('conflict', 'The entry states what does not follow.')
+  if (!equal(outcome.bytes, bytes))
+    throw new Problem('conflict', 'The entry is not what the rules make of its signed objects.')
   if (time < view.earliestMs()) throw new Problem('conflict', 'The entry is not later than what it rests on.')
 }
 

@@ -125,7 +125,7 @@ describe('words that are off', () => {
     [['nonsense'], 'there is no command'],
     [['serach', 'x'], 'Did you mean `search`?'],
     [['help', 'serach'], 'Did you mean `search`?'],
-    [['ledger'], "'ledger' goes on with one of key"],
+    [['ledger'], "'ledger' needs a subcommand: key"],
     [['get'], 'usage: raincheck get'],
     [['get', 'a', 'b'], 'usage: raincheck get'],
     [['get', 'a', '--frob'], '--frob'],

@@ -41,7 +41,7 @@ export const saleCommands: Commands = {
 function referenceOf(call: Call): string {
   const reference = call.text('reference')
   if (reference !== undefined && reference !== '') return reference
-  throw new UsageError('--reference names the payment: what bears it again counts once.')
+  throw new UsageError('--reference is needed: a name for the payment, under which it counts only once.')
 }
 
 async function buyCredits(call: Call): Promise<Answer> {
@@ -61,7 +61,7 @@ async function payout(call: Call): Promise<Answer> {
   const [reference, amount, out] = [referenceOf(call), creditsIn(call.args[0] as string), call.text('out')]
   const forMs = durationMs(call.text('in') ?? USUAL_OFFER)
   if (forMs === undefined) throw new UsageError('--in takes a time such as 30m, 1h or 7d.')
-  if (out === undefined) throw new UsageError('--out names the file for the issuer.')
+  if (out === undefined) throw new UsageError('--out is needed: the file to write for the issuer.')
   const { sell } = await terms()
   const [owner, signer, ledger] = [await call.owner(), await call.signer(), await call.ledger()]
   const expires = call.environment.clock.now() + forMs

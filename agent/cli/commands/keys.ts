@@ -27,7 +27,7 @@ export const keyCommands: Commands = {
   },
   recover: {
     usage: '--recovery-file F [--recovery-passphrase-file G] [--id ID --ledger URL --repository URL]',
-    summary: 'Put out whoever has your key, and make a new one: here, or on another machine that is told ID and URLs',
+    summary: 'Shut out whoever has your key, and make a new one: here, or on another machine that is told ID and URLs',
     options: {
       ...RECOVERY_OPTIONS,
       id: { type: 'string' },
@@ -58,7 +58,7 @@ export async function recoveryFile(call: Call): Promise<RecoveryFile | undefined
 
 async function requiredFile(call: Call): Promise<RecoveryFile> {
   const file = await recoveryFile(call)
-  if (!file) throw new UsageError('--recovery-file names the file of the recovery key.')
+  if (!file) throw new UsageError('--recovery-file is needed: the file of the recovery key.')
   return file
 }
 
@@ -128,7 +128,7 @@ async function recover(call: Call): Promise<Answer> {
   const secret = await readRecovery(path, passphrase)
   const keepers = await keepersOf(call)
   const { ledger } = keepers
-  if (!ledger) throw new UsageError('--ledger names your ledger, which your settings do not.')
+  if (!ledger) throw new UsageError('--ledger is needed: the URL of your ledger, which your settings do not name.')
   const id = await recoveredId(call)
   const { environment, home } = call
   const state = await changeKeys({
@@ -170,7 +170,8 @@ async function answer(call: Call, { id, keys }: IdentityState): Promise<Answer> 
 
 async function delegate(call: Call): Promise<Answer> {
   const agent = call.args[0] as string
-  if (!/^[0-9a-f]{64}$/.test(agent)) throw new UsageError(`'${agent}' is not an agent's key.`)
+  if (!/^[0-9a-f]{64}$/.test(agent))
+    throw new UsageError(`'${agent}' is not an agent's public key: 64 lower-case hex digits.`)
   const { delegateTo, USUAL_CAPS } = await import('../../adopt.ts')
   const ledger = await call.ledger()
   const caps = {

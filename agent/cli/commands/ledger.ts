@@ -67,7 +67,7 @@ async function operatorAt(call: Call, given: string | undefined): Promise<Operat
 
 export async function signerOf(call: Call): Promise<Signer> {
   const file = call.text('key')
-  if (file === undefined) throw new UsageError('--key names the file of the key that signs.')
+  if (file === undefined) throw new UsageError('--key is needed: the file of the key that signs.')
   const key = await readKeyFile(call.resolvePath(file), await call.passphrase())
   if (!key) throw new Problem('not-found', `There is no key in ${file}: make one with \`raincheck ledger key\`.`)
   return signerFrom(key)
@@ -99,7 +99,8 @@ async function price(call: Call): Promise<Answer> {
 
 async function peer(call: Call): Promise<Answer> {
   const limit = call.credits('limit')
-  if (limit === undefined) throw new UsageError('--limit says how many credits the other ledger’s lies may cost.')
+  if (limit === undefined)
+    throw new UsageError('--limit is needed: how many credits may come from the other ledger beyond those sent there.')
   const policy = new TextDecoder().decode(await call.readFile(call.args[0] as string))
   const { readPeerPolicy, trustPeer } = await import('../../../protocol/federation.ts')
   const { sha256 } = await import('#primitives')
@@ -119,7 +120,7 @@ async function begin(call: Call, make: (operator: OperatorClient, signer: Signer
   const missing = missingFor(made, await operator.government())
   const out = call.text('out')
   if (out === undefined && missing > 0)
-    throw new UsageError(`${missing} more have to sign: name a file for them with --out.`)
+    throw new UsageError(`${missing} more signatures are needed: name a file for the other signers with --out.`)
   if (out === undefined) return answer(made, missing, await operator.order(made.kind, made.signed))
   await saveOrder(call.resolvePath(out), made)
   return answer(made, missing)

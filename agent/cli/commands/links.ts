@@ -131,7 +131,8 @@ async function oauth(
 
 async function inBrowser(call: Call, question: object): Promise<LinkJson> {
   const port = Number(call.text('port') ?? PORT)
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new UsageError('--port takes a port.')
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new UsageError('--port takes a number from 0 to 65535.')
   const agent = await call.agent()
   const { openLoopback } = await import('../loopback.ts')
   const loopback = await openLoopback(port)

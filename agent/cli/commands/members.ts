@@ -32,7 +32,7 @@ async function certify(call: Call): Promise<Answer> {
   const [id, out] = [idOf(call), call.text('out')]
   const forMs = durationMs(call.text('for') ?? USUAL_MEMBERSHIP)
   if (forMs === undefined) throw new UsageError('--for takes a time such as 30d.')
-  if (out === undefined) throw new UsageError('--out names the file for the owner.')
+  if (out === undefined) throw new UsageError('--out is needed: the file to write for the owner.')
   const { certify: sign, parseMembership } = await import('../../../protocol/federation.ts')
   const issued = call.environment.clock.now()
   const membership = sign({ expires: issued + forMs, issued, member: fromHex(id) }, await signerOf(call))

@@ -17,7 +17,7 @@ export const proofCommands: Commands = {
 }
 
 async function list(call: Call): Promise<Answer> {
-  if (call.args.length > 0) throw new UsageError('A place goes with --verify.')
+  if (call.args.length > 0) throw new UsageError('A tiles URL or folder can only be given with --verify.')
   const agent = await call.agent()
   const ofRepository = await agent.ask<Breach[]>('GET', '/v1/breaches')
   const breaches = [

@@ -104,7 +104,7 @@ const dateOf = (day: number): string => new Date(day * DAY_MS).toISOString().sli
 function monthOf(call: Call): { from: number; to: number } {
   const text = call.text('month') ?? new Date(call.environment.clock.now()).toISOString().slice(0, 7)
   const [, year, month] = /^(\d{4})-(0[1-9]|1[0-2])$/.exec(text) ?? []
-  if (!year || !month) throw new UsageError(`--month takes such as 2027-01, not '${text}'.`)
+  if (!year || !month) throw new UsageError(`--month takes a month such as 2027-01, not '${text}'.`)
   const [from, next] = [Date.UTC(Number(year), Number(month) - 1), Date.UTC(Number(year), Number(month))]
   return { from: from / DAY_MS, to: next / DAY_MS - 1 }
 }
@@ -116,5 +116,5 @@ function sinceMs(call: Call): number {
   if (ago !== undefined) return Math.max(0, call.environment.clock.now() - ago)
   const ms = /^\d+$/.test(text) ? Number(text) : Date.parse(text)
   if (Number.isSafeInteger(ms) && ms >= 0) return ms
-  throw new UsageError(`--since takes a date, milliseconds since 1970, or such as 30d, not '${text}'.`)
+  throw new UsageError(`--since takes a date, milliseconds since 1970, or an age such as 30d, not '${text}'.`)
 }

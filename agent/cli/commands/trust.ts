@@ -305,7 +305,7 @@ const nodeText = ({ id, depth, credit, left, vouch }: NodeJson): string =>
 async function graphOf(call: Call): Promise<Answer> {
   const root = call.text('root')
   const depth = wholeNumber(call, 'depth', limits.vouchDepth, limits.vouchDepth)
-  if (root === undefined) throw new UsageError('graph needs to know whom to look from: --root ID.')
+  if (root === undefined) throw new UsageError('--root is needed: the id whose trust is worked out.')
   const { graph } = await import('../graph.ts')
   return graph(
     {
