@@ -55,7 +55,7 @@ const PACKAGES: readonly (readonly [name: RegExp, where: RegExp])[] = [
   ],
   [/^node:/, /^(?:agent|infra)\/|\/node\.ts$/],
 ]
-const VENDORS = /^agent\/storage\/|^infra\/store\/dynamodb[-.]|^infra\/(?:aws|lambda)\/|\/(?:node|lambda|worker)\.ts$/
+const VENDORS = /^agent\/storage\/|^infra\/store\/dynamodb[-.]|^infra\/(?:aws|lambda)\/|\/(?:node|lambda)\.ts$/
 
 function mayUse(path: string, specifier: string): boolean {
   if (folderOf(path) === 'test') return true
