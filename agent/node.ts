@@ -66,12 +66,13 @@ await untilTerminated('agent', async (report) => {
     dashboard: await readDashboard(),
     onFault: report,
   })
-  const server = await listen({ fetch: agent.app.fetch, port, hostname: optional('HOST', '127.0.0.1') })
+  const hostname = optional('HOST', '127.0.0.1')
+  const server = await listen({ fetch: agent.app.fetch, port, hostname })
   agent.start()
   const isSet = (await home.settings()).agent !== undefined
   if (!isSet) await home.saveSettings({ agent: publicUrl, ledger: ledgerUrl, repository: repositoryUrl })
   return {
-    url: `http://127.0.0.1:${server.port}`,
+    url: `http://${hostname}:${server.port}`,
     async stop() {
       await server.close()
       await agent.stop()

@@ -60,8 +60,8 @@ test('make a network of their own, with an owner whose key is under a passphrase
     expect(await child.ended).toMatchObject({ code: 0, err: '' })
   }
   // The delegation holds: from now on the agent needs its own key alone.
-  const again = service('agent', variables)
-  expect(await again.ready()).toMatchObject({ url: url(0) })
+  const again = service('agent', { ...variables, HOST: 'localhost' })
+  expect(await again.ready()).toMatchObject({ url: `http://localhost:${port}` })
   again.process.kill('SIGTERM')
   expect((await again.ended).code).toBe(0)
 })
