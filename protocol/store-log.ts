@@ -66,6 +66,12 @@ export const headOfLog = (head: Omit<LogHead, 'version'>, expect: number): Chang
   body: encode({ note: head.note, peaks: [...head.peaks], size: head.size }),
 })
 
+/** Undefined before the first write. */
+export async function readLogHead(store: Store): Promise<LogHead | undefined> {
+  const item = await store.get(HEAD.pk, HEAD.sk)
+  return item && { version: item.version, ...fields(decode(item.body), headShape) }
+}
+
 /** @param name who signs; its own note is served while the log is empty */
 export function createStoreLog(store: Store, name: () => Promise<LogName>): StoreLog {
   async function noteOf(frontier: Frontier): Promise<string> {
@@ -75,9 +81,7 @@ export function createStoreLog(store: Store, name: () => Promise<LogName>): Stor
   }
 
   async function head(): Promise<LogHead> {
-    const item = await store.get(HEAD.pk, HEAD.sk)
-    if (!item) return { ...EMPTY_FRONTIER, version: 0, note: await noteOf(EMPTY_FRONTIER) }
-    return { version: item.version, ...fields(decode(item.body), headShape) }
+    return (await readLogHead(store)) ?? { ...EMPTY_FRONTIER, version: 0, note: await noteOf(EMPTY_FRONTIER) }
   }
 
   async function grow(entries: readonly Bytes[]) {
@@ -93,10 +97,7 @@ export function createStoreLog(store: Store, name: () => Promise<LogName>): Stor
     grow,
     head,
     version: async () => (await store.get(HEAD.pk, HEAD.sk))?.version ?? 0,
-    async size() {
-      const item = await store.get(HEAD.pk, HEAD.sk)
-      return item ? fields(decode(item.body), headShape).size : 0
-    },
+    size: async () => (await readLogHead(store))?.size ?? 0,
     entries: (from, size) => readEntries(store, from, size),
     tile: async (tile) => readTile(store, tile, (await head()).size),
     consistency: (oldSize, size) =>

@@ -12,10 +12,11 @@ import { followLog, readSeen, type LogKeys, type LogReader } from '../protocol/f
 import { identityOf, operationFromJson, parseOperation } from '../protocol/identity.ts'
 import { decideAndWrite, putAll } from '../protocol/items.ts'
 import { limits } from '../protocol/limits.ts'
+import { EMPTY_FRONTIER } from '../protocol/merkle.ts'
 import { Problem, unlessBug } from '../protocol/problem.ts'
 import { bookSchema, wire } from '../protocol/service.ts'
 import type { Envelope } from '../protocol/signed.ts'
-import { createStoreLog, growthOf, headOfLog } from '../protocol/store-log.ts'
+import { createStoreLog, growthOf, headOfLog, readLogHead } from '../protocol/store-log.ts'
 import type { Store } from '../protocol/store.ts'
 import { bookFromJson, readHead, type Book } from '../protocol/vouch.ts'
 import type { Books } from './books.ts'
@@ -80,9 +81,9 @@ export function createMirrorLog(store: Store, source: Source): RepositoryLog {
     write: (decide) => decideAndWrite(store, decide),
     receipt: async () => nobody(),
     async checkpoint() {
-      const item = await store.get('log', 'head')
-      if (!item) throw new Problem('not-found', 'The log has not been followed yet.')
-      return (await log.head()).note
+      const head = await readLogHead(store)
+      if (!head) throw new Problem('not-found', 'The log has not been followed yet.')
+      return head.note
     },
     version: () => log.version(),
     size: () => log.size(),
@@ -108,12 +109,10 @@ export async function mirror({ store, source, log, identities, books }: MirrorPa
   const { vkey, timeKey } = await log.info()
   const keys: LogKeys = { vkey, timeKeys: [timeKey] }
   const seen = readSeen(await source.checkpoint(), keys)
-  const item = await store.get('log', 'head')
-  const before = item
-    ? { version: item.version, ...fields(decode(item.body), headShape) }
-    : { version: 0, size: 0, peaks: [], note: '' }
+  const known = await readLogHead(store)
+  const before = known ?? { ...EMPTY_FRONTIER, version: 0, note: '' }
   if (seen.size < before.size) throw new Problem('peer-failed', 'The repository shows an older log than before.')
-  if (item && seen.size === before.size && seen.timeMs - readSeen(before.note, keys).timeMs < RETIMED_MS) return 0
+  if (known && seen.size === known.size && seen.timeMs - readSeen(known.note, keys).timeMs < RETIMED_MS) return 0
   const { frontier, entries } = await followLog(source, before, seen)
   const changed = idsIn(entries)
   for (const id of changed.identities) await identities.put(await source.identity(id))
@@ -127,8 +126,6 @@ export async function mirror({ store, source, log, identities, books }: MirrorPa
   await store.write([headOfLog({ ...frontier, note: seen.note }, before.version)])
   return entries.length
 }
-
-const headShape = { note: field.text(), peaks: field.list(field.bytes(32)), size: field.integer() }
 
 function unreachable(error: unknown): never {
   if (error instanceof Problem) throw error
