@@ -6,9 +6,9 @@ import { concat, type Bytes } from '../protocol/bytes.ts'
 import { limits } from '../protocol/limits.ts'
 import { append, frontierRoot, HASH_BYTES } from '../protocol/merkle.ts'
 import type { Change, Store } from '../protocol/store.ts'
-import { growTiles, tileWidth } from '../protocol/tile.ts'
+import { growTiles, readEdge, tileWidth } from '../protocol/tile.ts'
 import type { LedgerContext } from './context.ts'
-import { logKeys, readEdge, type Head } from './log.ts'
+import { logKeys, readTile, type Head } from './log.ts'
 import { bundleOf, encodeRun, runKey, type Run } from './runs.ts'
 import { accountMarks } from './statement.ts'
 import type { Waiting } from './waiting.ts'
@@ -51,7 +51,8 @@ export interface Growth {
 
 export async function growthOf(store: Store, { size }: Head, batch: readonly Waiting[]): Promise<Growth> {
   const hashes = batch.map(({ hash }) => hash)
-  const { tiles } = growTiles(await readEdge(store, size), size, hashes)
+  const edge = await readEdge(size, (tile) => readTile(store, tile))
+  const { tiles } = growTiles(edge, size, hashes)
   const above = tiles.filter(({ tile }) => tile.level > 0)
   const found = await Promise.all([
     ...runsOf(batch, size).map(({ first, ...run }) => replace(store, runKey(first), encodeRun(run), 0)),

@@ -14,7 +14,7 @@ import {
 } from '../protocol/merkle.ts'
 import { Problem } from '../protocol/problem.ts'
 import type { Store } from '../protocol/store.ts'
-import { encodeBundle, hasTile, tileNodeReader, tileWidth, type Edge, type Tile } from '../protocol/tile.ts'
+import { encodeBundle, hasTile, tileNodeReader, tileWidth, type HashTile, type Tile } from '../protocol/tile.ts'
 import { sortable } from './places.ts'
 import { bundleOf, readPlace, readRuns, type Place } from './runs.ts'
 
@@ -54,7 +54,7 @@ export async function readHead(store: Store): Promise<Head> {
 }
 
 /** The hashes of a tile, of which the store may hold more than asked for. */
-async function readTile(store: Store, { level, index, width }: Tile & { readonly level: number }): Promise<Bytes> {
+export async function readTile(store: Store, { level, index, width }: HashTile): Promise<Bytes> {
   if (level === 0) return readHashes(store, index, width)
   const { pk, sk } = logKeys.tile(level, index)
   const item = await store.get(pk, sk)
@@ -65,20 +65,6 @@ async function readTile(store: Store, { level, index, width }: Tile & { readonly
 async function readHashes(store: Store, bundle: number, width: number): Promise<Bytes> {
   const runs = await readRuns(store, bundle, bundle * limits.entriesPerTile + width)
   return concat(...runs.map(({ hashes }) => hashes)).slice(0, width * HASH_BYTES)
-}
-
-/** The rightmost tiles of the tree of `size` leaves. */
-export async function readEdge(store: Store, size: number): Promise<Edge> {
-  const levels: number[] = []
-  for (let level = 0; limits.entriesPerTile ** level <= size; level++) levels.push(level)
-  return Promise.all(
-    levels.map(async (level) => {
-      const index = Math.floor(size / limits.entriesPerTile ** (level + 1))
-      const width = tileWidth(level, index, size)
-      const bytes = width > 0 ? await readTile(store, { level, index, width }) : new Uint8Array(0)
-      return Array.from({ length: width }, (_, i) => bytes.slice(i * HASH_BYTES, (i + 1) * HASH_BYTES))
-    }),
-  )
 }
 
 /** The bytes of a tile or an entry bundle, as C2SP tlog-tiles serves them. @throws Problem `not-found` beyond the log's end */
@@ -118,9 +104,8 @@ export interface ProvenEntry {
   readonly proof: readonly Bytes[]
 }
 
-/** @param of the tree that the proof is for; of all that the log has unless given. @throws Problem `not-found` beyond its end */
-export async function readProven(store: Store, index: number, of?: number): Promise<ProvenEntry> {
-  const size = of ?? (await readHead(store)).size
+/** @param size of the tree that the proof is for. @throws Problem `not-found` beyond its end */
+export async function readProven(store: Store, index: number, size: number): Promise<ProvenEntry> {
   if (index >= size) throw new Problem('not-found', `The log has ${size} entries.`)
   const bytes = await readEntry(store, index)
   const proof = await readProof(store, inclusionSpans(index, size), size)

@@ -16,7 +16,7 @@ import { viewOf } from './state.ts'
 import { readBalance } from './balances.ts'
 import type { Books } from './books.ts'
 import { policySchema, readGovernment } from './federation-api.ts'
-import { readProven, type ProvenEntry } from './log.ts'
+import { readHead, readProven, type ProvenEntry } from './log.ts'
 import { readJoined, shardsOf } from './shards.ts'
 import { readStatement, type StatementRow } from './statement.ts'
 
@@ -234,7 +234,7 @@ export function addQuestions(app: OpenAPIHono, books: Books): void {
   app.openapi(entryRoute, async (c) => {
     const at = c.req.valid('param').index
     const { shard } = c.req.valid('query')
-    if (shard === undefined) return c.json(provenToJson(await readProven(store, at)), 200)
+    if (shard === undefined) return c.json(provenToJson(await readProven(store, at, (await readHead(store)).size)), 200)
     const { entry, join } = await readJoined(store, storeOf(shard), shard, at)
     return c.json({ ...provenToJson(entry), join: provenToJson(join) }, 200)
   })

@@ -20,7 +20,7 @@ import {
 import { Problem } from './problem.ts'
 import type { Signer } from './signed.ts'
 import type { Change, Store } from './store.ts'
-import { encodeBundle, growTiles, hasTile, tileNodeReader, tileWidth, type Edge, type Tile } from './tile.ts'
+import { encodeBundle, growTiles, hasTile, readEdge, tileNodeReader, type HashTile, type Tile } from './tile.ts'
 
 export interface StoreLog {
   /** What appends these entries to the log as it is now, and the index of the first; to be written with what they say. */
@@ -111,7 +111,8 @@ export function createStoreLog(store: Store, name: () => Promise<LogName>): Stor
 /** The entries and tiles that a log grows by; its head is the caller's. */
 export async function growthOf(store: Store, before: Frontier, entries: readonly Bytes[]) {
   const hashes = entries.map(leafHash)
-  const { tiles } = growTiles(await readEdge(store, before.size), before.size, hashes)
+  const edge = await readEdge(before.size, (tile) => readHashes(store, tile))
+  const { tiles } = growTiles(edge, before.size, hashes)
   const changes: Change[] = [
     ...entries.map((body, i): Change => ({ ...logEntryKey(before.size + i), expect: 'any', body })),
     ...tiles.map(({ tile, bytes }): Change => ({ ...logTileKey(tile.level, tile.index), expect: 'any', body: bytes })),
@@ -123,7 +124,7 @@ async function readTile(store: Store, tile: Tile, size: number): Promise<Bytes> 
   if (!hasTile(tile, size)) throw new Problem('not-found', 'The log has no such tile.')
   const { level, index, width } = tile
   if (level === 'entries') return encodeBundle(await readBundle(store, index, width))
-  return readHashes(store, level, index, width)
+  return readHashes(store, { level, index, width })
 }
 
 async function readEntries(store: Store, from: number, size: number): Promise<Bytes[]> {
@@ -149,23 +150,9 @@ async function readBundle(store: Store, bundle: number, width: number): Promise<
 }
 
 /** Of which the store may hold more than asked for. */
-async function readHashes(store: Store, level: number, index: number, width: number): Promise<Bytes> {
+async function readHashes(store: Store, { level, index, width }: HashTile): Promise<Bytes> {
   const { pk, sk } = logTileKey(level, index)
   const item = await store.get(pk, sk)
   if (!item || item.body.length < width * HASH_BYTES) throw new Error(`tile ${level}/${index} is missing`)
   return item.body.slice(0, width * HASH_BYTES)
-}
-
-/** The rightmost tiles of the tree of `size` leaves. */
-async function readEdge(store: Store, size: number): Promise<Edge> {
-  const levels: number[] = []
-  for (let level = 0; limits.entriesPerTile ** level <= size; level++) levels.push(level)
-  return Promise.all(
-    levels.map(async (level) => {
-      const index = Math.floor(size / limits.entriesPerTile ** (level + 1))
-      const width = tileWidth(level, index, size)
-      const bytes = width > 0 ? await readHashes(store, level, index, width) : new Uint8Array(0)
-      return Array.from({ length: width }, (_, i) => bytes.slice(i * HASH_BYTES, (i + 1) * HASH_BYTES))
-    }),
-  )
 }

@@ -22,6 +22,9 @@ export interface Tile {
   readonly width: number
 }
 
+/** A tile that is not of entries. */
+export type HashTile = Tile & { readonly level: number }
+
 /** `tile/<level>/<index>[.p/<width>]`, the index in groups of three digits, all but the last after an `x`. */
 export function tilePath({ level, index, width }: Tile): string {
   const digits = index.toString().padStart(Math.ceil(index.toString().length / 3) * 3, '0')
@@ -65,8 +68,21 @@ export function tileHashes(bytes: Bytes, width: number): Bytes[] {
 /** The rightmost tile of each level, from 0 up, as hashes: what an appender keeps. Full tiles are left out. */
 export type Edge = readonly (readonly Bytes[])[]
 
+/** The edge of the tree of `size` leaves. @param readTile the hashes of a tile in that tree */
+export function readEdge(size: number, readTile: (tile: HashTile) => Promise<Bytes>): Promise<Edge> {
+  const levels: number[] = []
+  for (let level = 0; FULL_WIDTH ** level <= size; level++) levels.push(level)
+  return Promise.all(
+    levels.map(async (level) => {
+      const index = Math.floor(size / FULL_WIDTH ** (level + 1))
+      const width = tileWidth(level, index, size)
+      return width > 0 ? tileHashes(await readTile({ level, index, width }), width) : []
+    }),
+  )
+}
+
 export interface TileUpdate {
-  readonly tile: Tile & { readonly level: number }
+  readonly tile: HashTile
   readonly bytes: Bytes
 }
 
@@ -106,7 +122,7 @@ const tileOf = (level: number, index: number, row: readonly Bytes[]): TileUpdate
 const rowRoot = (row: readonly Bytes[]): Bytes => frontierRoot(append(EMPTY_FRONTIER, row))
 
 /** The tile of a tree of `size` leaves that holds a perfect subtree's hash, or the hashes below it. */
-export function tileOfNode({ level, index }: Node, size: number): Tile & { readonly level: number } {
+export function tileOfNode({ level, index }: Node, size: number): HashTile {
   const tileLevel = Math.floor(level / TILE_HEIGHT)
   const tileIndex = Math.floor(index / 2 ** (TILE_HEIGHT - (level % TILE_HEIGHT)))
   return { level: tileLevel, index: tileIndex, width: tileWidth(tileLevel, tileIndex, size) }
@@ -120,13 +136,10 @@ const KEPT_TILES = 16
  * of entries that lie close together read each tile once.
  * @param readTile the tile's hashes; it is asked for the width that the tile has in that tree
  */
-export function tileNodeReader(
-  size: number,
-  readTile: (tile: Tile & { readonly level: number }) => Promise<Bytes>,
-): NodeReader {
+export function tileNodeReader(size: number, readTile: (tile: HashTile) => Promise<Bytes>): NodeReader {
   const kept = new Map<string, Promise<readonly (readonly Bytes[])[]>>()
 
-  function rowsOf(tile: Tile & { readonly level: number }): Promise<readonly (readonly Bytes[])[]> {
+  function rowsOf(tile: HashTile): Promise<readonly (readonly Bytes[])[]> {
     const path = tilePath(tile)
     const rows = kept.get(path) ?? readTile(tile).then((bytes) => levelsOf(tileHashes(bytes, tile.width)))
     kept.delete(path)
