@@ -13,7 +13,7 @@ import { decode, encode, field, fields } from '../protocol/encoding.ts'
 import { decideAndWrite } from '../protocol/items.ts'
 import { limits } from '../protocol/limits.ts'
 import { utf8, type Bytes } from '../protocol/bytes.ts'
-import { parseCheckpoint } from '../protocol/checkpoint.ts'
+import { noteText, parseCheckpoint } from '../protocol/checkpoint.ts'
 import { shardPath } from '../protocol/shards.ts'
 import { tilePath, tileWidth, type Tile } from '../protocol/tile.ts'
 import type { Store } from '../protocol/store.ts'
@@ -99,7 +99,7 @@ function createCopy(store: Store, objects: ObjectStore) {
   }
 }
 
-const sizeOf = (note: string): number => parseCheckpoint(note.slice(0, note.lastIndexOf('\n\n') + 1)).size
+const sizeOf = (note: string): number => parseCheckpoint(noteText(note)).size
 
 async function readExported(store: Store): Promise<{ version: number; note: string; size: number }> {
   const item = await store.get(EXPORTED.pk, EXPORTED.sk)

@@ -15,7 +15,7 @@
  * another, or the same started again, goes on with it.
  */
 import { familyOf } from '../protocol/arbiter/items.ts'
-import { parseCheckpoint } from '../protocol/checkpoint.ts'
+import { noteText, parseCheckpoint } from '../protocol/checkpoint.ts'
 import { decode, encode, field, fields } from '../protocol/encoding.ts'
 import { decodeEntry, entryHash } from '../protocol/entry.ts'
 import { encodeJoin, headsIn, readJoin, shardOrigin, type Join } from '../protocol/shards.ts'
@@ -72,7 +72,7 @@ async function readLastJoin(store: Store, size: number): Promise<Join | undefine
 
 /** The checkpoints of the shards that a checkpoint of the root log covers last: none while that is empty. */
 export async function readShown(root: Store, note: string): Promise<readonly string[]> {
-  const { size } = parseCheckpoint(note.slice(0, note.lastIndexOf('\n\n') + 1))
+  const { size } = parseCheckpoint(noteText(note))
   return (await readLastJoin(root, size))?.checkpoints ?? []
 }
 

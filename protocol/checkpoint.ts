@@ -146,12 +146,14 @@ export function openNote(note: string, keys: readonly NoteKey[]): Note {
   return { text, signatures: known, unknown }
 }
 
-/** A note's text reaches to the last empty line; what follows are signature lines. */
+/** A note's text reaches to the last empty line. */
+export const noteText = (note: string): string => note.slice(0, note.lastIndexOf('\n\n') + 1)
+
+/** What follows the text are signature lines. */
 function splitNote(note: string): { readonly text: string; readonly lines: readonly string[] } {
-  const blank = note.lastIndexOf('\n\n')
-  const text = note.slice(0, blank + 1)
-  const lines = note.slice(blank + 2).split('\n')
-  const isNote = blank >= 0 && note.length <= limits.noteBytes && isNoteText(text) && lines.pop() === ''
+  const text = noteText(note)
+  const lines = note.slice(text.length + 1).split('\n')
+  const isNote = note.length <= limits.noteBytes && isNoteText(text) && lines.pop() === ''
   if (!isNote || lines.length === 0 || lines.length > limits.signaturesPerNote) {
     throw new Problem('bad-encoding', 'A note is a text, an empty line and signature lines.')
   }

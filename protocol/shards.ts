@@ -4,7 +4,7 @@
  * all shards at the end of one round. Whatever an entry rests on is in a round before, or in its own with an earlier time.
  */
 import { equal, utf8, type Bytes } from './bytes.ts'
-import { noteKey, openNote, parseCheckpoint, type Checkpoint, type NoteKey } from './checkpoint.ts'
+import { noteKey, noteText, openNote, parseCheckpoint, type Checkpoint, type NoteKey } from './checkpoint.ts'
 import { field, fields } from './encoding.ts'
 import { decodeEntry, encodeEntry, entryHash, type Entry } from './entry.ts'
 import { limits } from './limits.ts'
@@ -48,7 +48,7 @@ export function readJoin({ data, kind, parts }: Entry): Join {
 
 /** What a join says of each shard, for who need not ask whether it is signed: the log is their own. @throws Problem `bad-encoding` */
 export const headsIn = ({ checkpoints }: Join): Checkpoint[] =>
-  checkpoints.map((note) => parseCheckpoint(note.slice(0, note.lastIndexOf('\n\n') + 1)))
+  checkpoints.map((note) => parseCheckpoint(noteText(note)))
 
 const joinShape = {
   checkpoints: field.list(field.text(), { min: 2, max: limits.logShards }),

@@ -7,7 +7,7 @@
  * wins, and on the same checkpoint they add to what is there.
  */
 import type { Bytes } from './bytes.ts'
-import { parseSignatureLines, signatureLine, type NoteKey, type NoteSignature } from './checkpoint.ts'
+import { noteText, parseSignatureLines, signatureLine, type NoteKey, type NoteSignature } from './checkpoint.ts'
 import { readCosignatures } from './cosignature.ts'
 import { decode, encode, field, fields } from './encoding.ts'
 import type { Environment } from './environment.ts'
@@ -86,7 +86,7 @@ export function createWitnessing({ environment, log, againMs, onFault }: Witness
 
   async function ask(place: WitnessPlace, head: SignedHead): Promise<NoteSignature | undefined> {
     const { name } = place.key
-    const question = { note: head.note, text: textOf(head.note), size: head.size }
+    const question = { note: head.note, text: noteText(head.note), size: head.size }
     const proof = (oldSize: number) => log.consistency(oldSize, head.size)
     for (let oldSize = Math.min(sizes.get(name) ?? 0, head.size), asked = 0; asked < 2; asked++) {
       const answer = await askWitness(environment, place, { ...question, oldSize, proof })
@@ -119,7 +119,7 @@ export function createWitnessing({ environment, log, againMs, onFault }: Witness
   function due(head: SignedHead, published: Published): readonly WitnessPlace[] | undefined {
     if (head.size === 0 || published.size > head.size) return undefined
     if (published.note !== head.note) return witnesses
-    const said = readCosignatures(textOf(head.note), parseSignatureLines(published.lines), keys)
+    const said = readCosignatures(noteText(head.note), parseSignatureLines(published.lines), keys)
     const since = clock.now() - againMs
     const fresh = new Set(said.filter(({ timeSeconds }) => timeSeconds * 1000 > since).map(({ witness }) => witness))
     const missing = witnesses.filter(({ key }) => !fresh.has(key) && !isResting(key))
@@ -177,5 +177,3 @@ function merged(
 }
 
 const isBy = (a: NoteSignature, b: NoteSignature): boolean => a.name === b.name && a.id === b.id
-
-const textOf = (note: string): string => note.slice(0, note.lastIndexOf('\n\n') + 1)

@@ -6,7 +6,7 @@
  */
 import { sha256 } from '#primitives'
 import { fromHex, toHex, type Bytes } from '../protocol/bytes.ts'
-import { addSignature, formatVerifierKey, noteKey, parseCheckpoint } from '../protocol/checkpoint.ts'
+import { addSignature, formatVerifierKey, noteKey, noteText, parseCheckpoint } from '../protocol/checkpoint.ts'
 import { cosign } from '../protocol/cosignature.ts'
 import type { Environment } from '../protocol/environment.ts'
 import { decideAndWrite, type Decision } from '../protocol/items.ts'
@@ -98,7 +98,7 @@ export function createRepositoryLog(options: RepositoryLogOptions): RepositoryLo
     const head = await log.head()
     await witnessing.round()
     const note = await publishedCheckpoint(witnessed)
-    return parseCheckpoint(textOf(note)).size < head.size ? head.note : note
+    return parseCheckpoint(noteText(note)).size < head.size ? head.note : note
   }
 
   return {
@@ -119,7 +119,7 @@ export function createRepositoryLog(options: RepositoryLogOptions): RepositoryLo
       // The time comes before the look at the store: then, nothing larger was there.
       const seconds = Math.floor(environment.clock.now() / 1000)
       const note = await newest()
-      return addSignature(note, cosign(textOf(note), seconds, { name, signer }))
+      return addSignature(note, cosign(noteText(note), seconds, { name, signer }))
     },
     version: () => log.version(),
     size: () => log.size(),
@@ -127,8 +127,6 @@ export function createRepositoryLog(options: RepositoryLogOptions): RepositoryLo
     tile: (tile) => log.tile(tile),
   }
 }
-
-const textOf = (note: string): string => note.slice(0, note.lastIndexOf('\n\n') + 1)
 
 function infoOf(secret: Bytes, origin?: string): LogInfo {
   const signer = signerFrom(secret)

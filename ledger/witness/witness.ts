@@ -10,6 +10,7 @@ import { equal, fromUtf8, toHex, utf8 } from '../../protocol/bytes.ts'
 import {
   formatVerifierKey,
   noteKey,
+  noteText,
   openNote,
   parseCheckpoint,
   signatureLine,
@@ -132,7 +133,7 @@ async function readLatest(store: Store, pk: string): Promise<Latest> {
 
 /** @throws Problem `bad-encoding`, `not-found` for an unknown log, `forbidden` unless a key of the log signed */
 function openCheckpoint(note: string, logs: readonly NoteKey[]): readonly [Checkpoint, text: string] {
-  const checkpoint = parseCheckpoint(note.slice(0, note.lastIndexOf('\n\n') + 1))
+  const checkpoint = parseCheckpoint(noteText(note))
   const keys = logs.filter(({ name }) => name === checkpoint.origin)
   if (keys.length === 0) throw new Problem('not-found', 'The witness does not follow a log of this origin.')
   try {

@@ -8,7 +8,7 @@ import { watchLedger } from '../../agent/ledger-watch/watched-ledger.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { parseBreach, verifyBrokenReceipt, verifyFork, type BrokenReceipt, type Fork } from '../../protocol/breach.ts'
 import { fromHex, utf8 } from '../../protocol/bytes.ts'
-import { addSignature, formatVerifierKey, noteKey } from '../../protocol/checkpoint.ts'
+import { addSignature, formatVerifierKey, noteKey, noteText } from '../../protocol/checkpoint.ts'
 import { cosign } from '../../protocol/cosignature.ts'
 import type { Transport } from '../../protocol/environment.ts'
 import { genesis } from '../../protocol/identity.ts'
@@ -46,7 +46,7 @@ function watching(shown: { ledger: TestLedger; isWitnessed?: boolean }, policy?:
     const response = await shown.ledger.app.fetch(request)
     if (!shown.isWitnessed || !request.url.endsWith('/checkpoint')) return response
     const note = await response.text()
-    const line = cosign(note.slice(0, note.lastIndexOf('\n\n') + 1), Math.floor(clock.now() / 1000), witness)
+    const line = cosign(noteText(note), Math.floor(clock.now() / 1000), witness)
     return new Response(addSignature(note, line))
   }
   const environment = { clock, random: testRandom(), transport }

@@ -9,7 +9,7 @@ import { sourceAtUrl, sourceInFolder, type LogSource } from '../../agent/cli/log
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { realEnvironment } from '../../infra/environment.ts'
 import { utf8, type Bytes } from '../../protocol/bytes.ts'
-import { addSignature, formatVerifierKey, noteKey } from '../../protocol/checkpoint.ts'
+import { addSignature, formatVerifierKey, noteKey, noteText } from '../../protocol/checkpoint.ts'
 import { cosign } from '../../protocol/cosignature.ts'
 import { decodeEntry, encodeEntry } from '../../protocol/entry.ts'
 import { parseLogPolicy } from '../../protocol/log-policy.ts'
@@ -199,7 +199,7 @@ describe('cosignatures', () => {
     ...logAt(300),
     async checkpoint() {
       const note = await readFile(join(folder, 'checkpoint.300'), 'utf8')
-      return addSignature(note, cosign(note.slice(0, note.lastIndexOf('\n\n') + 1), timeSeconds, witness))
+      return addSignature(note, cosign(noteText(note), timeSeconds, witness))
     },
   })
 

@@ -11,7 +11,7 @@ import { createLedger } from '../../ledger/ledger.ts'
 import { shardOf } from '../../protocol/arbiter/shard-of.ts'
 import { openKeptState } from '../../protocol/arbiter/kept-state.ts'
 import { fromUtf8, utf8, type Bytes } from '../../protocol/bytes.ts'
-import { formatCheckpoint, noteKey, parseCheckpoint, signNote } from '../../protocol/checkpoint.ts'
+import { formatCheckpoint, noteKey, noteText, parseCheckpoint, signNote } from '../../protocol/checkpoint.ts'
 import { genesis } from '../../protocol/identity.ts'
 import { decodeEntry, encodeEntry, entryHash } from '../../protocol/entry.ts'
 import { append, EMPTY_FRONTIER, frontierRoot } from '../../protocol/merkle.ts'
@@ -75,7 +75,7 @@ async function read(ledger: TestLedger): Promise<Logs> {
   return { root: await entries('/'), shards: [await entries('/shard/0/'), await entries('/shard/1/')] }
 }
 
-const checkpointIn = (note: string) => parseCheckpoint(note.slice(0, note.lastIndexOf('\n\n') + 1))
+const checkpointIn = (note: string) => parseCheckpoint(noteText(note))
 
 const treeOf = (entries: readonly Bytes[]) => append(EMPTY_FRONTIER, entries.map(entryHash))
 

@@ -19,7 +19,7 @@ import { createReplayFeed } from '../../ledger/replay-feed.ts'
 import { readShown } from '../../ledger/shards.ts'
 import { openStore } from '../../infra/store/open.ts'
 import { toHex } from '../../protocol/bytes.ts'
-import { parseCheckpoint } from '../../protocol/checkpoint.ts'
+import { noteText, parseCheckpoint } from '../../protocol/checkpoint.ts'
 import { entryHash } from '../../protocol/entry.ts'
 import { EMPTY_FRONTIER } from '../../protocol/merkle.ts'
 import { parseReceipt } from '../../protocol/receipt.ts'
@@ -306,7 +306,7 @@ async function watchGrowth({ policy, store }: LedgerContext, forMs: number) {
 /** Of the shards, as the checkpoint of the root log joins them. */
 async function joinedSize(store: Store, note: string): Promise<number> {
   const shown = await readShown(store, note)
-  return shown.reduce((sum, text) => sum + parseCheckpoint(text.slice(0, text.lastIndexOf('\n\n') + 1)).size, 0)
+  return shown.reduce((sum, text) => sum + parseCheckpoint(noteText(text)).size, 0)
 }
 
 /** Where each entry is as the log replays, by its leaf hash, hex. */

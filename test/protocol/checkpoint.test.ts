@@ -7,6 +7,7 @@ import {
   formatCheckpoint,
   formatVerifierKey,
   noteKey,
+  noteText,
   openNote,
   parseCheckpoint,
   parseVerifierKey,
@@ -148,7 +149,7 @@ describe('checkpoints', () => {
 
   it('reads the checkpoint out of the example of the specification', () => {
     const { note, origin, size, rootHash } = vectors.witnessed
-    const parsed = parseCheckpoint(note.slice(0, note.lastIndexOf('\n\n') + 1))
+    const parsed = parseCheckpoint(noteText(note))
     expect({ ...parsed, rootHash: encodeBase64(parsed.rootHash) }).toEqual({ origin, size, rootHash })
   })
 
