@@ -18,8 +18,9 @@ import { createSerial } from '../serial.ts'
 import type { DriveApi, DriveFile, SessionState } from './drive-api.ts'
 import type { DrivePaths } from './drive-paths.ts'
 import { fatal, unlessNotFound } from './faults.ts'
-import { numberedPaths, PARTIAL_FOLDER } from './names.ts'
+import { PARTIAL_FOLDER, takeName } from './names.ts'
 import { checkPart, merge } from './ranges.ts'
+import { notWhole } from './refusals.ts'
 import type { Secrets } from './secrets.ts'
 import type { ByteRange, FileRef, WriteRef } from './storage.ts'
 
@@ -42,7 +43,6 @@ export interface DriveWritesOptions {
 
 /** A multiple of 256 KiB, which a session demands. */
 export const PART_BYTES = 8 * 1024 * 1024
-const MOST_NUMBERS = 10_000
 const WRITE_PROPERTY = 'raincheckWrite'
 
 interface WriteRecord {
@@ -155,7 +155,7 @@ export function createDriveWrites({ api, paths, store, secrets, random, pk }: Dr
     const found = await whole(write, record)
     if (found) return found
     if (record.target !== undefined) return gone()
-    throw new Problem('conflict', 'Not all bytes of the file were put yet.')
+    throw notWhole()
   }
 
   async function commit(write: WriteRef): Promise<FileRef & { readonly version: string }> {
@@ -173,13 +173,11 @@ export function createDriveWrites({ api, paths, store, secrets, random, pk }: Dr
     return refTo(target, moved)
   }
 
-  async function freeName(folder: string, name: string, id: string): Promise<string> {
-    for (const candidate of numberedPaths(name, MOST_NUMBERS)) {
+  const freeName = (folder: string, name: string, id: string): Promise<string> =>
+    takeName(name, async (candidate) => {
       const bearers = await paths.named(folder, candidate)
-      if (bearers.every((file) => file.id === id)) return candidate
-    }
-    throw new Problem('conflict', `${MOST_NUMBERS} files bear the name ${JSON.stringify(name)}.`)
-  }
+      return bearers.every((file) => file.id === id) ? candidate : undefined
+    })
 
   async function abort(write: WriteRef): Promise<void> {
     const found = await load(write).catch(unlessNotFound)

@@ -17,6 +17,7 @@ import type { DriveSettings, DriverContext } from './open.ts'
 import { createPacer } from './pacer.ts'
 import { createProviderCalls } from './provider-call.ts'
 import { bufferFor, checkSize, outOfRange } from './ranges.ts'
+import { changed, checkParents, checkRoom, type Kind } from './refusals.ts'
 import type { ByteRange, FileRef, FileStat, Storage } from './storage.ts'
 
 const DEFAULT_FOLDER = 'Raincheck'
@@ -57,8 +58,9 @@ export async function openDrive(settings: DriveSettings, context: DriverContext)
     async begin(name, size, pieceLength = PART_BYTES) {
       const path = parsePath(name.normalize('NFC'))
       checkSize(size)
-      await checkRoom(api, size)
-      await checkParents(paths, path)
+      if (size > SIZE_MOST) throw new Problem('too-large', 'Drive takes files of 5 TB at most.')
+      checkRoom('Drive', size, await api.quota())
+      await checkParents(path, (parent) => kindOf(paths, parent))
       return writes.begin(path, size, pieceLength)
     },
     put: (write, offset, part) => writes.put(write, offset, part),
@@ -68,7 +70,7 @@ export async function openDrive(settings: DriveSettings, context: DriverContext)
     async remove(file) {
       const found = await reads.find(file)
       if (!found) return
-      if (file.version !== undefined && found.version !== file.version) changed()
+      if (file.version !== undefined && found.version !== file.version) throw changed()
       await api.remove(found.id)
     },
     async freeFolder(name, taken = () => false) {
@@ -113,7 +115,7 @@ function createReads(api: DriveApi, paths: DrivePaths): Reads {
     const pinned = version ?? before?.version
     const refused = range.length > 0 ? await api.download(id, range, buffer).catch(unlessAbsent) : undefined
     const after = await there({ name: file.name, id })
-    if (pinned !== undefined && after.version !== pinned) changed()
+    if (pinned !== undefined && after.version !== pinned) throw changed()
     if (refused) throw refused
     if (range.offset + range.length > (after.size ?? 0)) outOfRange()
     return buffer
@@ -135,23 +137,7 @@ function unlessAbsent(error: unknown): Problem {
   throw error
 }
 
-async function checkRoom(api: DriveApi, size: number): Promise<void> {
-  if (size > SIZE_MOST) throw new Problem('too-large', 'Drive takes files of 5 TB at most.')
-  const { total, used = 0 } = await api.quota()
-  if (total !== undefined && used + size > total) {
-    throw new Problem('storage-full', `The Drive has ${Math.max(0, total - used)} bytes left, the file needs ${size}.`)
-  }
-}
-
-/** Found now rather than at the commit, when every piece is paid. */
-async function checkParents(paths: DrivePaths, path: FilePath): Promise<void> {
-  for (let depth = 1; depth < path.length; depth++) {
-    if ((await paths.folder(path.slice(0, depth))) !== undefined) continue
-    if (!(await paths.find(path.slice(0, depth)))) return
-    throw new Problem('conflict', `${JSON.stringify(path[depth - 1])} is a file where a folder is needed.`)
-  }
-}
-
-function changed(): never {
-  throw new Problem('content-changed', 'The file is no longer what it was.')
+async function kindOf(paths: DrivePaths, path: FilePath): Promise<Kind> {
+  if ((await paths.folder(path)) !== undefined) return 'folder'
+  return (await paths.find(path)) && 'file'
 }

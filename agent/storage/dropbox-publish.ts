@@ -1,10 +1,9 @@
 /** How a finished file of a Dropbox gets its name: whole, at once, and never one that is taken. */
-import { Problem } from '../../protocol/problem.ts'
 import type { DropboxApi, DropboxFile } from './dropbox-api.ts'
 import { isTagged } from './dropbox-errors.ts'
 import type { DropboxPaths } from './dropbox-paths.ts'
 import { fatal, unlessNotFound } from './faults.ts'
-import { numberedPaths } from './names.ts'
+import { takeName } from './names.ts'
 import type { WriteRef } from './storage.ts'
 
 export interface WholeWrite {
@@ -27,8 +26,6 @@ export interface DropboxPublisher {
    */
   publish(whole: WholeWrite, intend: (name: string) => Promise<void>): Promise<DropboxFile | 'lost'>
 }
-
-const MOST_NUMBERS = 10_000
 
 export function createDropboxPublisher(api: DropboxApi, paths: DropboxPaths): DropboxPublisher {
   async function bearer(name: string): Promise<DropboxFile | 'folder' | undefined> {
@@ -67,14 +64,12 @@ export function createDropboxPublisher(api: DropboxApi, paths: DropboxPaths): Dr
     async publish(whole, intend) {
       const known = await earlier(whole, whole.target)
       if (known) return known
-      for (const name of numberedPaths(whole.write.name, MOST_NUMBERS)) {
-        if (await bearer(name)) continue
+      const given = await takeName(whole.write.name, async (name) => {
+        if (await bearer(name)) return undefined
         await intend(name)
-        const given = await give(whole, name)
-        if (given === 'lost') return given
-        if (given) return check(given, whole, api)
-      }
-      throw new Problem('conflict', `${MOST_NUMBERS} files bear the name ${JSON.stringify(whole.write.name)}.`)
+        return give(whole, name)
+      })
+      return given === 'lost' ? given : check(given, whole, api)
     },
   }
 }

@@ -26,6 +26,7 @@ import type { DropboxPaths } from './dropbox-paths.ts'
 import { createDropboxPublisher, type WholeWrite } from './dropbox-publish.ts'
 import { fatal, unlessNotFound } from './faults.ts'
 import { checkPart, merge } from './ranges.ts'
+import { notWhole } from './refusals.ts'
 import type { ByteRange, FileRef, Loan, WriteRef } from './storage.ts'
 
 export interface DropboxWrites {
@@ -203,7 +204,7 @@ export function createDropboxWrites({ api, paths, store, random, pk }: DropboxWr
   async function doneOf(write: WriteRef): Promise<Named> {
     const { record } = await load(write)
     if (record.done) return record.done
-    throw new Problem('conflict', 'Not all bytes of the file were put yet.')
+    throw notWhole()
   }
 
   async function remember(write: WriteRef, done: Named): Promise<void> {

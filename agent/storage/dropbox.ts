@@ -2,7 +2,6 @@
  * A Dropbox app's folder, or a folder in it, as a storage. A version is the revision. Paths ignore case: a name that differs
  * from another in its case alone is the same name.
  */
-import type { FilePath } from '../../protocol/file-path.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { createDropboxApi, type DropboxApi, type DropboxFile, type DropboxPage } from './dropbox-api.ts'
 import { dropboxProblem, isTagged } from './dropbox-errors.ts'
@@ -16,6 +15,7 @@ import type { DriverContext, DropboxSettings } from './open.ts'
 import { createPacer } from './pacer.ts'
 import { createProviderCalls } from './provider-call.ts'
 import { bufferFor, checkSize, outOfRange } from './ranges.ts'
+import { changed, checkParents, checkRoom, type Kind } from './refusals.ts'
 import type { FileEntry, FilePage, FileRef, ListQuery, Storage } from './storage.ts'
 
 const PROVIDER = 'dropbox'
@@ -44,8 +44,9 @@ export async function openDropbox({ appKey, folder }: DropboxSettings, context: 
     async begin(name, size, pieceLength = PART_BYTES) {
       const path = parsePath(name.normalize('NFC'))
       checkSize(size)
-      await checkRoom(api, size)
-      await checkParents(api, paths, path)
+      if (size > SIZE_MOST) throw new Problem('too-large', 'Dropbox takes files of 2 TiB at most.')
+      checkRoom('Dropbox', size, await api.quota())
+      await checkParents(path, (parent) => kindOf(api, paths.pathOf(parent.join('/'))))
       return writes.begin(path, size, pieceLength)
     },
     put: (write, offset, part) => writes.put(write, offset, part),
@@ -60,7 +61,7 @@ export async function openDropbox({ appKey, folder }: DropboxSettings, context: 
     },
     async lend(file) {
       const { path, rev, contentHash } = await fileAt(api, paths, file)
-      if (rev !== file.version) changed()
+      if (rev !== file.version) throw changed()
       return { provider: PROVIDER, reference: await api.copyReference(path), contentHash }
     },
     async copyWhole(write, loan) {
@@ -94,9 +95,9 @@ async function read(
   const version = range.length > 0 ? await api.download(path, range, buffer).catch(unlessBeyond) : undefined
   if (version === undefined) {
     const { size, rev } = await fileAt(api, paths, file)
-    if (file.version !== undefined && rev !== file.version) changed()
+    if (file.version !== undefined && rev !== file.version) throw changed()
     if (range.length > 0 || range.offset > size) outOfRange()
-  } else if (file.version !== undefined && version !== file.version) changed()
+  } else if (file.version !== undefined && version !== file.version) throw changed()
   return buffer
 }
 
@@ -138,34 +139,14 @@ async function remove(api: DropboxApi, paths: DropboxPaths, { name, version }: F
   const path = paths.pathOf(name)
   const found = await there(api, path)
   if (!found || found === 'folder') return
-  if (version !== undefined && found.rev !== version) changed()
+  if (version !== undefined && found.rev !== version) throw changed()
   await api.remove(path, found.rev).catch((error: unknown) => {
-    if (isTagged(error, 'conflict')) changed()
+    if (isTagged(error, 'conflict')) throw changed()
     unlessNotFound(error)
   })
 }
 
-async function checkRoom(api: DropboxApi, size: number): Promise<void> {
-  if (size > SIZE_MOST) throw new Problem('too-large', 'Dropbox takes files of 2 TiB at most.')
-  const { total, used = 0 } = await api.quota()
-  if (total !== undefined && used + size > total) {
-    throw new Problem(
-      'storage-full',
-      `The Dropbox has ${Math.max(0, total - used)} bytes left, the file needs ${size}.`,
-    )
-  }
-}
-
-/** Found now rather than at the commit, when every piece is paid. */
-async function checkParents(api: DropboxApi, paths: DropboxPaths, path: FilePath): Promise<void> {
-  for (let depth = 1; depth < path.length; depth++) {
-    const found = await there(api, paths.pathOf(path.slice(0, depth).join('/')))
-    if (!found) return
-    if (found === 'folder') continue
-    throw new Problem('conflict', `${JSON.stringify(path[depth - 1])} is a file where a folder is needed.`)
-  }
-}
-
-function changed(): never {
-  throw new Problem('content-changed', 'The file is no longer what it was.')
+async function kindOf(api: DropboxApi, path: string): Promise<Kind> {
+  const found = await there(api, path)
+  return found && (found === 'folder' ? 'folder' : 'file')
 }

@@ -11,6 +11,7 @@ import { sep } from 'node:path'
 import type { FilePath } from '../../protocol/file-path.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { parsePath, PARTIAL_FOLDER } from './names.ts'
+import { noFolder } from './refusals.ts'
 
 export type FolderFs = Pick<
   typeof nodeFs,
@@ -97,7 +98,7 @@ export function createPaths(root: string, fs: FolderFs): Paths {
     if (made && name !== PARTIAL_FOLDER) await syncFolder(place.handle)
     return placeIn(path).catch((error: unknown) => {
       if (codeOf(error) !== 'ENOTDIR') throw error
-      throw new Problem('conflict', `${JSON.stringify(name)} is a file where a folder is needed.`)
+      throw noFolder(name)
     })
   }
 

@@ -3,12 +3,11 @@ import { join } from 'node:path'
 import type { FilePath } from '../../protocol/file-path.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { codeOf, syncFolder, unless, type FolderFs, type Paths, type Place } from './folder-paths.ts'
-import { numbered } from './names.ts'
+import { numberedPaths, takeName } from './names.ts'
 import type { WriteRef } from './storage.ts'
 
 /** Random id, and the inode of `.data`, by which a repeated commit knows its file. */
 export const WRITE_ID = /^([0-9a-f]{32})-([0-9]+)$/
-const MOST_NUMBERS = 10_000
 /** A commit that was done lies under one of the first names, unless somebody moved it. */
 const NUMBERS_TO_FIND = 100
 /** File systems without hard links. */
@@ -24,15 +23,14 @@ export interface Publisher {
 }
 
 export function createPublisher(root: string, fs: FolderFs, paths: Paths): Publisher {
-  async function publishIn(place: Place, write: WriteRef, data: string): Promise<FilePath> {
-    for (const name of namesFor(write, MOST_NUMBERS)) {
-      if ((await isOurs(write, place.at(name))) || (await linkAs(data, place.at(name)))) {
-        await syncFolder(place.handle)
-        return [...folderOf(write), name]
-      }
-    }
-    throw new Problem('conflict', `${MOST_NUMBERS} files bear the name ${JSON.stringify(write.name)}.`)
-  }
+  const publishIn = (place: Place, write: WriteRef, data: string): Promise<FilePath> =>
+    takeName(write.name, async (candidate) => {
+      const path = candidate.split('/')
+      const target = place.at(path.at(-1) as string)
+      if (!(await isOurs(write, target)) && !(await linkAs(data, target))) return undefined
+      await syncFolder(place.handle)
+      return path
+    })
 
   /** @returns false when the name is taken */
   async function linkAs(data: string, target: string): Promise<boolean> {
@@ -61,8 +59,8 @@ export function createPublisher(root: string, fs: FolderFs, paths: Paths): Publi
   }
 
   async function find(write: WriteRef): Promise<FilePath | undefined> {
-    for (const name of namesFor(write, NUMBERS_TO_FIND)) {
-      const path = [...folderOf(write), name]
+    for (const candidate of numberedPaths(write.name, NUMBERS_TO_FIND)) {
+      const path = candidate.split('/')
       if (await isOurs(write, join(root, ...path))) return path
     }
     return undefined
@@ -81,11 +79,6 @@ const folderOf = (write: WriteRef): FilePath => write.name.split('/').slice(0, -
 export function parseId(write: WriteRef): { name: string; inode: bigint } {
   const [, name, inode] = WRITE_ID.exec(write.id) ?? []
   return name !== undefined && inode !== undefined ? { name, inode: BigInt(inode) } : gone()
-}
-
-function* namesFor(write: WriteRef, most: number): Generator<string> {
-  const name = write.name.slice(write.name.lastIndexOf('/') + 1)
-  for (let number = 1; number <= most; number++) yield numbered(name, number, name.lastIndexOf('.'))
 }
 
 export function gone(): never {

@@ -2,10 +2,10 @@
 import type { BigIntStats } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 import type { FilePath } from '../../protocol/file-path.ts'
-import { Problem } from '../../protocol/problem.ts'
 import type { Paths } from './folder-paths.ts'
 import type { Handles } from './handles.ts'
 import { bufferFor, outOfRange } from './ranges.ts'
+import { changed } from './refusals.ts'
 import type { ByteRange, FileRef, FileStat } from './storage.ts'
 
 export interface FolderReads {
@@ -65,10 +65,6 @@ async function readExactly(
     done += bytesRead
   }
   const after = statOf(await handle.stat({ bigint: true }))
-  if (after.version !== pinned) changed()
+  if (after.version !== pinned) throw changed()
   return done === length && offset + length <= after.size ? buffer : outOfRange()
-}
-
-export function changed(): never {
-  throw new Problem('content-changed', 'The file is no longer what it was when it was shared.')
 }

@@ -12,12 +12,12 @@
 import type { FileHandle } from 'node:fs/promises'
 import type { Random } from '../../protocol/environment.ts'
 import type { FilePath } from '../../protocol/file-path.ts'
-import { Problem } from '../../protocol/problem.ts'
 import { createPartials } from './folder-partials.ts'
 import type { FolderFs, Paths } from './folder-paths.ts'
 import { createPublisher, gone, WRITE_ID } from './folder-publish.ts'
 import type { Handles } from './handles.ts'
 import { checkPart, merge } from './ranges.ts'
+import { notWhole } from './refusals.ts'
 import type { ByteRange, WriteRef } from './storage.ts'
 
 const JOURNAL_LINE = /^([0-9]+) ([0-9]+)$/
@@ -66,7 +66,7 @@ export function createFolderWrites(
   async function publish(write: WriteRef, data: string): Promise<FilePath> {
     const [first, ...more] = await written(write)
     if ((first?.length ?? 0) !== write.size || more.length > 0) {
-      throw new Problem('conflict', 'Not all bytes of the file were put yet.')
+      throw notWhole()
     }
     await partials.release(write)
     return publisher.publish(write, data)

@@ -6,13 +6,15 @@ import { isAbsolute, join } from 'node:path'
 import type { Environment } from '../../protocol/environment.ts'
 import type { FilePath } from '../../protocol/file-path.ts'
 import { Problem } from '../../protocol/problem.ts'
+import { unlessNotFound } from './faults.ts'
 import { createFolderList } from './folder-list.ts'
 import { codeOf, createPaths, isThere, realFs, unless, type FolderFs, type Paths } from './folder-paths.ts'
-import { changed, createFolderReads, statOf, type FolderReads } from './folder-reads.ts'
+import { createFolderReads, statOf, type FolderReads } from './folder-reads.ts'
 import { createFolderWrites } from './folder-writes.ts'
 import { createHandles } from './handles.ts'
 import { freeName } from './names.ts'
 import { checkSize } from './ranges.ts'
+import { changed, checkParents, type Kind } from './refusals.ts'
 import type { FileRef, Storage } from './storage.ts'
 
 const PART_BYTES = 4 * 1024 * 1024
@@ -63,7 +65,7 @@ export async function openFolder(
     begin: (name, size) =>
       guarded('write', async () => {
         const path = paths.parse(name.normalize('NFC'))
-        await checkParents(path, paths, fs)
+        await checkParents(path, (parent) => kindOf(parent, paths, fs))
         await checkSpace(root, size, fs)
         return writes.begin(path, size)
       }),
@@ -75,7 +77,7 @@ export async function openFolder(
         return { name: path.join('/'), version: (await reads.stat(path)).version }
       }),
     abort: (write) => guarded('write', () => writes.abort(write)),
-    remove: (file) => guarded('write', () => remove(file, paths, reads, fs)).catch(notFoundIsFine),
+    remove: (file) => guarded('write', () => remove(file, paths, reads, fs)).catch(unlessNotFound),
     freeFolder: (name, taken = () => false) =>
       guarded('read', () =>
         freeName(
@@ -107,19 +109,14 @@ async function checkFolder(folder: string, fs: FolderFs): Promise<string> {
 async function remove(file: FileRef, paths: Paths, reads: FolderReads, fs: FolderFs): Promise<void> {
   const path = paths.parse(file.name)
   const folder = path.slice(0, -1)
-  if (file.version !== undefined && (await reads.stat(path)).version !== file.version) changed()
+  if (file.version !== undefined && (await reads.stat(path)).version !== file.version) throw changed()
   await paths.real(folder)
   await paths.inFolder(folder, (place) => fs.unlink(place.at(path.at(-1) as string)))
 }
 
-/** Found now rather than at the commit, when every piece is paid. */
-async function checkParents(path: FilePath, paths: Paths, fs: FolderFs): Promise<void> {
-  for (let depth = 1; depth < path.length; depth++) {
-    const real = await unless(paths.real(path.slice(0, depth)), 'ENOENT')
-    if (real === undefined) return
-    if ((await fs.stat(real)).isDirectory()) continue
-    throw new Problem('conflict', `${JSON.stringify(path[depth - 1])} is a file where a folder is needed.`)
-  }
+async function kindOf(path: FilePath, paths: Paths, fs: FolderFs): Promise<Kind> {
+  const real = await unless(paths.real(path), 'ENOENT')
+  return real === undefined ? undefined : (await fs.stat(real)).isDirectory() ? 'folder' : 'file'
 }
 
 async function checkSpace(root: string, size: number, fs: FolderFs): Promise<void> {
@@ -151,8 +148,4 @@ const unavailable = (detail: string): Problem => new Problem('storage-unavailabl
 function noSuchFolder(error: unknown) {
   if (error instanceof Problem && error.code === 'not-found') return { files: [], refused: [] }
   throw error
-}
-
-function notFoundIsFine(error: unknown): void {
-  if (!(error instanceof Problem && error.code === 'not-found')) throw error
 }

@@ -6,6 +6,7 @@ import { Problem } from '../../protocol/problem.ts'
 
 /** Unfinished writes; nobody else's business. */
 export const PARTIAL_FOLDER = '.raincheck-partial'
+const MOST_NUMBERS = 10_000
 
 /** @throws Problem `path-outside` */
 export function parsePath(name: string): FilePath {
@@ -24,6 +25,15 @@ export function* numberedPaths(path: string, most: number): Generator<string> {
   for (let number = 1; number <= most; number++) {
     yield path.slice(0, slash) + numbered(name, number, name.lastIndexOf('.'))
   }
+}
+
+/** What is made of the first of a path's own names that can be had. @throws Problem `conflict` when all are taken */
+export async function takeName<T>(path: string, take: (path: string) => Promise<T | undefined>): Promise<T> {
+  for (const candidate of numberedPaths(path, MOST_NUMBERS)) {
+    const taken = await take(candidate)
+    if (taken !== undefined) return taken
+  }
+  throw new Problem('conflict', `${MOST_NUMBERS} files bear the name ${JSON.stringify(path)}.`)
 }
 
 /** "photo (2).jpg": the number goes in at `dot`, or at the end; the name is cut to stay within the limit. */

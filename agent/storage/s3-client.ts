@@ -1,9 +1,10 @@
 /** A bucket as calls that come again after what passes, and throw Problems for what does not. */
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
 import { Problem } from '../../protocol/problem.ts'
-import { fatal, passing } from './faults.ts'
+import { fatal, passing, unlessNotFound } from './faults.ts'
 import type { DriverContext, S3Settings } from './open.ts'
 import { createPacer } from './pacer.ts'
+import { changed } from './refusals.ts'
 import type { LinkSecret } from './secrets.ts'
 
 export interface S3Bucket {
@@ -108,7 +109,7 @@ function s3Problem(error: unknown, bucket: string): Problem {
     return fatal('auth', `The bucket ${bucket} does not let the agent in (${what}).`)
   }
   if (status === 404) return new Problem('not-found', `There is no such file in the bucket ${bucket}.`)
-  if (status === 412) return new Problem('content-changed', 'The file is no longer what it was when it was shared.')
+  if (status === 412) return changed()
   if (status === 416) return new Problem('range-invalid', 'The range does not fit the file.')
   const mayPass = status === undefined || status === 409 || status === 429 || status >= 500 || BROKEN.has(what)
   if (mayPass) return passing(`S3 did not answer (${what}).`, retryAfterMs($response?.headers))
@@ -121,8 +122,4 @@ function retryAfterMs(headers: Readonly<Record<string, string>> | undefined): nu
 }
 
 /** @returns undefined for a file that is not there */
-export const unlessMissing = async <T>(found: Promise<T>): Promise<T | undefined> =>
-  found.catch((error: unknown) => {
-    if (error instanceof Problem && error.code === 'not-found') return undefined
-    throw error
-  })
+export const unlessMissing = async <T>(found: Promise<T>): Promise<T | undefined> => found.catch(unlessNotFound)

@@ -9,14 +9,13 @@ import {
   type HeadObjectCommandOutput,
 } from '@aws-sdk/client-s3'
 import { Problem } from '../../protocol/problem.ts'
-import { numberedPaths } from './names.ts'
+import { numberedPaths, takeName } from './names.ts'
 import { unlessMissing, type S3Bucket } from './s3-client.ts'
 import { rangeHeader, versionOf, type S3Reads } from './s3-reads.ts'
 import type { FileRef, WriteRef } from './storage.ts'
 
 /** In the metadata of an object: the write that made it, by which a repeated commit knows its file. */
 export const WRITE_KEY = 'raincheck-write'
-const MOST_NUMBERS = 10_000
 /** A commit that was done lies under one of the first names, unless somebody moved it. */
 const NUMBERS_TO_FIND = 100
 const LOOKS_AT_ONCE = 8
@@ -46,16 +45,13 @@ export interface S3Publisher {
 export function createS3Publisher({ client, bucket, key: keyOf, call }: S3Bucket, reads: S3Reads): S3Publisher {
   const sourceOf = (key: string): string => copyPlace(bucket, key)
 
-  async function publish(write: WriteRef, nonce: string, key: string): Promise<Named> {
-    for (const name of numberedPaths(write.name, MOST_NUMBERS)) {
+  const publish = (write: WriteRef, nonce: string, key: string): Promise<Named> =>
+    takeName(write.name, async (name) => {
       const there = await reads.head(keyOf(name))
       const taken = there ?? (await copyUnlessTaken(write, nonce, key, keyOf(name)))
-      if (taken === undefined || taken.Metadata?.[WRITE_KEY] === nonce) {
-        return { name, version: versionOf((taken ?? (await reads.head(keyOf(name))))?.ETag) }
-      }
-    }
-    throw new Problem('conflict', `${MOST_NUMBERS} files bear the name ${JSON.stringify(write.name)}.`)
-  }
+      if (taken !== undefined && taken.Metadata?.[WRITE_KEY] !== nonce) return undefined
+      return { name, version: versionOf((taken ?? (await reads.head(keyOf(name))))?.ETag) }
+    })
 
   /** @returns what bears the name, if anything did */
   async function copyUnlessTaken(

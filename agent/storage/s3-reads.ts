@@ -11,6 +11,7 @@ import { Problem } from '../../protocol/problem.ts'
 import { passing } from './faults.ts'
 import { PARTIAL_FOLDER, parsePath } from './names.ts'
 import { bufferFor, outOfRange } from './ranges.ts'
+import { changed } from './refusals.ts'
 import { unlessMissing, type S3Bucket } from './s3-client.ts'
 import type { ByteRange, FileEntry, FilePage, FileRef, FileStat, ListQuery } from './storage.ts'
 
@@ -57,8 +58,7 @@ export function createS3Reads({ client, bucket, key: keyOf, call }: S3Bucket): S
     buffer: Uint8Array,
   ): Promise<Uint8Array> {
     const found = await stat(name)
-    if (version !== undefined && version !== found.version)
-      throw new Problem('content-changed', 'The file has changed.')
+    if (version !== undefined && version !== found.version) throw changed()
     return offset <= found.size ? buffer : outOfRange()
   }
 

@@ -26,6 +26,7 @@ import { Problem } from '../../protocol/problem.ts'
 import { fatal } from './faults.ts'
 import { PARTIAL_FOLDER } from './names.ts'
 import { checkPart, merge } from './ranges.ts'
+import { notWhole } from './refusals.ts'
 import { unlessMissing, type S3Bucket } from './s3-client.ts'
 import { listParts } from './s3-parts.ts'
 import { createS3Publisher, WRITE_KEY } from './s3-publish.ts'
@@ -141,7 +142,7 @@ export function createS3Writes(s3: S3Bucket, reads: S3Reads, random: Random): S3
   }
 
   async function complete(write: WriteRef, upload: Upload, parts: readonly Part[]): Promise<void> {
-    if (parts.length !== countOf(write)) throw new Problem('conflict', 'Not all bytes of the file were put yet.')
+    if (parts.length !== countOf(write)) throw notWhole()
     const { key, uploadId } = upload
     const command = new CompleteMultipartUploadCommand({
       Bucket: bucket,

@@ -8,6 +8,7 @@ import { Problem } from '../../protocol/problem.ts'
 import { freeName, parsePath } from './names.ts'
 import type { DriverContext, S3Settings } from './open.ts'
 import { checkSize } from './ranges.ts'
+import { changed, noFolder } from './refusals.ts'
 import { openBucket, unlessMissing, type S3Bucket } from './s3-client.ts'
 import { copyPlace } from './s3-publish.ts'
 import { createS3Reads, type S3Reads } from './s3-reads.ts'
@@ -76,16 +77,14 @@ async function checkKey(path: readonly string[], s3: S3Bucket, reads: S3Reads): 
   const heads = await Promise.all(parents.map((parent) => reads.head(s3.key(parent.join('/')))))
   const file = heads.findIndex((head) => head !== undefined)
   if (file < 0) return
-  throw new Problem('conflict', `${JSON.stringify(path[file])} is a file where a folder is needed.`)
+  throw noFolder(path[file] as string)
 }
 
 /** The condition is looked at here too: not every S3 knows it for removals. */
 async function remove({ name, version }: FileRef, s3: S3Bucket, reads: S3Reads): Promise<void> {
   const found = await unlessMissing(reads.stat(name))
   if (!found) return
-  if (version !== undefined && found.version !== version) {
-    throw new Problem('content-changed', 'The file is no longer what it was.')
-  }
+  if (version !== undefined && found.version !== version) throw changed()
   const command = new DeleteObjectCommand({ Bucket: s3.bucket, Key: s3.key(name), IfMatch: `"${found.version}"` })
   await unlessMissing(s3.call(() => s3.client.send(command)))
 }
