@@ -1,7 +1,8 @@
 /** Pieces over kept connections on Node, each read straight into its buffer. Entry points choose it over the portable one. */
 import { Problem } from '../../protocol/problem.ts'
+import { rangeHeader } from '../storage/ranges.ts'
 import { openConnection, type Answer, type Connection, type Endpoint, type Exchange } from './piece-connection.ts'
-import { checkRange, goodStatus, JSON_TYPE, rangeHeader, type PieceClient, type PieceResponse } from './piece-client.ts'
+import { checkRange, goodStatus, JSON_TYPE, type PieceClient, type PieceResponse } from './piece-client.ts'
 
 /** Idle connections kept for each peer. */
 const IDLE_PER_PEER = 8
@@ -58,7 +59,7 @@ export function pieceClientNode(pin: (url: URL) => Promise<string>): PieceClient
     async get({ url: text, headers, into, range, onChunk, signal }) {
       signal.throwIfAborted()
       const url = new URL(text)
-      const head = requestHead('GET', url, { ...headers, ...rangeHeader(range) })
+      const head = requestHead('GET', url, { ...headers, ...(range && { range: rangeHeader(range) }) })
       const hear = (chunk: Uint8Array): void => onChunk?.(chunk)
       const answer = await attempt(url, { head, into, good: goodStatus(range), onChunk: hear }, signal)
       if (answer.status === 206) checkRange(range, answer.headers)

@@ -4,6 +4,7 @@ import type { Transport } from '../../protocol/environment.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { readBody } from '../../protocol/exchange.ts'
+import { contentRange, isSame, rangeHeader } from '../storage/ranges.ts'
 import type { ByteRange } from '../storage/storage.ts'
 
 export interface PieceRequest {
@@ -70,8 +71,9 @@ export function pieceClientOver(transport: Transport): PieceClient {
 
   return {
     get(request) {
-      const { headers, into, range, onChunk } = request
-      return exchange(request, { headers: { ...headers, ...rangeHeader(range) } }, async (response, aborted) => {
+      const { into, range, onChunk } = request
+      const headers = { ...request.headers, ...(range && { range: rangeHeader(range) }) }
+      return exchange(request, { headers }, async (response, aborted) => {
         if (response.status === goodStatus(range)) {
           checkRange(range, response.headers)
           const length = await fill(response, into, onChunk, aborted)
@@ -93,16 +95,11 @@ export function pieceClientOver(transport: Transport): PieceClient {
 
 export const JSON_TYPE = { 'content-type': 'application/json' } as const
 
-export const rangeHeader = (range: ByteRange | undefined): Record<string, string> =>
-  range ? { range: `bytes=${range.offset}-${range.offset + range.length - 1}` } : {}
-
 export const goodStatus = (range: ByteRange | undefined): 200 | 206 => (range ? 206 : 200)
 
 /** @throws Problem `peer-failed` unless it is the range that was asked for */
 export function checkRange(range: ByteRange | undefined, headers: Headers): void {
-  if (!range) return
-  const [, first, last] = /^bytes (\d+)-(\d+)\/\d+$/.exec(headers.get('content-range') ?? '') ?? []
-  if (Number(first) === range.offset && Number(last) === range.offset + range.length - 1) return
+  if (!range || isSame(contentRange(headers.get('content-range')), range)) return
   throw new Problem('peer-failed', 'The link answered with another range than was asked for.')
 }
 

@@ -7,6 +7,7 @@ import { drive_v3 } from 'googleapis/build/src/apis/drive/v3.js'
 import { Problem } from '../../protocol/problem.ts'
 import { passing, unlessNotFound } from './faults.ts'
 import { readRange, TRANSFER_MS, type ProviderCalls } from './provider-call.ts'
+import { rangeHeader } from './ranges.ts'
 import type { ByteRange, Quota } from './storage.ts'
 
 export const FOLDER = 'application/vnd.google-apps.folder'
@@ -213,7 +214,7 @@ export function createDriveApi(root: string, { send, paced }: ProviderCalls): Dr
     download: (id, range, into) =>
       paced(
         async (signal) => {
-          const headers = { range: `bytes=${range.offset}-${range.offset + range.length - 1}` }
+          const headers = { range: rangeHeader(range) }
           const url = `${root}/drive/v3/files/${encodeURIComponent(id)}?alt=media`
           await readRange('Drive', await send(url, { headers, signal }), range, into)
         },

@@ -5,6 +5,7 @@
 import { Dropbox, type files } from 'dropbox'
 import { passing } from './faults.ts'
 import { readRange, TRANSFER_MS, type ProviderCalls } from './provider-call.ts'
+import { rangeHeader } from './ranges.ts'
 import type { ProviderHosts } from './providers.ts'
 import type { ByteRange, Quota } from './storage.ts'
 
@@ -162,8 +163,6 @@ function revIn(headers: Headers): string {
   }
   return malformed()
 }
-
-const rangeHeader = ({ offset, length }: ByteRange): string => `bytes=${offset}-${offset + length - 1}`
 
 /** JSON that a header can carry (API v2, "Content-upload and content-download endpoints"). */
 const headerJson = (value: unknown): string =>

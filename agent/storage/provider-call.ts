@@ -7,7 +7,7 @@ import { Problem } from '../../protocol/problem.ts'
 import { passing } from './faults.ts'
 import type { Access } from './oauth.ts'
 import type { Pacer } from './pacer.ts'
-import { outOfRange } from './ranges.ts'
+import { contentRange, isSame, outOfRange } from './ranges.ts'
 import type { ByteRange } from './storage.ts'
 
 /** In the shape of `fetch`, as SDKs take it. */
@@ -158,21 +158,15 @@ export function retryAfterMs(headers: Headers, nowMs: number): number {
 }
 
 /** Demands the very range and reads it to its end. @throws Problem `range-invalid` beyond the end, `storage-unavailable` for anything else */
-export async function readRange(
-  name: string,
-  response: Response,
-  { offset, length }: ByteRange,
-  into: Uint8Array,
-): Promise<void> {
-  const [, first, last, total] = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(response.headers.get('content-range') ?? '') ?? []
-  const isExact = response.status === 206 && Number(first) === offset && Number(last) === offset + length - 1
-  if (!isExact) {
+export async function readRange(name: string, response: Response, range: ByteRange, into: Uint8Array): Promise<void> {
+  const held = contentRange(response.headers.get('content-range'))
+  if (response.status !== 206 || !isSame(held, range)) {
     await response.body?.cancel()
-    if (Number(total) < offset + length) outOfRange()
+    if (held?.total !== undefined && held.total < range.offset + range.length) outOfRange()
     throw passing(`${name} answered with another range than was asked for.`)
   }
   const filled = await fill(response, into).catch(() => -1)
-  if (filled !== length) throw passing(`${name} answered with another number of bytes than was asked for.`)
+  if (filled !== range.length) throw passing(`${name} answered with another number of bytes than was asked for.`)
 }
 
 /** @returns how many bytes came; those beyond the buffer count and are not kept */

@@ -38,3 +38,17 @@ export function checkPart(size: number, offset: number, part: Uint8Array): void 
     throw new Problem('range-invalid', `The file has ${size} bytes, the part ends beyond them.`)
   }
 }
+
+/** As HTTP asks for a range of a byte or more (RFC 9110 §14.2). */
+export const rangeHeader = ({ offset, length }: ByteRange): string => `bytes=${offset}-${offset + length - 1}`
+
+/** What an answer holds, by its Content-Range (RFC 9110 §14.4). @returns undefined where that names no range */
+export function contentRange(header: string | null | undefined): (ByteRange & { readonly total?: number }) | undefined {
+  const [, first, last, total] = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(header ?? '') ?? []
+  if (first === undefined) return undefined
+  const range = { offset: Number(first), length: Number(last) - Number(first) + 1 }
+  return total === '*' ? range : { ...range, total: Number(total) }
+}
+
+export const isSame = (a: ByteRange | undefined, b: ByteRange): boolean =>
+  a?.offset === b.offset && a.length === b.length

@@ -10,8 +10,9 @@ import {
 } from '@aws-sdk/client-s3'
 import { Problem } from '../../protocol/problem.ts'
 import { numberedPaths, takeName } from './names.ts'
+import { rangeHeader } from './ranges.ts'
 import { unlessMissing, type S3Bucket } from './s3-client.ts'
-import { rangeHeader, versionOf, type S3Reads } from './s3-reads.ts'
+import { versionOf, type S3Reads } from './s3-reads.ts'
 import type { FileRef, WriteRef } from './storage.ts'
 
 /** In the metadata of an object: the write that made it, by which a repeated commit knows its file. */

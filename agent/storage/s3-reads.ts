@@ -10,7 +10,7 @@ import { nameFault } from '../../protocol/file-path.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { passing } from './faults.ts'
 import { PARTIAL_FOLDER, parsePath } from './names.ts'
-import { bufferFor, outOfRange } from './ranges.ts'
+import { bufferFor, contentRange, isSame, outOfRange, rangeHeader } from './ranges.ts'
 import { changed } from './refusals.ts'
 import { unlessMissing, type S3Bucket } from './s3-client.ts'
 import type { ByteRange, FileEntry, FilePage, FileRef, FileStat, ListQuery } from './storage.ts'
@@ -24,8 +24,6 @@ export interface S3Reads {
   hasFolder(name: string): Promise<boolean>
   link(file: FileRef, range: ByteRange, forMs: number): Promise<URL>
 }
-
-export const rangeHeader = ({ offset, length }: ByteRange): string => `bytes=${offset}-${offset + length - 1}`
 
 /** An entity tag without its quotes: another for each content, whoever wrote it. */
 export const versionOf = (etag: string | undefined): string => (etag ?? '').replaceAll('"', '')
@@ -128,13 +126,11 @@ export function createS3Reads({ client, bucket, key: keyOf, call }: S3Bucket): S
 }
 
 /** 206 and the very range: a proxy that ignores ranges, or caches them wrongly, is not believed. */
-function checkRange(status: number | undefined, contentRange: string | undefined, range: ByteRange): void {
-  const [, first, last, size] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(contentRange ?? '') ?? []
-  if (status !== 206 || first === undefined) throw passing('S3 answered without the range that was asked for.')
-  if (Number(size) < range.offset + range.length) outOfRange()
-  if (Number(first) !== range.offset || Number(last) !== range.offset + range.length - 1) {
-    throw passing('S3 answered with another range than was asked for.')
-  }
+function checkRange(status: number | undefined, header: string | undefined, range: ByteRange): void {
+  const held = contentRange(header)
+  if (status !== 206 || held?.total === undefined) throw passing('S3 answered without the range that was asked for.')
+  if (held.total < range.offset + range.length) outOfRange()
+  if (!isSame(held, range)) throw passing('S3 answered with another range than was asked for.')
 }
 
 async function fill(buffer: Uint8Array, body: AsyncIterable<Uint8Array>): Promise<void> {
