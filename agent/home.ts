@@ -19,6 +19,7 @@ import {
   type Signer,
 } from '../protocol/signed.ts'
 import { makeFolder } from './make-folder.ts'
+import { saveFile } from './save-file.ts'
 import { readKeyFile, readOptional, sealKey } from './secret-file.ts'
 
 export interface Settings {
@@ -71,12 +72,10 @@ export interface Home {
 
 export function openHome(dir: string): Home {
   const path = (name: string) => join(dir, name)
-  const save = (name: string, content: string | Uint8Array) => saveAt(path(name), content)
 
-  async function saveAt(place: string, content: string | Uint8Array): Promise<void> {
+  async function save(name: string, content: string | Uint8Array): Promise<void> {
     await makeFolder(dir, 0o700)
-    await writeFile(`${place}.tmp`, content, { mode: 0o600, flush: true })
-    await rename(`${place}.tmp`, place)
+    await saveFile(path(name), content, 0o600)
   }
 
   async function identityIn(name: string): Promise<readonly Envelope[] | undefined> {

@@ -1,5 +1,5 @@
 /** An agent at its owner's home: its own key, the owner's delegation, and the services it settles and meets at. */
-import { readFile, rename, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { equal, fromUtf8, toHex, type Bytes } from '../protocol/bytes.ts'
 import { parseDelegation } from '../protocol/delegation.ts'
@@ -14,6 +14,7 @@ import { adopt, USUAL_CAPS } from './adopt.ts'
 import { createAgent, type Agent, type AgentOptions } from './agent.ts'
 import type { AgentContext } from './context.ts'
 import type { Home } from './home.ts'
+import { saveFile } from './save-file.ts'
 import { createLedgerClient, type LedgerClient } from './clients/ledger-client.ts'
 import type { ProviderHosts } from './storage/providers.ts'
 import { createSecrets } from './storage/secrets.ts'
@@ -148,8 +149,5 @@ function unlessAway(error: unknown): boolean {
   throw error
 }
 
-async function saveDelegation(dir: string, delegation: Envelope): Promise<void> {
-  const path = join(dir, 'delegation.json')
-  await writeFile(`${path}.tmp`, JSON.stringify(envelopeToJson(delegation)), { mode: 0o600, flush: true })
-  await rename(`${path}.tmp`, path)
-}
+const saveDelegation = (dir: string, delegation: Envelope): Promise<void> =>
+  saveFile(join(dir, 'delegation.json'), JSON.stringify(envelopeToJson(delegation)), 0o600)

@@ -2,13 +2,14 @@
  * An order about a ledger on its way from key to key: a file that holds what the ledger is to be sent, signed by those who
  * have signed so far. It is public, and may be passed on in any way.
  */
-import { rename, writeFile } from 'node:fs/promises'
-import { fromUtf8, toHex } from '../../protocol/bytes.ts'
+import { toHex } from '../../protocol/bytes.ts'
 import { parsePeer, parsePrice } from '../../protocol/federation.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { envelopeFromJson, envelopeToJson, seal, type Envelope, type Signer } from '../../protocol/signed.ts'
 import { decode } from '../../protocol/encoding.ts'
 import type { Government, OrderKind } from '../clients/operator-client.ts'
+import { saveFile } from '../save-file.ts'
+import { parseJsonFile } from './json-file.ts'
 
 export interface Order {
   readonly kind: OrderKind
@@ -58,9 +59,7 @@ export function missingFor(order: Order, { federation, id }: Government): number
 
 /** @throws Problem `bad-encoding`, `bad-signature` */
 export function readOrder(content: Uint8Array): Order {
-  const json = parseJson(fromUtf8(content))
-  const [kind, ...others] = Object.keys(json)
-  const list = kind === undefined ? undefined : json[kind]
+  const [[kind, list] = [], ...others] = Object.entries((parseJsonFile(content) ?? {}) as Record<string, unknown>)
   if ((kind !== 'price' && kind !== 'peer') || others.length > 0 || !Array.isArray(list) || list.length === 0)
     throw new Problem('bad-encoding', 'The file holds no order about a ledger.')
   const order: Order = { kind, signed: list.map((one) => envelopeFromJson(one, kind)) }
@@ -68,17 +67,6 @@ export function readOrder(content: Uint8Array): Order {
   return order
 }
 
-function parseJson(text: string): Readonly<Record<string, unknown>> {
-  try {
-    const json: unknown = JSON.parse(text)
-    return typeof json === 'object' && json !== null ? (json as Record<string, unknown>) : {}
-  } catch {
-    throw new Problem('bad-encoding', 'The file is not JSON.')
-  }
-}
-
 export async function saveOrder(path: string, { kind, signed }: Order): Promise<void> {
-  const text = `${JSON.stringify({ [kind]: signed.map(envelopeToJson) }, null, 2)}\n`
-  await writeFile(`${path}.tmp`, text, { flush: true })
-  await rename(`${path}.tmp`, path)
+  await saveFile(path, `${JSON.stringify({ [kind]: signed.map(envelopeToJson) }, null, 2)}\n`)
 }

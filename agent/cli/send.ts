@@ -3,7 +3,7 @@
  * until it has arrived or come back, so that the command given again goes on with it.
  */
 import { join } from 'node:path'
-import { rename, rm, writeFile } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { fromHex, fromUtf8, toHex } from '../../protocol/bytes.ts'
 import { lock, mint, parseLock, refund, type CarriedTerms, type Lock } from '../../protocol/crossing.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -12,6 +12,7 @@ import { transfer } from '../../protocol/settlement.ts'
 import { envelopeFromJson, envelopeToJson, type Envelope, type Signer } from '../../protocol/signed.ts'
 import { proveEntry } from '../clients/carry.ts'
 import type { LedgerClient } from '../clients/ledger-client.ts'
+import { saveFile } from '../save-file.ts'
 import { readOptional } from '../secret-file.ts'
 import { UsageError, type Answer, type Call } from './command.ts'
 import { idOf } from './words.ts'
@@ -49,7 +50,7 @@ async function sendAcross(call: Call, to: string, amount: bigint, target: Ledger
       'conflict',
       `${terms.amount} credits are on their way to ${toHex(terms.recipient)}: send those first.`,
     )
-  if (!kept) await keep(place, order)
+  if (!kept) await saveFile(place, JSON.stringify(envelopeToJson(order)), 0o600)
   const receipt = await lockHere(ledger, order, place)
   const state = await carry(call, { ledger, order, receipt, signer, target, terms })
   await rm(place, { force: true })
@@ -144,9 +145,4 @@ async function readKept(place: string): Promise<Envelope | undefined> {
       `${place} cannot be read, and says which credits are on their way to another ledger: repair it, or remove it.`,
     )
   }
-}
-
-async function keep(place: string, order: Envelope): Promise<void> {
-  await writeFile(`${place}.tmp`, JSON.stringify(envelopeToJson(order)), { mode: 0o600, flush: true })
-  await rename(`${place}.tmp`, place)
 }

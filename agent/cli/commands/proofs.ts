@@ -1,8 +1,7 @@
 /** Proofs that a ledger broke its word, or a repository showed two histories: shown, written out, and checked without anybody's help. */
 import type { Breach, Finding } from '../../../protocol/breach.ts'
-import { fromUtf8 } from '../../../protocol/bytes.ts'
-import { Problem } from '../../../protocol/problem.ts'
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
+import { parseJsonFile } from '../json-file.ts'
 import { sourceAtUrl, sourceInFolder, type LogSource } from '../log-source.ts'
 
 export const proofCommands: Commands = {
@@ -34,7 +33,7 @@ async function list(call: Call): Promise<Answer> {
 
 async function verify(call: Call): Promise<Answer> {
   const { parseBreach } = await import('../../../protocol/breach.ts')
-  const json = parseJson(fromUtf8(await call.readFile(call.text('verify') ?? '')))
+  const json = parseJsonFile(await call.readFile(call.text('verify') ?? ''))
   const found: Finding[] = []
   for (const one of Array.isArray(json) ? json : [json]) found.push(await check(call, parseBreach(one)))
   return { json: found, text: found.map(({ detail }) => detail).join('\n') }
@@ -53,12 +52,4 @@ async function sourceOf(call: Call): Promise<Pick<LogSource, 'tile'>> {
     throw new UsageError('Name the URL or the folder of the log’s tiles: a receipt is held against it.')
   if (/^https?:\/\//.test(place)) return sourceAtUrl(call.environment, place.replace(/\/+$/, ''))
   return sourceInFolder(call.resolvePath(place))
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    throw new Problem('bad-encoding', 'The file is not JSON.')
-  }
 }
