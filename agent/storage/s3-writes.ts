@@ -106,6 +106,8 @@ export function createS3Writes(s3: S3Bucket, reads: S3Reads, random: Random): S3
     range: ByteRange,
   ): Promise<PartChecksum> {
     const { key, uploadId } = uploadOf(write)
+    // S3 gives no range of an object of 5 MB or less, even where that is all of it.
+    const isAllOfIt = range.offset === 0 && range.length === write.size
     const { CopyPartResult } = await call(() =>
       client.send(
         new UploadPartCopyCommand({
@@ -115,7 +117,7 @@ export function createS3Writes(s3: S3Bucket, reads: S3Reads, random: Random): S3
           ...partAt(write, offset, range.length),
           CopySource: place,
           CopySourceIfMatch: `"${version}"`,
-          CopySourceRange: rangeHeader(range),
+          ...(!isAllOfIt && { CopySourceRange: rangeHeader(range) }),
         }),
       ),
     )

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { copyFile, type CopyTask } from '../../agent/copy/copy-file.ts'
 import type { Storage } from '../../agent/storage/storage.ts'
+import { readAll } from '../conformance/storage-world.ts'
 import { pattern } from '../pattern.ts'
 import { sparseContent } from '../servers/s3-content.ts'
 import { linkBucket, type LinkedBucket } from './linked-bucket.ts'
@@ -58,6 +59,17 @@ describe('a copy', () => {
     await bucket.plant('file', new Uint8Array(0))
     const made = await copyFile(await taskOf(bucket.storage, folder.storage, 'file'))
     expect(made && (await folder.storage.stat(made)).size).toBe(0)
+  })
+
+  test('inside S3 is of the whole where a range of it would be refused, and of ranges where it would not', async () => {
+    for (const size of [1, 5 * 1024 ** 2, bucket.storage.partBytes + 1]) {
+      const bytes = pattern(size)
+      await bucket.plant('file', bytes)
+      const { out } = bucket.server.traffic
+      const made = await copyFile(await taskOf(bucket.storage, bucket.storage, 'file'))
+      expect(bucket.server.traffic.out).toBe(out)
+      expect(made && Buffer.from(await readAll(bucket.storage, made)).equals(bytes)).toBe(true)
+    }
   })
 
   test('inside a provider that does not let one account read the other’s goes through the agent', async () => {

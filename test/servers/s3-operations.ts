@@ -23,6 +23,8 @@ type Handler = (request: S3Request, bucketFor: BucketFor) => Reply
 
 const CHECKSUM_XML = { CRC32: 'ChecksumCRC32', SHA1: 'ChecksumSHA1', SHA256: 'ChecksumSHA256' } as const
 const COPY_BYTES_MAX = 5 * 1024 ** 3
+/** "You can copy a range only if the source object is greater than 5 MB." */
+const RANGE_COPY_ABOVE = 5 * 1024 ** 2
 const PAGE = 1000
 
 export function createOperations(keep: Keep): Operations {
@@ -256,6 +258,9 @@ function sourceOf({ headers }: S3Request, bucketFor: BucketFor) {
   }
   const given = headers['x-amz-copy-source-range']
   if (given === undefined) return { object, range: { first: 0, last: size - 1 } }
+  if (size <= RANGE_COPY_ABOVE) {
+    throw new S3Error(400, 'InvalidRequest', 'The specified copy source is not supported as a byte-range copy source')
+  }
   const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(given) ?? []
   if (first === undefined || Number(last) < Number(first) || Number(last) >= size) {
     throw new S3Error(400, 'InvalidArgument', 'The x-amz-copy-source-range value must be within the source object.')
