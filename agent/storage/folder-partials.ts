@@ -14,6 +14,8 @@ export interface Partials {
   /** @returns the id of the write */
   create(size: number): Promise<string>
   dataPath(write: WriteRef): string
+  /** Whether the data is there, in full size. Its random name alone tells whose it is. */
+  hasData(write: WriteRef): Promise<boolean>
   /** @throws Problem `not-found` when they were discarded */
   useData(write: WriteRef, action: (handle: FileHandle) => Promise<void>): Promise<void>
   addLine(write: WriteRef, line: string): Promise<void>
@@ -60,6 +62,10 @@ export function createPartials(root: string, fs: FolderFs, paths: Paths, handles
   return {
     create,
     dataPath: (write) => pathOf(write, 'data'),
+    async hasData(write) {
+      const found = await unless(fs.lstat(pathOf(write, 'data'), { bigint: true }), 'ENOENT', 'ENOTDIR')
+      return found?.isFile() === true && found.size === BigInt(write.size)
+    },
     useData: (write, action) => use(pathOf(write, 'data'), constants.O_RDWR, action),
     addLine: (write, line) =>
       use(pathOf(write, 'journal'), constants.O_WRONLY | constants.O_APPEND, (handle) => handle.appendFile(line)),
@@ -74,7 +80,7 @@ export function createPartials(root: string, fs: FolderFs, paths: Paths, handles
   }
 }
 
-/** @returns the id of the write: the inode tells its file from any other that bears its name */
+/** @returns the id of the write: by the inode the file is known under the name that it gets */
 async function createPair(fs: FolderFs, place: Place, name: string, size: number): Promise<string> {
   const journal = await fs.open(place.at(`${name}.journal`), 'wx')
   await journal.close()

@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import type { FilePath } from '../../protocol/file-path.ts'
 import { Problem } from '../../protocol/problem.ts'
-import { codeOf, syncFolder, unless, type FolderFs, type Paths, type Place } from './folder-paths.ts'
+import { codeOf, sameFile, syncFolder, unless, type FolderFs, type Paths, type Place } from './folder-paths.ts'
 import { numberedPaths, takeName } from './names.ts'
 import type { WriteRef } from './storage.ts'
 
@@ -18,19 +18,21 @@ export interface Publisher {
   publish(write: WriteRef, data: string): Promise<FilePath>
   /** Where a commit that was cut short, or its answer lost, has put the file. */
   find(write: WriteRef): Promise<FilePath | undefined>
-  /** Whether the file is the write's own. */
-  isOurs(write: WriteRef, path: string): Promise<boolean>
 }
 
 export function createPublisher(root: string, fs: FolderFs, paths: Paths): Publisher {
-  const publishIn = (place: Place, write: WriteRef, data: string): Promise<FilePath> =>
-    takeName(write.name, async (candidate) => {
+  async function publishIn(place: Place, write: WriteRef, data: string): Promise<FilePath> {
+    const whole = await fs.lstat(data, { bigint: true })
+    return takeName(write.name, async (candidate) => {
       const path = candidate.split('/')
       const target = place.at(path.at(-1) as string)
-      if (!(await isOurs(write, target)) && !(await linkAs(data, target))) return undefined
+      const there = await unless(fs.lstat(target, { bigint: true }), 'ENOENT')
+      // A try before may have linked it, and gone no further.
+      if (!(there ? sameFile(there, whole) : await linkAs(data, target))) return undefined
       await syncFolder(place.handle)
       return path
     })
+  }
 
   /** @returns false when the name is taken */
   async function linkAs(data: string, target: string): Promise<boolean> {
@@ -69,7 +71,6 @@ export function createPublisher(root: string, fs: FolderFs, paths: Paths): Publi
   return {
     publish: (write, data) => paths.inFolder(folderOf(write), (place) => publishIn(place, write, data)),
     find,
-    isOurs,
   }
 }
 

@@ -7,7 +7,8 @@
  *   cut. The journal itself is not synced: a killed process loses nothing of it, a power cut perhaps its last seconds,
  *   whose parts are then fetched again. Syncing each part costs little, since the bytes must reach the disk anyway.
  * - `commit` links the data under its name, syncs the folder, then removes `.data` and `.journal`. A link fails where a
- *   name is taken, so nothing is ever overwritten. Repeated, it finds the inode that its id names.
+ *   name is taken, so nothing is ever overwritten. Repeated, it finds the inode that its id names. FAT and some others
+ *   number their files anew at each mount: there a commit that was done, and whose answer was lost, is not found after it.
  */
 import type { FileHandle } from 'node:fs/promises'
 import type { Random } from '../../protocol/environment.ts'
@@ -57,19 +58,20 @@ export function createFolderWrites(
   }
 
   async function commit(write: WriteRef): Promise<FilePath> {
-    const data = partials.dataPath(write)
-    const path = (await publisher.isOurs(write, data)) ? await publish(write, data) : await publisher.find(write)
+    const path = (await partials.hasData(write)) ? await publish(write) : await publisher.find(write)
+    // What is left of a write stays unless its file is there: it may be all that was paid for.
+    if (path === undefined) return gone()
     await partials.discard(write)
-    return path ?? gone()
+    return path
   }
 
-  async function publish(write: WriteRef, data: string): Promise<FilePath> {
+  async function publish(write: WriteRef): Promise<FilePath> {
     const [first, ...more] = await written(write)
     if ((first?.length ?? 0) !== write.size || more.length > 0) {
       throw notWhole()
     }
     await partials.release(write)
-    return publisher.publish(write, data)
+    return publisher.publish(write, partials.dataPath(write))
   }
 
   return {

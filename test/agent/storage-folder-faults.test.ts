@@ -1,5 +1,5 @@
 import * as nodeFs from 'node:fs/promises'
-import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, truncate, writeFile } from 'node:fs/promises'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { folderProblem } from '../../agent/storage/folder.ts'
-import { realFs } from '../../agent/storage/folder-paths.ts'
+import { realFs, type FolderFs } from '../../agent/storage/folder-paths.ts'
 import type { WriteRef } from '../../agent/storage/storage.ts'
 import { pattern } from '../pattern.ts'
 import { everythingIn, filesIn, linkFolder, type LinkedFolder } from './linked-folder.ts'
@@ -73,6 +73,40 @@ describe('a linked folder', () => {
       }
     }
     expect((await filesIn(linked.root)).filter((name) => name.startsWith('.raincheck'))).toEqual([])
+  })
+
+  test('commits what a disk that numbers its files anew at each mount has kept', async () => {
+    await writeFile(join(linked.root, 'file'), 'mine')
+    const write = await linked.storage.begin('file', 10)
+    await linked.storage.put(write, 0, pattern(10))
+    const mounted = await linked.open({ ...realFs, link: refuseLinks, lstat: renumbered(7n) })
+    expect(await mounted.written(write)).toEqual([{ offset: 0, length: 10 }])
+    const file = await mounted.commit(write)
+    expect(file.name).toBe('file (2)')
+    expect(await mounted.read(file, { offset: 0, length: 10 })).toEqual(pattern(10))
+    expect(await everythingIn(linked.root)).toEqual(['file', 'file (2)'])
+  })
+
+  test('finishes a commit whose link was made before the disk numbered its files anew', async () => {
+    const write = await linked.storage.begin('file', 5)
+    await linked.storage.put(write, 0, pattern(5))
+    const crashing = await linked.open({ ...realFs, unlink: failing('EIO') })
+    await expect(crashing.commit(write)).rejects.toMatchObject({ code: 'storage-unavailable' })
+    const mounted = await linked.open({ ...realFs, lstat: renumbered(7n) })
+    expect(await mounted.commit(write)).toMatchObject({ name: 'file' })
+    expect(await everythingIn(linked.root)).toEqual(['file'])
+  })
+
+  test('takes nothing away at a commit that finds neither what was put nor the file', async () => {
+    const write = await linked.storage.begin('file', 10)
+    await linked.storage.put(write, 0, pattern(10))
+    const before = await everythingIn(linked.root)
+    const data = join(linked.root, before.find((name) => name.endsWith('.data')) as string)
+    await truncate(data, 9)
+    await expect(linked.storage.commit(write)).rejects.toMatchObject({ code: 'not-found' })
+    expect(await everythingIn(linked.root)).toEqual(before)
+    await truncate(data, 10)
+    expect(await linked.storage.commit(write)).toMatchObject({ name: 'file' })
   })
 
   test('commits without hard links too, and overwrites nothing', async () => {
@@ -149,6 +183,13 @@ async function putUntilKilled(root: string, write: WriteRef, first: number, part
 
 const failing = (code: string) => () => Promise.reject(Object.assign(new Error(code), { code }))
 const refuseLinks = failing('EPERM')
+
+/** As FAT, exFAT and FUSE do after a mount: each file has another inode. */
+const renumbered = (by: bigint) =>
+  (async (path: string, options: { bigint: true }) => {
+    const found = await nodeFs.lstat(path, options)
+    return Object.assign(found, { ino: found.ino + by })
+  }) as FolderFs['lstat']
 
 /** A disk that takes no more bytes. */
 const openFull = async (...args: Parameters<typeof nodeFs.open>) => {
