@@ -95,6 +95,7 @@ const DENIED = new Set([
   'PermanentRedirect',
   'AuthorizationHeaderMalformed',
 ])
+const NOT_IMPLEMENTED = 501
 /** Of a request that broke on its way. */
 const BROKEN = new Set(['BadDigest', 'IncompleteBody', 'RequestTimeout', 'XAmzContentSHA256Mismatch'])
 
@@ -111,7 +112,8 @@ function s3Problem(error: unknown, bucket: string): Problem {
   if (status === 404) return new Problem('not-found', `There is no such file in the bucket ${bucket}.`)
   if (status === 412) return changed()
   if (status === 416) return new Problem('range-invalid', 'The range does not fit the file.')
-  const mayPass = status === undefined || status === 409 || status === 429 || status >= 500 || BROKEN.has(what)
+  const isDown = status !== undefined && status >= 500 && status !== NOT_IMPLEMENTED
+  const mayPass = status === undefined || status === 409 || status === 429 || isDown || BROKEN.has(what)
   if (mayPass) return passing(`S3 did not answer (${what}).`, retryAfterMs($response?.headers))
   return fatal('corrupt', `S3 refused the request (${what}).`)
 }

@@ -18,12 +18,13 @@ import {
   UploadPartCommand,
   UploadPartCopyCommand,
   type CompletedPart,
+  type HeadObjectCommandOutput,
   type Part,
 } from '@aws-sdk/client-s3'
 import { toHex } from '../../protocol/bytes.ts'
 import type { Random } from '../../protocol/environment.ts'
 import { Problem } from '../../protocol/problem.ts'
-import { fatal } from './faults.ts'
+import { fatal, faultOf } from './faults.ts'
 import { PARTIAL_FOLDER } from './names.ts'
 import { checkPart, merge, rangeHeader } from './ranges.ts'
 import { notWhole } from './refusals.ts'
@@ -161,15 +162,25 @@ export function createS3Writes(s3: S3Bucket, reads: S3Reads, random: Random): S3
     const parts = await partsOf(write, upload)
     if (parts) await complete(write, upload, parts)
     const { nonce, key } = upload
-    const isStaged = (await reads.head(key)) !== undefined
-    const published = isStaged ? await unlessMissing(publisher.publish(write, nonce, key)) : undefined
+    const staged = await reads.head(key)
+    const published = staged && (await unlessMissing(publisher.publish(write, nonce, key)))
     const file = published ?? (await publisher.find(write.name, nonce)) ?? gone()
-    if (isStaged) await remove(key)
+    if (staged) await erase(key, staged)
     return file
   }
 
-  const remove = (key: string): Promise<unknown> =>
-    unlessMissing(call(() => client.send(new DeleteObjectCommand({ Bucket: bucket, Key: key }))))
+  /** For good: a bucket that keeps versions only hides what is removed without naming one, and would hold all twice. */
+  async function erase(key: string, { VersionId }: HeadObjectCommandOutput): Promise<void> {
+    const target = { Bucket: bucket, Key: key }
+    const remove = (version: { VersionId?: string }): Promise<unknown> =>
+      unlessMissing(call(() => client.send(new DeleteObjectCommand({ ...target, ...version }))))
+    if (VersionId === undefined) return void (await remove({}))
+    await remove({ VersionId }).catch((error: unknown) => {
+      // It takes a permission of its own, and some who name versions cannot do it.
+      if (faultOf(error)?.kind !== 'fatal') throw error
+      return remove({})
+    })
+  }
 
   return {
     begin,
@@ -185,7 +196,8 @@ export function createS3Writes(s3: S3Bucket, reads: S3Reads, random: Random): S3
         const command = new AbortMultipartUploadCommand({ ...target, UploadId: uploadId })
         await unlessMissing(call(() => client.send(command)))
       }
-      await remove(key)
+      const staged = await reads.head(key)
+      if (staged) await erase(key, staged)
     },
   }
 }

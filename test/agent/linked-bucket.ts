@@ -1,5 +1,6 @@
 /** A bucket of the test server in a test's hands, opened as a storage. */
 import { setTimeout } from 'node:timers/promises'
+import { PARTIAL_FOLDER } from '../../agent/storage/names.ts'
 import type { DriverContext, S3Settings } from '../../agent/storage/open.ts'
 import { PROVIDER_HOSTS } from '../../agent/storage/providers.ts'
 import { openS3 } from '../../agent/storage/s3.ts'
@@ -61,6 +62,9 @@ export async function linkBucket(
   }
   const start = prefix === undefined ? '' : `${prefix}/`
   const kept = server.bucket(bucket)
+  /** The driver's own, of which every version counts: each takes room. */
+  const isOwn = ({ key }: { key: string }): boolean => key.startsWith(`${start}${PARTIAL_FOLDER}/`)
+  const keysOf = (found: Iterable<{ key: string }>): string[] => Array.from(found, ({ key }) => key)
   return {
     server,
     settings: { bucket, prefix, region },
@@ -71,7 +75,11 @@ export async function linkBucket(
     plant: async (name, bytes) => void kept.put(start + name, bytesContent(bytes)),
     uproot: async (name) => kept.remove(start + name),
     everything: async () =>
-      [...kept.list().map(({ key }) => key), ...Array.from(kept.uploads.values(), ({ key }) => `upload of ${key}`)]
+      [
+        ...keysOf(kept.list().filter((object) => !isOwn(object))),
+        ...keysOf(kept.all().filter(isOwn)),
+        ...keysOf(kept.uploads.values()).map((key) => `upload of ${key}`),
+      ]
         .map((key) => key.replace(start, ''))
         .toSorted(),
     async dispose() {

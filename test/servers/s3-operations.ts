@@ -4,7 +4,15 @@ import { bytesContent, sliceContent, type Content, type Keep } from './s3-conten
 import { readElements, S3Error, xmlDocument, type Xml } from './s3-errors.ts'
 import type { S3Request } from './s3-request.ts'
 import { uriEncode } from './s3-signature.ts'
-import { ALGORITHMS, checksumOf, PART_BYTES_MAX, type Algorithm, type Bucket, type Part } from './s3-state.ts'
+import {
+  ALGORITHMS,
+  checksumOf,
+  PART_BYTES_MAX,
+  type Algorithm,
+  type Bucket,
+  type Part,
+  type S3Object,
+} from './s3-state.ts'
 
 export interface Reply {
   readonly status: number
@@ -12,8 +20,11 @@ export interface Reply {
   readonly body?: Content
 }
 
+/** To erase is to remove a version for good, which in a bucket with versions no simple removal does. */
+export type Access = 'read' | 'write' | 'erase'
+
 /** A bucket that the one who asks may use so. @throws S3Error 403, 404 */
-export type BucketFor = (name: string, access: 'read' | 'write') => Bucket
+export type BucketFor = (name: string, access: Access) => Bucket
 
 export interface Operations {
   run(request: S3Request, bucketFor: BucketFor): Reply
@@ -34,7 +45,7 @@ export function createOperations(keep: Keep): Operations {
     const etag = `"${checksumMd5(request.body)}"`
     const checksum = request.checksum && { checksum: request.checksum }
     const object = bucket.put(request.key, keep(request.body), { metadata: metadataOf(request), etag, ...checksum })
-    return { status: 200, headers: { etag: object.etag, 'x-amz-version-id': object.versionId } }
+    return { status: 200, headers: { etag: object.etag, ...versionHeader(bucket, object) } }
   }
 
   const copyObject: Handler = (request, bucketFor) => {
@@ -149,7 +160,8 @@ const listObjects: Handler = ({ bucket: name, query }, bucketFor) => {
 
 const getObject: Handler = (request, bucketFor) => {
   const { headers, query, key } = request
-  const object = bucketFor(request.bucket, 'read').head(key, query.get('versionId'))
+  const bucket = bucketFor(request.bucket, 'read')
+  const object = bucket.head(key, query.get('versionId'))
   if (headers['if-match'] !== undefined && headers['if-match'] !== object.etag) {
     throw new S3Error(412, 'PreconditionFailed', 'At least one of the pre-conditions did not hold')
   }
@@ -159,7 +171,7 @@ const getObject: Handler = (request, bucketFor) => {
     etag: object.etag,
     'last-modified': new Date(object.modifiedMs).toUTCString(),
     'accept-ranges': 'bytes',
-    'x-amz-version-id': object.versionId,
+    ...versionHeader(bucket, object),
     ...(Object.fromEntries(meta) as Record<string, string>),
   }
   const range = rangeIn(headers['range'], size)
@@ -184,9 +196,13 @@ function rangeIn(header: string | undefined, size: number): { first: number; las
 }
 
 const deleteObject: Handler = (request, bucketFor) => {
-  const bucket = bucketFor(request.bucket, 'write')
+  const versionId = request.query.get('versionId')
+  const bucket = bucketFor(request.bucket, versionId === undefined ? 'write' : 'erase')
+  if (versionId !== undefined && !bucket.versioned && versionId !== 'null') {
+    throw new S3Error(400, 'InvalidArgument', 'Invalid version id specified')
+  }
   bucket.check(request.key, { ifMatch: request.headers['if-match'] })
-  bucket.remove(request.key, request.query.get('versionId'))
+  bucket.remove(request.key, versionId)
   return { status: 204 }
 }
 
@@ -287,6 +303,10 @@ function partNumberOf({ query }: S3Request): number {
 }
 
 const addPart = (parts: Map<number, Part>, part: Part): void => void parts.set(part.number, part)
+
+/** A bucket that has never had versions says nothing of them. */
+const versionHeader = ({ versioned }: Bucket, { versionId }: S3Object): Record<string, string> =>
+  versioned ? { 'x-amz-version-id': versionId } : {}
 
 const checksumHeader = (checksum: S3Request['checksum']): Record<string, string> =>
   checksum ? { [`x-amz-checksum-${checksum[0].toLowerCase()}`]: checksum[1] } : {}

@@ -48,6 +48,9 @@ export interface CompletedPart {
 
 export interface Bucket {
   readonly name: string
+  readonly versioned: boolean
+  /** Every version that lies there, delete markers too. */
+  all(): readonly S3Object[]
   /** The latest of each key, without those deleted, by the bytes of the key. */
   list(): readonly S3Object[]
   head(key: string, versionId?: string): S3Object
@@ -91,8 +94,10 @@ export function createBucket(name: string, nowMs: () => number, versioned = fals
 
   return {
     name,
+    versioned,
     uploads,
     check,
+    all: () => [...versions.values()].flat(),
     list: () =>
       Array.from(versions.keys(), latest)
         .filter((object) => object !== undefined)
@@ -107,7 +112,15 @@ export function createBucket(name: string, nowMs: () => number, versioned = fals
     put(key, content, more = {}) {
       checkKey(key)
       const etag = more.etag ?? `"${digestOf('md5', content).toString('hex')}"`
-      return add({ key, content, metadata: {}, ...more, etag, versionId: newId(), modifiedMs: nowMs() })
+      return add({
+        key,
+        content,
+        metadata: {},
+        ...more,
+        etag,
+        versionId: versioned ? newId() : 'null',
+        modifiedMs: nowMs(),
+      })
     },
     remove(key, versionId) {
       const kept = versions.get(key)

@@ -8,16 +8,17 @@ import type { Faults, ServerFault, Step } from '../conformance/storage-world.ts'
 import { createFaults } from './faults.ts'
 import { bytesContent, type Keep } from './s3-content.ts'
 import { S3Error, xmlDocument } from './s3-errors.ts'
-import { createOperations, operationOf, type Reply } from './s3-operations.ts'
+import { createOperations, operationOf, type Access, type Reply } from './s3-operations.ts'
 import { acceptRequest, rawRequest, type RawRequest, type S3Request } from './s3-request.ts'
 import { createBucket, type Bucket } from './s3-state.ts'
 import { drained, spoil } from './spoiled-reply.ts'
 
-/** An AWS principal: what it may read and write, all unless named. */
+/** An AWS principal: the buckets that it may read, write, and remove versions of; all unless named. */
 export interface Principal {
   readonly secretAccessKey: string
   readonly read?: readonly string[]
   readonly write?: readonly string[]
+  readonly erase?: readonly string[]
 }
 
 export interface S3Options {
@@ -72,7 +73,7 @@ export async function startS3(options: S3Options): Promise<S3Server> {
   const counts = new Map<Step, number>()
   const traffic = { in: 0, out: 0 }
 
-  const bucketFor = (accessKeyId: string) => (name: string, access: 'read' | 'write') => {
+  const bucketFor = (accessKeyId: string) => (name: string, access: Access) => {
     const allowed = principals[accessKeyId]?.[access]
     if (allowed && !allowed.includes(name)) throw new S3Error(403, 'AccessDenied', 'Access Denied')
     const found = buckets.get(name)
