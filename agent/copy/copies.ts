@@ -6,7 +6,7 @@
  */
 import { toHex } from '../../protocol/bytes.ts'
 import { putAll, readAll, removeAll, type Put } from '../../protocol/items.ts'
-import { problemOf, type Problem } from '../../protocol/problem.ts'
+import { problemOf, unlessBug, type Problem } from '../../protocol/problem.ts'
 import type { AgentContext } from '../context.ts'
 import { createLeases, type Lease, type Rest } from '../download/shift.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
@@ -177,8 +177,16 @@ export function createCopies(
   }
 
   async function conclude(over: Copy): Promise<void> {
+    if (over.state === 'failed') await clear(over).catch(unlessBug)
     await save(over)
-    if (over.state === 'done') await removeAll(store, filesKey(over.id))
+    if (!isOpen(over)) await removeAll(store, filesKey(over.id))
+  }
+
+  /** What was begun of its files and not finished goes; those that are there stay. Repeatable. */
+  async function clear({ id, to }: Copy): Promise<void> {
+    const { storage } = await links.open(to.link)
+    const records = await readAll(store, filesKey(id), (item) => decodeRecord<FileRecord>(item))
+    for (const { write, made } of records) if (write && made === undefined) await storage.abort(write)
   }
 
   async function work(task: string, signal: AbortSignal): Promise<Rest> {

@@ -105,13 +105,23 @@ test('it goes on after a crash at any step, and no file is made twice', async ()
   }
 })
 
-test('a file that changed since it began fails the copy, with its reason', async () => {
-  const copies = copiesInto()
+/** A copy of the album, each of its files begun and none of them put; whoever was at it will never move. */
+async function begun(): Promise<string> {
   const stuck = copiesInto({ ...target.open(random), put: () => new Promise(() => undefined) })
   const { id } = await stuck.start({ link: 'source', path: 'album' }, { link: 'target' })
+  await expect.poll(() => target.unfinished.size).toBe(3)
+  return id
+}
+
+test('a file that changed since it began fails the copy, with its reason; what was not finished goes', async () => {
+  const copies = copiesInto()
+  const id = await begun()
   source.plant('album/z', pattern(5, 2))
   await copies.resumeAll()
   expect(await until(copies, id, ({ state }) => state === 'failed')).toMatchObject({ reason: 'content-changed' })
+  await expect.poll(() => store.list(`copy/${id}`, { limit: 10 })).toEqual([])
+  expect(target.unfinished.size).toBe(0)
+  expect(target.files.size).toBeGreaterThan(0)
   expect(await copies.get('0'.repeat(16))).toBeUndefined()
 })
 
