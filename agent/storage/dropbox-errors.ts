@@ -24,7 +24,8 @@ const ANSWERS: Readonly<Record<string, readonly [ProblemCode, string]>> = {
   not_found: ['not-found', 'There is no such file in the Dropbox.'],
   not_file: ['not-found', 'There is no such file in the Dropbox.'],
   not_folder: ['not-found', 'There is no such folder in the Dropbox.'],
-  malformed_path: ['bad-request', 'Dropbox does not take the name.'],
+  // No file bears a name that Dropbox does not take.
+  malformed_path: ['not-found', 'There is no such file in the Dropbox: it does not take the name.'],
   disallowed_name: ['bad-request', 'Dropbox does not take the name.'],
   too_large: ['too-large', 'The file is too large for Dropbox.'],
 }

@@ -1,6 +1,7 @@
 /** How a finished file of a Dropbox gets its name: whole, at once, and never one that is taken. */
 import type { DropboxApi, DropboxFile } from './dropbox-api.ts'
 import { isTagged } from './dropbox-errors.ts'
+import { plainName } from './dropbox-names.ts'
 import type { DropboxPaths } from './dropbox-paths.ts'
 import { fatal, unlessNotFound } from './faults.ts'
 import { takeName } from './names.ts'
@@ -21,11 +22,14 @@ export interface DropboxPublisher {
   /** Whether an earlier try has given it its name. */
   isThere(whole: WholeWrite): Promise<boolean>
   /**
-   * @param intend keeps the name that is about to be asked for
+   * A name that Dropbox refuses is given in plain letters.
    * @returns `lost` when Dropbox has no such session, or not all of it
    */
-  publish(whole: WholeWrite, intend: (name: string) => Promise<void>): Promise<DropboxFile | 'lost'>
+  publish(whole: WholeWrite, intend: Intend): Promise<DropboxFile | 'lost'>
 }
+
+/** Keeps the name that is about to be asked for. */
+type Intend = (name: string) => Promise<void>
 
 export function createDropboxPublisher(api: DropboxApi, paths: DropboxPaths): DropboxPublisher {
   async function bearer(name: string): Promise<DropboxFile | 'folder' | undefined> {
@@ -59,17 +63,26 @@ export function createDropboxPublisher(api: DropboxApi, paths: DropboxPaths): Dr
     }
   }
 
+  /** Under the path, or the first of its numbers that is free. */
+  async function giveFree(whole: WholeWrite, path: string, intend: Intend): Promise<DropboxFile | 'lost'> {
+    const given = await takeName(path, async (name) => {
+      if (await bearer(name)) return undefined
+      await intend(name)
+      return give(whole, name)
+    })
+    return given === 'lost' ? given : check(given, whole, api)
+  }
+
   return {
     isThere: async (whole) => (await earlier(whole, whole.target)) !== undefined,
     async publish(whole, intend) {
       const known = await earlier(whole, whole.target)
       if (known) return known
-      const given = await takeName(whole.write.name, async (name) => {
-        if (await bearer(name)) return undefined
-        await intend(name)
-        return give(whole, name)
+      const { name } = whole.write
+      return giveFree(whole, name, intend).catch((error: unknown) => {
+        if (!isTagged(error, 'malformed_path', 'disallowed_name')) throw error
+        return giveFree(whole, name.split('/').map(plainName).join('/'), intend)
       })
-      return given === 'lost' ? given : check(given, whole, api)
     },
   }
 }

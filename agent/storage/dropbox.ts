@@ -5,6 +5,7 @@
 import { Problem } from '../../protocol/problem.ts'
 import { createDropboxApi, type DropboxApi, type DropboxFile, type DropboxPage } from './dropbox-api.ts'
 import { dropboxProblem, isTagged } from './dropbox-errors.ts'
+import { goodPath } from './dropbox-names.ts'
 import { createDropboxPaths, type DropboxPaths } from './dropbox-paths.ts'
 import { createDropboxWrites, PART_BYTES } from './dropbox-writes.ts'
 import { unlessNotFound } from './faults.ts'
@@ -29,7 +30,7 @@ export async function openDropbox({ appKey, folder }: DropboxSettings, context: 
   const access = createAccess({ environment, provider: dropboxOAuth(hosts), clientId: appKey, secret, renewSecret })
   const calls = createProviderCalls({ environment, name: 'Dropbox', access, pacer, problemIn: dropboxProblem })
   const api = createDropboxApi(hosts, calls)
-  const paths = createDropboxPaths(folder === undefined ? [] : parsePath(folder))
+  const paths = createDropboxPaths(folder === undefined ? [] : goodPath(parsePath(folder)))
   const writes = createDropboxWrites({ api, paths, store, random: environment.random, pk: `dropbox/${link}` })
   return {
     writes: 'any-order',
@@ -42,7 +43,7 @@ export async function openDropbox({ appKey, folder }: DropboxSettings, context: 
     },
     read: (file, range, into) => read(api, paths, file, range, into),
     async begin(name, size, pieceLength = PART_BYTES) {
-      const path = parsePath(name.normalize('NFC'))
+      const path = goodPath(parsePath(name.normalize('NFC')))
       checkSize(size)
       if (size > SIZE_MOST) throw new Problem('too-large', 'Dropbox takes files of 2 TiB at most.')
       checkRoom('Dropbox', size, await api.quota())
@@ -57,7 +58,7 @@ export async function openDropbox({ appKey, folder }: DropboxSettings, context: 
     async freeFolder(name, taken = () => false) {
       const isTaken = async (candidate: string): Promise<boolean> =>
         taken(candidate) || (await there(api, paths.pathOf(candidate))) !== undefined
-      return freeName(parsePath(name).join('/'), isTaken)
+      return freeName(goodPath(parsePath(name)).join('/'), isTaken)
     },
     async lend(file) {
       const { path, rev, contentHash } = await fileAt(api, paths, file)

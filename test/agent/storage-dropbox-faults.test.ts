@@ -164,6 +164,48 @@ describe('names in Dropbox', () => {
     expect(await world.storage.freeFolder('PHOTOS')).toBe('PHOTOS (2)')
   })
 
+  test.each([
+    ['film ', 'film_'],
+    ['album  /a film', 'album__/a film'],
+    ['.DS_Store', '_.DS_Store'],
+    ['album/Desktop.ini', 'album/_Desktop.ini'],
+    ['.dropbox/Thumbs.db ', '_.dropbox/Thumbs.db_'],
+  ])('that Dropbox refuses, such as %j, are given as %j, and numbered where that is taken', async (name, given) => {
+    expect(await store(world.storage, name, pattern(5))).toMatchObject({ name: given })
+    const second = await store(world.storage, name, pattern(5, 2))
+    expect(second.name).toMatch(/ \(2\)/)
+    expect(await readAll(world.storage, { name: given })).toEqual(pattern(5))
+    expect(await readAll(world.storage, second)).toEqual(pattern(5, 2))
+  })
+
+  test('of a folder that Dropbox refuses become those of one that it takes', async () => {
+    expect(await world.storage.freeFolder('album ')).toBe('album_')
+    await store(world.storage, 'album /film', pattern(5))
+    expect(await world.storage.freeFolder('album ')).toBe('album_ (2)')
+    expect(await namesOf(world.storage, 'album_')).toEqual(['album_/film'])
+  })
+
+  test.each([
+    ['album 🦀/a crab 🦀.jpg', 'album _/a crab _.jpg'],
+    ['🦀/~$notes.docx', '_/__notes.docx'],
+    ['🦀/plain', '_/plain'],
+  ])('that Dropbox refuses against its own word are given in plain letters: %j as %j', async (name, given) => {
+    world.server.state.refuses = /🦀/u
+    const write = await world.storage.begin(name, 10)
+    await world.storage.put(write, 0, pattern(10))
+    const file = await world.storage.commit(write)
+    expect(file).toMatchObject({ name: given })
+    expect(await (await world.reopen()).commit(write)).toEqual(file)
+    expect(await readAll(world.storage, file)).toEqual(pattern(10))
+    expect(await world.everything()).toEqual([given])
+  })
+
+  test('that Dropbox takes for none are names of files that are not there', async () => {
+    await expect(world.storage.stat({ name: 'film ' })).rejects.toMatchObject({ code: 'not-found' })
+    expect(await world.storage.list({ under: 'album ' })).toEqual({ files: [], refused: [] })
+    await world.storage.remove({ name: 'film ' })
+  })
+
   test('of the folder that holds unfinished files are refused, however they are spelt', async () => {
     for (const name of ['.raincheck-partial/x', '.RAINCHECK-partial/x'])
       await expect(world.storage.stat({ name })).rejects.toMatchObject({ code: 'path-outside' })

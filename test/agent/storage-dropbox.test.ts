@@ -5,7 +5,7 @@ import type { Content } from '../servers/s3-content.ts'
 import { openDropboxWorld } from './dropbox-world.ts'
 
 describeStorage('a Dropbox', () => openDropboxWorld())
-describeFaults('a Dropbox', () => openDropboxWorld())
+describeFaults('a Dropbox', () => openDropboxWorld(), ['trailing space '])
 describeHuge('a Dropbox', async () => {
   const world = await openDropboxWorld()
   world.server.state.allocated = 2 ** 40

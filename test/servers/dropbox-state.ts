@@ -31,6 +31,8 @@ export interface DropboxState {
   fileAbove(path: string): DropboxEntry | undefined
   used(): number
   allocated: number
+  /** Paths that cannot be written, beyond the rules that Dropbox tells. */
+  refuses?: RegExp
   metadata(entry: DropboxEntry): Record<string, unknown>
 }
 

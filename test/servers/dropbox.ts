@@ -128,8 +128,19 @@ function checkPath(path: unknown): string {
   if (/^id:|^rev:/.test(path)) return path
   if (!/^\/[^]*[^/]$/.test(path)) return badInput(`path: '${path}' did not match pattern`)
   const names = path.slice(1).split('/')
-  if (names.some((name) => name === '' || name.length > NAME_MOST)) return routeError('path', 'malformed_path')
-  return path
+  const isMalformed = (name: string): boolean => name === '' || name.length > NAME_MOST || name.endsWith(' ')
+  return names.some(isMalformed) ? routeError('path', 'malformed_path') : path
+}
+
+/** Of Dropbox's help, "Why aren't certain files syncing?", and one that its API was seen to refuse: the cache. */
+const DISALLOWED = ['desktop.ini', 'thumbs.db', '.ds_store', 'icon\r', '.dropbox', '.dropbox.attr', '.dropbox.cache']
+
+/** Of what is written alone: looked up, such a name is not there. */
+function checkNewPath(path: unknown, { refuses }: DropboxState): string {
+  const at = checkPath(path)
+  const names = at.toLowerCase().slice(1).split('/')
+  if (refuses?.test(at)) return routeError('path', 'malformed_path')
+  return names.some((name) => DISALLOWED.includes(name)) ? routeError('path', 'disallowed_name') : at
 }
 
 function readRoutes(state: DropboxState): Readonly<Record<string, Route>> {
@@ -214,7 +225,7 @@ function writeRoutes(state: DropboxState, references: CopyReferences, keep: Keep
     { path, mode, autorename = false, strict_conflict: strict = false }: Commit,
     content: Content,
   ): DropboxEntry {
-    const at = checkPath(path)
+    const at = checkNewPath(path, state)
     const tag = typeof mode === 'string' ? mode : ((mode as { '.tag'?: string } | undefined)?.['.tag'] ?? 'add')
     if (autorename || !['add', 'overwrite'].includes(tag))
       return badInput('this server knows plain add and overwrite alone')
