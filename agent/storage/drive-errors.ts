@@ -7,8 +7,8 @@ const HOUR_MS = 60 * 60 * 1000
 const DAY_MS = 24 * HOUR_MS
 /** Midnight in California, where Google's days begin; an hour late in summer. */
 const RESET_MS = 8 * HOUR_MS
-/** So many in a row are no matter of seconds: Drive says the same when the day's upload is used up. */
-const RATES_IN_A_ROW = 12
+/** Rates are counted by the minute. A row of refusals this long is a cap: Drive says the same when the day's upload is used up. */
+const ROW_MS = 3 * 60 * 1000
 
 const CAPS = new Set(['dailyLimitExceeded', 'downloadQuotaExceeded', 'quotaExceeded', 'uploadQuotaExceeded'])
 const RATES = new Set(['rateLimitExceeded', 'userRateLimitExceeded', 'sharingRateLimitExceeded'])
@@ -22,17 +22,20 @@ export interface DriveErrors {
 }
 
 export function createDriveErrors(): DriveErrors {
-  const ratesInARow = new Map<string, number>()
+  const rows = new Map<string, { readonly fromMs: number; readonly lastMs: number }>()
 
+  /** Many at once may be refused in one second: it is time that counts. After a long silence a row begins anew. */
   function rate({ url, headers, nowMs }: ProviderRefusal): Problem {
-    const row = (ratesInARow.get(kindOf(url)) ?? 0) + 1
-    ratesInARow.set(kindOf(url), row % RATES_IN_A_ROW)
-    if (row < RATES_IN_A_ROW) return passing('Drive asks for a pause.', retryAfterMs(headers, nowMs))
+    const row = rows.get(kindOf(url))
+    const fromMs = row && nowMs - row.lastMs < ROW_MS ? row.fromMs : nowMs
+    rows.set(kindOf(url), { fromMs, lastMs: nowMs })
+    if (nowMs - fromMs < ROW_MS) return passing('Drive asks for a pause.', retryAfterMs(headers, nowMs))
+    rows.delete(kindOf(url))
     return parked('Drive answers nothing for now, as when a daily cap is reached.', nowMs + HOUR_MS)
   }
 
   return {
-    answered: (url) => void ratesInARow.delete(kindOf(url)),
+    answered: (url) => void rows.delete(kindOf(url)),
     problemIn(refusal) {
       const { status, nowMs } = refusal
       const reason = reasonIn(refusal.body)

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Storage } from '../../agent/storage/storage.ts'
 import type { LinkSecret } from '../../agent/storage/secrets.ts'
 import { nextReset } from '../../agent/storage/drive-errors.ts'
+import { Problem } from '../../protocol/problem.ts'
 import { allFiles, namesOf, partsOf, readAll, store, type Part } from '../conformance/storage-world.ts'
 import { pattern } from '../pattern.ts'
 import { DRIVE_FILE_SCOPE } from '../servers/drive.ts'
@@ -10,12 +11,18 @@ import { bytesContent } from '../servers/s3-content.ts'
 import { openDriveWorld, type DriveWorld } from './drive-world.ts'
 
 const MiB = 1024 * 1024
+const MINUTE_MS = 60_000
 
 let world: DriveWorld
 beforeEach(async () => {
   world = await openDriveWorld()
 })
 afterEach(() => world.dispose())
+
+const readFile = (): Promise<unknown> =>
+  world.storage.read({ name: 'file' }, { offset: 0, length: 10 }).catch((error: unknown) => error)
+
+const isParked = (outcome: unknown): boolean => outcome instanceof Problem && outcome.code === 'storage-parked'
 
 async function begun(
   parts: number,
@@ -173,14 +180,50 @@ describe('Drive’s allowance', () => {
     expect(world.requests()).toBe(asked)
   })
 
-  test('that is refused again and again, whatever is asked, is taken for a cap', async () => {
+  test('that is refused for minutes, whatever is asked, is taken for a cap', async () => {
     await world.plant('file', pattern(10))
-    world.faults.next('read', { kind: 'refuse', why: 'rate' }, 100)
-    const read = () => world.storage.read({ name: 'file' }, { offset: 0, length: 10 }).catch((error: unknown) => error)
+    world.faults.next('read', { kind: 'refuse', why: 'rate' }, 1000)
+    const { clock } = world.context.environment
+    const fromMs = clock.now()
     const outcomes: unknown[] = []
-    for (let i = 0; i < 30; i++) outcomes.push(await read())
+    while (clock.now() - fromMs < 10 * MINUTE_MS && !outcomes.some(isParked)) outcomes.push(await readFile())
     expect(outcomes.at(-1)).toMatchObject({ code: 'storage-parked' })
-    expect(100 - world.faults.left).toBeLessThan(40)
+    expect(clock.now() - fromMs).toBeGreaterThan(2 * MINUTE_MS)
+    expect(clock.now() - fromMs).toBeLessThan(5 * MINUTE_MS)
+  })
+
+  test('that refuses each of many reads once, all at once, is waited for', async () => {
+    await world.plant('file', pattern(40))
+    const { version } = await world.storage.stat({ name: 'file' })
+    const { transport } = world.context.environment
+    const refused = new Set<string>()
+    const all = Promise.withResolvers<void>()
+    const refusing = async (request: Request): Promise<Response> => {
+      const range = request.headers.get('range')
+      if (range === null || refused.has(range)) return transport(request)
+      if (refused.add(range).size === 40) all.resolve()
+      await all.promise
+      return Response.json({ error: { code: 403, errors: [{ reason: 'userRateLimitExceeded' }] } }, { status: 403 })
+    }
+    Object.assign(world.context, { environment: { ...world.context.environment, transport: refusing } })
+    const storage = await world.open()
+    const offsets = [...Array(40).keys()]
+    const read = await Promise.all(
+      offsets.map((offset) => storage.read({ name: 'file', version }, { offset, length: 1 })),
+    )
+    expect(Buffer.concat(read)).toEqual(Buffer.from(pattern(40)))
+    expect(refused.size).toBe(40)
+    expect(await storage.quota()).toMatchObject({ used: 40 })
+  })
+
+  test('that is refused now and then, hours apart, is no cap', async () => {
+    await world.plant('file', pattern(10))
+    const { clock } = world.context.environment
+    for (let i = 0; i < 4; i++) {
+      world.faults.next('read', { kind: 'refuse', why: 'rate' }, 5)
+      expect(await readFile()).toMatchObject({ code: 'storage-unavailable' })
+      for (let pause = 0; pause < 60; pause++) await clock.sleep(14_000)
+    }
   })
 
   test('begins anew at eight in the morning, UTC', () => {
