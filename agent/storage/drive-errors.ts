@@ -10,10 +10,22 @@ const RESET_MS = 8 * HOUR_MS
 /** Rates are counted by the minute. A row of refusals this long is a cap: Drive says the same when the day's upload is used up. */
 const ROW_MS = 3 * 60 * 1000
 
-const CAPS = new Set(['dailyLimitExceeded', 'downloadQuotaExceeded', 'quotaExceeded', 'uploadQuotaExceeded'])
+const CAPS = new Set(['dailyLimitExceeded', 'quotaExceeded', 'uploadQuotaExceeded'])
+/** "The download quota for this file has been exceeded": other files are served. Older replies say the second. */
+const FILE_CAPS = new Set(['downloadQuotaExceeded', 'quotaExceeded'])
 const RATES = new Set(['rateLimitExceeded', 'userRateLimitExceeded', 'sharingRateLimitExceeded'])
 const FULL = new Set(['storageQuotaExceeded', 'teamDriveFileLimitExceeded', 'numChildrenInNonRootLimitExceeded'])
 const AWAY = new Set([408, 429, 500, 502, 503, 504])
+
+/** No fault, which would park the account: whoever reads the file parks it. */
+export class FileCapped extends Problem {
+  readonly untilMs: number
+
+  constructor(untilMs: number) {
+    super('storage-parked', 'Drive’s downloads of this file are used up for the day.')
+    this.untilMs = untilMs
+  }
+}
 
 export interface DriveErrors {
   problemIn(refusal: ProviderRefusal): Problem
@@ -41,6 +53,7 @@ export function createDriveErrors(): DriveErrors {
       const reason = reasonIn(refusal.body)
       if (status === 401) return fatal('auth', 'Drive no longer lets the agent in: link it again.')
       if (RATES.has(reason)) return rate(refusal)
+      if (FILE_CAPS.has(reason) && isDownload(refusal.url)) return new FileCapped(nextReset(nowMs))
       if (CAPS.has(reason)) return parked('Drive’s daily cap is reached.', nextReset(nowMs))
       if (FULL.has(reason)) return fatal('full', 'The Drive is full.')
       if (reason === 'cannotDownloadAbusiveFile') return fatal('abuse', 'Drive takes the file for malware or spam.')
@@ -52,6 +65,8 @@ export function createDriveErrors(): DriveErrors {
     },
   }
 }
+
+const isDownload = (url: string): boolean => kindOf(url) === 'alt=media'
 
 /** A cap on bytes of one way leaves the others as they are. */
 const kindOf = (url: string): string => /\/upload\/|alt=media/.exec(url)?.[0] ?? ''

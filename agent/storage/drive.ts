@@ -2,14 +2,15 @@
  * A folder of a Google Drive as a storage. A version is the head revision's id. With the scope `drive.file` the agent sees
  * what it made, and what the owner opened with it; nothing else of the Drive.
  */
+import type { Clock } from '../../protocol/environment.ts'
 import type { FilePath } from '../../protocol/file-path.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { createDriveApi, SESSION_STATUSES, type DriveApi, type DriveFile } from './drive-api.ts'
-import { createDriveErrors } from './drive-errors.ts'
+import { createDriveErrors, FileCapped } from './drive-errors.ts'
 import { createDriveList } from './drive-list.ts'
 import { createDrivePaths, type DrivePaths } from './drive-paths.ts'
 import { createDriveWrites, PART_BYTES } from './drive-writes.ts'
-import { unlessNotFound } from './faults.ts'
+import { parked, unlessNotFound } from './faults.ts'
 import { freeName, parsePath } from './names.ts'
 import { createAccess } from './oauth.ts'
 import { driveOAuth } from './oauth-providers.ts'
@@ -47,7 +48,7 @@ export async function openDrive(settings: DriveSettings, context: DriverContext)
   const api = createDriveApi(hosts.googleApi, calls)
   const paths = createDrivePaths(api, store, environment.clock, pk, root)
   const writes = createDriveWrites({ api, paths, store, secrets: context.secrets, random: environment.random, pk })
-  const reads = createReads(api, paths)
+  const reads = createReads(api, paths, environment.clock)
   return {
     writes: 'in-order',
     partBytes: PART_BYTES,
@@ -92,7 +93,10 @@ interface Reads {
   read(file: FileRef, range: ByteRange, into?: Uint8Array): Promise<Uint8Array>
 }
 
-function createReads(api: DriveApi, paths: DrivePaths): Reads {
+function createReads(api: DriveApi, paths: DrivePaths, clock: Clock): Reads {
+  /** By id, until when. */
+  const capped = new Map<string, FileCapped>()
+
   async function find({ name, id }: FileRef): Promise<DriveFile | undefined> {
     const path = parsePath(name)
     if (id === undefined) return paths.find(path)
@@ -106,6 +110,19 @@ function createReads(api: DriveApi, paths: DrivePaths): Reads {
     throw new Problem('not-found', `There is no file ${JSON.stringify(file.name)} in the Drive.`)
   }
 
+  /** One file's cap is told as the account's would be, and Drive is not asked again before it ends. */
+  async function download(id: string, range: ByteRange, into: Uint8Array): Promise<undefined> {
+    const known = capped.get(id)
+    if (known && known.untilMs > clock.now()) throw parked(known.message, known.untilMs)
+    try {
+      await api.download(id, range, into)
+    } catch (error) {
+      if (!(error instanceof FileCapped)) throw error
+      capped.set(id, error)
+      throw parked(error.message, error.untilMs)
+    }
+  }
+
   /** The version is looked at after the bytes came: whatever changed before or meanwhile is seen. */
   async function read(file: FileRef, range: ByteRange, into?: Uint8Array): Promise<Uint8Array> {
     parsePath(file.name)
@@ -113,7 +130,7 @@ function createReads(api: DriveApi, paths: DrivePaths): Reads {
     const before = file.id === undefined ? await there(file) : undefined
     const { id, version } = { ...file, id: before?.id ?? (file.id as string) }
     const pinned = version ?? before?.version
-    const refused = range.length > 0 ? await api.download(id, range, buffer).catch(unlessAbsent) : undefined
+    const refused = range.length > 0 ? await download(id, range, buffer).catch(unlessAbsent) : undefined
     const after = await there({ name: file.name, id })
     if (pinned !== undefined && after.version !== pinned) throw changed()
     if (refused) throw refused

@@ -226,6 +226,28 @@ describe('Drive’s allowance', () => {
     }
   })
 
+  test('of one file is that file’s alone, and Drive is asked again once it is given anew', async () => {
+    await world.plant('file', pattern(10))
+    await world.plant('other', pattern(10))
+    Object.assign(world.find('file') as object, { isCapped: true })
+    const { environment } = world.context
+    let aheadMs = 0
+    const clock = { ...environment.clock, now: () => environment.clock.now() + aheadMs }
+    Object.assign(world.context, { environment: { ...environment, clock } })
+    const storage = await world.open()
+    const read = (name: string) => storage.read({ name }, { offset: 0, length: 10 })
+    const until = nextReset(clock.now())
+    await expect(read('file')).rejects.toMatchObject({ code: 'storage-parked', members: { parkUntil: until } })
+    const asked = world.requests('read')
+    await expect(read('file')).rejects.toMatchObject({ code: 'storage-parked', members: { parkUntil: until } })
+    expect(world.requests('read')).toBe(asked)
+    expect(await read('other')).toEqual(pattern(10))
+    expect(await store(storage, 'new', pattern(1))).toMatchObject({ name: 'new' })
+    Object.assign(world.find('file') as object, { isCapped: false })
+    aheadMs = until - clock.now()
+    expect(await read('file')).toEqual(pattern(10))
+  })
+
   test('begins anew at eight in the morning, UTC', () => {
     const day = Date.UTC(2026, 10, 21)
     expect(nextReset(day + 1000)).toBe(day + 8 * 3_600_000)

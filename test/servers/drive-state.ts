@@ -22,6 +22,8 @@ export interface DriveFile {
   /** Made by the app, or opened with it: what the scope `drive.file` sees. */
   readonly ours: boolean
   readonly isAbusive?: boolean
+  /** Others have downloaded it too often today. */
+  readonly isCapped?: boolean
 }
 
 export interface NewFile {
@@ -130,7 +132,7 @@ export function createDriveState(now: () => number): DriveState {
     },
     isFound: ({ id }) => !unfound.has(id),
     resource(file) {
-      const { content, headRevision, ours: _, isAbusive: __, ...plain } = file
+      const { content, headRevision, ours: _, isAbusive: __, isCapped: ___, ...plain } = file
       if (!content) return { kind: 'drive#file', ...plain }
       const md5Checksum = content.size > HASHED_MOST ? undefined : md5(content)
       return {

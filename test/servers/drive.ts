@@ -196,6 +196,8 @@ function createFiles(state: DriveState, oauth: OAuthServer): Files {
       return driveError(403, 'fileNotDownloadable', 'Only files with binary content can be downloaded.')
     if (file.isAbusive && request.url.searchParams.get('acknowledgeAbuse') !== 'true')
       return driveError(403, 'cannotDownloadAbusiveFile', 'This file has been identified as malware or spam.')
+    if (file.isCapped)
+      return driveError(403, 'downloadQuotaExceeded', 'The download quota for this file has been exceeded.')
     const reply = rangeReply(file.content, request.headers['range'])
     if (reply) return { ...reply, headers: { 'content-type': file.mimeType, ...reply.headers } }
     return driveError(416, 'requestedRangeNotSatisfiable', 'Request range not satisfiable')
