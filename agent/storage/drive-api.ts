@@ -63,6 +63,8 @@ export interface DriveApi {
   /** Repeatable. */
   remove(id: string): Promise<void>
   quota(): Promise<Quota>
+  /** Opaque, and the same for every client. */
+  account(): Promise<string>
   download(id: string, range: ByteRange, into: Uint8Array): Promise<void>
   /** @returns the session's address, without the host */
   openSession(file: NewDriveFile, size: number): Promise<string>
@@ -210,6 +212,12 @@ export function createDriveApi(root: string, { send, paced }: ProviderCalls): Dr
       })
       const { limit, usage } = data.storageQuota ?? {}
       return { ...(limit && { total: Number(limit) }), ...(usage && { used: Number(usage) }) }
+    },
+    async account() {
+      const { data } = await paced((signal) => about.get({ fields: 'user(permissionId)' }, options(signal)), {
+        units: UNITS.get,
+      })
+      return data.user?.permissionId ?? malformed()
     },
     download: (id, range, into) =>
       paced(

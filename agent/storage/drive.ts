@@ -83,6 +83,7 @@ export async function openDrive(settings: DriveSettings, context: DriverContext)
       return [...path.slice(0, -1), await freeName(path.at(-1) as string, isTaken)].join('/')
     },
     quota: () => api.quota(),
+    account: () => api.account(),
     close: async () => pacer.close(),
   }
 }

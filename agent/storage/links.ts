@@ -31,7 +31,7 @@ export interface LinkExtras {
 export type LinkOptions<K extends StorageKind> = LinkSettings[K] & LinkExtras
 
 export interface Removed {
-  /** Whether its token was, where it had one of its own. */
+  /** Whether its grant was, where it had one of its own. */
   readonly revoked?: boolean
 }
 
@@ -50,7 +50,7 @@ export interface Links {
   /** In the order in which they were linked. */
   list(): Promise<readonly LinkInfo[]>
   /**
-   * Touches nothing in the storage. A token of its own is revoked where the provider can be reached.
+   * Touches nothing in the storage. Its grant is revoked where the provider can be reached, and no other link lives by it.
    * @throws Problem `not-found`
    */
   remove(name: string): Promise<Removed>
@@ -197,16 +197,28 @@ export function createLinks(
   }
 
   /** What OAuth gave to this link alone. */
-  async function grantOf({ name, kind, options, sealed }: NamedLink): Promise<Grant | undefined> {
+  async function grantOf(link: NamedLink): Promise<Grant | undefined> {
+    const { name, kind, sealed } = link
     if ((kind !== 'drive' && kind !== 'dropbox') || sealed === undefined) return undefined
     const secret = await secretOf(name).catch(unlessBug)
-    const others = (await records()).filter((link) => link.kind === kind && link.name !== name)
-    const theirs = await Promise.all(others.map((link) => secretOf(link.name).catch(unlessBug)))
-    const isShared = theirs.some((other) => other?.['refreshToken'] === secret?.['refreshToken'])
-    if (!secret || isShared) return undefined
-    const { clientId = '', appKey = clientId } = options as { clientId?: string; appKey?: string }
-    return { kind, clientId: appKey, secret }
+    if (!secret) return undefined
+    const grant = { kind, clientId: clientOf(link), secret }
+    const others = (await records()).filter((other) => other.kind === kind && other.name !== name)
+    const shared = await Promise.all(others.map((other) => livesBy(other, name, grant)))
+    return shared.includes(true) ? undefined : grant
   }
+
+  /** At Google a token that is revoked takes with it all that its account has granted to the client. */
+  async function livesBy(other: NamedLink, name: string, { kind, clientId, secret }: Grant): Promise<boolean> {
+    const theirs = await secretOf(other.name).catch(unlessBug)
+    if (theirs?.['refreshToken'] === secret['refreshToken']) return true
+    if (kind !== 'drive' || clientOf(other) !== clientId) return false
+    const [one, another] = await Promise.all([accountOf(name), accountOf(other.name)])
+    return one === undefined || another === undefined || one === another
+  }
+
+  const accountOf = (name: string): Promise<string | undefined> =>
+    within(environment.clock, name, QUOTA_MS, async () => (await open(name)).storage.account?.()).catch(unlessBug)
 
   async function secretOf(link: string): Promise<LinkSecret | undefined> {
     const sealed = (await find(link))?.sealed
@@ -245,6 +257,11 @@ function placeIn(settings: LinkSettings[StorageKind]): string | undefined {
   if ('path' in settings) return settings.path
   if ('bucket' in settings) return [settings.bucket, settings.prefix ?? []].flat().join('/')
   return settings.folder
+}
+
+function clientOf({ options }: LinkRecord): string {
+  const { clientId = '', appKey = clientId } = options as { clientId?: string; appKey?: string }
+  return appKey
 }
 
 /** Settings are flat. */

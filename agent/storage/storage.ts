@@ -58,6 +58,8 @@ export interface Storage {
   /** The name, or with " (2)" and so on, that nothing in the storage bears; `taken` tells of names promised elsewhere. */
   freeFolder(name: string, taken?: (name: string) => boolean): Promise<string>
   quota(): Promise<Quota | undefined>
+  /** Whose it is at the provider, where links of one account share its grant. */
+  account?(): Promise<string>
   /** A URL that serves this range and no other, for so long; where the provider has such. @throws Problem as `read` */
   link?(file: FileRef, range: ByteRange, forMs: number): Promise<URL>
   /** Where the storage lies, where others may reach it without us. */

@@ -6,7 +6,7 @@ import { realEnvironment } from '../../infra/environment.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { Store } from '../../protocol/store.ts'
-import { DRIVE_CLIENT, startDrive, type DriveServer } from '../servers/drive.ts'
+import { DRIVE_CLIENT, DRIVE_FILE_SCOPE, startDrive, type DriveServer } from '../servers/drive.ts'
 import { DROPBOX_CLIENT, startDropbox, type DropboxServer } from '../servers/dropbox.ts'
 import { dropboxHosts } from './dropbox-world.ts'
 import { googleHosts } from './drive-world.ts'
@@ -142,6 +142,34 @@ describe('unlinking', () => {
     expect(await links.remove('dropbox')).toEqual({})
     await (await links.open('other')).storage.quota()
     expect(await links.remove('other')).toEqual({ revoked: true })
+  })
+
+  test('of one of two links of a Google account leaves the grant to the other, which one token would end', async () => {
+    for (const folder of ['Films', 'Music']) {
+      const { code, state } = await allow((await linking.begin({ ...DRIVE, folder })).url)
+      await linking.finish(state, code)
+    }
+    expect(await links.remove('drive')).toEqual({})
+    await (await links.open('drive-2')).storage.quota()
+    expect(await links.remove('drive-2')).toEqual({ revoked: true })
+  })
+
+  test('of a Google account takes its grant back, whatever other accounts are linked by the same client', async () => {
+    for (const user of ['ada', 'bob']) {
+      const secret = { ...drive.oauth.grant(DRIVE_FILE_SCOPE, user), clientSecret: DRIVE_CLIENT.secret }
+      await links.add('drive', { clientId: DRIVE_CLIENT.id, folder: user, name: user, secret })
+    }
+    expect(await links.remove('ada')).toEqual({ revoked: true })
+    await (await links.open('bob')).storage.quota()
+  })
+
+  test('of a Drive leaves the grant alone while it cannot be told whose another Drive is', async () => {
+    for (const user of ['ada', 'bob']) {
+      const secret = { ...drive.oauth.grant(DRIVE_FILE_SCOPE, user), clientSecret: DRIVE_CLIENT.secret }
+      await links.add('drive', { clientId: DRIVE_CLIENT.id, folder: user, name: user, secret })
+    }
+    drive.faults.next('stat', { kind: 'refuse', why: 'denied' })
+    expect(await links.remove('ada')).toEqual({})
   })
 
   test('forgets what the driver kept for the link', async () => {

@@ -232,7 +232,7 @@ test('a download goes on when Drive has forgotten the upload in its midst', asyn
 })
 
 test('a link whose grant has ended says so, and the doctor what to do', async () => {
-  const { refreshToken } = drive.oauth.grant(DRIVE_FILE_SCOPE)
+  const { refreshToken } = drive.oauth.grant(DRIVE_FILE_SCOPE, 'another')
   await you.ask('link', ...DRIVE, '--refresh-token', refreshToken, '--name', 'ending', '--folder', 'Ending')
   drive.oauth.revoke(refreshToken)
   const links = z.array(shapes.link).parse(await you.ask('links'))
@@ -245,7 +245,7 @@ test('a link whose grant has ended says so, and the doctor what to do', async ()
 })
 
 test('unlinking takes the token back, and says so when it cannot', async () => {
-  const { refreshToken } = drive.oauth.grant(DRIVE_FILE_SCOPE)
+  const { refreshToken } = drive.oauth.grant(DRIVE_FILE_SCOPE, 'another')
   await you.ask('link', ...DRIVE, '--refresh-token', refreshToken, '--name', 'leaving', '--folder', 'Other')
   expect(await you.ask('unlink', 'leaving')).toMatchObject({ name: 'leaving', revoked: true })
   expect((await you.raincheck('link', ...DRIVE, '--refresh-token', refreshToken)).code).toBe(6)

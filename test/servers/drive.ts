@@ -61,6 +61,7 @@ export async function startDrive({
       'https://www.googleapis.com/auth/drive',
     ],
     prefix: 'ya29.',
+    revokesAll: true,
   })
   const operations = createFiles(state, oauth)
 
@@ -166,7 +167,8 @@ function createFiles(state: DriveState, oauth: OAuthServer): Files {
     if (!mask) return driveError(400, 'required', "The 'fields' parameter is required for this method.")
     const used = String(state.used())
     const storageQuota = { limit: String(state.limit), usage: used, usageInDrive: used, usageInDriveTrash: '0' }
-    const user = { kind: 'drive#user', permissionId: '1', emailAddress: 'owner@example.org' }
+    const owner = oauth.userOf(request)
+    const user = { kind: 'drive#user', permissionId: `id-${owner}`, emailAddress: `${owner}@example.org` }
     const names = [...Object.keys(storageQuota), ...Object.keys(user), 'storageQuota', 'user']
     return jsonReply(200, selected({ storageQuota, user }, mask, names))
   }

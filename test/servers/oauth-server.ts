@@ -1,4 +1,4 @@
-/** OAuth 2 as both providers speak it: RFC 6749 with PKCE (RFC 7636) and RFC 7009, to one client and one user who agrees. */
+/** OAuth 2 as both providers speak it: RFC 6749 with PKCE (RFC 7636) and RFC 7009, to one client and users who agree. */
 import { createHash, randomBytes } from 'node:crypto'
 import { jsonReply, Refused, type Reply, type ServerRequest } from './provider-server.ts'
 
@@ -13,14 +13,15 @@ export interface OAuthClient {
 export interface OAuthServer {
   /** Tokens that let in, for a test that greps for them. */
   readonly issued: readonly string[]
-  /** The user grants without being asked, as after an earlier link. */
-  grant(scope: string): { readonly refreshToken: string }
+  /** The user grants without being asked, as after an earlier link. @param user default: whoever has the browser */
+  grant(scope: string, user?: string): { readonly refreshToken: string }
   authorize(request: ServerRequest): Reply
   token(request: ServerRequest): Reply
   /** @returns whether it was a token that let in */
   revoke(token: string): boolean
   /** @returns the scope of the token in the Authorization header, undefined where it lets nobody in */
   scopeOf(request: ServerRequest): string | undefined
+  userOf(request: ServerRequest): string | undefined
   /** The access token of the request lets nobody in any more. */
   expire(request: ServerRequest): void
   /** The next refresh answers with a new refresh token too, and the old one is void. */
@@ -38,6 +39,13 @@ export interface OAuthRules {
   readonly tokenBytes?: number
   /** What tokens begin with. */
   readonly prefix: string
+  /** A token that is revoked takes with it all that the same user has granted to the client. */
+  readonly revokesAll?: boolean
+}
+
+interface Granted {
+  readonly scope: string
+  readonly user: string
 }
 
 interface Code {
@@ -50,10 +58,12 @@ const refuse = (status: number, error: string, text: string): never => {
   throw new Refused(jsonReply(status, { error, error_description: text }))
 }
 
-export function createOAuth({ client, demands, scopes, prefix }: OAuthRules): OAuthServer {
+const USER = 'owner'
+
+export function createOAuth({ client, demands, scopes, prefix, revokesAll = false }: OAuthRules): OAuthServer {
   const codes = new Map<string, Code>()
-  const refreshes = new Map<string, string>()
-  const accesses = new Map<string, { scope: string; refresh: string }>()
+  const refreshes = new Map<string, Granted>()
+  const accesses = new Map<string, Granted & { readonly refresh: string }>()
   const issued: string[] = []
   let rotating = false
 
@@ -63,16 +73,21 @@ export function createOAuth({ client, demands, scopes, prefix }: OAuthRules): OA
     return token
   }
 
-  function access(refresh: string, scope: string): object {
+  function access(refresh: string, granted: Granted): object {
     const token = mint('access')
-    accesses.set(token, { scope, refresh })
-    return { access_token: token, expires_in: 3599, scope, token_type: 'Bearer' }
+    accesses.set(token, { ...granted, refresh })
+    return { access_token: token, expires_in: 3599, scope: granted.scope, token_type: 'Bearer' }
   }
 
-  function mintRefresh(scope: string): string {
+  function mintRefresh(granted: Granted): string {
     const token = mint('refresh')
-    refreshes.set(token, scope)
+    refreshes.set(token, granted)
     return token
+  }
+
+  function end(refresh: string): void {
+    for (const [one, { refresh: its }] of accesses) if (its === refresh) accesses.delete(one)
+    refreshes.delete(refresh)
   }
 
   function checkClient(form: URLSearchParams): void {
@@ -90,19 +105,20 @@ export function createOAuth({ client, demands, scopes, prefix }: OAuthRules): OA
     if (!code || code.challenge !== proof || code.redirectUri !== form.get('redirect_uri')) {
       return refuse(400, 'invalid_grant', 'Malformed auth code.')
     }
-    const refresh = mintRefresh(code.scope)
-    return jsonReply(200, { ...access(refresh, code.scope), refresh_token: refresh })
+    const granted = { scope: code.scope, user: USER }
+    const refresh = mintRefresh(granted)
+    return jsonReply(200, { ...access(refresh, granted), refresh_token: refresh })
   }
 
   function refresh(form: URLSearchParams): Reply {
     const old = form.get('refresh_token') ?? ''
-    const scope = refreshes.get(old)
-    if (scope === undefined) return refuse(400, 'invalid_grant', 'Token has been expired or revoked.')
-    if (!rotating) return jsonReply(200, access(old, scope))
+    const granted = refreshes.get(old)
+    if (granted === undefined) return refuse(400, 'invalid_grant', 'Token has been expired or revoked.')
+    if (!rotating) return jsonReply(200, access(old, granted))
     rotating = false
     refreshes.delete(old)
-    const fresh = mintRefresh(scope)
-    return jsonReply(200, { ...access(fresh, scope), refresh_token: fresh })
+    const fresh = mintRefresh(granted)
+    return jsonReply(200, { ...access(fresh, granted), refresh_token: fresh })
   }
 
   const tokenOf = ({ headers }: ServerRequest): string =>
@@ -110,7 +126,7 @@ export function createOAuth({ client, demands, scopes, prefix }: OAuthRules): OA
 
   return {
     issued,
-    grant: (scope) => ({ refreshToken: mintRefresh(scope) }),
+    grant: (scope, user = USER) => ({ refreshToken: mintRefresh({ scope, user }) }),
     authorize({ method, url: { searchParams: query } }) {
       const wanted = { response_type: 'code', client_id: client.id, code_challenge_method: 'S256', ...demands }
       if (method !== 'GET') return refuse(405, 'invalid_request', 'GET alone.')
@@ -142,11 +158,15 @@ export function createOAuth({ client, demands, scopes, prefix }: OAuthRules): OA
       return refuse(400, 'unsupported_grant_type', 'Invalid grant_type.')
     },
     revoke(token) {
-      const grant = accesses.get(token)?.refresh ?? token
-      for (const [one, { refresh }] of accesses) if (refresh === grant) accesses.delete(one)
-      return refreshes.delete(grant)
+      const refresh = accesses.get(token)?.refresh ?? token
+      const granted = refreshes.get(refresh)
+      if (!granted) return false
+      if (revokesAll) for (const [one, { user }] of refreshes) if (user === granted.user) end(one)
+      end(refresh)
+      return true
     },
     scopeOf: (request) => accesses.get(tokenOf(request))?.scope,
+    userOf: (request) => accesses.get(tokenOf(request))?.user,
     expire: (request) => void accesses.delete(tokenOf(request)),
     rotate: () => (rotating = true),
     withdraw() {
