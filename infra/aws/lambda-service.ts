@@ -1,5 +1,5 @@
 /** The one recipe of a Lambda function: its own role with nothing it does not need, its own logs, and, where wanted, a URL. */
-import { Fn, RemovalPolicy, Stack, type Duration } from 'aws-cdk-lib'
+import { Aws, Fn, RemovalPolicy, type Duration } from 'aws-cdk-lib'
 import { Effect, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam'
 import {
   Architecture,
@@ -46,7 +46,7 @@ export class LambdaService extends Construct {
       code: props.code,
       handler: `index.${props.handler}`,
       description: props.description,
-      environment: { ...props.environment, STACK_NAME: Stack.of(this).stackName },
+      environment: { ...props.environment, STACK_NAME: Aws.STACK_NAME },
       memorySize: props.memoryMiB,
       timeout: props.timeout,
       role: this.role,

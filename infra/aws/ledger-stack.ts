@@ -1,5 +1,6 @@
 /** A ledger of one's own. Its log outlives the stack, unless it is one to try out: others hold claims on what it says. */
 import {
+  Aws,
   CfnOutput,
   CfnParameter,
   CustomResource,
@@ -46,7 +47,7 @@ export class LedgerStack extends Stack {
     const environment = {
       LEDGER_STORE: `dynamodb:${table.tableName}`,
       LEDGER_KEY_PARAMETER: key.name,
-      LEDGER_ORIGIN: `${this.stackName}.${this.account}.${this.region}.raincheck/ledger`,
+      LEDGER_ORIGIN: `${Aws.STACK_NAME}.${this.account}.${this.region}.raincheck/ledger`,
       ...policy,
     }
     const setup = new LambdaService(this, 'Setup', {

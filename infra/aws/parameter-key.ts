@@ -1,5 +1,5 @@
 /** The parameter that holds a service's key. CloudFormation cannot make a SecureString, so the service makes it itself. */
-import type { Stack } from 'aws-cdk-lib'
+import { Aws, type Stack } from 'aws-cdk-lib'
 import type { LambdaService } from './lambda-service.ts'
 
 export interface ParameterKey {
@@ -7,8 +7,9 @@ export interface ParameterKey {
   readonly arn: string
 }
 
+/** By the name that the stack is given when it is made: one template may be there more than once. */
 export function keyParameter(stack: Stack, service: string): ParameterKey {
-  const name = `/raincheck/${stack.stackName}/${service}-key`
+  const name = `/raincheck/${Aws.STACK_NAME}/${service}-key`
   return { name, arn: stack.formatArn({ service: 'ssm', resource: 'parameter', resourceName: name.slice(1) }) }
 }
 

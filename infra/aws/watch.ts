@@ -3,7 +3,7 @@
  * account, and, where wanted, a dashboard. Nothing of it is there unless it is asked for: beyond what AWS gives for nothing, an
  * alarm is $0.10 a month and a dashboard $3.
  */
-import { CfnCondition, CfnParameter, CfnResource, Duration, Fn, type Stack } from 'aws-cdk-lib'
+import { Aws, CfnCondition, CfnParameter, CfnResource, Duration, Fn, type Stack } from 'aws-cdk-lib'
 import { CfnBudget } from 'aws-cdk-lib/aws-budgets'
 import {
   Alarm,
@@ -46,7 +46,7 @@ export class Watch extends Construct {
     const hasDashboard = new CfnCondition(stack, 'HasDashboard', { expression: Fn.conditionEquals(dashboard, 'yes') })
     const alerts = new Construct(this, 'Alerts')
     const topic = alertTopic(alerts, stack, email)
-    for (const { id, metric, says, isMissingBad, threshold = 1 } of alarmsOf(stack, watched)) {
+    for (const { id, metric, says, isMissingBad, threshold = 1 } of alarmsOf(watched)) {
       const alarm = new Alarm(alerts, id, {
         metric,
         alarmDescription: says,
@@ -61,7 +61,7 @@ export class Watch extends Construct {
     }
     accountBudget(alerts, email, budget)
     only(alerts, isAsked)
-    only(dashboardOf(this, stack, watched), hasDashboard)
+    only(dashboardOf(this, watched), hasDashboard)
   }
 }
 
@@ -110,7 +110,7 @@ interface Watchword {
   readonly threshold?: number
 }
 
-function* alarmsOf(stack: Stack, { functions, rounds, waits, isCapped = false }: Watched): Generator<Watchword> {
+function* alarmsOf({ functions, rounds, waits, isCapped = false }: Watched): Generator<Watchword> {
   const sums = { statistic: 'Sum', period: PERIOD }
   for (const [name, service] of Object.entries(functions)) {
     const says = `${name} failed: it crashed, ran out of time or could not go on. Its log says more.`
@@ -122,10 +122,10 @@ function* alarmsOf(stack: Stack, { functions, rounds, waits, isCapped = false }:
     yield { id: 'Throttles', metric, says: 'Requests are turned away: the account’s concurrency is used up.' }
   }
   const says = 'A fault of the program, or a table that does not answer. The log says more: event "fault".'
-  yield { id: 'Faults', metric: own(stack, 'Faults'), says }
+  yield { id: 'Faults', metric: own('Faults'), says }
   if (isCapped) {
     const capped = 'A cap of today is reached (`raincheck caps`): it goes on at midnight UTC.'
-    yield { id: 'CapReached', metric: own(stack, 'CapReached'), says: capped }
+    yield { id: 'CapReached', metric: own('CapReached'), says: capped }
   }
   if (rounds) {
     const { of: service, within, otherwise } = rounds
@@ -133,16 +133,16 @@ function* alarmsOf(stack: Stack, { functions, rounds, waits, isCapped = false }:
     yield { id: 'Rounds', metric, says: otherwise, isMissingBad: true }
   }
   if (waits) {
-    const metric = own(stack, 'Waiting', 'Maximum')
+    const metric = own('Waiting', 'Maximum')
     yield { id: 'Waiting', metric, says: waits.says, threshold: waits.most.toMilliseconds() }
   }
 }
 
-const own = (stack: Stack, metricName: MetricName, statistic = 'Sum'): Metric =>
+const own = (metricName: MetricName, statistic = 'Sum'): Metric =>
   new Metric({
     namespace: NAMESPACE,
     metricName,
-    dimensionsMap: { [DIMENSION]: stack.stackName },
+    dimensionsMap: { [DIMENSION]: Aws.STACK_NAME },
     statistic,
     period: PERIOD,
   })
@@ -160,7 +160,7 @@ function accountBudget(scope: Construct, email: string, dollars: number): void {
 
 const graph = (title: string, left: IMetric[]): GraphWidget => new GraphWidget({ title, left, width: 12 })
 
-function dashboardOf(scope: Construct, stack: Stack, { functions }: Watched): Dashboard {
+function dashboardOf(scope: Construct, { functions }: Watched): Dashboard {
   const services = Object.values(functions).map((service) => service.function)
   const sums = { statistic: 'Sum', period: PERIOD }
   return new Dashboard(scope, 'Dashboard', {
@@ -176,8 +176,8 @@ function dashboardOf(scope: Construct, stack: Stack, { functions }: Watched): Da
         ),
       ],
       [
-        graph('Time of a request', [own(stack, 'Latency', 'p50'), own(stack, 'Latency', 'p99')]),
-        graph('Faults, caps reached', [own(stack, 'Faults'), own(stack, 'CapReached')]),
+        graph('Time of a request', [own('Latency', 'p50'), own('Latency', 'p99')]),
+        graph('Faults, caps reached', [own('Faults'), own('CapReached')]),
       ],
     ],
   })

@@ -1,5 +1,5 @@
 /** A witness of logs. Its state outlives the stack: it may hold proof of a fork, and a key must never be used without it. */
-import { CfnOutput, CfnParameter, CustomResource, Duration, Stack, type StackProps } from 'aws-cdk-lib'
+import { Aws, CfnOutput, CfnParameter, CustomResource, Duration, Stack, type StackProps } from 'aws-cdk-lib'
 import type { Code } from 'aws-cdk-lib/aws-lambda'
 import type { Construct } from 'constructs'
 import { LambdaService } from './lambda-service.ts'
@@ -50,7 +50,7 @@ export function addWitness(scope: Construct, { code, keep, logs }: WitnessProps)
   const key = keyParameter(stack, 'witness')
   const environment = {
     WITNESS_KEY_PARAMETER: key.name,
-    WITNESS_NAME: `${stack.stackName}.${stack.account}.${stack.region}.raincheck/witness`,
+    WITNESS_NAME: `${Aws.STACK_NAME}.${stack.account}.${stack.region}.raincheck/witness`,
   }
   const shared = { code, memoryMiB: 256, timeout: Duration.seconds(30) }
   const front = new LambdaService(scope, 'Front', {

@@ -59,6 +59,14 @@ describe('every stack', () => {
     }
   })
 
+  it('goes by the name that it is given, which need not be that of its template', () => {
+    for (const [name, { Resources }] of templates) {
+      // What one stack hands to another goes by the name of its template: the CDK’s way.
+      const own = JSON.stringify(Resources, (key, value: unknown) => (key === 'Fn::ImportValue' ? undefined : value))
+      expect([name, own.match(/raincheck-(?:agent|ledger|repository|witness|network)[\w-]*/g)]).toEqual([name, null])
+    }
+  })
+
   it('allows no action and no resource by a wildcard, but the objects of one bucket and the executions of one function', () => {
     const statements = [...ofType('AWS::IAM::Policy'), ...ofType('AWS::IAM::ManagedPolicy')].flatMap(
       ([where, { PolicyDocument }]) =>
@@ -204,6 +212,19 @@ describe('the agent', () => {
       'Witnesses',
     ])
     expect(Object.keys(single.template.Outputs ?? {}).toSorted()).toEqual(['Bucket', 'ClaimSecret', 'Url'])
+  })
+
+  it('may be there twice: each has a key of its own, which goes with it alone', async () => {
+    const names = ['mine', 'ours']
+    const cloud = await openCloud(outdir, names)
+    const services = { LedgerUrl: 'http://127.0.0.1:1', RepositoryUrl: 'http://127.0.0.1:1' }
+    const [mine, ours] = await Promise.all(names.map((name) => cloud.deploy(name, services, single.template)))
+    const keys = () => cloud.inventory().filter((name) => name.startsWith('parameter'))
+    expect(keys().toSorted()).toEqual(names.map((name) => `parameter /raincheck/${name}/agent-key`))
+    expect(mine?.outputs['ClaimSecret']).not.toBe(ours?.outputs['ClaimSecret'])
+    await mine?.remove()
+    expect(keys()).toEqual(['parameter /raincheck/ours/agent-key'])
+    await cloud.close()
   })
 
   it('has a link that opens the console with the template and no secret in it', () => {
