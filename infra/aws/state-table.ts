@@ -15,14 +15,14 @@ const ACTIONS = [
   'dynamodb:BatchGetItem',
 ]
 
-/** @param keep the table outlives its stack */
+/** @param keep the table outlives its stack, also one that did not come about: what is protected cannot be deleted */
 export function stateTable(scope: Construct, { keep }: { readonly keep: boolean }): TableV2 {
   return new TableV2(scope, 'State', {
     partitionKey: { name: 'pk', type: AttributeType.STRING },
     sortKey: { name: 'sk', type: AttributeType.STRING },
     billing: Billing.onDemand(),
     pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
-    removalPolicy: keep ? RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE : RemovalPolicy.DESTROY,
+    removalPolicy: keep ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY,
     deletionProtection: keep,
   })
 }

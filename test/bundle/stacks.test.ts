@@ -137,6 +137,10 @@ describe('every stack', () => {
       const recovery = replica?.PointInTimeRecoverySpecification
       expect([where, recovery]).toMatchObject([where, { PointInTimeRecoveryEnabled: true }])
     }
+    // DynamoDB deletes none that is protected, also where a first deployment has failed.
+    const isProtected = /"DeletionProtectionEnabled":true/
+    for (const [where, resource] of resources().filter(([, one]) => isProtected.test(JSON.stringify(one))))
+      expect([where, resource.DeletionPolicy]).toEqual([where, 'Retain'])
     const kept = resources().filter(([, { DeletionPolicy = 'Delete' }]) => DeletionPolicy !== 'Delete')
     expect(kept.map(([where, { Type }]) => `${where.split('/')[0]}: ${Type}`).toSorted()).toEqual([
       'raincheck-agent: AWS::S3::Bucket',
