@@ -13,6 +13,8 @@ const STACKS: Readonly<Record<string, readonly string[]>> = {
   witness: ['raincheck-witness'],
   network: ['raincheck-network-*'],
 }
+/** Others rest on their keys, which go with the stack. */
+const PROTECTED: readonly string[] = ['ledger', 'witness']
 const [action = '', name = '', ...options] = process.argv.slice(2)
 const stacks = Object.hasOwn(STACKS, name) ? STACKS[name] : undefined
 if (!stacks || (action !== 'deploy' && action !== 'destroy')) {
@@ -22,4 +24,10 @@ if (!stacks || (action !== 'deploy' && action !== 'destroy')) {
 const cdk = createRequire(import.meta.url).resolve('aws-cdk/bin/cdk')
 const { status } = spawnSync(process.execPath, [cdk, action, ...stacks, ...options], { stdio: 'inherit' })
 if (status !== 0) console.error('docs/AWS.md says what an account needs first: "With the CDK".')
+if (status !== 0 && action === 'destroy' && PROTECTED.includes(name)) {
+  // The CDK does not take the protection away.
+  console.error(`raincheck-${name} is protected: its key goes with it, and nobody else can sign what it signed.
+To remove it all the same, and before the same command again:
+  aws cloudformation update-termination-protection --no-enable-termination-protection --stack-name raincheck-${name}`)
+}
 process.exit(status ?? 1)

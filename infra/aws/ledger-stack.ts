@@ -23,7 +23,7 @@ import { addWitness, type Witness } from './witness-stack.ts'
 
 export interface LedgerStackProps extends StackProps {
   readonly code: Code
-  /** Keeps the log when the stack is removed. */
+  /** Keeps the log when the stack is removed, which takes a step more: the key goes. */
   readonly keep: boolean
   /** Of a witness of its own, to try out: one that counts is somebody else's. */
   readonly witnessCode?: Code
@@ -38,7 +38,7 @@ export class LedgerStack extends Stack {
   readonly witnessed: string | undefined
 
   constructor(scope: Construct, id: string, props: LedgerStackProps) {
-    super(scope, id, props)
+    super(scope, id, { ...props, terminationProtection: props.keep })
     const { code, keep, witnessCode } = props
     const policy = policyParameters(this)
     const table = stateTable(this, { keep })

@@ -13,7 +13,7 @@ export interface WitnessStackProps extends StackProps {
 
 export class WitnessStack extends Stack {
   constructor(scope: Construct, id: string, { code, ...props }: WitnessStackProps) {
-    super(scope, id, props)
+    super(scope, id, { ...props, terminationProtection: true })
     const logs = new CfnParameter(this, 'Logs', {
       minLength: 1,
       description: 'Which logs it follows: the text of a C2SP tlog-policy',

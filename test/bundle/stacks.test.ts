@@ -153,6 +153,16 @@ describe('every stack', () => {
     ])
   })
 
+  it('is removed in two steps where its key is what others rest on', () => {
+    const { artifacts } = JSON.parse(readFileSync(join(outdir, 'manifest.json'), 'utf8')) as {
+      artifacts: Record<string, { properties?: { terminationProtection?: boolean } }>
+    }
+    const isProtected = ([, one]: [string, (typeof artifacts)[string]]) =>
+      one.properties?.terminationProtection === true
+    const names = Object.entries(artifacts).filter(isProtected)
+    expect(names.map(([name]) => name).toSorted()).toEqual(['raincheck-ledger', 'raincheck-witness'])
+  })
+
   it('makes alarms, a budget and a dashboard only where they are asked for, and as many as COST.md says', () => {
     const watching = resources().filter(([, { Type }]) => /^AWS::(?:CloudWatch|SNS|Budgets)::/.test(Type))
     const kinds = new Set(watching.map(([, { Type, Condition }]) => `${Type} ${Condition}`))
