@@ -50,7 +50,7 @@ declare const awslambda: LambdaStreaming
 const SHIFT_MS = 10 * 60_000
 /** Two rounds of chores. */
 const LATE_MS = 10 * 60_000
-/** What taking one download away may take of the 5 minutes that leaving has. */
+/** What one try to take a download away may take. */
 const LEAVE_MS = 60_000
 
 const set = settings(process.env)
@@ -188,7 +188,7 @@ type DurableHandler = Awaited<ReturnType<typeof durable>>
 export const download = async (...event: Parameters<DurableHandler>): Promise<unknown> => (await durable())(...event)
 
 const setup = customResource(
-  realEnvironment().transport,
+  realEnvironment(),
   {
     async arrive() {
       await openParameterKey(keyName(), realEnvironment().random)
@@ -212,8 +212,8 @@ const setup = customResource(
 
 type MainEvent = UrlEvent | { readonly task: 'chores' } | { readonly RequestType: string }
 
-export const main = awslambda.streamifyResponse<MainEvent>(async (event, stream, context) => {
-  if ('requestContext' in event) return url(event, stream, context)
-  await ('task' in event ? chores() : setup(event))
+export const main = awslambda.streamifyResponse<MainEvent>(async (event, stream, invocation) => {
+  if ('requestContext' in event) return url(event, stream, invocation)
+  await ('task' in event ? chores() : setup(event, invocation))
   stream.end()
 })

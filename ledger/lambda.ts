@@ -81,7 +81,7 @@ async function attest(replica: string): Promise<void> {
 }
 
 export const setup = customResource(
-  environment.transport,
+  environment,
   {
     /** The log begins with the stack. */
     async arrive() {

@@ -1,5 +1,5 @@
 /** One owner's agent in the owner's own account. */
-import { CfnOutput, CfnParameter, CustomResource, Duration, Stack, type StackProps } from 'aws-cdk-lib'
+import { CfnOutput, CfnParameter, Duration, Stack, type StackProps } from 'aws-cdk-lib'
 import type { Code } from 'aws-cdk-lib/aws-lambda'
 import { Policy, PolicyStatement } from 'aws-cdk-lib/aws-iam'
 import type { Bucket } from 'aws-cdk-lib/aws-s3'
@@ -12,6 +12,7 @@ import { LambdaService, type LambdaServiceProps } from './lambda-service.ts'
 import { allowKey, allowMaking, keyParameter } from './parameter-key.ts'
 import { every } from './schedule.ts'
 import { allowState, stateTable } from './state-table.ts'
+import { toldResource } from './told-resource.ts'
 import { Watch } from './watch.ts'
 
 export interface AgentStackProps extends StackProps {
@@ -86,7 +87,7 @@ export class AgentStack extends Stack {
     const says = 'Ticks wait to be redeemed for half an hour: the ledger does not take them, and they expire.'
     const waits = { most: Duration.minutes(30), says }
     new Watch(this, { functions: { Main: main, Download: download }, isCapped: true, waits })
-    const claim = new CustomResource(this, 'Claim', { serviceToken: main.function.functionArn })
+    const claim = toldResource(this, 'Claim', main)
     this.url = main.url()
     new CfnOutput(this, 'Url', { value: this.url, description: 'Your agent: open it and claim it' })
     new CfnOutput(this, 'ClaimSecret', {

@@ -1,15 +1,5 @@
 /** A ledger of one's own. Its log outlives the stack, unless it is one to try out: others hold claims on what it says. */
-import {
-  Aws,
-  CfnOutput,
-  CfnParameter,
-  CustomResource,
-  Duration,
-  Fn,
-  Stack,
-  type CfnParameterProps,
-  type StackProps,
-} from 'aws-cdk-lib'
+import { Aws, CfnOutput, CfnParameter, Duration, Fn, Stack, type CfnParameterProps, type StackProps } from 'aws-cdk-lib'
 import type { Code } from 'aws-cdk-lib/aws-lambda'
 import type { Bucket } from 'aws-cdk-lib/aws-s3'
 import { Construct } from 'constructs'
@@ -18,6 +8,7 @@ import { LambdaService } from './lambda-service.ts'
 import { allowKey, allowMaking, keyParameter } from './parameter-key.ts'
 import { every } from './schedule.ts'
 import { allowState, stateTable } from './state-table.ts'
+import { toldResource } from './told-resource.ts'
 import { Watch } from './watch.ts'
 import { addWitness, type Witness } from './witness-stack.ts'
 
@@ -59,7 +50,7 @@ export class LedgerStack extends Stack {
       memoryMiB: 256,
       timeout: Duration.minutes(keep ? 1 : 5),
     })
-    const made = new CustomResource(this, 'Key', { serviceToken: setup.function.functionArn })
+    const made = toldResource(this, 'Key', setup)
     const log = `log ${made.getAttString('VerifierKey')}`
     const witness = witnessCode && ownWitness(this, witnessCode, log)
     const witnesses =

@@ -1,10 +1,11 @@
 /** A witness of logs. Its state outlives the stack: it may hold proof of a fork, and a key must never be used without it. */
-import { Aws, CfnOutput, CfnParameter, CustomResource, Duration, Stack, type StackProps } from 'aws-cdk-lib'
+import { Aws, CfnOutput, CfnParameter, Duration, Stack, type StackProps } from 'aws-cdk-lib'
 import type { Code } from 'aws-cdk-lib/aws-lambda'
 import type { Construct } from 'constructs'
 import { LambdaService } from './lambda-service.ts'
 import { allowKey, allowMaking, keyParameter } from './parameter-key.ts'
 import { allowState, stateTable } from './state-table.ts'
+import { toldResource } from './told-resource.ts'
 import { Watch } from './watch.ts'
 
 export interface WitnessStackProps extends StackProps {
@@ -68,6 +69,6 @@ export function addWitness(scope: Construct, { code, keep, logs }: WitnessProps)
   allowState(front, table)
   for (const service of [front, setup]) allowKey(service, key)
   allowMaking(setup, key)
-  const made = new CustomResource(scope, 'Key', { serviceToken: setup.function.functionArn })
+  const made = toldResource(scope, 'Key', setup)
   return { front, url: front.url(), verifierKey: made.getAttString('VerifierKey') }
 }

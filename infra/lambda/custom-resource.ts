@@ -1,6 +1,7 @@
 /** A CloudFormation custom resource: what a stack has done when it is made and when it goes, by one of its own functions. */
 import { z } from 'zod'
-import type { Transport } from '../../protocol/environment.ts'
+import type { Environment } from '../../protocol/environment.ts'
+import type { Invocation } from './function-url.ts'
 
 export interface Duties {
   /** At the first deployment and at each update. @returns the resource's attributes */
@@ -18,31 +19,51 @@ const eventShape = z.object({
   PhysicalResourceId: z.string().optional(),
 })
 
-/** Answered in any case: CloudFormation waits an hour for a function that does not. */
+type Asked = z.infer<typeof eventShape>
+
+/** What is left of the function's time to answer in. */
+const ANSWER_MS = 20_000
+
+/**
+ * Answered while the function has time, since CloudFormation waits for one that is not. What was not done by then is gone on
+ * with when the resource is told again. An answer that is not taken is thrown: Lambda tries the event again.
+ */
 export function customResource(
-  transport: Transport,
+  { clock, transport }: Pick<Environment, 'clock' | 'transport'>,
   { arrive, leave }: Duties,
   onFault: (error: unknown) => void,
-): (event: unknown) => Promise<void> {
-  return async (event) => {
+): (event: unknown, invocation: Invocation) => Promise<void> {
+  async function outcome({ RequestType: type }: Asked): Promise<object> {
+    try {
+      const Data = type === 'Delete' ? await leave().then(() => ({})) : await arrive()
+      return { Status: 'SUCCESS', Data, NoEcho: true }
+    } catch (error) {
+      onFault(error)
+      return failed('See the log of the setup function.')
+    }
+  }
+
+  async function late({ RequestType: type }: Asked, invocation: Invocation, signal: AbortSignal): Promise<object> {
+    await clock.sleep(invocation.getRemainingTimeInMillis() - ANSWER_MS, signal)
+    return failed(type === 'Delete' ? LATE_TO_LEAVE : LATE_TO_ARRIVE)
+  }
+
+  return async (event, invocation) => {
     const asked = eventShape.parse(event)
     const { StackId, RequestId, LogicalResourceId } = asked
-    const resource = {
-      PhysicalResourceId: asked.PhysicalResourceId ?? LogicalResourceId,
-      StackId,
-      RequestId,
-      LogicalResourceId,
-    }
-    const outcome = await (asked.RequestType === 'Delete' ? leave().then(() => ({})) : arrive()).then(
-      (Data) => ({ Status: 'SUCCESS', Data, NoEcho: true }),
-      (error: unknown) => {
-        onFault(error)
-        return { Status: 'FAILED', Reason: 'See the log of the setup function.' }
-      },
-    )
-    const body = JSON.stringify({ ...resource, ...outcome })
+    const PhysicalResourceId = asked.PhysicalResourceId ?? LogicalResourceId
+    const done = new AbortController()
+    const answer = await Promise.race([outcome(asked), late(asked, invocation, done.signal)])
+    done.abort()
+    const body = JSON.stringify({ PhysicalResourceId, StackId, RequestId, LogicalResourceId, ...answer })
     // A presigned link to S3 takes no content type but the one it was signed with: none.
     const request = new Request(asked.ResponseURL, { method: 'PUT', body, headers: { 'content-type': '' } })
-    await transport(request)
+    const { ok, status } = await transport(request)
+    if (!ok) throw new Error(`CloudFormation did not take the answer: ${status}.`)
   }
 }
+
+const LATE_TO_LEAVE = 'It takes longer: delete the stack again, and it goes on.'
+const LATE_TO_ARRIVE = 'It takes longer than its function has.'
+
+const failed = (Reason: string) => ({ Status: 'FAILED', Reason })

@@ -9,11 +9,16 @@ import type { LogLines } from './log-lines.ts'
 
 /** What the runtime adds to the global scope of a function. */
 export interface LambdaStreaming {
-  streamifyResponse<E>(handler: (event: E, stream: Writable, context: unknown) => Promise<void>): UrlHandler<E>
+  streamifyResponse<E>(handler: UrlHandler<E>): UrlHandler<E>
   readonly HttpResponseStream: { from(stream: Writable, metadata: ResponseMetadata): Writable }
 }
 
-export type UrlHandler<E> = (event: E, stream: Writable, context: unknown) => Promise<void>
+export type UrlHandler<E> = (event: E, stream: Writable, invocation: Invocation) => Promise<void>
+
+/** What the runtime tells of an event besides. */
+export interface Invocation {
+  getRemainingTimeInMillis(): number
+}
 
 export interface ResponseMetadata {
   readonly statusCode: number

@@ -39,7 +39,7 @@ const open = once(async () =>
 export const url = functionUrl(async () => (await open()).app.fetch, awslambda, log)
 
 export const setup = customResource(
-  environment.transport,
+  environment,
   {
     async arrive() {
       const { key } = signerFrom(await openParameterKey(keyName(), environment.random))

@@ -120,7 +120,9 @@ export function hostFunction(options: FunctionOptions): FunctionHost {
     const late = new AbortController()
     try {
       const { signal } = late
-      const asked = requestHttp({ host: '127.0.0.1', port: instance.port, method: 'POST', agent: false, signal })
+      const headers = { 'lambda-runtime-deadline-ms': Date.now() + timeoutMs }
+      const at = { host: '127.0.0.1', port: instance.port, method: 'POST', headers }
+      const asked = requestHttp({ ...at, agent: false, signal })
       const answered = once(asked, 'response') as Promise<[IncomingMessage]>
       asked.end(event)
       const killMs = options.fate.midway(KILL_WITHIN_MS)

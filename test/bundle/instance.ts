@@ -12,7 +12,6 @@ type StreamingHandler = (event: unknown, stream: ServerResponse, context: unknow
 
 const STREAMING = Symbol('streaming')
 const { CODE = '', HANDLER = '' } = process.env
-const context = { functionName: process.env['AWS_LAMBDA_FUNCTION_NAME'], awsRequestId: 'local' }
 
 Object.assign(globalThis, {
   awslambda: {
@@ -43,6 +42,8 @@ async function read(request: IncomingMessage): Promise<unknown> {
 async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
   try {
     const event = await read(request)
+    const untilMs = Number(request.headers['lambda-runtime-deadline-ms'])
+    const context = { awsRequestId: 'local', getRemainingTimeInMillis: () => untilMs - Date.now() }
     if (handler && STREAMING in handler) return await (handler as StreamingHandler)(event, response, context)
     const result = await (handler as Handler)(event, context)
     response.end(JSON.stringify(result ?? null))

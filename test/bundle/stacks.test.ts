@@ -163,6 +163,16 @@ describe('every stack', () => {
     expect(names.map(([name]) => name).toSorted()).toEqual(['raincheck-ledger', 'raincheck-witness'])
   })
 
+  it('waits for what its functions make as long as Lambda may try it, and not for an hour', () => {
+    for (const [where, { ServiceTimeout: seconds, ServiceToken }] of ofType('AWS::CloudFormation::CustomResource')) {
+      const told = (ServiceToken as { 'Fn::GetAtt': [string] })['Fn::GetAtt'][0]
+      const [, { Timeout = 0 } = {}] =
+        ofType('AWS::Lambda::Function').find(([name]) => name === where.replace(/[^/]+$/, told)) ?? []
+      // Three times, with pauses of one and two minutes.
+      expect([where, Number(seconds) >= 3 * Number(Timeout) + 3 * 60, seconds]).toEqual([where, true, '1200'])
+    }
+  })
+
   it('makes alarms, a budget and a dashboard only where they are asked for, and as many as COST.md says', () => {
     const watching = resources().filter(([, { Type }]) => /^AWS::(?:CloudWatch|SNS|Budgets)::/.test(Type))
     const kinds = new Set(watching.map(([, { Type, Condition }]) => `${Type} ${Condition}`))
