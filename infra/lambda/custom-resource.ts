@@ -1,6 +1,8 @@
 /** A CloudFormation custom resource: what a stack has done when it is made and when it goes, by one of its own functions. */
 import { z } from 'zod'
 import type { Environment } from '../../protocol/environment.ts'
+import { Problem } from '../../protocol/problem.ts'
+import { SettingError } from '../service-process.ts'
 import type { Invocation } from './function-url.ts'
 
 export interface Duties {
@@ -39,7 +41,7 @@ export function customResource(
       return { Status: 'SUCCESS', Data, NoEcho: true }
     } catch (error) {
       onFault(error)
-      return failed('See the log of the setup function.')
+      return failed(`${reasonOf(error)} (The log of the function says more, while it is there.)`)
     }
   }
 
@@ -65,5 +67,15 @@ export function customResource(
 
 const LATE_TO_LEAVE = 'It takes longer: delete the stack again, and it goes on.'
 const LATE_TO_ARRIVE = 'It takes longer than its function has.'
+
+/** Of a response of 4096 bytes at most. */
+const REASON_CHARACTERS = 1000
+
+/** What others say, such as an SDK, may hold more than whoever sees the stack should read: of that, the name. */
+function reasonOf(error: unknown): string {
+  if (error instanceof Problem) return `${error.code}: ${error.message}`.slice(0, REASON_CHARACTERS)
+  if (error instanceof SettingError) return error.message.slice(0, REASON_CHARACTERS)
+  return error instanceof Error ? error.name : 'Error'
+}
 
 const failed = (Reason: string) => ({ Status: 'FAILED', Reason })

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { customResource, type Duties } from '../../infra/lambda/custom-resource.ts'
+import { SettingError } from '../../infra/service-process.ts'
+import { Problem } from '../../protocol/problem.ts'
 import { handClock } from '../agent/hand-clock.ts'
 
 const ASKED = {
@@ -50,6 +52,26 @@ describe('a custom resource', () => {
     expect(clock.now() - startedMs).toBe(280_000)
     const Reason = 'It takes longer: delete the stack again, and it goes on.'
     expect(answers).toMatchObject([{ Status: 'FAILED', Reason }])
+  })
+
+  it.each([
+    [new Problem('peer-failed', 'The ledger did not answer.'), 'peer-failed: The ledger did not answer.'],
+    [new SettingError('set LEDGER_ORIGIN'), 'set LEDGER_ORIGIN'],
+    [Object.assign(new Error('Key 1f2e… of 123456789012'), { name: 'AccessDeniedException' }), 'AccessDeniedException'],
+    ['what is no error', 'Error'],
+  ])('says why, as the log may go with the stack, and nothing that may be a secret: %s', async (fault, why) => {
+    const { answers, faults, tell } = told({ arrive: () => Promise.reject(fault) })
+    await tell('Create')
+    expect(answers).toMatchObject([
+      { Status: 'FAILED', Reason: `${why} (The log of the function says more, while it is there.)` },
+    ])
+    expect(faults).toEqual([fault])
+  })
+
+  it('keeps to what CloudFormation takes, however long the reason', async () => {
+    const { answers, tell } = told({ leave: () => Promise.reject(new Problem('peer-failed', 'x'.repeat(9000))) })
+    await tell('Delete')
+    expect(JSON.stringify(answers[0]).length).toBeLessThan(4096)
   })
 
   it('is told again where CloudFormation does not take its answer', async () => {
