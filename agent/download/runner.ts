@@ -229,18 +229,22 @@ async function fetchPieces(
   const flows = createFlows(run)
   void followSwarm(run, over.signal).catch((error: unknown) => run.fail(error))
   const isOver = (): boolean => run.picker.left === 0 || run.signal.aborted || failures.length > 0
-  for (await bell.next(); !isOver(); await bell.next()) {
-    judge(run)
-    await heedStop(run)
-    await heedLiars(run)
-    for (let job = nextJob(run); job; job = nextJob(run)) flows.start(job)
-    relieve(run)
-    if (run.halt && flows.size === 0 && run.asking.size === 0) run.fail(run.halt)
-    onWaiting(flows.size > 0 || run.asking.size > 0 ? undefined : waitingFor(run))
+  try {
+    for (await bell.next(); !isOver(); await bell.next()) {
+      judge(run)
+      await heedStop(run)
+      await heedLiars(run)
+      for (let job = nextJob(run); job; job = nextJob(run)) flows.start(job)
+      relieve(run)
+      if (run.halt && flows.size === 0 && run.asking.size === 0) run.fail(run.halt)
+      onWaiting(flows.size > 0 || run.asking.size > 0 ? undefined : waitingFor(run))
+    }
+  } finally {
+    // Also when the store could not be read: nobody goes on for a run that has ended.
+    run.signal.removeEventListener('abort', stop)
+    stop()
+    await flows.ended()
   }
-  run.signal.removeEventListener('abort', stop)
-  stop()
-  await flows.ended()
   if (failures.length > 0) throw failures[0]
 }
 

@@ -7,6 +7,7 @@ import type { Links } from '../../agent/storage/links.ts'
 import type { Storage } from '../../agent/storage/storage.ts'
 import { createWallet } from '../../agent/wallet/wallet.ts'
 import { Problem } from '../../protocol/problem.ts'
+import type { Store } from '../../protocol/store.ts'
 import { FAUCET, openBazaar, type Bazaar, type Buyer } from './bazaar.ts'
 import { bytesOf, contentOf, filmOf, PIECE_BYTES, type Content } from './bazaar-content.ts'
 
@@ -26,6 +27,8 @@ interface Fleet {
   doom: { readonly nth: number; readonly at: number } | undefined
   /** What the storage of every worker is. */
   wrap: (storage: Storage) => Storage
+  /** Whether the store fails to list what begins so. */
+  failsToList: (prefix: string) => boolean
   readonly start: (maxPrice?: bigint) => Promise<string>
   readonly until: (id: string, state: string) => Promise<void>
 }
@@ -52,7 +55,14 @@ async function openFleet(content: Content, price = 1n, pieceMs = 300): Promise<F
     await bazaar.scheduler.sleep(pieceMs)
     return answer()
   }
-  const buyer = await bazaar.buyer()
+  const wrapStore = (inner: Store): Store => ({
+    ...inner,
+    async list(pk, range) {
+      if (fleet.failsToList(range.prefix ?? '')) throw new Problem('store-unavailable', 'The store did not answer.')
+      return inner.list(pk, range)
+    },
+  })
+  const buyer = await bazaar.buyer({ wrapStore })
   const { scheduler } = bazaar
   const busy = new Set<string>()
   let started = 0
@@ -100,6 +110,7 @@ async function openFleet(content: Content, price = 1n, pieceMs = 300): Promise<F
     atOnce: () => most,
     doom: undefined,
     wrap: (storage) => storage,
+    failsToList: () => false,
     async start(maxPrice) {
       const request = { source: content.infoHash, ...(maxPrice !== undefined && { maxPrice }) }
       return (await bazaar.happen(front.start(request))).id
@@ -280,6 +291,20 @@ describe('a large download', () => {
     expect(fleet.atOnce()).toBeGreaterThan(2)
     // Others hear of it within two seconds, when a piece of theirs has come.
     expect(last - lied).toBeLessThan(6_000)
+  })
+
+  it('leaves nothing running where its workers failed to read who lied', async () => {
+    const fleet = await openFleet(filmOf(60), 1n, 2_000)
+    let reads = 0
+    fleet.failsToList = (prefix) => prefix === 'liar/' && reads++ % 3 === 2
+    const id = await fleet.start()
+    await fleet.until(id, 'done')
+    expect(reads).toBeGreaterThan(2)
+    expect(await fleet.front.get(id)).toMatchObject(costs(60))
+    const asked: string[] = []
+    fleet.bazaar.network.onSend(({ url }) => asked.push(url.pathname))
+    await fleet.bazaar.pass(600_000)
+    expect(asked).toEqual([])
   })
 
   it('keeps to the highest price with every worker', async () => {
