@@ -304,6 +304,8 @@ function createTurns(most: number): TakeTurn {
 
   /** @returns false when it was aborted first */
   async function turn(signal: AbortSignal): Promise<boolean> {
+    // One that is aborted already tells nobody so.
+    if (signal.aborted) return false
     const { promise, resolve } = Promise.withResolvers<boolean>()
     const begin = (): void => resolve(true)
     const leave = (): void => resolve(!waiting.delete(begin))
