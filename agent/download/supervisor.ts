@@ -6,9 +6,18 @@ import { gathered } from './gathered.ts'
 import { createJournal } from './journal.ts'
 import { PROGRESS_PREFIX } from './progress.ts'
 import { spoolOf } from './spool.ts'
-import { downloadKey, openRunner, type Runner, type RunnerParts, type RunReport, type Waiting } from './runner.ts'
+import {
+  downloadKey,
+  openRunner,
+  type Runner,
+  type RunnerParts,
+  type RunnerTask,
+  type RunReport,
+  type Waiting,
+} from './runner.ts'
 import { openSink } from './sink.ts'
 import { cutStretches, spanOf, stretchesFor, type FanOut } from './stretches.ts'
+import { createTurns } from './turns.ts'
 import { walletKey } from '../wallet/lane.ts'
 import { faultOf, isForgotten } from '../storage/faults.ts'
 import type { Links } from '../storage/links.ts'
@@ -50,12 +59,31 @@ interface Active {
   readonly abort: AbortController
   finished: Promise<unknown>
   meta: Metainfo | undefined
-  runner?: Runner
+  runner?: Runner | undefined
 }
 
+/** Between two turns of a download. */
+interface Pause {
+  readonly untilMs: number
+  /** How many turns in a row have failed by now, and how many came to nothing. */
+  readonly failures: number
+  readonly idle: number
+}
+
+/** How a turn ends of which others have more need. */
+interface InVain {
+  readonly waiting: Waiting
+  /** Something came before that. */
+  readonly hasMoved: boolean
+}
+
+const NO_PAUSE: Pause = { untilMs: 0, failures: 0, idle: 0 }
 const RUNNING_MOST = 4
 const FIRST_PAUSE_MS = 1_000
 const LONGEST_PAUSE_MS = 30_000
+/** Who has waited for so long leaves its turn to others, where there are such, and rests longer each time. */
+const LOOKOUT_MS = 20_000
+const LONGEST_REST_MS = 30 * 60_000
 /** These may pass by themselves, or once the owner has made room. */
 const PASSING: ReadonlySet<ProblemCode> = new Set([
   'cap-reached',
@@ -74,7 +102,7 @@ export function createSupervisor(parts: SupervisorParts): LocalSupervisor {
   const { context, wallet, links, records, pace } = parts
   const { clock } = context.environment
   const actives = new Map<string, Active>()
-  const takeTurn = createTurns(RUNNING_MOST)
+  const turns = createTurns(RUNNING_MOST)
 
   async function launch(id: string, meta?: Metainfo): Promise<void> {
     if (actives.has(id)) return
@@ -85,52 +113,68 @@ export function createSupervisor(parts: SupervisorParts): LocalSupervisor {
       .finally(() => actives.delete(id))
   }
 
-  /** Who waits for a storage's allowance leaves the turn to others. */
+  /** Who pauses leaves the turn to others, and the memory. */
   async function keepUp(id: string, active: Active): Promise<void> {
     const { signal } = active.abort
-    for (let until: number | undefined = 0; until !== undefined && !signal.aborted;) {
-      if (until > 0) await clock.sleep(Math.max(0, until - clock.now()), signal).catch(() => undefined)
-      until = undefined
-      await takeTurn(signal, async () => {
-        until = await supervise(id, active)
-      })
+    for (let pause: Pause | undefined = NO_PAUSE; pause && !signal.aborted;) {
+      const before: Pause = pause
+      const waitMs = before.untilMs - clock.now()
+      if (waitMs > 0) await clock.sleep(waitMs, signal).catch(() => undefined)
+      pause = await turns.take(signal, () => supervise(id, active, before))
+      if (pause) active.runner = undefined
     }
   }
 
-  /** @returns when to go on, where the storage's allowance is used up, or the owner's cap; one that was stopped waits for its owner */
-  async function supervise(id: string, active: Active): Promise<number | undefined> {
-    const { signal } = active.abort
-    for (let attempt = 1; !signal.aborted; attempt++) {
-      const problem = await runOnce(id, active)
-      if (!problem || signal.aborted) return undefined
-      if (problem.code === 'stopped') {
-        await note(id, active, { reason: problem.code, detail: problem.message })
-        return undefined
-      }
-      if (!mayPass(problem, attempt, active.runner)) {
-        await fail(id, problem)
-        return undefined
-      }
-      const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (attempt - 1))
-      const parkedMs = parkedUntil(problem)
-      const until = Math.max(clock.now() + pauseMs, parkedMs ?? 0)
-      await note(id, active, { reason: problem.code, detail: problem.message, until })
-      if (parkedMs !== undefined) return until
-      await clock.sleep(pauseMs, signal).catch(() => undefined)
+  /** @returns when to go on; one that was stopped waits for its owner */
+  async function supervise(id: string, active: Active, before: Pause): Promise<Pause | undefined> {
+    const ended = await runOnce(id, active)
+    if (!ended || active.abort.signal.aborted) return undefined
+    if (!(ended instanceof Problem)) return rest(id, active, ended, before)
+    const { code: reason, message: detail } = ended
+    if (reason === 'stopped') {
+      await note(id, active, { reason, detail })
+      return undefined
     }
-    return undefined
+    const failures = before.failures + 1
+    if (!mayPass(ended, failures, active.runner)) {
+      await fail(id, ended)
+      return undefined
+    }
+    const parkedMs = parkedUntil(ended)
+    const untilMs = Math.max(clock.now() + pauseMs(failures, LONGEST_PAUSE_MS), parkedMs ?? 0)
+    await note(id, active, { reason, detail, until: untilMs })
+    return { untilMs, failures: parkedMs === undefined ? failures : 0, idle: 0 }
+  }
+
+  async function rest(id: string, active: Active, { waiting, hasMoved }: InVain, before: Pause): Promise<Pause> {
+    const idle = hasMoved ? 1 : before.idle + 1
+    const untilMs = Math.max(clock.now() + pauseMs(idle, LONGEST_REST_MS), waiting.until ?? 0)
+    await note(id, active, { ...waiting, until: untilMs })
+    return { untilMs, failures: 0, idle }
   }
 
   /** @returns what stopped it, when neither its end nor the signal did */
-  async function runOnce(id: string, active: Active): Promise<Problem | undefined> {
+  async function runOnce(id: string, active: Active): Promise<Problem | InVain | undefined> {
+    const leave = new AbortController()
+    const noted = noteChanges(id, active)
+    let inVain: Waiting | undefined
+    const onWaiting = (waiting: Waiting | undefined): void => {
+      if (noted(waiting) < LOOKOUT_MS || !turns.areAwaited()) return
+      inVain = waiting
+      leave.abort()
+    }
     try {
       const record = await records.get(id)
       // Its owner may have been told that it could not be written, and it was.
       if (!isUnderWay(record.state)) return undefined
-      const runner = await open(record, active)
+      const runner = await open(record, active, {
+        signal: AbortSignal.any([active.abort.signal, leave.signal]),
+        onWaiting,
+      })
       active.runner = runner
       await note(id, active, undefined)
       const file = await runner.run()
+      if (inVain) return { waiting: inVain, hasMoved: runner.report().done > record.report.done }
       if (file !== undefined) {
         await change(id, (record) => ({ ...without(settled(record, runner), 'untidy'), state: 'done', file }))
         await forgetParts(id)
@@ -142,7 +186,11 @@ export function createSupervisor(parts: SupervisorParts): LocalSupervisor {
     }
   }
 
-  async function open(record: DownloadRecord, active: Active): Promise<Runner> {
+  async function open(
+    record: DownloadRecord,
+    active: Active,
+    until: Pick<RunnerTask, 'signal' | 'onWaiting'>,
+  ): Promise<Runner> {
     const meta = active.meta ?? parseTorrent(await records.torrent(record.id))
     active.meta = meta
     const { storage } = await links.open(record.link)
@@ -155,8 +203,7 @@ export function createSupervisor(parts: SupervisorParts): LocalSupervisor {
       stretch: record.stretch,
       before: (await records.stretchesOf(record)).flatMap(({ report }) => report.sellers),
       maxPrice: record.maxPrice === undefined ? undefined : BigInt(record.maxPrice),
-      signal: active.abort.signal,
-      onWaiting: noteChanges(record.id, active),
+      ...until,
     })
   }
 
@@ -169,13 +216,18 @@ export function createSupervisor(parts: SupervisorParts): LocalSupervisor {
     return folder
   }
 
-  /** Only what changed is written, and nobody waits for it: it is for the owner's eyes. */
-  function noteChanges(id: string, active: Active): (waiting: Waiting | undefined) => void {
-    let last: string | undefined
+  /**
+   * Only what changed is written, and nobody waits for it: it is for the owner's eyes.
+   * @returns for how long it has waited, in milliseconds
+   */
+  function noteChanges(id: string, active: Active): (waiting: Waiting | undefined) => number {
+    let last: Waiting | undefined
+    let sinceMs = 0
     return (waiting) => {
-      if (waiting?.reason === last) return
-      last = waiting?.reason
-      note(id, active, waiting).catch(parts.onFault)
+      if (!last) sinceMs = clock.now()
+      if (waiting?.reason !== last?.reason) note(id, active, waiting).catch(parts.onFault)
+      last = waiting
+      return waiting ? clock.now() - sinceMs : 0
     }
   }
 
@@ -234,7 +286,7 @@ export function createSupervisor(parts: SupervisorParts): LocalSupervisor {
   async function discard(record: DownloadRecord): Promise<void> {
     const active: Active = { abort: new AbortController(), finished: Promise.resolve(), meta: undefined }
     try {
-      active.runner = await open(record, active)
+      active.runner = await open(record, active, { signal: active.abort.signal, onWaiting: noMatter })
       await active.runner.abort()
     } catch (error) {
       // A link that is gone has taken the files with it.
@@ -281,6 +333,9 @@ export function settled(record: DownloadRecord, runner: Pick<Runner, 'report'> |
 
 const noMatter = (): void => undefined
 
+/** Twice as long each time. */
+const pauseMs = (times: number, longestMs: number): number => Math.min(longestMs, FIRST_PAUSE_MS * 2 ** (times - 1))
+
 /** When the storage's allowance is there again, or the day of the owner's cap is over. */
 function parkedUntil(problem: Problem): number | undefined {
   const fault = faultOf(problem)
@@ -293,41 +348,4 @@ function mayPass(problem: Problem, attempt: number, runner: Runner | undefined):
   if (code === 'conflict' || isForgotten(problem)) return attempt < CONFLICTS_MOST
   if (code === 'storage-full') return (runner?.report().ticks ?? 0) > 0
   return PASSING.has(code) && faultOf(problem)?.kind !== 'fatal'
-}
-
-type TakeTurn = (signal: AbortSignal, work: () => Promise<void>) => Promise<void>
-
-/** So many at once, the others in order of arrival; who is aborted while it waits leaves the queue. */
-function createTurns(most: number): TakeTurn {
-  const waiting = new Set<() => void>()
-  let free = most
-
-  /** @returns false when it was aborted first */
-  async function turn(signal: AbortSignal): Promise<boolean> {
-    // One that is aborted already tells nobody so.
-    if (signal.aborted) return false
-    const { promise, resolve } = Promise.withResolvers<boolean>()
-    const begin = (): void => resolve(true)
-    const leave = (): void => resolve(!waiting.delete(begin))
-    waiting.add(begin)
-    signal.addEventListener('abort', leave, { once: true })
-    return promise.finally(() => signal.removeEventListener('abort', leave))
-  }
-
-  function pass(): void {
-    const [next] = waiting
-    if (!next) return void free++
-    waiting.delete(next)
-    next()
-  }
-
-  return async (signal, work) => {
-    if (free > 0) free--
-    else if (!(await turn(signal))) return
-    try {
-      if (!signal.aborted) await work()
-    } finally {
-      pass()
-    }
-  }
 }
