@@ -7,7 +7,7 @@ import { spend } from '../delegation.ts'
 import { limits } from '../limits.ts'
 import { segmentsOf, verifyLink } from '../payword.ts'
 import { Problem } from '../problem.ts'
-import { parseClaim, parseRedemption, type Redemption } from '../settlement.ts'
+import { parseClaim, parseRedemption, type Claim, type Redemption } from '../settlement.ts'
 import { envelopeToJson, type Envelope } from '../signed.ts'
 import { requireAgent, requireSide, requireSpender } from './authority.ts'
 import { requireHere } from './here.ts'
@@ -78,7 +78,7 @@ export function claim(commitmentEnvelope: Envelope, claimEnvelope: Envelope): St
   if (!equal(claimed, commitment.id)) throw new Problem('bad-request', 'The claim is for another commitment.')
   if (!equal(payee, commitment.payee)) throw new Problem('not-payee', 'The commitment is to another payee.')
   checkSealed(commitment, order)
-  return once(commitment.id, async (view, nowMs) => {
+  const step = once(commitment.id, async (view, nowMs) => {
     const { declaration, reserve } = await readPromised(view, commitment, nowMs)
     await requireAgent(view, payee, claimer, 'not-payee', nowMs)
     await requireRoom(view, { declaration, reserve }, commitment, nowMs)
@@ -91,6 +91,19 @@ export function claim(commitmentEnvelope: Envelope, claimEnvelope: Envelope): St
     const { bonds } = heldBy(lane)
     return [move(declaration.payer), move(payee, { available: -bonds, bonds })]
   })
+  return {
+    ...step,
+    async repeated(view) {
+      const before = await step.repeated(view)
+      return before && (await isClaimedBy(view, order)) ? before : undefined
+    },
+  }
+}
+
+/** Another host of the payee's does not know the ticks that the lane was paid with: to it, the lane is taken. */
+async function isClaimedBy(view: View, { commitment, key, sealed }: Claim): Promise<boolean> {
+  const lane = await readKnown(view, lanes, keys.lane(commitment), 'lane')
+  return equal(lane.claimer, key) && (!sealed || !lane.sealed || equal(lane.sealed.anchor, sealed.anchor))
 }
 
 interface Promised {

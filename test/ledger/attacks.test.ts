@@ -101,6 +101,17 @@ describe('the same lane to two sellers', () => {
   })
 })
 
+describe('a lane that is claimed again, by another key of its payee', () => {
+  test('is taken: only the host that claimed knows which ticks it was paid with', async () => {
+    const { ledger, lane } = await openLane()
+    await expectAccepted(ledger.post('/v1/delegations', { delegation: delegation(bob) }))
+    const other = lane.claimBy(bob, bob.agent)
+    const { body } = await refused(ledger, () => claimLane(ledger, lane, other), 'lane-taken')
+    expect(body['commitment']).toEqual(envelopeToJson(lane.commitment))
+    expect((await claimLane(ledger, lane)).status).toBe(200)
+  })
+})
+
 describe('freezing more than there is', () => {
   test('beyond the balance: funds-insufficient', async () => {
     const { ledger } = await open()

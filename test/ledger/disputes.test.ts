@@ -76,6 +76,13 @@ describe('a claim of a sealed lane', () => {
     await refused(() => claim(), 'funds-insufficient')
   })
 
+  test('is refused once the lane was claimed with another anchor: its keys open nothing', async () => {
+    await expectAccepted(claim())
+    const other = lane.claimBy(bob, bob.signer, { anchor: sha256(utf8('another')) })
+    await refused(() => ledger.post('/v1/claims', { commitment: lane.commitment, claim: other }), 'lane-taken')
+    expect((await claim()).status).toBe(200)
+  })
+
   test('counts against the caps of the agent that claims, and is given back with the lane', async () => {
     await expectAccepted(ledger.post('/v1/delegations', { delegation: delegation(bob, { day: BOND, total: BOND }) }))
     const by = (of: Lane) => ({ commitment: of.commitment, claim: of.claimBy(bob, bob.agent) })
