@@ -16,7 +16,7 @@ import { openJoined } from '../shards.ts'
 import type { Envelope } from '../signed.ts'
 import { requireOwner } from './authority.ts'
 import { circulate, takeBack } from './circulation.ts'
-import { peers, type Peer } from './governance.ts'
+import { mostOf, peers, type Peer } from './governance.ts'
 import { requireHere } from './here.ts'
 import { dictionary, keys, movementShape, read, readKnown, shaped, write } from './items.ts'
 import { once, type Step } from './step.ts'
@@ -53,6 +53,9 @@ export function lock(envelope: Envelope): Step {
   })
 }
 
+/** How many credits more came from a peer than went there. */
+const surplusOf = ({ received, sent }: Peer): bigint => received - sent
+
 /** @throws Problem `not-found` */
 const readPeer = (view: View, ledger: Bytes): Promise<Peer> => readKnown(view, peers, keys.peer(ledger), 'peer ledger')
 
@@ -64,10 +67,11 @@ export function mint(envelope: Envelope): Step {
     const peer = await readPeer(view, ledger)
     requireCarried(peer, carried, nowMs)
     if (nowMs >= expires) throw new Problem('expired', 'The lock has expired.')
-    const received = peer.received + amount
-    if (received - peer.sent > peer.limit)
+    const { most: _, ...known } = peer
+    const next = { ...known, received: peer.received + amount }
+    if (surplusOf(next) > peer.limit)
       throw new Problem('limit-reached', `At most ${peer.limit} credits more come from that ledger than went there.`)
-    write(view, peers, keys.peer(ledger), { ...peer, received })
+    write(view, peers, keys.peer(ledger), next)
     return [await circulate(view, recipient, 'received', amount)]
   })
 }
@@ -98,6 +102,10 @@ const arrival = (what: 'mint' | 'decline', { id }: Lock, apply: Step['apply']): 
   remember: async (view, accepted) => write(view, arrivals, keys.arrival(id), { ...accepted, what }),
 })
 
+/**
+ * A lock makes room for credits from its target. Where those have come, what was locked waits until as many go there
+ * again: else a peer that declines what an accomplice locks would bring more each time than it is trusted with.
+ */
 export function refund(envelope: Envelope): Step {
   const carried = parseRefund(envelope)
   const place = keys.lock(carried.lock.id)
@@ -107,7 +115,10 @@ export function refund(envelope: Envelope): Step {
       const { amount, from, target } = await readKnown(view, locks, place, 'lock')
       const peer = await readPeer(view, target)
       requireCarried(peer, carried, nowMs)
-      write(view, peers, keys.peer(target), { ...peer, sent: peer.sent - amount })
+      const next = { ...peer, sent: peer.sent - amount }
+      if (surplusOf(next) > mostOf(peer))
+        throw new Problem('limit-reached', 'Others came from that ledger for these: they wait until as many go there.')
+      write(view, peers, keys.peer(target), next)
       return [await takeBack(view, from, amount)]
     },
     async remember(view, { entry, moves, time }) {

@@ -23,6 +23,8 @@ export const prices = dictionary(shaped(priceShape))
 
 const peerShape = {
   limit: field.amount,
+  /** The highest limit since the last mint, where that was above `limit`: what comes back may lead up to it. */
+  most: field.optional(field.amount),
   /** C2SP tlog-policy. */
   policy: field.text(),
   /** Credits that came from there, and those that went there and did not come back. */
@@ -33,6 +35,9 @@ const peerShape = {
 /** Another ledger from which credits are taken up. */
 export type Peer = Fields<typeof peerShape>
 export const peers = dictionary(shaped(peerShape))
+
+/** Up to how many credits more may have come from a peer than went there once what was locked is refunded. */
+export const mostOf = ({ limit, most = limit }: Peer): bigint => most
 
 /** The keys of the federation; where there is none, the ledger's own. */
 export const governorsOf = ({ federation, key }: Policy): readonly Bytes[] => federation?.keys ?? [key]
@@ -87,7 +92,8 @@ export function setPeer(signed: readonly Envelope[]): Step {
     const last = await read(view, peers, keys.peer(peer))
     requireNewer(seq, last)
     const { received, sent } = last ?? { received: 0n, sent: 0n }
-    write(view, peers, keys.peer(peer), { limit, policy: text, received, sent, seq })
+    const most = last && mostOf(last) > limit ? { most: mostOf(last) } : {}
+    write(view, peers, keys.peer(peer), { limit, ...most, policy: text, received, sent, seq })
     return []
   })
 }

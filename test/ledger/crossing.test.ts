@@ -300,6 +300,59 @@ test('a refund takes a proof of the decline, of that very lock, by the ledger it
   expect(await available(here)).toBe(FAUCET - 100n)
 })
 
+describe('a refund of what others came for', () => {
+  /** From there to here, for Alice. */
+  async function bring(amount: bigint): Promise<string> {
+    const terms = { amount, from: bob.id, ledger: there.id, recipient: alice.id, target: here.id }
+    const order = lock(lockTerms(terms), bob.signer)
+    const { receipt } = await there.client.lock(order)
+    await there.ledger.sequence()
+    return codeOf(carryLock(there.client, receipt, here.client, carrier))
+  }
+
+  /** There, when it is too late to mint it. @returns asks for it back here */
+  async function declined({ order }: { readonly order: Envelope }): Promise<() => Promise<string>> {
+    clock.advance(2 * HOUR_MS)
+    const { receipt } = await there.client.decline(order)
+    await there.ledger.sequence()
+    return () => codeOf(carryBack(there.client, receipt, here.client, carrier))
+  }
+
+  test('waits until as many go there: whatever a peer locks and declines, it brings its limit and no more', async () => {
+    there = side('lavish', clock, { faucet: 10n * FAUCET })
+    for (const { identity } of [alice, bob]) await there.client.register(identity)
+    await trust(here, there)
+    await trust(there, here)
+    const first = await locked({ amount: FAUCET })
+    expect(await bring(FAUCET + LIMIT)).toBe('accepted')
+    const refundFirst = await declined(first)
+    expect([await refundFirst(), await bring(1n)]).toEqual(['limit-reached', 'limit-reached'])
+    expect([await available(here), await total(here)]).toEqual([FAUCET + LIMIT, 2n * FAUCET + LIMIT])
+    const second = await locked({ amount: FAUCET })
+    expect(await refundFirst()).toBe('accepted')
+    const refundSecond = await declined(second)
+    expect([await refundSecond(), await bring(1n)]).toEqual(['limit-reached', 'limit-reached'])
+    expect([await available(here), await total(here)]).toEqual([FAUCET + LIMIT, 2n * FAUCET + LIMIT])
+  })
+
+  test('waits for nothing where none came, though the limit was lowered', async () => {
+    expect(await bring(300n)).toBe('accepted')
+    const before = await available(here)
+    const earlier = await locked()
+    await trust(here, there, { max: 0n, seq: 2 })
+    for (const one of [earlier, await locked()]) expect(await (await declined(one))()).toBe('accepted')
+    expect(await available(here)).toBe(before)
+  })
+
+  test('waits by the limit that is in force now, where they came under that', async () => {
+    expect(await bring(300n)).toBe('accepted')
+    await trust(here, there, { max: 0n, seq: 2 })
+    const sent = await locked({ amount: 600n })
+    expect(await bring(300n)).toBe('accepted')
+    expect(await (await declined(sent))()).toBe('limit-reached')
+  })
+})
+
 const step = fc.oneof(
   { weight: 3, arbitrary: fc.record({ do: fc.constant('lock' as const), amount: fc.bigInt({ min: 1n, max: 300n }) }) },
   {
