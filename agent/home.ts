@@ -45,10 +45,11 @@ export interface Home {
   /**
    * Makes a key, a recovery key above it, and an identity; the same again when there is one already.
    * @param recovery where the recovery key goes; in the home unless given, under the key's passphrase
-   * @throws Problem `conflict` when a passphrase is given for a key that has none, or the recovery file is there
+   * @throws Problem `conflict` when a passphrase is given for a key that has none, the recovery file is there, or there are
+   *   keys without their identity
    */
   init(environment: Environment, passphrase?: string, recovery?: RecoveryFile): Promise<Owner>
-  /** @throws Problem `not-found` before `init` */
+  /** @throws Problem `not-found` before `init`, `conflict` when there are keys without their identity */
   owner(): Promise<Owner>
   /** @throws Problem `not-found` before `init`, `forbidden` when the key is encrypted and the passphrase is missing or wrong */
   signer(passphrase?: string): Promise<Signer>
@@ -88,7 +89,10 @@ export function openHome(dir: string): Home {
 
   async function owner(): Promise<Owner> {
     const operations = await identityIn('identity.json')
-    if (!operations) throw new Problem('not-found', `No identity in ${dir}: run \`raincheck init\` first.`)
+    if (!operations) {
+      await refuseLost()
+      throw new Problem('not-found', `No identity in ${dir}: run \`raincheck init\` first.`)
+    }
     const first = operations[0]
     if (!first) throw new Problem('not-found', `${path('identity.json')} holds no identity.`)
     return { id: objectId('identity', first.body), operations }
@@ -125,24 +129,57 @@ export function openHome(dir: string): Home {
   const known = async (environment: Environment, name: string, passphrase?: string): Promise<Signer> =>
     signerFrom((await secret(name, passphrase)) ?? (await makeKey(environment, name, passphrase)))
 
+  const has = async (name: string): Promise<boolean> =>
+    ((await readOptional(path(name))) ?? (await readOptional(path(`${name}.age`)))) !== undefined
+
+  /** A new identity in the place of a lost one would leave its credits and its trust behind. */
+  async function refuseLost(): Promise<void> {
+    // The everyday key of an `init` that was interrupted is still one to come.
+    if (!(await has('key')) && ((await has('next-key')) || !(await has('recovery')))) return
+    throw new Problem(
+      'conflict',
+      `${dir} has a key, but no identity.json: bring that back, or \`raincheck recover --recovery-file R --id ID --ledger URL\` fetches it.`,
+    )
+  }
+
+  async function makeIdentity(environment: Environment, passphrase?: string, recovery?: RecoveryFile): Promise<void> {
+    const begun = await identityIn('next-identity.json')
+    if (begun && begun.length > 1)
+      throw new Problem('conflict', `A change of keys in ${dir} was interrupted: give its command again.`)
+    if (!begun) {
+      await refuseLost()
+      const everyday = await known(environment, 'next-key', passphrase)
+      const above = await (recovery ? makeRecovery(environment, recovery) : known(environment, 'recovery', passphrase))
+      await saveIdentity('next-identity.json', [genesis([above, everyday], environment.clock.now())])
+    }
+    await takeChange()
+  }
+
+  async function takeChange(): Promise<void> {
+    for (const [next, now, other] of KEY_FILES) {
+      if (!(await readOptional(path(next)))) continue
+      await rename(path(next), path(now))
+      await rm(path(other), { force: true })
+    }
+    await rename(path('next-identity.json'), path('identity.json'))
+  }
+
   return {
     owner,
     makeRecovery,
     async init(environment, passphrase, recovery) {
       if (passphrase !== undefined && (await readOptional(path('key'))))
         throw new Problem('conflict', `The key in ${path('key')} is there already, without a passphrase.`)
-      if (!(await readOptional(path('identity.json')))) {
-        const everyday = await known(environment, 'key', passphrase)
-        const above = await (recovery
-          ? makeRecovery(environment, recovery)
-          : known(environment, 'recovery', passphrase))
-        await saveIdentity('identity.json', [genesis([above, everyday], environment.clock.now())])
-      }
+      if (!(await readOptional(path('identity.json')))) await makeIdentity(environment, passphrase, recovery)
       return owner()
     },
     async signer(passphrase) {
       const key = await secret('key', passphrase)
-      if (!key) throw new Problem('not-found', `No key in ${dir}: run \`raincheck init\`, or bring it back.`)
+      if (!key)
+        throw new Problem(
+          'not-found',
+          `No key in ${dir}: bring it back, or \`raincheck recover --recovery-file R\` makes another.`,
+        )
       return signerFrom(key)
     },
     witnesses: () => policyIn('witnesses'),
@@ -152,14 +189,7 @@ export function openHome(dir: string): Home {
     nextSigner: (environment, passphrase) => known(environment, 'next-key', passphrase),
     change: () => identityIn('next-identity.json'),
     saveChange: (operations) => saveIdentity('next-identity.json', operations),
-    async takeChange() {
-      for (const [next, now, other] of KEY_FILES) {
-        if (!(await readOptional(path(next)))) continue
-        await rename(path(next), path(now))
-        await rm(path(other), { force: true })
-      }
-      await rename(path('next-identity.json'), path('identity.json'))
-    },
+    takeChange,
     async dropChange() {
       for (const name of ['next-identity.json', 'next-key', 'next-key.age']) await rm(path(name), { force: true })
     },

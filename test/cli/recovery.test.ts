@@ -77,6 +77,44 @@ describe('init', () => {
     const again = await raincheck(join(folder(), 'other'), ['init', '--recovery-file', join(elsewhere, 'R')])
     expect(again).toMatchObject({ code: 1, err: expect.stringContaining('is there already') })
   })
+
+  test.each([['key'], ['recovery'], ['key.age']])('makes no identity where %s is without one', async (name) => {
+    const home = folder()
+    writeFileSync(join(home, name), `${'11'.repeat(32)}\n`)
+    for (const command of ['init', 'whoami']) {
+      const said = await raincheck(home, [command])
+      expect(said).toMatchObject({ code: 1, err: expect.stringContaining('raincheck recover') })
+    }
+    expect(existsSync(join(home, 'identity.json'))).toBe(false)
+  })
+
+  test('names the way back to a lost key', async () => {
+    const home = folder()
+    await raincheck(home, ['init'])
+    rmSync(join(home, 'key'))
+    const said = await raincheck(home, ['init'])
+    expect(said).toMatchObject({ code: 3, err: expect.stringContaining('raincheck recover') })
+  })
+
+  test('goes on with the same keys where it was interrupted', async () => {
+    const whole = folder()
+    const made = (await raincheck(whole, ['init', '--json'])).json()
+    const key = keyIn(whole, 'key')
+    const interrupted = [
+      { 'next-key': 'key', recovery: 'recovery' },
+      { 'next-key': 'key', recovery: 'recovery', 'next-identity.json': 'identity.json' },
+      { key: 'key', recovery: 'recovery', 'next-identity.json': 'identity.json' },
+    ]
+    for (const files of interrupted) {
+      const home = folder()
+      for (const [name, from] of Object.entries(files)) await cp(join(whole, from), join(home, name))
+      const owner = (await raincheck(home, ['init', '--json'])).json()
+      expect(owner['key']).toBe(key)
+      if ('next-identity.json' in files) expect(owner).toEqual(made)
+      expect([keyIn(home, 'key'), keyIn(home, 'recovery')]).toEqual([key, keyIn(whole, 'recovery')])
+      expect(existsSync(join(home, 'next-key'))).toBe(false)
+    }
+  })
 })
 
 /** As plain bytes. */
