@@ -5,9 +5,9 @@
  */
 import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fromUtf8, type Bytes } from '../protocol/bytes.ts'
+import { equal, fromUtf8, type Bytes } from '../protocol/bytes.ts'
 import type { Environment } from '../protocol/environment.ts'
-import { genesis } from '../protocol/identity.ts'
+import { genesis, replay } from '../protocol/identity.ts'
 import { parseLogPolicy, type LogPolicy } from '../protocol/log-policy.ts'
 import { Problem, problemOf } from '../protocol/problem.ts'
 import {
@@ -44,9 +44,10 @@ export interface RecoveryFile {
 export interface Home {
   /**
    * Makes a key, a recovery key above it, and an identity; the same again when there is one already.
-   * @param recovery where the recovery key goes; in the home unless given, under the key's passphrase
+   * @param recovery where the recovery key goes, out of the home where it is there; in the home unless given, under the
+   *   key's passphrase
    * @throws Problem `conflict` when a passphrase is given for a key that has none, the recovery file is there, or there are
-   *   keys without their identity
+   *   keys without their identity; `not-found` when the home has no recovery key to go to the file
    */
   init(environment: Environment, passphrase?: string, recovery?: RecoveryFile): Promise<Owner>
   /** @throws Problem `not-found` before `init`, `conflict` when there are keys without their identity */
@@ -155,6 +156,22 @@ export function openHome(dir: string): Home {
     await takeChange()
   }
 
+  /** It leaves the home once the file is seen to hold it. */
+  async function moveRecovery(nowMs: number, file: RecoveryFile, passphrase?: string): Promise<void> {
+    const key = await secret('recovery', passphrase)
+    const { keys } = replay((await owner()).operations, nowMs)
+    if (!key || !keys.some((one) => equal(one, signerFrom(key).key)))
+      throw new Problem(
+        'not-found',
+        `The recovery key is not in ${dir}: \`raincheck rotate --recovery-file ${file.path}\` makes another.`,
+      )
+    await writeRecovery(key, file)
+    const written = await readKeyFile(file.path, file.passphrase)
+    if (!written || !equal(written, key))
+      throw new Problem('storage-unavailable', `${file.path} does not hold what was written into it.`)
+    for (const name of ['recovery', 'recovery.age']) await rm(path(name), { force: true })
+  }
+
   async function takeChange(): Promise<void> {
     for (const [next, now, other] of KEY_FILES) {
       if (!(await readOptional(path(next)))) continue
@@ -169,8 +186,12 @@ export function openHome(dir: string): Home {
     makeRecovery,
     async init(environment, passphrase, recovery) {
       if (passphrase !== undefined && (await readOptional(path('key'))))
-        throw new Problem('conflict', `The key in ${path('key')} is there already, without a passphrase.`)
+        throw new Problem(
+          'conflict',
+          `The key in ${path('key')} is there already, without a passphrase: \`raincheck rotate --passphrase-file F\` makes another, under one.`,
+        )
       if (!(await readOptional(path('identity.json')))) await makeIdentity(environment, passphrase, recovery)
+      else if (recovery) await moveRecovery(environment.clock.now(), recovery, passphrase)
       return owner()
     },
     async signer(passphrase) {
@@ -196,16 +217,20 @@ export function openHome(dir: string): Home {
   }
 }
 
-/** Never over what is there: it may be another recovery key. */
 async function makeRecovery({ random }: Environment, file: RecoveryFile): Promise<Signer> {
   const key = random.bytes(32)
+  await writeRecovery(key, file)
+  return signerFrom(key)
+}
+
+/** Never over what is there: it may be another recovery key. */
+async function writeRecovery(key: Bytes, file: RecoveryFile): Promise<void> {
   await writeFile(file.path, await sealKey(key, file.passphrase), { mode: 0o400, flush: true, flag: 'wx' }).catch(
     (error: unknown) => {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
       throw new Problem('conflict', `${file.path} is there already: choose another place for the recovery key.`)
     },
   )
-  return signerFrom(key)
 }
 
 /** The key that comes, the key that it becomes, and where that may have been instead. */

@@ -83,6 +83,9 @@ describe('a key under a passphrase', () => {
     await raincheck(plain, ['init'])
     const said = await raincheck(plain, ['init', '--passphrase-file', file])
     expect(said).toMatchObject({ code: 1, err: expect.stringContaining('without a passphrase') })
+    expect(said.err).toContain('raincheck rotate --passphrase-file')
+    expect((await raincheck(plain, ['rotate', '--passphrase-file', file])).code).toBe(0)
+    expect([existsSync(join(plain, 'key')), existsSync(join(plain, 'key.age'))]).toEqual([false, true])
   })
 })
 

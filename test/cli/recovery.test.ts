@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest'
 import { createLedgerClient } from '../../agent/clients/ledger-client.ts'
 import { createRepositoryClient } from '../../agent/clients/repository-client.ts'
 import { pieceClientNode } from '../../agent/download/piece-client-node.ts'
+import { readKeyFile } from '../../agent/secret-file.ts'
 import { openHome } from '../../agent/home.ts'
 import { openAgent } from '../../agent/open.ts'
 import { realEnvironment } from '../../infra/environment.ts'
@@ -76,6 +77,33 @@ describe('init', () => {
     expect(readFileSync(join(elsewhere, 'R'), 'latin1')).toMatch(/^age-encryption\.org\/v1\n/)
     const again = await raincheck(join(folder(), 'other'), ['init', '--recovery-file', join(elsewhere, 'R')])
     expect(again).toMatchObject({ code: 1, err: expect.stringContaining('is there already') })
+  })
+
+  test('moves it out of a home that has it, under a passphrase, and over nothing', async () => {
+    const [home, elsewhere] = [folder(), folder()]
+    const owner = (await raincheck(home, ['init', '--json'])).json()
+    const secret = readFileSync(join(home, 'recovery'), 'utf8').trim()
+    writeFileSync(join(elsewhere, 'there'), '')
+    const taken = await raincheck(home, ['init', '--recovery-file', join(elsewhere, 'there')])
+    expect(taken).toMatchObject({ code: 1, err: expect.stringContaining('is there already') })
+    expect(existsSync(join(home, 'recovery'))).toBe(true)
+    writeFileSync(join(elsewhere, 'passphrase'), 'correct horse battery staple\n')
+    const place = { path: join(elsewhere, 'R'), passphrase: 'correct horse battery staple' }
+    const words = ['--recovery-file', place.path, '--recovery-passphrase-file', join(elsewhere, 'passphrase')]
+    expect((await raincheck(home, ['init', ...words, '--json'])).json()).toEqual(owner)
+    expect(existsSync(join(home, 'recovery'))).toBe(false)
+    expect(toHex((await readKeyFile(place.path, place.passphrase)) ?? new Uint8Array())).toBe(secret)
+  })
+
+  test('does not move one that is gone, or that counts no more', async () => {
+    const [home, elsewhere] = [folder(), folder()]
+    await raincheck(home, ['init', '--recovery-file', join(elsewhere, 'R')])
+    const gone = await raincheck(home, ['init', '--recovery-file', join(elsewhere, 'again')])
+    expect(gone).toMatchObject({ code: 3, err: expect.stringContaining('raincheck rotate --recovery-file') })
+    writeFileSync(join(home, 'recovery'), `${'11'.repeat(32)}\n`)
+    const stale = await raincheck(home, ['init', '--recovery-file', join(elsewhere, 'again')])
+    expect(stale).toMatchObject({ code: 3, err: expect.stringContaining('raincheck rotate --recovery-file') })
+    expect(existsSync(join(elsewhere, 'again'))).toBe(false)
   })
 
   test.each([['key'], ['recovery'], ['key.age']])('makes no identity where %s is without one', async (name) => {

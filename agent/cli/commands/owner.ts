@@ -7,7 +7,7 @@ export const ownerCommands: Commands = {
   init: {
     usage: '[--passphrase-file F] [--recovery-file R [--recovery-passphrase-file G]]',
     summary:
-      'Make your key, a recovery key above it and your identity (the same again when you have one); with F, keys are encrypted (age)',
+      'Make your key, a recovery key above it and your identity (the same again when you have one, and the recovery key moves to R); with F, keys are encrypted (age)',
     options: { 'recovery-file': { type: 'string' }, 'recovery-passphrase-file': { type: 'string' } },
     takes: [0, 0],
     async run(call) {
@@ -15,7 +15,8 @@ export const ownerCommands: Commands = {
       const isNew = !(await call.home.owner().catch(unlessBug))
       await call.home.init(call.environment, await call.passphrase(), file)
       const { json, text } = await whoami(call)
-      return { json, text: isNew ? `${text}\n${adviceOn(file?.path ?? call.homeDir)}` : text }
+      const place = file?.path ?? (isNew ? call.homeDir : undefined)
+      return { json, text: place === undefined ? text : `${text}\n${adviceOn(place)}` }
     },
   },
   whoami: { usage: '', summary: 'Show your id and public key', takes: [0, 0], run: whoami },
