@@ -163,6 +163,8 @@ export const limits = {
   servingQueue: 1024,
   /** For how long a reader may take nothing. */
   sendStallMs: 30 * SECOND,
+  /** For how long it may read one piece while others wait for the memory. */
+  sendPatienceMs: MINUTE,
   /** For how long an agent believes what it found out about a payer, and how many it remembers. */
   verdictMs: 4 * SECOND,
   /** How old a repository's checkpoint may be for all the credit that chains give, for up to `agingCredit` pieces of it, and for none. */

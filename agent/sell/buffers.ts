@@ -1,10 +1,13 @@
 /** Reusable buffers for pieces on their way out: serving allocates nothing, and a crowd of readers cannot fill the memory. */
+import type { Clock } from '../../protocol/environment.ts'
 import { Problem } from '../../protocol/problem.ts'
 
 export interface Lease {
   readonly buffer: Uint8Array
   /** Gives the buffer back; what comes after the first call is ignored. */
   readonly release: () => void
+  /** From now on it may be cut short, once it is out for long and others wait: whoever reads slowly keeps nobody out. */
+  readonly cutBy: (cut: () => void) => void
 }
 
 export interface BufferPool {
@@ -19,11 +22,21 @@ export interface BufferPoolOptions {
   /** Out at one time, but for a single larger buffer, which goes out alone. */
   readonly bytes: number
   readonly waiting: number
+  /** Who may be cut short keeps a buffer for so long at least. */
+  readonly patienceMs: number
+  readonly clock: Pick<Clock, 'now'>
+}
+
+interface Sending {
+  readonly sinceMs: number
+  readonly cut: () => void
 }
 
 export function createBufferPool(options: BufferPoolOptions): BufferPool {
   const idle: Uint8Array[] = []
   const waiters: { readonly bytes: number; readonly start: () => void }[] = []
+  /** The first is out the longest. */
+  const sendings = new Set<Sending>()
   let out = 0
 
   const fits = (bytes: number): boolean => out === 0 || out + bytes <= options.bytes
@@ -32,11 +45,17 @@ export function createBufferPool(options: BufferPoolOptions): BufferPool {
     const found = idle.findLastIndex((buffer) => buffer.length >= bytes && buffer.length <= 2 * bytes)
     const [whole = new Uint8Array(bytes)] = found < 0 ? [] : idle.splice(found, 1)
     let leased = true
+    let sending: Sending | undefined
     return {
       buffer: whole.subarray(0, bytes),
+      cutBy(cut) {
+        sending = { sinceMs: options.clock.now(), cut }
+        sendings.add(sending)
+      },
       release() {
         if (!leased) return
         leased = false
+        if (sending) sendings.delete(sending)
         out -= bytes
         keep(whole)
         wake()
@@ -58,14 +77,25 @@ export function createBufferPool(options: BufferPoolOptions): BufferPool {
     }
   }
 
+  function cutSlowest(): void {
+    const [slowest] = sendings
+    if (!slowest || options.clock.now() - slowest.sinceMs < options.patienceMs) return
+    sendings.delete(slowest)
+    slowest.cut()
+  }
+
   return {
     async lease(bytes) {
-      const isFree = waiters.length === 0 && fits(bytes)
-      if (!isFree && waiters.length >= options.waiting) {
+      if (waiters.length === 0 && fits(bytes)) {
+        out += bytes
+        return take(bytes)
+      }
+      if (waiters.length >= options.waiting) {
         throw new Problem('limit-reached', 'Too many pieces are being sent; try again.')
       }
-      if (isFree) out += bytes
-      else await new Promise<void>((start) => waiters.push({ bytes, start }))
+      const started = new Promise<void>((start) => waiters.push({ bytes, start }))
+      cutSlowest()
+      await started
       return take(bytes)
     },
   }

@@ -17,6 +17,7 @@ export const sendPieceNode: SendPiece = (c, reply) => {
   }
   outgoing.once('close', reply.done)
   // A reader that stalls would keep its buffer from all others.
+  reply.cutBy?.(() => outgoing.destroy())
   outgoing.setTimeout(limits.sendStallMs, () => outgoing.destroy())
   outgoing.writeHead(reply.status, { ...reply.headers, 'content-length': reply.body.length })
   outgoing.end(reply.body)

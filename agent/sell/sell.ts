@@ -40,6 +40,8 @@ export interface PieceReply {
   readonly body: Uint8Array
   /** The body's buffer may be used again. */
   readonly done: () => void
+  /** How the sending may be cut short, where others wait for the buffer. */
+  readonly cutBy?: Lease['cutBy']
   /** Of free content: what is not sent counts neither against the owner's cap nor as served. */
   readonly tell?: (isSent: boolean) => void
 }
@@ -97,14 +99,19 @@ type Counted<T> = T & { readonly giveBack: GiveBack }
 
 const ANYONE = 'anyone'
 const NO_CREDIT: CreditLine = { credit: 0, vouches: [] }
-const NOTHING: Lease = { buffer: new Uint8Array(0), release: () => undefined }
+const NOTHING: Lease = { buffer: new Uint8Array(0), release: () => undefined, cutBy: () => undefined }
 const OCTETS = { 'content-type': 'application/octet-stream' }
 
 export function createSeller(context: AgentContext, { shares, trust, usage, guard }: SellerParts): Seller {
   const { clock } = context.environment
   const lanes = createSellerLanes(context)
   const redeemer = createRedeemer(context, lanes)
-  const pool = createBufferPool({ bytes: limits.servingBytes, waiting: limits.servingQueue })
+  const pool = createBufferPool({
+    bytes: limits.servingBytes,
+    waiting: limits.servingQueue,
+    patienceMs: limits.sendPatienceMs,
+    clock,
+  })
   const oneAtATime = createSerial()
 
   async function shared(infoHash: string): Promise<Share> {
@@ -142,9 +149,9 @@ export function createSeller(context: AgentContext, { shares, trust, usage, guar
 
   async function freePiece(share: Share, index: number): Promise<PieceReply> {
     const giveBack = await guard.serve(locatePiece(share.meta, index).length, true)
-    const { buffer, release } = await read(share, index).catch(returning(giveBack))
+    const { buffer, release, cutBy } = await read(share, index).catch(returning(giveBack))
     const tell = (isSent: boolean): void => (isSent ? usage.served(ANYONE, buffer.length) : giveBack())
-    return { status: 200, headers: { ...OCTETS }, body: buffer, done: release, tell }
+    return { status: 200, headers: { ...OCTETS }, body: buffer, done: release, cutBy, tell }
   }
 
   async function paidPiece(share: Share, index: number, { payload }: PaymentPayload, way: Way): Promise<PieceReply> {
@@ -313,7 +320,8 @@ function paidReply(
     payer,
     ...(sealed && { extensions: { sealed } }),
   })
-  return { status: 200, headers: { ...OCTETS, [PAYMENT_RESPONSE]: response }, body: lease.buffer, done: lease.release }
+  const { buffer: body, release: done, cutBy } = lease
+  return { status: 200, headers: { ...OCTETS, [PAYMENT_RESPONSE]: response }, body, done, cutBy }
 }
 
 function tickOn({ terms }: SaleLane, json: TickJson): Tick {

@@ -10,9 +10,13 @@ import { handClock, START_MS } from './hand-clock.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
+const PATIENCE_MS = 60_000
+const poolOf = (bytes: number, waiting: number, clock = handClock()) =>
+  createBufferPool({ bytes, waiting, patienceMs: PATIENCE_MS, clock })
+
 describe('the buffer pool', () => {
   it('lends no more than its memory: who comes late waits, in order', async () => {
-    const pool = createBufferPool({ bytes: 20, waiting: 10 })
+    const pool = poolOf(20, 10)
     const [first, second] = [await pool.lease(10), await pool.lease(10)]
     const order: string[] = []
     const third = pool.lease(15).then((lease) => (order.push('third'), lease))
@@ -25,7 +29,7 @@ describe('the buffer pool', () => {
   })
 
   it('lends what is larger than all of its memory alone', async () => {
-    const pool = createBufferPool({ bytes: 20, waiting: 10 })
+    const pool = poolOf(20, 10)
     const large = await pool.lease(50)
     const next = pool.lease(1)
     large.release()
@@ -33,7 +37,7 @@ describe('the buffer pool', () => {
   })
 
   it('refuses a crowd', async () => {
-    const pool = createBufferPool({ bytes: 1, waiting: 2 })
+    const pool = poolOf(1, 2)
     const lease = await pool.lease(1)
     const waiting = [pool.lease(1), pool.lease(1)]
     await expect(pool.lease(1)).rejects.toMatchObject({ code: 'limit-reached' })
@@ -42,8 +46,33 @@ describe('the buffer pool', () => {
     await waiting[1]
   })
 
+  it('has the slowest reader cut short while others wait, one for each that comes, and none that has just begun', async () => {
+    const clock = handClock()
+    const pool = poolOf(2, 10, clock)
+    const cut: string[] = []
+    for (const name of ['first', 'second']) {
+      const lease = await pool.lease(1)
+      lease.cutBy(() => {
+        cut.push(name)
+        lease.release()
+      })
+    }
+    clock.advance(PATIENCE_MS - 1)
+    const third = pool.lease(1)
+    expect(cut).toEqual([])
+    clock.advance(1)
+    const fourth = pool.lease(1)
+    expect(cut).toEqual(['first'])
+    const { release } = await third
+    expect(cut).toEqual(['first'])
+    release()
+    await fourth
+    await pool.lease(1)
+    expect(cut).toEqual(['first', 'second'])
+  })
+
   it('takes a buffer back once', async () => {
-    const pool = createBufferPool({ bytes: 20, waiting: 0 })
+    const pool = poolOf(20, 0)
     const lease = await pool.lease(20)
     lease.release()
     lease.release()
