@@ -108,15 +108,6 @@ export function makeChain(seed: Bytes, shape: ChainShape): Chain {
 
 export const tickRoot = (seed: Bytes, shape: ChainShape): Bytes => makeChain(seed, shape).root
 
-export const proofAt = (seed: Bytes, shape: ChainShape, segment: number): readonly Bytes[] =>
-  makeChain(seed, shape).proof(segment)
-
-/** One link alone. Who makes one after the other keeps a chain. */
-export function linkAt(seed: Bytes, shape: ChainShape, { first }: { readonly first: number }, unit: number): Bytes {
-  assertUnit(shape, first, unit)
-  return sha256Repeated(startOf(seed, segmentOf(shape, first, unit)), shape.segment - placeOf(shape, unit))
-}
-
 const PREFIX = utf8('raincheck/payword/v1\0')
 
 function startOf(seed: Bytes, segment: number): Bytes {

@@ -1,13 +1,13 @@
 /** Takes an entry of one ledger's log to another ledger: the checkpoint as it is published, and the proof under it. */
 import { equal, type Bytes } from '../../protocol/bytes.ts'
 import { openNote, parseCheckpoint, parseVerifierKey } from '../../protocol/checkpoint.ts'
-import { mint, refund, type CarriedTerms } from '../../protocol/crossing.ts'
+import type { CarriedTerms } from '../../protocol/crossing.ts'
 import { entryHash } from '../../protocol/entry.ts'
 import { entryLogs, inclusionIn, readBundle, type EntryLog } from '../../protocol/entry-logs.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { parseReceipt } from '../../protocol/receipt.ts'
-import type { Envelope, Signer } from '../../protocol/signed.ts'
+import type { Envelope } from '../../protocol/signed.ts'
 import type { LedgerClient } from './ledger-client.ts'
 
 /** Bundles that are searched for an entry, the latest first. */
@@ -42,11 +42,3 @@ async function findEntry(log: EntryLog, hash: Bytes): Promise<Pick<CarriedTerms,
 }
 
 const notYet = (): Problem => new Problem('not-found', 'The entry is in no checkpoint yet: try again.')
-
-/** @param signer anyone */
-export const carryLock = async (from: LedgerClient, receipt: Envelope, to: LedgerClient, signer: Signer) =>
-  to.mint(mint(await proveEntry(from, receipt), signer))
-
-/** @param receipt for the decline @param signer anyone */
-export const carryBack = async (from: LedgerClient, receipt: Envelope, to: LedgerClient, signer: Signer) =>
-  to.refund(refund(await proveEntry(from, receipt), signer))

@@ -2,14 +2,12 @@
  * One lane as its payer keeps it: which unit may have left, for which piece. Every change is an entry for the
  * download's journal; it must be durable before the request it stands for leaves.
  */
-import { toBase64url } from '../../protocol/bytes.ts'
-import type { Chain } from '../../protocol/payword.ts'
+import { fromHex } from '../../protocol/bytes.ts'
+import { tickToJson, type Chain, type TickJson } from '../../protocol/payword.ts'
 import type { EnvelopeJson } from '../../protocol/signed.ts'
-import { encodePayment, X402_VERSION, type Mode, type Offer, type PaywordPayload } from '../../protocol/x402.ts'
+import { encodePayment, X402_VERSION, type Mode, type Offer } from '../../protocol/x402.ts'
 import type { Entry } from '../download/journal.ts'
 import { encodeRecord, without } from '../records.ts'
-
-export type TickPayload = NonNullable<PaywordPayload['tick']>
 
 /** `open` lanes are used, `left` ones no longer; `settling` ones wait for their end, of which `closed` ones have had word. */
 export type LaneState = 'open' | 'left' | 'settling' | 'closed'
@@ -77,7 +75,7 @@ export interface Lane {
   /** The value of PAYMENT-SIGNATURE for the pending piece. @param whole with what a seller needs that does not know the lane yet */
   payment(offer: Offer, whole: boolean): string
   /** The tick of the last unit, for a lane that has one. */
-  lastTick(): TickPayload
+  lastTick(): TickJson
 }
 
 export const laneEntry = (pk: string, record: LaneRecord): Entry => ({
@@ -164,10 +162,9 @@ export function createLane(pk: string, initial: LaneRecord, { chain, envelope }:
 }
 
 /** The tick of the last unit. @param proven with the proof that the payer declared its segment, else only where it opens one */
-export function tickOf(record: LaneRecord, chain: Chain, proven: boolean): TickPayload {
+export function tickOf(record: LaneRecord, chain: Chain, proven: boolean): TickJson {
   const { first, segment, ticks: unit } = record
   const opens = (unit - 1) % segment === 0
-  const tick = { lane: record.id, unit, link: toBase64url(chain.link(first, unit)) }
-  if (!opens && !proven) return tick
-  return { ...tick, proof: chain.proof(first + Math.floor((unit - 1) / segment)).map(toBase64url) }
+  const proof = opens || proven ? { proof: chain.proof(first + Math.floor((unit - 1) / segment)) } : {}
+  return tickToJson({ lane: fromHex(record.id), unit, link: chain.link(first, unit), ...proof })
 }

@@ -4,7 +4,7 @@ import { sha256 } from '#primitives'
 import { fromBase64url, fromHex, toHex, utf8 } from '../../protocol/bytes.ts'
 import { parseDeclaration } from '../../protocol/declaration.ts'
 import { decodeEntry } from '../../protocol/entry.ts'
-import { linkAt, segmentsOf, tickRoot } from '../../protocol/payword.ts'
+import { makeChain, segmentsOf, tickRoot } from '../../protocol/payword.ts'
 import { envelopeToJson, type Envelope } from '../../protocol/signed.ts'
 import { bookFromJson, type Book, type BookJson } from '../../protocol/vouch.ts'
 import { decodePayment } from '../../protocol/x402.ts'
@@ -271,7 +271,7 @@ describe('the seed is Math.random', () => {
     await buy(anna, share, lane, 2)
     const [seen] = payments().toReversed()
     const link = fromBase64url(seen?.payload.tick?.link ?? '')
-    for (const next of [sha256(link), link, sha256(sha256(link)), linkAt(link, bought.terms, { first: 0 }, 3)]) {
+    for (const next of [sha256(link), link, sha256(sha256(link)), makeChain(link, bought.terms).link(0, 3)]) {
       const tick = { ...lane.tickJson(3), link: toBase64(next) }
       await refused(world, () => anna.piece(share, 3, lane.pay(3, { tick })), 'tick-invalid')
     }

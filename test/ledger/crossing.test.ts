@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { sha256 } from '#primitives'
-import { carryBack, carryLock, proveEntry } from '../../agent/clients/carry.ts'
+import { proveEntry } from '../../agent/clients/carry.ts'
 import { createLedgerClient, type LedgerClient } from '../../agent/clients/ledger-client.ts'
 import { listen } from '../../infra/serve.ts'
 import { realEnvironment } from '../../infra/environment.ts'
@@ -15,6 +15,7 @@ import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { envelopeToJson, signerFrom, type Envelope, type Signer } from '../../protocol/signed.ts'
 import { auditStore } from './audit.ts'
+import { carryBack, carryLock } from './carriers.ts'
 import {
   DAY_MS,
   expectAccepted,
