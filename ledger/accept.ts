@@ -39,7 +39,7 @@ export type Accept = (command: Command) => Promise<Acceptance>
 export function createAccept(
   context: LedgerContext,
   onAccepted: (isWaiting: IsWaiting) => void,
-  onCommand: () => Promise<void> = async () => {},
+  onCommand: () => Promise<void>,
 ): Accept {
   const { environment, recent, store } = context
   const { clock, random } = environment

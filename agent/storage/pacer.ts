@@ -26,8 +26,6 @@ export interface PacerOptions {
   readonly account: string
   /** Units a minute; unlimited unless given. */
   readonly unitsPerMinute?: number
-  /** Tries of a request, the first one too. Default 5. */
-  readonly attempts?: number
   /** The pause before the second try; it doubles. Default 1 s. */
   readonly pauseMs?: number
 }
@@ -56,12 +54,14 @@ const SHARES = 8
 const PATIENCE_MS = 60_000
 /** How long an instance may not know that another one has parked the account. */
 const NEWS_MS = 5_000
+/** Tries of a request, the first one too. */
+const ATTEMPTS = 5
 const WRITE_ATTEMPTS = 16
 const SK = 'account'
 
 export function createPacer({ environment, store }: PacerContext, options: PacerOptions): Pacer {
   const { clock, random } = environment
-  const { account, unitsPerMinute, attempts = 5, pauseMs = 1000 } = options
+  const { account, unitsPerMinute, pauseMs = 1000 } = options
   const pk = `pace/${account}`
   const closing = new AbortController()
   const perWindow = unitsPerMinute === undefined ? undefined : Math.max(1, (unitsPerMinute * WINDOW_MS) / 60_000)
@@ -145,7 +145,7 @@ export function createPacer({ environment, store }: PacerContext, options: Pacer
       throw parked((error as Problem).message, clock.now() + fault.afterMs)
     }
     if (fault.afterMs > 0) quietUntilMs = Math.max(quietUntilMs, clock.now() + fault.afterMs)
-    if (attempt >= attempts || closing.signal.aborted) throw error
+    if (attempt >= ATTEMPTS || closing.signal.aborted) throw error
     return Math.max(fault.afterMs, backoffMs(attempt))
   }
 

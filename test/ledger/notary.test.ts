@@ -49,6 +49,8 @@ async function attestationsIn(ledger: TestLedger): Promise<readonly Attestation[
   return entries.filter(({ kind }) => kind === 'state').map(({ data }) => readAttestation(data ?? {}))
 }
 
+const unhindered = async (): Promise<void> => {}
+
 /** A notary of its own beside the ledger, as another process would run it. */
 function notaryOf({ clock, store }: TestLedger, replicaStore?: Store) {
   const policy = { faucet: FAUCET, unitPrice: 1n }
@@ -63,7 +65,7 @@ function notaryOf({ clock, store }: TestLedger, replicaStore?: Store) {
   return {
     ...createNotary(
       context,
-      createAccept(context, () => {}),
+      createAccept(context, () => {}, unhindered),
     ),
     sequence: createSequencer(context).sequence,
   }
