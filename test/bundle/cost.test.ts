@@ -1,15 +1,17 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
+import { costOf, type Way } from '../../agent/storage/ways.ts'
 import {
   boughtTib,
   costTables,
   dollars,
   idleMonth,
   ledgerMonth,
+  PRICES,
   soldTib,
   watchMonth,
   witnessMonth,
-} from '../../infra/aws/cost.ts'
+} from './cost.ts'
 
 const PAGE = new URL('../../docs/COST.md', import.meta.url)
 
@@ -36,6 +38,14 @@ describe('the cost of an agent', () => {
 
   it('is egress too where what it buys goes to a drive elsewhere', () => {
     expect(dollars(boughtTib('drive'))).toBeGreaterThan(90)
+  })
+
+  it('takes from S3 the prices by which an agent chooses its way', () => {
+    const [bytes, from] = [1024 ** 3, { provider: 's3' }]
+    const perGiB = (way: Way) => (costOf(way, from, undefined, bytes) - costOf(way, from, undefined, 0)) / 1e6
+    expect(perGiB('link')).toBeCloseTo(PRICES.egressGb)
+    expect(perGiB('copy')).toBeCloseTo(PRICES.otherRegionGb)
+    expect(costOf('copy', from, undefined, 0) / 1e6).toBeCloseTo(PRICES.s3Put, 9)
   })
 
   it('stands in COST.md as it is computed', async () => {

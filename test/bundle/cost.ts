@@ -23,16 +23,16 @@ export const PRICES = {
   otherRegionGb: 0.02,
 } as const
 
-export type Price = keyof typeof PRICES
+type Price = keyof typeof PRICES
 /** So much of each unit. */
-export type Bill = Readonly<Partial<Record<Price, number>>>
+type Bill = Readonly<Partial<Record<Price, number>>>
 
 const MONTH_MINUTES = 30 * 24 * 60
 const GIB = 1024 ** 3
 const TIB_PIECES = 1024 ** 4 / (4 * 1024 ** 2)
 
 /** Measured with test/bundle, or read off the code: what a round of chores and a piece take. */
-export const USE = {
+const USE = {
   choresEveryMinutes: 5,
   choresSeconds: 0.35,
   choresReads: 21,
@@ -113,7 +113,7 @@ export const watchMonth = (stack: keyof typeof ALARMS, hasDashboard: boolean): B
 })
 
 /** Where the buyer is. */
-export type Distance = 'internet' | 'other region' | 'same region'
+type Distance = 'internet' | 'other region' | 'same region'
 
 const carriage = (distance: Distance): Bill => {
   if (distance === 'internet') return { egressGb: 1024 }
@@ -140,7 +140,7 @@ export const boughtTib = (into: 'bucket' | 'drive'): Bill => ({
   ...(into === 'drive' && carriage('internet')),
 })
 
-export const keptTibMonth = (): Bill => ({ s3GbMonth: 1024 })
+const keptTibMonth = (): Bill => ({ s3GbMonth: 1024 })
 
 const money = (amount: number): string => `$${amount.toFixed(2)}`
 const table = (rows: readonly (readonly string[])[]): string => rows.map((row) => `| ${row.join(' | ')} |`).join('\n')
