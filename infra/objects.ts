@@ -14,7 +14,7 @@ export async function openObjects(spec: string): Promise<ObjectStore> {
   if (dir !== undefined) return objectsInFolder(dir)
   const [, bucket, prefix = ''] = /^s3:\/\/([^/]+)(?:\/(.*?))?\/*$/.exec(spec) ?? []
   if (bucket === undefined) throw new RangeError(`Tiles go to dir:PATH or s3://BUCKET/PREFIX, not "${spec}".`)
-  const { objectsInBucket } = await import('./aws/bucket.ts')
+  const { objectsInBucket } = await import('./objects-in-bucket.ts')
   return objectsInBucket({ bucket, prefix })
 }
 

@@ -55,7 +55,8 @@ const PACKAGES: readonly (readonly [name: RegExp, where: RegExp])[] = [
   ],
   [/^node:/, /^(?:agent|infra)\/|\/node\.ts$/],
 ]
-const VENDORS = /^agent\/storage\/|^infra\/store\/dynamodb[-.]|^infra\/(?:aws|lambda)\/|\/(?:node|lambda)\.ts$/
+const VENDORS =
+  /^agent\/storage\/|^infra\/store\/dynamodb[-.]|^infra\/objects-in-bucket\.ts$|^infra\/(?:aws|lambda)\/|\/(?:node|lambda)\.ts$/
 
 function mayUse(path: string, specifier: string): boolean {
   if (folderOf(path) === 'test') return true

@@ -1,7 +1,7 @@
 /** Objects in an S3 bucket. Region, credentials and endpoint are those of the SDK's own variables. */
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
-import type { ObjectStore } from '../../ledger/publisher.ts'
-import { Problem } from '../../protocol/problem.ts'
+import type { ObjectStore } from '../ledger/publisher.ts'
+import { Problem } from '../protocol/problem.ts'
 
 const ATTEMPTS = 5
 
