@@ -76,7 +76,7 @@ export function openHome(dir: string): Home {
   const path = (name: string) => join(dir, name)
 
   async function save(name: string, content: string | Uint8Array): Promise<void> {
-    await makeFolder(dir, 0o700)
+    makeFolder(dir, 0o700)
     await saveFile(path(name), content, 0o600)
   }
 

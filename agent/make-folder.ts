@@ -1,4 +1,4 @@
-import { mkdir, stat } from 'node:fs/promises'
+import { mkdirSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 
 /**
@@ -6,16 +6,14 @@ import { dirname } from 'node:path'
  * but cannot hold another (/proc).
  * @throws the system's error
  */
-export async function makeFolder(path: string, mode = 0o777): Promise<void> {
-  if (await isFolder(path)) return
-  if (dirname(path) !== path) await makeFolder(dirname(path), mode)
-  await mkdir(path, { mode }).catch(async (error: unknown) => {
-    if (!(await isFolder(path))) throw error
-  })
+export function makeFolder(path: string, mode = 0o777): void {
+  if (isFolder(path)) return
+  if (dirname(path) !== path) makeFolder(dirname(path), mode)
+  try {
+    mkdirSync(path, { mode })
+  } catch (error) {
+    if (!isFolder(path)) throw error
+  }
 }
 
-const isFolder = (path: string): Promise<boolean> =>
-  stat(path).then(
-    (found) => found.isDirectory(),
-    () => false,
-  )
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false

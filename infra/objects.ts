@@ -26,7 +26,7 @@ export function objectsInFolder(dir: string): ObjectStore {
       const place = join(dir, path)
       const aside = `${place}.${process.pid}.${puts++}.tmp`
       try {
-        await makeFolder(dirname(place))
+        makeFolder(dirname(place))
         const file = await open(aside, 'w')
         await file.writeFile(body)
         await file.sync()

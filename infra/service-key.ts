@@ -15,7 +15,7 @@ export async function openServiceKey(path: string, random: Random): Promise<Byte
 
 /** Written aside and then named, so that the file is never there without its key, whoever is killed or comes first. */
 async function makeKey(path: string, random: Random): Promise<string> {
-  await makeFolder(dirname(path), 0o700)
+  makeFolder(dirname(path), 0o700)
   const aside = `${path}.${toHex(random.bytes(8))}.tmp`
   await writeFile(aside, `${toHex(random.bytes(32))}\n`, { mode: 0o600, flag: 'wx', flush: true })
   await link(aside, path).catch(unlessThere)

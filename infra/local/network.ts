@@ -160,7 +160,7 @@ async function openResident(options: ResidentOptions): Promise<Resident> {
   const environment = { ...options.environment, transport }
   const url = `http://${HOST}:${port}`
   const files = join(dir, 'files')
-  await makeFolder(files)
+  makeFolder(files)
   const home = openHome(dir)
   await home.init(environment)
   await home.saveSettings({ agent: url, ledger: ledgerUrl, repository: repositoryUrl })
@@ -202,7 +202,7 @@ async function listenOn(port: number, app: Pick<ListenOptions, 'fetch'>): Promis
 }
 
 async function storeAt(dir: string, spec: string | undefined, onStop: OnStop, options: StoreOptions): Promise<Store> {
-  await makeFolder(dir, 0o700)
+  makeFolder(dir, 0o700)
   const store = await openStore(spec ?? `sqlite:${join(dir, 'store.sqlite')}`, options)
   onStop(() => store.close())
   return store
@@ -210,7 +210,7 @@ async function storeAt(dir: string, spec: string | undefined, onStop: OnStop, op
 
 async function requireWritable(dir: string): Promise<void> {
   try {
-    await makeFolder(dir)
+    makeFolder(dir)
     await access(dir, constants.W_OK)
   } catch {
     throw new Problem('storage-read-only', `${dir} cannot be written: choose another folder with --data.`)

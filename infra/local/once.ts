@@ -133,7 +133,7 @@ export async function requireSource(file: string): Promise<string> {
 async function placeCopy(file: string, files: string): Promise<string> {
   const source = await requireSource(file)
   const copies = join(files, 'once')
-  await makeFolder(copies)
+  makeFolder(copies)
   const target = join(await mkdtemp(`${copies}/`), basename(source))
   const options = { recursive: true, dereference: true, mode: constants.COPYFILE_FICLONE }
   await cp(source, target, options).catch((error: unknown) => {

@@ -1,7 +1,7 @@
 /** The store on SQLite (`node:sqlite`). Several processes may have the same file open; a write costs one fsync. */
-import { existsSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type SQLOutputValue } from 'node:sqlite'
+import { makeFolder } from '../../agent/make-folder.ts'
 import { compare, concat, utf8, type Bytes } from '../../protocol/bytes.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Change, Item, Range, Store } from '../../protocol/store.ts'
@@ -66,17 +66,6 @@ function openDatabase(path: string, { synchronous = 'full', busyTimeoutMs = BUSY
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     throw new Problem('store-unavailable', `The store ${path} cannot be opened: ${reason}.`)
-  }
-}
-
-/** Node's own recursive `mkdirSync` never returns where a folder is there but cannot hold another (/proc). */
-function makeFolder(path: string): void {
-  if (existsSync(path)) return
-  makeFolder(dirname(path))
-  try {
-    mkdirSync(path)
-  } catch (error) {
-    if (!existsSync(path)) throw error
   }
 }
 

@@ -100,7 +100,7 @@ async function openState(call: Call, key: NoteKey): Promise<Opened> {
   const dir = join(call.homeDir, 'audits')
   const path = join(dir, `${toHex(sha256(utf8(formatVerifierKey(key)))).slice(0, 32)}.sqlite`)
   if (call.flag('fresh')) await Promise.all(['', '-wal', '-shm'].map((end) => rm(`${path}${end}`, { force: true })))
-  await makeFolder(dir, 0o700)
+  makeFolder(dir, 0o700)
   const store = await call.openStore(path)
   return store ? { state: await openKeptState(store), close: () => store.close() } : { close: () => undefined }
 }
