@@ -11,7 +11,7 @@ const place = z.object({ link: z.string(), path: z.string() })
 const copySchema = z
   .object({
     id: z.string(),
-    state: z.enum(['running', 'waiting', 'done', 'failed']),
+    state: z.enum(['running', 'waiting', 'done', 'failed', 'cancelled']),
     from: place,
     to: place,
     folder: z.boolean(),
@@ -23,6 +23,8 @@ const copySchema = z
     until: wire.time.optional(),
   })
   .openapi('Copy')
+
+const params = z.object({ id: z.string().regex(/^[0-9a-f]{16}$/) })
 
 const routes = {
   start: createRoute({
@@ -41,8 +43,14 @@ const routes = {
   get: createRoute({
     method: 'get',
     path: '/v1/copies/{id}',
-    request: { params: z.object({ id: z.string().regex(/^[0-9a-f]{16}$/) }) },
+    request: { params },
     responses: ok('The copy', copySchema),
+  }),
+  end: createRoute({
+    method: 'delete',
+    path: '/v1/copies/{id}',
+    request: { params },
+    responses: { 202: jsonReply('Saved; it ends by itself', copySchema), default: problemReply },
   }),
 }
 
@@ -58,4 +66,5 @@ export function mountCopies(app: OpenAPIHono, copies: Copies): void {
     if (!copy) throw new Problem('not-found', 'There is no such copy.')
     return c.json(copyJson(copy), 200)
   })
+  app.openapi(routes.end, async (c) => c.json(copyJson(await copies.end(c.req.valid('param').id)), 202))
 }

@@ -6,9 +6,9 @@
  */
 import { toHex } from '../../protocol/bytes.ts'
 import { putAll, readAll, removeAll, type Put } from '../../protocol/items.ts'
-import { problemOf, unlessBug, type Problem } from '../../protocol/problem.ts'
+import { Problem, problemOf, unlessBug } from '../../protocol/problem.ts'
 import type { AgentContext } from '../context.ts'
-import { createLeases, type Lease, type Rest } from '../download/shift.ts'
+import { createCalls, createLeases, type Lease, type Rest } from '../download/shift.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
 import { findSource } from '../share/source.ts'
 import { faultOf, isForgotten } from '../storage/faults.ts'
@@ -24,7 +24,7 @@ export interface CopyPlace {
 
 export interface Copy {
   readonly id: string
-  readonly state: 'running' | 'waiting' | 'done' | 'failed'
+  readonly state: 'running' | 'waiting' | 'done' | 'failed' | 'cancelled'
   readonly from: CopyPlace
   /** A folder under the name that it gets; a file, too, once it is done. */
   readonly to: CopyPlace
@@ -58,6 +58,11 @@ export interface Copies {
    */
   start(from: CopyPlace, to: { readonly link: string; readonly path?: string | undefined }): Promise<Copy>
   get(id: string): Promise<Copy | undefined>
+  /**
+   * Ends one, however it stands: it is `cancelled` once the target has let go of what was not finished.
+   * @throws Problem `not-found`; `closed` where it is done
+   */
+  end(id: string): Promise<Copy>
   /** Those that a crash or a stop has cut short. */
   resumeAll(): Promise<void>
   /** Whether a worker's task is a copy. */
@@ -72,6 +77,8 @@ interface Moving {
   readonly copy: Copy
   /** Bytes that the target holds of each file. */
   readonly held: Map<number, number>
+  /** Aborts once it is to end. */
+  readonly ending: AbortController
 }
 
 /** Here, until it is over. */
@@ -98,6 +105,13 @@ const sum = (held: ReadonlyMap<number, number>): number => held.values().reduce(
 
 const isOpen = ({ state }: Copy): boolean => state === 'running' || state === 'waiting'
 
+/** As it stands when somebody is at it: what it waited for is over. */
+const moving = ({ reason: _, detail: __, until: ___, ...copy }: Copy): Moving => ({
+  copy: { ...copy, state: 'running' },
+  held: new Map(),
+  ending: new AbortController(),
+})
+
 /** @param wake starts a worker that calls `work`, perhaps twice; without it, copies run here */
 export function createCopies(
   { store, environment }: Pick<AgentContext, 'store' | 'environment'>,
@@ -106,6 +120,7 @@ export function createCopies(
 ): Copies {
   const { clock, random } = environment
   const leases = createLeases({ store, environment })
+  const calls = createCalls({ store })
   const running = new Map<string, Running>()
   const stopping = new AbortController()
 
@@ -161,25 +176,49 @@ export function createCopies(
 
   async function launch(copy: Copy): Promise<void> {
     if (wake) return wake(TASK + copy.id)
-    const one: Running = { copy, held: new Map(), finished: Promise.resolve() }
+    const one: Running = { ...moving(copy), finished: Promise.resolve() }
     running.set(copy.id, one)
     one.finished = keepUp(one).finally(() => running.delete(copy.id))
   }
 
   async function keepUp(one: Moving): Promise<void> {
-    while (!stopping.signal.aborted) {
+    for (let isEnding = false; !stopping.signal.aborted;) {
       const over = await attempt(one, stopping.signal)
       await conclude(over).catch(() => undefined)
       if (over.state !== 'waiting') return
       const pauseMs = Math.max(0, (over.until ?? 0) - clock.now())
-      await clock.sleep(pauseMs, stopping.signal).catch(() => undefined)
+      // Whoever ends it does not wait with it, but where the target does not let go now.
+      const woken = isEnding ? stopping.signal : AbortSignal.any([stopping.signal, one.ending.signal])
+      await clock.sleep(pauseMs, woken).catch(() => undefined)
+      isEnding = one.ending.signal.aborted
     }
   }
 
+  /** Where the target does not let go of what a failed one has begun, the records stay, for `end`. */
   async function conclude(over: Copy): Promise<void> {
-    if (over.state === 'failed') await clear(over).catch(unlessBug)
+    const isClear = over.state !== 'failed' || (await clear(over).then(() => true, unlessBug))
     await save(over)
-    if (!isOpen(over)) await removeAll(store, filesKey(over.id))
+    if (isOpen(over)) return
+    if (isClear) await removeAll(store, filesKey(over.id))
+    await calls.goOn(TASK + over.id)
+  }
+
+  async function end(id: string): Promise<Copy> {
+    // Before it is looked at: whoever is at it sees the call, or has come to its end.
+    await calls.rest(TASK + id)
+    const copy = await find(id)
+    if (!copy || copy.state === 'done' || copy.state === 'cancelled') {
+      await calls.goOn(TASK + id)
+      if (copy?.state === 'cancelled') return copy
+      throw copy ? new Problem('closed', 'The copy is done.') : new Problem('not-found', 'There is no such copy.')
+    }
+    const one = running.get(id)
+    if (one) one.ending.abort()
+    else {
+      if (copy.state === 'failed') await save(moving(copy).copy)
+      await launch(copy)
+    }
+    return copy
   }
 
   /** What was begun of its files and not finished goes; those that are there stay. Repeatable. */
@@ -204,15 +243,18 @@ export function createCopies(
   async function shift(id: string, lease: Lease, signal: AbortSignal): Promise<Rest> {
     const copy = await find(id)
     if (!copy || !isOpen(copy)) return { isOver: true }
-    if (copy.until !== undefined && copy.until > clock.now()) return { isOver: false, untilMs: copy.until }
+    const isToEnd = (): Promise<boolean> => calls.isToRest(TASK + id)
+    const { until = 0 } = copy
+    if (until > clock.now() && !(await isToEnd())) return { isOver: false, untilMs: until }
     const lost = new AbortController()
     const ended = new AbortController()
-    const one: Moving = { copy, held: new Map() }
+    const one = moving(copy)
     const working = attempt(one, AbortSignal.any([signal, lost.signal])).finally(() => ended.abort())
     while (!ended.signal.aborted && !lost.signal.aborted) {
       await clock.sleep(LOOK_MS, ended.signal).catch(() => undefined)
       if (!(await lease.keep())) lost.abort()
-      else if (!ended.signal.aborted) await save({ ...copy, done: sum(one.held) })
+      else if (!ended.signal.aborted) await save({ ...one.copy, done: sum(one.held) })
+      if (await isToEnd()) one.ending.abort()
     }
     const over = await working
     if (lost.signal.aborted) return { isOver: false }
@@ -220,9 +262,15 @@ export function createCopies(
     return { isOver: !isOpen(over), ...(over.until !== undefined && { untilMs: over.until }) }
   }
 
-  /** @returns how it stands: done, stopped by the signal, or failed for now or for good */
-  const attempt = (one: Moving, signal: AbortSignal): Promise<Copy> =>
-    copyAll(one, signal).catch((error: unknown) => waiting(one, problemOf(error)))
+  /** @returns how it stands: done, ended, stopped by the signal, or failed for now or for good */
+  async function attempt(one: Moving, signal: AbortSignal): Promise<Copy> {
+    const isToEnd = (): Promise<boolean> => calls.isToRest(TASK + one.copy.id)
+    const failure = (error: unknown): Copy => waiting(one, problemOf(error))
+    const either = AbortSignal.any([signal, one.ending.signal])
+    const over = (await isToEnd()) ? one.copy : await copyAll(one, either).catch(failure)
+    if (over.state === 'done' || !(await isToEnd())) return over
+    return clear(one.copy).then(() => ({ ...one.copy, done: sum(one.held), state: 'cancelled' as const }), failure)
+  }
 
   async function copyAll(one: Moving, stopped: AbortSignal): Promise<Copy> {
     const { copy, held } = one
@@ -282,6 +330,7 @@ export function createCopies(
 
   return {
     start,
+    end,
     async get(id) {
       const copy = await find(id)
       const one = running.get(id)

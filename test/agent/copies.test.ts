@@ -22,12 +22,16 @@ beforeEach(() => {
 })
 afterEach(() => store.close())
 
-function copiesInto(storage: Storage = target.open(random), wake?: (task: string) => Promise<void>): Copies {
+function copiesInto(
+  storage: Storage = target.open(random),
+  wake?: (task: string) => Promise<void>,
+  clock = handClock(),
+): Copies {
   const open: Links['open'] = async (name = '') => ({
     name,
     storage: name === 'source' ? source.open(random) : storage,
   })
-  const environment = { clock: handClock(), random, transport: () => Promise.reject(new Error('unused')) }
+  const environment = { clock, random, transport: () => Promise.reject(new Error('unused')) }
   return createCopies({ store, environment }, { open } as Links, wake)
 }
 
@@ -125,6 +129,68 @@ test('a file that changed since it began fails the copy, with its reason; what w
   expect(await copies.get('0'.repeat(16))).toBeUndefined()
 })
 
+describe('a copy that its owner ends', () => {
+  const expectNothing = async (copies: Copies, id: string): Promise<void> => {
+    await until(copies, id, ({ state }) => state === 'cancelled')
+    await expect.poll(() => store.list(`copy/${id}`, { limit: 10 })).toEqual([])
+    expect(target.unfinished.size).toBe(0)
+  }
+  const unavailable = () => Promise.reject(new Problem('storage-unavailable', 'Away.', { retryAfterMs: 0 }))
+
+  test('while it runs stops, and leaves nothing unfinished', async () => {
+    const gate = Promise.withResolvers<void>()
+    const storage = target.open(random)
+    const put: Storage['put'] = (...part) => gate.promise.then(() => storage.put(...part))
+    const copies = copiesInto({ ...storage, put })
+    const { id } = await copies.start({ link: 'source', path: 'album' }, { link: 'target' })
+    await expect.poll(() => target.unfinished.size).toBe(3)
+    expect(await copies.end(id)).toMatchObject({ id, state: 'running' })
+    gate.resolve()
+    await expectNothing(copies, id)
+    expect(await copies.end(id)).toMatchObject({ state: 'cancelled' })
+  })
+
+  test('while it waits does not wait for that', async () => {
+    const copies = copiesInto({ ...target.open(random), put: unavailable })
+    const { id } = await copies.start({ link: 'source', path: 'album' }, { link: 'target' })
+    await until(copies, id, ({ state }) => state === 'waiting')
+    await copies.end(id)
+    await expectNothing(copies, id)
+  })
+
+  test('ends also after a restart, and when the target does not let go at first', async () => {
+    const id = await begun()
+    const away = copiesInto({ ...target.open(random), abort: unavailable })
+    await away.end(id)
+    await until(away, id, ({ state, reason }) => state === 'waiting' && reason === 'storage-unavailable')
+    await away.stop()
+    const copies = copiesInto()
+    await copies.resumeAll()
+    await expectNothing(copies, id)
+  })
+
+  test('ends also when it had failed, and the target did not let go then', async () => {
+    const id = await begun()
+    source.plant('album/z', pattern(5, 2))
+    const away = copiesInto({ ...target.open(random), abort: unavailable })
+    await away.resumeAll()
+    await until(away, id, ({ state }) => state === 'failed')
+    expect(target.unfinished.size).toBeGreaterThan(0)
+    const copies = copiesInto()
+    await copies.end(id)
+    await expectNothing(copies, id)
+  })
+
+  test('is not ended where it is done, or never was', async () => {
+    const copies = copiesInto()
+    const { id } = await copies.start({ link: 'source', path: 'album' }, { link: 'target' })
+    await until(copies, id, ({ state }) => state === 'done')
+    await expect(copies.end(id)).rejects.toMatchObject({ code: 'closed' })
+    await expect(copies.end('0'.repeat(16))).rejects.toMatchObject({ code: 'not-found' })
+    expect(await copies.get(id)).toMatchObject({ state: 'done' })
+  })
+})
+
 test('what is not there is not copied', async () => {
   const copies = copiesInto()
   const start = copies.start({ link: 'source', path: 'nothing' }, { link: 'target' })
@@ -151,6 +217,28 @@ describe('where a process lives for minutes only', () => {
     await front().resumeAll()
     expect(woken).toHaveLength(2)
     expect(await worker.work(task, forever)).toEqual({ isOver: true })
+  })
+
+  test('whoever ends it calls the worker, or wakes one', async () => {
+    const clock = handClock()
+    const gate = Promise.withResolvers<void>()
+    const storage = target.open(random)
+    const put: Storage['put'] = (...part) => gate.promise.then(() => storage.put(...part))
+    for (const isAtWork of [true, false]) {
+      const { id } = await front().start({ link: 'source', path: 'album' }, { link: 'target' })
+      const task = woken.at(-1) ?? ''
+      const working = isAtWork ? copiesInto({ ...storage, put }, undefined, clock).work(task, forever) : undefined
+      await expect.poll(() => target.unfinished.size).toBe(isAtWork ? 3 : 1)
+      expect(await front().end(id)).toMatchObject({ state: 'running' })
+      expect(woken.at(-1)).toBe(task)
+      if (working) {
+        clock.advance(2_000)
+        gate.resolve()
+        expect(await working).toEqual({ isOver: true })
+      } else expect(await copiesInto().work(task, forever)).toEqual({ isOver: true })
+      expect(await front().get(id)).toMatchObject({ state: 'cancelled' })
+      expect(target.unfinished.size).toBe(0)
+    }
   })
 
   test('two workers are never at one copy, and the end of a shift is not the end of the copy', async () => {

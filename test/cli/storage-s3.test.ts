@@ -69,6 +69,25 @@ test('copies a folder between one’s own links, into a folder of its own', asyn
   }
 })
 
+test('ends a copy that is under way, and leaves nothing of it', async () => {
+  await you.put('long.bin', 1_000_000)
+  // Each try that it has for the one part.
+  s3.faults.next('put', { kind: 'refuse', why: 'busy' }, 5)
+  const interrupt = new AbortController()
+  const onErr = () => interrupt.abort(new Error('interrupted'))
+  const io = { signal: interrupt.signal, isTerminal: true, onErr }
+  const { code, err } = await you.with(io)('copy', 'folder:long.bin', 's3')
+  expect(code).toBe(130)
+  const [, id = ''] = /raincheck uncopy ([0-9a-f]{16})/.exec(err) ?? []
+  expect(await you.ask('uncopy', id)).toMatchObject({ id, state: 'cancelled' })
+  expect([s3.faults.left, s3.bucket('yours').uploads.size]).toEqual([0, 0])
+  expect(await you.ask('uncopy', id)).toMatchObject({ state: 'cancelled' })
+  const done = await you.ask('copy', 'folder:long.bin', 's3')
+  expect(await you.raincheck('uncopy', String(done['id']))).toMatchObject({ code: 1, out: '' })
+  expect(await you.raincheck('uncopy', '0'.repeat(16))).toMatchObject({ code: 3, out: '' })
+  s3.bucket('yours').remove('mine/long.bin')
+})
+
 test('buys a file from one bucket into another, a tick a piece', async () => {
   const bytes = pattern(BYTES)
   s3.bucket('theirs').put('films/film.bin', bytesContent(bytes))

@@ -4,7 +4,7 @@ import { EXIT, exitCodeOf } from '../exit-code.ts'
 
 interface CopyJson {
   id: string
-  state: 'running' | 'waiting' | 'done' | 'failed'
+  state: 'running' | 'waiting' | 'done' | 'failed' | 'cancelled'
   from: { link: string; path: string }
   to: { link: string; path: string }
   folder: boolean
@@ -24,25 +24,47 @@ export const copyCommands: Commands = {
     takes: [2, 2],
     run: copy,
   },
+  uncopy: {
+    usage: 'ID',
+    summary: 'End a copy and remove what it has not finished; `copy` names its ID when it is interrupted',
+    takes: [1, 1],
+    async run(call) {
+      const agent = await call.agent()
+      const id = call.args[0] as string
+      const over = await overOf(call, await agent.ask<CopyJson>('DELETE', `/v1/copies/${encodeURIComponent(id)}`))
+      if (over.state === 'cancelled') return { json: over, text: `Ended: ${over.from.path}` }
+      return { json: over, text: `Not ended: ${over.detail ?? 'it is done'}`, exitCode: exitCodeOf(over.reason) }
+    },
+  },
 }
 
 async function copy(call: Call): Promise<Answer> {
   const [from, to] = [placeIn(call.args[0] as string), placeIn(call.args[1] as string)]
   if (from.path === undefined) throw new UsageError('which file or folder? LINK:PATH says where it lies.')
   const agent = await call.agent()
-  let made = await agent.ask<CopyJson>('POST', '/v1/copies', { from, to })
-  while (made.state === 'running' || made.state === 'waiting') {
-    const why = made.state === 'waiting' ? `  ${made.detail ?? ''}` : ''
-    call.progress(`${made.from.path}  ${formatBytes(made.done)} of ${formatBytes(made.bytes)}${why}`)
-    await call.environment.clock.sleep(POLL_MS, call.signal)
-    made = await agent.ask<CopyJson>('GET', `/v1/copies/${made.id}`)
-  }
-  call.progress('')
-  const { state, to: there, detail, reason } = made
-  if (state === 'failed') return { json: made, text: `Not copied: ${detail ?? ''}`, exitCode: exitCodeOf(reason) }
+  const begun = await agent.ask<CopyJson>('POST', '/v1/copies', { from, to })
+  const parting = `${from.path} goes on without this command: \`raincheck uncopy ${begun.id}\` ends it.`
+  call.signal.addEventListener('abort', () => call.remark(parting), { once: true })
+  const made = await overOf(call, begun)
+  const { state, to: there, detail = 'it was ended', reason } = made
+  if (state !== 'done') return { json: made, text: `Not copied: ${detail}`, exitCode: exitCodeOf(reason) }
   const files = made.folder ? `  ${formatCount(made.files, 'file')}` : ''
   const text = `Copied to ${there.link}:${there.path}${files}  ${formatBytes(made.bytes)}`
   return { json: made, text, exitCode: EXIT.done }
+}
+
+/** How it came to its end. */
+async function overOf(call: Call, begun: CopyJson): Promise<CopyJson> {
+  const agent = await call.agent()
+  let copy = begun
+  while (copy.state === 'running' || copy.state === 'waiting') {
+    const why = copy.state === 'waiting' ? `  ${copy.detail ?? ''}` : ''
+    call.progress(`${copy.from.path}  ${formatBytes(copy.done)} of ${formatBytes(copy.bytes)}${why}`)
+    await call.environment.clock.sleep(POLL_MS, call.signal)
+    copy = await agent.ask<CopyJson>('GET', `/v1/copies/${copy.id}`)
+  }
+  call.progress('')
+  return copy
 }
 
 function placeIn(word: string): { link: string; path?: string } {
