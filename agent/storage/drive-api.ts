@@ -10,7 +10,9 @@ import { readRange, TRANSFER_MS, type ProviderCalls } from './provider-call.ts'
 import { rangeHeader } from './ranges.ts'
 import type { ByteRange, Quota } from './storage.ts'
 
-export const FOLDER = 'application/vnd.google-apps.folder'
+/** Folders, shortcuts, and what Google's editors made, whose size Drive tells though none of its bytes can be downloaded. */
+const NO_BLOB = 'application/vnd.google-apps.'
+export const FOLDER = `${NO_BLOB}folder`
 const BLOB = 'application/octet-stream'
 const FIELDS = 'id,name,mimeType,parents,trashed,size,md5Checksum,headRevisionId,createdTime,modifiedTime'
 const PAGE = 1000
@@ -261,7 +263,7 @@ function fileFrom({
     trashed: trashed ?? false,
     version: rest.headRevisionId ?? rest.md5Checksum ?? '',
     modifiedMs: Date.parse(modifiedTime ?? '') || 0,
-    ...(size !== null && size !== undefined && { size: Number(size) }),
+    ...(size && !mimeType.startsWith(NO_BLOB) && { size: Number(size) }),
   }
 }
 

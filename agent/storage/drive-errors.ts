@@ -15,6 +15,7 @@ const CAPS = new Set(['dailyLimitExceeded', 'quotaExceeded', 'uploadQuotaExceede
 const FILE_CAPS = new Set(['downloadQuotaExceeded', 'quotaExceeded'])
 const RATES = new Set(['rateLimitExceeded', 'userRateLimitExceeded', 'sharingRateLimitExceeded'])
 const FULL = new Set(['storageQuotaExceeded', 'teamDriveFileLimitExceeded', 'numChildrenInNonRootLimitExceeded'])
+const GONE = new Set([404, 410])
 const AWAY = new Set([408, 429, 500, 502, 503, 504])
 
 /** No fault, which would park the account: whoever reads the file parks it. */
@@ -57,8 +58,9 @@ export function createDriveErrors(): DriveErrors {
       if (CAPS.has(reason)) return parked('Drive’s daily cap is reached.', nextReset(nowMs))
       if (FULL.has(reason)) return fatal('full', 'The Drive is full.')
       if (reason === 'cannotDownloadAbusiveFile') return fatal('abuse', 'Drive takes the file for malware or spam.')
+      if (GONE.has(status) || reason === 'fileNotDownloadable')
+        return new Problem('not-found', 'There is no such file in the Drive.')
       if (status === 403) return fatal('auth', 'Drive does not let the agent do this.')
-      if (status === 404 || status === 410) return new Problem('not-found', 'There is no such file in the Drive.')
       if (status === 416) return new Problem('range-invalid', 'The range does not fit the file.')
       if (AWAY.has(status) || status > 500) return passing('Drive is busy.', retryAfterMs(refusal.headers, nowMs))
       return new Problem('storage-unavailable', `Drive refused the request (status ${status}).`)

@@ -328,6 +328,20 @@ describe('a folder of Drive', () => {
     ])
   })
 
+  test('takes no document of Google’s for a file, though Drive tells its size', async () => {
+    await world.plant('photo', pattern(1))
+    const parent = world.find('photo')?.parents[0] as string
+    const mimeType = 'application/vnd.google-apps.spreadsheet'
+    const { id } = world.server.state.create({ name: 'table', mimeType, parents: [parent] })
+    for (const file of [{ name: 'table' }, { name: 'table', id }]) {
+      await expect(world.storage.stat(file)).rejects.toMatchObject({ code: 'not-found' })
+      await expect(world.storage.read(file, { offset: 0, length: 1 })).rejects.toMatchObject({ code: 'not-found' })
+      await world.storage.remove(file)
+    }
+    expect(world.server.state.files.has(id)).toBe(true)
+    expect(await store(world.storage, 'table', pattern(1))).toMatchObject({ name: 'table (2)' })
+  })
+
   test('of the owner’s choice, at any depth, is the storage', async () => {
     const deep = await world.open({ folder: 'Films/2026' })
     expect(await deep.list()).toEqual({ files: [], refused: [] })

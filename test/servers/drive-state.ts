@@ -4,6 +4,9 @@ import { bytesContent, digestOf, type Content } from './s3-content.ts'
 export const FOLDER = 'application/vnd.google-apps.folder'
 export const ROOT = 'root-0'
 
+/** `size` is told "in bytes of blobs and Google Workspace editor files"; none of the latter's can be downloaded. */
+const DOCUMENT_BYTES = 1024
+
 /** Larger ones are told without their checksum: hashing them would take minutes. */
 const HASHED_MOST = 2 ** 31
 
@@ -133,7 +136,8 @@ export function createDriveState(now: () => number): DriveState {
     isFound: ({ id }) => !unfound.has(id),
     resource(file) {
       const { content, headRevision, ours: _, isAbusive: __, isCapped: ___, ...plain } = file
-      if (!content) return { kind: 'drive#file', ...plain }
+      const size = plain.mimeType === FOLDER ? {} : { size: String(DOCUMENT_BYTES) }
+      if (!content) return { kind: 'drive#file', ...plain, ...size }
       const md5Checksum = content.size > HASHED_MOST ? undefined : md5(content)
       return {
         kind: 'drive#file',
