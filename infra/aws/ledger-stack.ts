@@ -6,7 +6,7 @@ import { Construct } from 'constructs'
 import { allowObjects, keptBucket } from './kept-bucket.ts'
 import { LambdaService } from './lambda-service.ts'
 import { allowKey, allowMaking, keyParameter } from './parameter-key.ts'
-import { every } from './schedule.ts'
+import { every, neverLate } from './schedule.ts'
 import { allowState, stateTable } from './state-table.ts'
 import { toldResource } from './told-resource.ts'
 import { Watch } from './watch.ts'
@@ -88,6 +88,7 @@ export class LedgerStack extends Stack {
       // So it goes first: nothing is put into a bucket that was emptied.
       every(chores, interval, task).node.addDependency(made)
     }
+    neverLate(chores)
     new Watch(this, {
       functions: { Front: front, Chores: chores, ...(witness && { Witness: witness.front }) },
       rounds: { of: chores, within: Duration.minutes(5), otherwise: NO_ROUND },

@@ -3,7 +3,7 @@ import { CfnOutput, CfnParameter, Duration, Stack, type StackProps } from 'aws-c
 import type { Code } from 'aws-cdk-lib/aws-lambda'
 import type { Construct } from 'constructs'
 import { LambdaService } from './lambda-service.ts'
-import { every } from './schedule.ts'
+import { every, neverLate } from './schedule.ts'
 import { allowState, stateTable } from './state-table.ts'
 import { Watch } from './watch.ts'
 
@@ -46,6 +46,7 @@ export class RepositoryStack extends Stack {
     })
     for (const service of [front, chores]) allowState(service, table)
     every(chores, SWEEP, 'sweep')
+    neverLate(chores)
     new Watch(this, { functions: { Front: front, Chores: chores } })
     this.url = front.url()
     new CfnOutput(this, 'Url', { value: this.url, description: 'REPOSITORY_URL of agents that meet here' })

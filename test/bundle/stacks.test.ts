@@ -173,6 +173,24 @@ describe('every stack', () => {
     }
   })
 
+  it('does late what a stack is told, while that is waited for, and not what comes around again', () => {
+    const configured = new Map(
+      ofType('AWS::Lambda::EventInvokeConfig').map(
+        ([where, { MaximumRetryAttempts: tries = 2, MaximumEventAgeInSeconds: s }]) => [
+          where.replace(/EventInvokeConfig.*/, ''),
+          [tries, s],
+        ],
+      ),
+    )
+    for (const [where] of ofType('AWS::Lambda::Function')) {
+      const name = where.replace(/Function.*/, '')
+      const limits = name.endsWith('Chores') ? [0, 60] : [2, 1200]
+      // A worker is woken by its alias, and goes on whenever there is room for it.
+      const isAsked = /(?:Front|Download)$/.test(name)
+      expect([name, configured.get(`${name}Function`)]).toEqual([name, isAsked ? undefined : limits])
+    }
+  })
+
   it('makes alarms, a budget and a dashboard only where they are asked for, and as many as COST.md says', () => {
     const watching = resources().filter(([, { Type }]) => /^AWS::(?:CloudWatch|SNS|Budgets)::/.test(Type))
     const kinds = new Set(watching.map(([, { Type, Condition }]) => `${Type} ${Condition}`))
