@@ -138,7 +138,7 @@ function dealingParameters(stack: Stack): Record<string, string> {
 }
 
 function allowFiles(service: LambdaService, bucket: Bucket): void {
-  service.allow(['s3:ListBucket', 's3:ListBucketMultipartUploads', 's3:GetBucketLocation'], [bucket.bucketArn])
+  service.allow(['s3:ListBucket'], [bucket.bucketArn])
   const actions = [
     's3:GetObject',
     's3:PutObject',

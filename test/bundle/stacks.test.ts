@@ -44,6 +44,11 @@ const resources = (): [where: string, resource: Resource][] =>
 const ofType = (type: string): [where: string, properties: Properties][] =>
   resources().flatMap(([where, { Type, Properties: properties }]) => (Type === type ? [[where, properties]] : []))
 
+const allStatements = (): { readonly where: string; readonly statement: Statement }[] =>
+  [...ofType('AWS::IAM::Policy'), ...ofType('AWS::IAM::ManagedPolicy')].flatMap(([where, { PolicyDocument }]) =>
+    (PolicyDocument as { Statement: readonly Statement[] }).Statement.map((statement) => ({ where, statement })),
+  )
+
 /** What costs by the hour, or needs what does. */
 const HOURLY =
   /^AWS::(?:EC2|ECS|EKS|RDS|ElasticLoadBalancing.*|ElastiCache|OpenSearch.*|Redshift|MSK|NAT.*|KMS|SecretsManager)::/
@@ -68,10 +73,7 @@ describe('every stack', () => {
   })
 
   it('allows no action and no resource by a wildcard, but the objects of one bucket and the executions of one function', () => {
-    const statements = [...ofType('AWS::IAM::Policy'), ...ofType('AWS::IAM::ManagedPolicy')].flatMap(
-      ([where, { PolicyDocument }]) =>
-        (PolicyDocument as { Statement: readonly Statement[] }).Statement.map((statement) => ({ where, statement })),
-    )
+    const statements = allStatements()
     expect(statements.length).toBeGreaterThan(10)
     for (const { where, statement } of statements.filter(({ statement: { Effect } }) => Effect === 'Allow')) {
       expect([where, [statement.Action].flat().filter((action) => action.includes('*'))]).toEqual([where, []])
@@ -84,6 +86,24 @@ describe('every stack', () => {
       }
     }
     expect(ofType('AWS::IAM::Role').filter(([, role]) => role['ManagedPolicyArns'] !== undefined)).toEqual([])
+  })
+
+  it('allows of tables and buckets what the code asks of them', () => {
+    const actions = allStatements().flatMap(({ statement }) => [statement.Action].flat())
+    expect([...new Set(actions)].filter((action) => /^(?:dynamodb|s3):/.test(action)).toSorted()).toEqual([
+      'dynamodb:BatchGetItem',
+      'dynamodb:DeleteItem',
+      'dynamodb:GetItem',
+      'dynamodb:PutItem',
+      'dynamodb:Query',
+      'dynamodb:UpdateItem',
+      's3:AbortMultipartUpload',
+      's3:DeleteObject',
+      's3:GetObject',
+      's3:ListBucket',
+      's3:ListMultipartUploadParts',
+      's3:PutObject',
+    ])
   })
 
   it('lets none make a key or take it away but who is told that the stack comes or goes', () => {
