@@ -5,6 +5,9 @@
  *
  * A redemption by the key that claimed rests on its lane alone. It is the put of one slot, which holds the entry, after
  * a pointer to it was put among what waits (pending.ts).
+ *
+ * The receipt promises from the time of the decision on. Where the store was slow, so that nothing is written a while
+ * after, it is decided anew.
  */
 import type { Bytes } from '../protocol/bytes.ts'
 import { decide, prepare, type Outcome, type Prepared } from '../protocol/arbiter.ts'
@@ -51,7 +54,9 @@ export function createAccept(
   const shardFor = (bytes: Bytes): Shard =>
     others.length === 0 ? only : (shards[shardOf(decodeEntry(bytes), shards.length)] as Shard)
 
-  /** @returns undefined when other changes came first */
+  const isOld = ({ timeMs }: Decided): boolean => clock.now() - timeMs > limits.decisionMs
+
+  /** @returns undefined when other changes came first, or the decision is old by now */
   async function write(
     decided: Decided & { readonly outcome: AcceptedOutcome },
     leave: () => void,
@@ -63,7 +68,7 @@ export function createAccept(
     const pointed = shard.point(pointer)
     leave()
     const group = await pointed
-    if (!group.isOfLedger) return undefined
+    if (!group.isOfLedger || isOld(decided)) return undefined
     // Whoever settles goes on as soon as this is written: the next group is better off with that pointer in it.
     const leaveAgain = company.enter()
     const change = redemptionSlot(pointer, decided.outcome.bytes, slot.before.whole)
@@ -73,6 +78,7 @@ export function createAccept(
 
   async function writeCommand(decided: Decided & { readonly outcome: AcceptedOutcome }, shard: Shard) {
     const [waiting, ...changes] = changesOf(decided, await shard.openRound?.())
+    if (isOld(decided)) return undefined
     const isWritten = await shard.store.write([waiting, ...changes])
     return isWritten ? async () => (await shard.store.get(waiting.pk, waiting.sk)) !== undefined : undefined
   }

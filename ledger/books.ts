@@ -45,6 +45,9 @@ export function openBooks(context: LedgerContext, accept: Accept, sequence: () =
       const { mergeDelay } = await policy()
       const { accepted, isRepeat } = await accept(command)
       const { entry, time } = accepted
+      // It waits, and may be late in the log: when it comes again, it is told what became of it.
+      if (!isRepeat && context.environment.clock.now() - time >= mergeDelay)
+        throw new Problem('store-unavailable', 'The store was too slow for a promise. Ask again.')
       const receipt = issueReceipt({ entry, ledger: context.id, mergeDelay, time }, context.signer)
       return { accepted, isRepeat, receipt }
     },

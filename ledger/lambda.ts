@@ -19,6 +19,7 @@ import { stdoutLines } from '../infra/stdout-lines.ts'
 import { openStore } from '../infra/store/open.ts'
 import { witnessPlaces } from '../infra/witness-places.ts'
 import { formatVerifierKey, noteKey } from '../protocol/checkpoint.ts'
+import { limits } from '../protocol/limits.ts'
 import { signerFrom } from '../protocol/signed.ts'
 import { createLedger, type LedgerOptions } from './ledger.ts'
 import { waitingSince } from './oldest.ts'
@@ -41,7 +42,7 @@ const options = once(async (): Promise<LedgerOptions> => {
   const tiles = set.optional('LEDGER_TILES', '')
   return {
     environment,
-    store: await openStore(set.required('LEDGER_STORE')),
+    store: await openStore(set.required('LEDGER_STORE'), { writeMs: limits.ledgerWriteMs }),
     secret,
     origin: set.required('LEDGER_ORIGIN'),
     policy: ledgerPolicy(set),

@@ -13,6 +13,7 @@ import { openServiceKey } from '../infra/service-key.ts'
 import { settings, untilTerminated } from '../infra/service-process.ts'
 import { openStore } from '../infra/store/open.ts'
 import { witnessPlaces } from '../infra/witness-places.ts'
+import { limits } from '../protocol/limits.ts'
 import { createLedger } from './ledger.ts'
 
 await untilTerminated('ledger', async (report) => {
@@ -22,6 +23,7 @@ await untilTerminated('ledger', async (report) => {
   const policy = ledgerPolicy(set)
   const store = await openStore(set.required('LEDGER_STORE'), {
     createTable: set.optional('RAINCHECK_CREATE_TABLE', '') === '1',
+    writeMs: limits.ledgerWriteMs,
   })
   const origin = set.required('LEDGER_ORIGIN')
   const witnessFile = set.optional('LEDGER_WITNESSES', '')

@@ -62,6 +62,9 @@ export const limits = {
   mergeDelayMs: 10 * SECOND,
   /** A ledger accepts nothing more while what it accepted so long ago waits yet: what is left of the merge delay is to catch up. */
   holdBackMs: 3 * SECOND,
+  /** What a ledger has not begun to write after so long, it decides anew; and it begins no try of a write after so long. */
+  decisionMs: 2 * SECOND,
+  ledgerWriteMs: 2 * SECOND,
   entriesPerTile: 256,
   /** A bundle states the length of an entry in 16 bits (C2SP tlog-tiles). */
   entryBytes: 2 ** 16 - 1,

@@ -13,6 +13,7 @@ import { sendPieceNode } from '../../agent/sell/piece-server-node.ts'
 import { createLedger } from '../../ledger/ledger.ts'
 import { toHex, utf8 } from '../../protocol/bytes.ts'
 import type { Environment } from '../../protocol/environment.ts'
+import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Store } from '../../protocol/store.ts'
 import { createRepository } from '../../repository/repository.ts'
@@ -110,7 +111,10 @@ const keyFile = (spec: string | undefined): string =>
   spec === undefined ? 'key' : `key-${toHex(sha256(utf8(spec))).slice(0, 16)}`
 
 async function startLedger({ environment, dir, port, stores, onFault }: NetworkOptions, onStop: OnStop): Promise<void> {
-  const store = await storeAt(join(dir, 'ledger'), stores?.ledger, onStop, { createTable: stores?.createTables })
+  const store = await storeAt(join(dir, 'ledger'), stores?.ledger, onStop, {
+    createTable: stores?.createTables,
+    writeMs: limits.ledgerWriteMs,
+  })
   const ledger = createLedger({
     environment,
     store,

@@ -8,20 +8,26 @@ export type Failure = 'busy' | 'lost' | 'final'
 /** @param wasLost whether an earlier try may have been done, or may be done yet */
 export type Try<T> = (wasLost: boolean) => Promise<T>
 
-/** No try begins after so long: whoever waits for a service has not given up by then. */
+/** No try begins after so long, unless told: whoever waits for a service has not given up by then. */
 const BUDGET_MS = 8_000
 /** The bound for a clock that is set back. */
 const TRIES = 12
 const FIRST_PAUSE_MS = 20
 const LONGEST_PAUSE_MS = 1_000
 
+export interface Patience {
+  readonly clock: Clock
+  readonly random: Random
+  readonly budgetMs?: number | undefined
+}
+
 /** @throws what the last try threw */
 export async function attempt<T>(
-  { clock, random }: { readonly clock: Clock; readonly random: Random },
+  { budgetMs = BUDGET_MS, clock, random }: Patience,
   failureOf: (error: unknown) => Failure,
   ask: Try<T>,
 ): Promise<T> {
-  const deadlineMs = clock.now() + BUDGET_MS
+  const deadlineMs = clock.now() + budgetMs
   let wasLost = false
   for (let tries = 1; ; tries++) {
     try {

@@ -33,6 +33,8 @@ export interface DynamodbOptions extends TableOptions {
   readonly random: Random
   /** Default: one that takes region, credentials and endpoint from the SDK's own variables. Closed with the store. */
   readonly client?: DynamoDBClient
+  /** No try of a write begins after so long; 8 s unless told. A try takes 3 s at the most. */
+  readonly writeMs?: number | undefined
 }
 
 const MARK_BYTES = 8
@@ -51,7 +53,9 @@ export async function openDynamodb(options: DynamodbOptions): Promise<Store> {
     client.destroy()
     throw problemOfOpening(table, error)
   }
-  const write = prepareWrites(options, client, ask)
+  const write = prepareWrites(options, client, (once) =>
+    attempt({ ...options, budgetMs: options.writeMs }, failureOf, once),
+  )
   return {
     get: async (pk, sk) => {
       checkKey(pk)

@@ -6,6 +6,8 @@ import type { SqliteOptions } from './sqlite.ts'
 export interface StoreOptions extends SqliteOptions {
   /** Make a DynamoDB table that is not there. */
   readonly createTable?: boolean | undefined
+  /** Begin no try of a write to DynamoDB after so long. */
+  readonly writeMs?: number
 }
 
 /**
@@ -18,7 +20,8 @@ export async function openStore(spec: string, options: StoreOptions = {}): Promi
   if (kind === 'sqlite' && place !== '') return (await import('./sqlite.ts')).openSqlite(place, options)
   if (kind === 'dynamodb' && place !== '') {
     const { openDynamodb } = await import('./dynamodb.ts')
-    return openDynamodb({ ...realEnvironment(), table: place, createTable: options.createTable ?? false })
+    const { createTable = false, writeMs } = options
+    return openDynamodb({ ...realEnvironment(), table: place, createTable, writeMs })
   }
   throw new RangeError(`A store is named sqlite:PATH or dynamodb:TABLE, not "${spec}".`)
 }

@@ -304,6 +304,19 @@ describe('a server that never answers as it should', () => {
     expect(proxy.requests() - before).toBe(2)
   })
 
+  test('is given up sooner with a write, where that was told', async () => {
+    let nowMs = 0
+    const store = await open({ clock: { now: () => (nowMs += 500), sleep: async () => {} }, writeMs: 1000 })
+    proxy.setFaults(() => 'reset')
+    const tries = async (ask: Promise<unknown>) => {
+      const before = proxy.requests()
+      await expect(ask).rejects.toMatchObject({ code: 'store-unavailable' })
+      return proxy.requests() - before
+    }
+    expect(await tries(store.write([put('new', 0)]))).toBe(2)
+    expect(await tries(store.get('p', 'there'))).toBeGreaterThan(2)
+  })
+
   test('is not asked again where that cannot help', async () => {
     const store = await open()
     for (const answer of [
