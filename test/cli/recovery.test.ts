@@ -217,6 +217,26 @@ describe('an owner', () => {
     expect(keyIn(home, 'key')).toBe(changed.key)
   })
 
+  test('without a running agent tells the ledger where the account was opened', async () => {
+    const home = folder()
+    const { id } = shapes.owner.parse((await raincheck(home, ['init', '--json'])).json())
+    expect((await raincheck(home, ['register', '--ledger', town.network().ledgerUrl])).code).toBe(0)
+    const changed = done<Changed>(await raincheck(home, ['rotate', '--json']))
+    expect(await keysAtLedger(id)).toEqual(changed.keys)
+  })
+
+  test('is told that no ledger was told, or names one', async () => {
+    const home = folder()
+    const { id } = shapes.owner.parse((await raincheck(home, ['init', '--json'])).json())
+    expect((await raincheck(home, ['rotate'])).out).toContain('No ledger was told')
+    const { ledgerUrl, repositoryUrl } = town.network()
+    const words = ['rotate', '--ledger', ledgerUrl, '--repository', repositoryUrl]
+    const changed = done<Changed & { told: readonly string[] }>(await raincheck(home, [...words, '--json']))
+    expect(changed.told).toEqual([ledgerUrl, repositoryUrl])
+    expect(await keysAtLedger(id)).toEqual(changed.keys)
+    expect((await raincheck(home, words)).out).not.toContain('No ledger was told')
+  })
+
   test('moves to a host that has no key of theirs: the agent says who it is, and goes on once it is delegated to', async () => {
     const host = folder()
     for (const name of ['identity.json', 'settings.json']) await cp(join(town.you.home, name), join(host, name))

@@ -13,27 +13,24 @@ const RECOVERY_OPTIONS = {
   'recovery-file': { type: 'string' },
   'recovery-passphrase-file': { type: 'string' },
 } as const
+/** Where the settings name none. */
+const KEEPER_OPTIONS = { ledger: { type: 'string' }, repository: { type: 'string' } } as const
 /** Loaded when they are asked for. */
 const changes = () => import('../../key-change.ts')
 
 export const keyCommands: Commands = {
   rotate: {
-    usage: '[--recovery-file F [--recovery-passphrase-file G]]',
+    usage: '[--recovery-file F [--recovery-passphrase-file G]] [--ledger URL] [--repository URL]',
     summary:
       'Replace your key by a new one; with F, also make a new recovery key above it. Restart your agent afterwards',
-    options: RECOVERY_OPTIONS,
+    options: { ...RECOVERY_OPTIONS, ...KEEPER_OPTIONS },
     takes: [0, 0],
     run: rotate,
   },
   recover: {
     usage: '--recovery-file F [--recovery-passphrase-file G] [--id ID --ledger URL --repository URL]',
     summary: 'Shut out whoever has your key, and make a new one: here, or on another machine that is told ID and URLs',
-    options: {
-      ...RECOVERY_OPTIONS,
-      id: { type: 'string' },
-      ledger: { type: 'string' },
-      repository: { type: 'string' },
-    },
+    options: { ...RECOVERY_OPTIONS, ...KEEPER_OPTIONS, id: { type: 'string' } },
     takes: [0, 0],
     run: recover,
   },
@@ -97,7 +94,8 @@ async function change(call: Call, make: Make): Promise<Answer> {
   const { changeKeys } = await changes()
   const keepers = await keepersOf(call)
   const { environment, home } = call
-  return answer(call, await changeKeys({ home, environment, keepers, make, state: () => stateOf(call, keepers) }))
+  const state = await changeKeys({ home, environment, keepers, make, state: () => stateOf(call, keepers) })
+  return answer(call, state, keepers)
 }
 
 async function rotate(call: Call): Promise<Answer> {
@@ -146,7 +144,7 @@ async function recover(call: Call): Promise<Answer> {
     ...(keepers.repository && { repository: keepers.repository.url }),
     ...(await home.settings()),
   })
-  return answer(call, state)
+  return answer(call, state, keepers)
 }
 
 async function readRecovery(path: string, passphrase: string | undefined): Promise<Bytes> {
@@ -162,10 +160,14 @@ async function recoveredId(call: Call): Promise<Bytes> {
   return fromHex(idIn(id))
 }
 
-async function answer(call: Call, { id, keys }: IdentityState): Promise<Answer> {
+async function answer(call: Call, { id, keys }: IdentityState, keepers: Keepers): Promise<Answer> {
   const { key } = await call.signer()
-  const json = { id: toHex(id), key: toHex(key), keys: keys.map(toHex) }
-  return { json, text: `id   ${json.id}\nkey  ${json.key}\nYour agent goes on once it is started again.` }
+  const told = Object.values(keepers).map(({ url }: { readonly url: string }) => url)
+  const json = { id: toHex(id), key: toHex(key), keys: keys.map(toHex), told }
+  const next = keepers.ledger
+    ? 'Your agent goes on once it is started again.'
+    : 'No ledger was told: your settings name none. One that knows you obeys the old key until `raincheck register --ledger URL`.'
+  return { json, text: `id   ${json.id}\nkey  ${json.key}\n${next}` }
 }
 
 async function delegate(call: Call): Promise<Answer> {

@@ -21,7 +21,8 @@ export const authorityCommands: Commands = {
 export const memberCommands: Commands = {
   register: {
     usage: '[MEMBERSHIP] [--ledger URL]',
-    summary: 'Open your account at a ledger, before your agent does: with the file MEMBERSHIP where it asks for one',
+    summary:
+      'Open your account at a ledger, before your agent does: with the file MEMBERSHIP where it asks for one. It is yours from then on, where your settings name none',
     options: { ledger: { type: 'string' } },
     takes: [0, 1],
     run: register,
@@ -53,6 +54,8 @@ async function register(call: Call): Promise<Answer> {
   if (first) await ledger.register(first, membership)
   // Told again, the first is answered as before; what came after it follows.
   await publishIdentity(owner.operations, { ledger })
+  const settings = await call.settings()
+  if (settings.ledger === undefined) await call.home.saveSettings({ ...settings, ledger: ledger.url })
   const account = await ledger.account(toHex(owner.id))
   return {
     json: { id: account.id, ledger: ledger.url, available: String(account.available) },
