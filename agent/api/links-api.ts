@@ -1,8 +1,10 @@
 /** Linked storages, over HTTP: for the owner, and the way back from a provider's page. */
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi'
-import { Problem } from '../../protocol/problem.ts'
+import { Problem, unlessBug } from '../../protocol/problem.ts'
 import { jsonBody, jsonReply, ok } from '../../protocol/route.ts'
 import { problemReply, wire } from '../../protocol/service.ts'
+import type { Downloads } from '../download/download.ts'
+import { isUnderWay } from '../download/record.ts'
 import { CALLBACK_PATH, type Linking } from '../storage/linking.ts'
 import type { LinkInfo, Links } from '../storage/links.ts'
 
@@ -62,7 +64,7 @@ const routes = {
     path: '/v1/links/{name}',
     request: { params: z.object({ name: z.string() }) },
     responses: ok(
-      'Unlinked; its files stay. `revoked` where there was a token: whether the provider took it back',
+      'Unlinked; its files stay, and downloads into it are paused. `revoked` where there was a token: whether the provider took it back',
       z.object({ name: z.string(), revoked: z.boolean().optional() }),
     ),
   }),
@@ -113,7 +115,13 @@ const routes = {
   }),
 }
 
-export function mountLinks(app: OpenAPIHono, links: Links, linking: Linking): void {
+export interface LinkParts {
+  readonly links: Links
+  readonly linking: Linking
+  readonly downloads: Pick<Downloads, 'list' | 'pause'>
+}
+
+export function mountLinks(app: OpenAPIHono, { links, linking, downloads }: LinkParts): void {
   app.openapi(routes.links, async (c) => c.json((await links.list()).map(linkJson), 200))
   app.openapi(routes.link, async (c) => {
     const { kind, ...options } = c.req.valid('json')
@@ -121,6 +129,7 @@ export function mountLinks(app: OpenAPIHono, links: Links, linking: Linking): vo
   })
   app.openapi(routes.unlink, async (c) => {
     const { name } = c.req.valid('param')
+    await pauseInto(name, downloads)
     return c.json({ name, ...(await links.remove(name)) }, 200)
   })
   app.openapi(routes.authorize, async (c) => c.json({ ...(await linking.begin(c.req.valid('json'))) }, 201))
@@ -129,6 +138,13 @@ export function mountLinks(app: OpenAPIHono, links: Links, linking: Linking): vo
     return c.json(linkJson(await linking.finish(state, code)), 200)
   })
   app.openapi(routes.callback, async (c) => page(await linkedBy(linking, c.req.valid('query'))))
+}
+
+/** A download keeps the storage that it has opened, and would go on paying and writing into it. */
+async function pauseInto(link: string, downloads: LinkParts['downloads']): Promise<void> {
+  const into = (await downloads.list()).filter((download) => download.link === link && isUnderWay(download.state))
+  // Another may have come to its end just now.
+  await Promise.all(into.map(({ id }) => downloads.pause(id).catch(unlessBug)))
 }
 
 interface Query {

@@ -177,7 +177,7 @@ const routes = {
 export function mountOwnerApi(app: OpenAPIHono, parts: OwnerParts): void {
   mountShares(app, parts)
   mountDownloads(app, parts.downloads)
-  mountLinks(app, parts.links, parts.linking)
+  mountLinks(app, parts)
   mountMoney(app, parts)
   mountTrust(app, parts)
   mountProofs(app, parts.context)

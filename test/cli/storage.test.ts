@@ -44,7 +44,7 @@ describe('links', () => {
     expect((await you.raincheck('unlink', 'nothing', '--json')).json()).toMatchObject({ code: 'not-found' })
   })
 
-  test('unlinking says which shares and downloads it strands', async () => {
+  test('unlinking pauses the downloads into it, and says which shares and downloads it strands', async () => {
     const dir = folder()
     writeFileSync(join(dir, 'stranded.txt'), 'stranded')
     await you.ask('link', 'folder', dir, '--name', 'leaving')
@@ -55,6 +55,8 @@ describe('links', () => {
     const said = await you.raincheck('unlink', 'leaving')
     expect(said.out).toContain(`raincheck unshare ${share.infoHash}`)
     expect(said.out).toContain(`raincheck cancel ${download.id}`)
+    const all = z.array(shapes.download).parse(await you.ask('downloads'))
+    expect(all.find(({ id }) => id === download.id)?.state).toBe('paused')
     await you.ask('unshare', share.infoHash)
     await you.ask('cancel', download.id)
   })

@@ -191,7 +191,10 @@ async function strandedBy(agent: OwnerClient, link: string): Promise<{ json: obj
     ...shares.map(
       ({ infoHash, name }) => `Its share '${name}' is served no more: \`raincheck unshare ${infoHash}\` ends it.`,
     ),
-    ...downloads.map(({ id, name }) => `Its download '${name}' has nowhere to go: \`raincheck cancel ${id}\` ends it.`),
+    ...downloads.map(
+      ({ id, name }) =>
+        `Its download '${name}' is paused: \`raincheck cancel ${id}\` ends it, or link it again as '${link}' and \`resume\`.`,
+    ),
   ]
   return {
     json: {
