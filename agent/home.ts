@@ -42,6 +42,7 @@ export interface RecoveryFile {
 }
 
 export interface Home {
+  readonly dir: string
   /**
    * Makes a key, a recovery key above it, and an identity; the same again when there is one already.
    * @param recovery where the recovery key goes, out of the home where it is there; in the home unless given, under the
@@ -182,6 +183,7 @@ export function openHome(dir: string): Home {
   }
 
   return {
+    dir,
     owner,
     makeRecovery,
     async init(environment, passphrase, recovery) {

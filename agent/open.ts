@@ -100,7 +100,7 @@ export async function openAgent(options: OpenAgentOptions): Promise<OpenedAgent>
     ...(options.stakeMost !== undefined && { stakeMost: options.stakeMost }),
   }
   const secrets = createSecrets(options.secret, environment.random)
-  const linkAccess = { secrets, ...(options.hosts && { hosts: options.hosts }) }
+  const linkAccess = { secrets, keyFolders: [home.dir, dir], ...(options.hosts && { hosts: options.hosts }) }
   return { ...createAgent(context, { ...options, linkAccess }), context }
 }
 

@@ -1,4 +1,6 @@
 /** The storages that the owner has linked, by name. The first one linked is where things go unless told otherwise. */
+import { realpath } from 'node:fs/promises'
+import { isAbsolute, relative, sep } from 'node:path'
 import { removeAll } from '../../protocol/items.ts'
 import { Problem, problemOf, unlessBug, type ProblemCode } from '../../protocol/problem.ts'
 import type { Item } from '../../protocol/store.ts'
@@ -44,7 +46,7 @@ export interface Links {
   /**
    * The same place linked again is answered with the link that is there, which takes the new secret, if one is given.
    * @throws Problem `not-found` for a place that does not exist, `conflict` for a name that is another place's,
-   *   `storage-denied`, `bad-request`
+   *   `storage-denied`, `bad-request`; `forbidden` for a folder with the owner's keys in it
    */
   add<K extends StorageKind>(kind: K, options: LinkOptions<K>): Promise<LinkInfo>
   /** In the order in which they were linked. */
@@ -65,6 +67,8 @@ export interface LinkAccess {
   /** Without it no link that has a secret can be made. */
   readonly secrets?: Secrets
   readonly hosts?: ProviderHosts
+  /** Folders of this machine with keys in them. */
+  readonly keyFolders?: readonly string[]
 }
 
 interface LinkRecord {
@@ -87,7 +91,7 @@ const NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/i
 
 export function createLinks(
   { store, environment }: Pick<AgentContext, 'store' | 'environment'>,
-  { secrets = NO_SECRETS, hosts = PROVIDER_HOSTS }: LinkAccess = {},
+  { secrets = NO_SECRETS, hosts = PROVIDER_HOSTS, keyFolders = [] }: LinkAccess = {},
 ): Links {
   const opened = new Map<string, Promise<Storage>>()
 
@@ -99,6 +103,7 @@ export function createLinks(
   async function add<K extends StorageKind>(kind: K, { name, secret, ...rest }: LinkOptions<K>): Promise<LinkInfo> {
     const options = rest as unknown as LinkSettings[K]
     await tryOut(kind, options, secret)
+    if ('path' in options) await refuseKeys(options.path, keyFolders)
     const links = await records()
     const chosen = name ?? freeName(kind, links)
     const same = links.find((link) => isPlace(link, kind, options) && (name === undefined || link.name === name))
@@ -239,6 +244,19 @@ export function createLinks(
     async close() {
       await Promise.all(Array.from(opened.keys(), forget))
     },
+  }
+}
+
+/** What is linked can be shared by its path, and read by whoever may look into the storage. */
+async function refuseKeys(path: string, keyFolders: readonly string[]): Promise<void> {
+  const root = await realpath(path)
+  for (const folder of keyFolders) {
+    const way = relative(root, await realpath(folder).catch(() => folder))
+    if (isAbsolute(way) || way.split(sep, 1)[0] === '..') continue
+    throw new Problem(
+      'forbidden',
+      `Your keys are in ${folder}: link a folder beside or below it, which does not hold them.`,
+    )
   }
 }
 

@@ -44,6 +44,18 @@ describe('links', () => {
     expect((await you.raincheck('unlink', 'nothing', '--json')).json()).toMatchObject({ code: 'not-found' })
   })
 
+  test('a folder with the owner’s keys in it is not linked, however it is named', async () => {
+    const around = join(folder(), 'around')
+    symlinkSync(town.dir, around)
+    for (const dir of ['/', town.dir, around, you.home, join(you.home, 'agent')]) {
+      const said = await you.raincheck('link', 'folder', dir)
+      expect(said).toMatchObject({ code: 5, out: '', err: expect.stringContaining(`Your keys are in ${you.home}`) })
+    }
+    mkdirSync(join(you.home, 'files', 'below'))
+    await you.ask('link', 'folder', join(you.home, 'files', 'below'), '--name', 'below')
+    await you.ask('unlink', 'below')
+  })
+
   test('unlinking pauses the downloads into it, and says which shares and downloads it strands', async () => {
     const dir = folder()
     writeFileSync(join(dir, 'stranded.txt'), 'stranded')
