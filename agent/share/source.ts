@@ -101,6 +101,9 @@ function refuse(entry: FilePage['refused'][number] | undefined): void {
   if (entry?.problem === 'path-outside') {
     throw new Problem('path-outside', `${JSON.stringify(entry.name)} is a link that leaves the storage.`)
   }
+  if (entry?.problem === 'forbidden') {
+    throw new Problem('forbidden', `The storage does not let us read ${JSON.stringify(entry.name)}.`)
+  }
   if (entry) throw new Problem('bad-torrent', `${JSON.stringify(entry.name)} has a name that no torrent can carry.`)
 }
 

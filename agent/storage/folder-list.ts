@@ -9,13 +9,17 @@ import { codeOf, type FolderFs, type Paths } from './folder-paths.ts'
 import type { FileEntry, FilePage } from './storage.ts'
 
 const PAGE = 4096
+const GONE = ['ENOENT', 'ENOTDIR']
+const DENIED = ['EACCES', 'EPERM']
 
 /** Only the stat is of interest, and it comes as one. */
 type StatOf = (realPath: string) => Promise<Omit<FileEntry, 'name'> | undefined>
 
+type Refused = FilePage['refused'][number]
+
 interface Walk {
   readonly files: FileEntry[]
-  readonly refused: { name: string; problem: 'path-outside' | 'not-found' }[]
+  readonly refused: Refused[]
   readonly after: FilePath | undefined
 }
 
@@ -40,26 +44,28 @@ export function createFolderList(fs: FolderFs, paths: Paths, statOf: StatOf) {
   }
 
   async function visit(entry: Dirent, path: FilePath, level: Level, state: Walk): Promise<boolean> {
-    const name = path.join('/')
-    // What is no Unicode on disk comes with U+FFFD in its name and cannot be opened by it.
-    if (nameFault(entry.name) !== undefined || entry.name.includes('\uFFFD')) return refuse('not-found')
-    const real = entry.isSymbolicLink() ? await target(path) : join(level.real, entry.name)
-    if (real === undefined) return true
-    if (real === 'path-outside') return refuse('path-outside')
-    const isFolder = entry.isSymbolicLink() ? (await fs.stat(real)).isDirectory() : entry.isDirectory()
-    if (isFolder) return descend(real)
-    const stat = await statOf(real)
-    if (stat && name !== state.after?.join('/')) state.files.push({ name, ...stat })
-    return true
-
-    function refuse(problem: 'path-outside' | 'not-found'): true {
-      if (name !== state.after?.join('/')) state.refused.push({ name, problem })
+    try {
+      return await look(entry, path, level, state)
+    } catch (error) {
+      if (DENIED.includes(codeOf(error) ?? '')) return refuse(path, 'forbidden', state)
+      if (!GONE.includes(codeOf(error) ?? '')) throw error
+      // It went meanwhile; where its folder went with it, that is for the level above.
+      await fs.stat(level.real)
       return true
     }
-    function descend(folder: string): true | Promise<boolean> {
-      if (path.length >= limits.pathDepth || [...level.above, level.real].includes(folder)) return refuse('not-found')
-      return walk({ path, real: folder, above: [...level.above, level.real] }, state)
-    }
+  }
+
+  async function look(entry: Dirent, path: FilePath, level: Level, state: Walk): Promise<boolean> {
+    // What is no Unicode on disk comes with U+FFFD in its name and cannot be opened by it.
+    if (nameFault(entry.name) !== undefined || entry.name.includes('\uFFFD')) return refuse(path, 'not-found', state)
+    const real = entry.isSymbolicLink() ? await target(path) : join(level.real, entry.name)
+    if (real === undefined) return true
+    if (real === 'path-outside') return refuse(path, 'path-outside', state)
+    const isFolder = entry.isSymbolicLink() ? (await fs.stat(real)).isDirectory() : entry.isDirectory()
+    if (!isFolder) return add(path, await statOf(real), state)
+    const above = [...level.above, level.real]
+    if (path.length >= limits.pathDepth || above.includes(real)) return refuse(path, 'not-found', state)
+    return walk({ path, real, above }, state)
   }
 
   /** @returns undefined for a link to nothing */
@@ -78,6 +84,20 @@ export function createFolderList(fs: FolderFs, paths: Paths, statOf: StatOf) {
     const last = state.files.at(-1)?.name
     return { files: state.files, refused: state.refused, ...(!whole && last !== undefined && { cursor: last }) }
   }
+}
+
+const isLast = (name: string, { after }: Walk): boolean => name === after?.join('/')
+
+function add(path: FilePath, stat: Omit<FileEntry, 'name'> | undefined, state: Walk): true {
+  const name = path.join('/')
+  if (stat && !isLast(name, state)) state.files.push({ name, ...stat })
+  return true
+}
+
+function refuse(path: FilePath, problem: Refused['problem'], state: Walk): true {
+  const name = path.join('/')
+  if (!isLast(name, state)) state.refused.push({ name, problem })
+  return true
 }
 
 const isPartial = (path: FilePath): boolean => path.length === 1 && foldName(path[0] as string) === PARTIAL_FOLDER

@@ -114,8 +114,8 @@ export interface ListQuery {
 
 export interface FilePage {
   readonly files: readonly FileEntry[]
-  /** What is there but can be no file of the storage: a link that leads out, a name that is refused. */
-  readonly refused: readonly { readonly name: string; readonly problem: 'path-outside' | 'not-found' }[]
+  /** What is there but can be no file of the storage: a link that leads out, a name that is refused, what none may read. */
+  readonly refused: readonly { readonly name: string; readonly problem: 'path-outside' | 'not-found' | 'forbidden' }[]
   /** Missing on the last page. */
   readonly cursor?: string
 }

@@ -1,14 +1,16 @@
 import * as nodeFs from 'node:fs/promises'
-import { mkdir, readdir, readFile, rename, truncate, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { findSource } from '../../agent/share/source.ts'
 import { folderProblem } from '../../agent/storage/folder.ts'
 import { realFs, type FolderFs } from '../../agent/storage/folder-paths.ts'
 import type { WriteRef } from '../../agent/storage/storage.ts'
+import { namesOf } from '../conformance/storage-world.ts'
 import { pattern } from '../pattern.ts'
 import { everythingIn, filesIn, linkFolder, type LinkedFolder } from './linked-folder.ts'
 import { PART, partAt } from './storage-folder-writer.ts'
@@ -151,6 +153,58 @@ describe('a linked folder', () => {
     await expect(linked.storage.begin('file', 1)).rejects.toMatchObject({ code: 'storage-unavailable' })
     await mkdir(linked.root)
     await expect(linked.storage.stat({ name: 'file' })).rejects.toMatchObject({ code: 'not-found' })
+  })
+
+  test('lists what is there although a file, or a folder, goes meanwhile', async () => {
+    for (const name of ['a', 'gone', 'sub/gone', 'sub/kept', 'z']) {
+      await mkdir(dirname(join(linked.root, name)), { recursive: true })
+      await writeFile(join(linked.root, name), 'x')
+    }
+    const vanishing = (gone: RegExp) =>
+      ((path: string, options: { bigint: true }) =>
+        gone.test(path) ? failing('ENOENT')() : nodeFs.lstat(path, options)) as FolderFs['lstat']
+    const files = await linked.open({ ...realFs, lstat: vanishing(/gone$/) })
+    expect(await namesOf(files)).toEqual(['a', 'sub/kept', 'z'])
+    const readdir = ((path: string, options: { withFileTypes: true }) =>
+      path.endsWith('sub') ? failing('ENOENT')() : nodeFs.readdir(path, options)) as FolderFs['readdir']
+    expect(await namesOf(await linked.open({ ...realFs, readdir }))).toEqual(['a', 'gone', 'z'])
+  })
+
+  test('lists nothing of a folder that goes itself meanwhile', async () => {
+    await mkdir(join(linked.root, 'sub'))
+    for (const name of ['sub/a', 'sub/b']) await writeFile(join(linked.root, name), 'x')
+    const lstat = (async (path: string, options: { bigint: true }) => {
+      await rm(linked.root, { recursive: true, force: true })
+      return nodeFs.lstat(path, options)
+    }) as FolderFs['lstat']
+    const away = await linked.open({ ...realFs, lstat })
+    await expect(away.list()).rejects.toMatchObject({ code: 'storage-unavailable' })
+    await mkdir(join(linked.root, 'sub'), { recursive: true })
+    expect(await linked.storage.list({ under: 'other' })).toEqual({ files: [], refused: [] })
+  })
+
+  test('lists what may be read beside what may not', async () => {
+    await mkdir(join(linked.root, 'lost+found'))
+    for (const name of ['a', 'secret', 'z']) await writeFile(join(linked.root, name), 'x')
+    const denied = (path: string): boolean => path.endsWith('lost+found') || path.endsWith('secret')
+    const shut = await linked.open({
+      ...realFs,
+      readdir: ((path: string, options: { withFileTypes: true }) =>
+        denied(path) ? failing('EACCES')() : nodeFs.readdir(path, options)) as FolderFs['readdir'],
+      lstat: ((path: string, options: { bigint: true }) =>
+        denied(path) ? failing('EPERM')() : nodeFs.lstat(path, options)) as FolderFs['lstat'],
+    })
+    const { files, refused } = await shut.list()
+    expect(files.map(({ name }) => name)).toEqual(['a', 'z'])
+    expect(refused).toEqual([
+      { name: 'lost+found', problem: 'forbidden' },
+      { name: 'secret', problem: 'forbidden' },
+    ])
+    await expect(shut.list({ under: 'lost+found' })).rejects.toMatchObject({ code: 'forbidden' })
+    await expect(findSource(shut, 'lost+found')).rejects.toMatchObject({ code: 'forbidden' })
+    await mkdir(join(linked.root, 'album/lost+found'), { recursive: true })
+    await writeFile(join(linked.root, 'album/one'), 'x')
+    await expect(findSource(shut, 'album')).rejects.toMatchObject({ code: 'forbidden' })
   })
 
   test('names what the operating system says', () => {
