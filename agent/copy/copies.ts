@@ -184,13 +184,21 @@ export function createCopies(
   async function keepUp(one: Moving): Promise<void> {
     for (let isEnding = false; !stopping.signal.aborted;) {
       const over = await attempt(one, stopping.signal)
-      await conclude(over).catch(() => undefined)
+      await untilConcluded(over)
       if (over.state !== 'waiting') return
       const pauseMs = Math.max(0, (over.until ?? 0) - clock.now())
       // Whoever ends it does not wait with it, but where the target does not let go now.
       const woken = isEnding ? stopping.signal : AbortSignal.any([stopping.signal, one.ending.signal])
       await clock.sleep(pauseMs, woken).catch(() => undefined)
       isEnding = one.ending.signal.aborted
+    }
+  }
+
+  /** However long the store is away. */
+  async function untilConcluded(over: Copy): Promise<void> {
+    while (!stopping.signal.aborted) {
+      if (await conclude(over).then(() => true, unlessBug)) return
+      await clock.sleep(PAUSE_MS, stopping.signal).catch(() => undefined)
     }
   }
 
@@ -250,11 +258,18 @@ export function createCopies(
     const ended = new AbortController()
     const one = moving(copy)
     const working = attempt(one, AbortSignal.any([signal, lost.signal])).finally(() => ended.abort())
-    while (!ended.signal.aborted && !lost.signal.aborted) {
-      await clock.sleep(LOOK_MS, ended.signal).catch(() => undefined)
-      if (!(await lease.keep())) lost.abort()
-      else if (!ended.signal.aborted) await save({ ...one.copy, done: sum(one.held) })
-      if (await isToEnd()) one.ending.abort()
+    try {
+      while (!ended.signal.aborted && !lost.signal.aborted) {
+        await clock.sleep(LOOK_MS, ended.signal).catch(() => undefined)
+        if (!(await lease.keep())) lost.abort()
+        else if (!ended.signal.aborted) await save({ ...one.copy, done: sum(one.held) })
+        if (await isToEnd()) one.ending.abort()
+      }
+    } catch (error) {
+      // Whoever comes next must find nobody at it.
+      lost.abort()
+      await working
+      throw error
     }
     const over = await working
     if (lost.signal.aborted) return { isOver: false }

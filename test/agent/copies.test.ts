@@ -255,3 +255,63 @@ describe('where a process lives for minutes only', () => {
     expectAll('album')
   })
 })
+
+describe('while the store is away', () => {
+  const away = new Problem('store-unavailable', 'The store does not answer.')
+  let isAway: (pk: string, body: string) => boolean
+  beforeEach(() => {
+    isAway = () => false
+    const { write } = store
+    store.write = async (changes) => {
+      const [first] = changes
+      if (first && isAway(first.pk, Buffer.from(first.body ?? []).toString())) throw away
+      return write(changes)
+    }
+  })
+
+  test('a copy that has come to its end says so later', async () => {
+    const clock = handClock()
+    const copies = copiesInto(undefined, undefined, clock)
+    let missed = 0
+    isAway = (pk, body) => pk === 'copy' && body.includes('"state":"done"') && missed++ < 3
+    const { id } = await copies.start({ link: 'source', path: 'album/one' }, { link: 'target' })
+    for (let state = 'running'; state !== 'done'; state = (await copies.get(id))?.state ?? '') {
+      clock.advance(60_000)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    expect(missed).toBe(4)
+  })
+
+  test('a worker that cannot keep its lease is at rest when its shift fails', async () => {
+    const clock = handClock()
+    const storage = target.open(random)
+    let [atWork, puts] = [0, 0]
+    const slow: Storage = {
+      ...storage,
+      async put(...args) {
+        atWork++
+        puts++
+        await clock.sleep(5_000)
+        await storage.put(...args)
+        atWork--
+      },
+    }
+    const woken: string[] = []
+    const copies = copiesInto(slow, async (task) => void woken.push(task), clock)
+    await copies.start({ link: 'source', path: 'album' }, { link: 'target' })
+    let failed: unknown
+    const working = copies.work(woken[0] ?? '', new AbortController().signal).catch((error: unknown) => {
+      failed = error
+    })
+    for (; failed === undefined; clock.advance(1_000)) {
+      isAway = (pk) => pk === 'download-lease' && puts > 0
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    await working
+    expect([failed, atWork]).toEqual([away, 0])
+    const before = puts
+    clock.advance(60_000)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+    expect(puts).toBe(before)
+  })
+})
