@@ -5,16 +5,15 @@ import { createApp } from './app.ts'
 import { createBooks } from './books.ts'
 import { createChains } from './chains.ts'
 import { createContents } from './contents.ts'
-import { pruneEntry } from '../protocol/book-log.ts'
-import { toHex, type Bytes } from '../protocol/bytes.ts'
-import { createContext, type RepositoryContext, type RepositoryOptions } from './context.ts'
+import type { Bytes } from '../protocol/bytes.ts'
+import { createContext, type RepositoryOptions } from './context.ts'
 import { createEditions } from './editions.ts'
 import { createHashes } from './hashes.ts'
 import { createIdentities } from './identities.ts'
-import { EMPTY } from './keys.ts'
 import { mirror } from './mirror.ts'
 import { createNeighbourhoods } from './neighbourhoods.ts'
 import { createNotices } from './notices.ts'
+import { prune } from './prune.ts'
 import { createSearch } from './search.ts'
 import { createSwarm } from './swarm.ts'
 import { sweep } from './sweep.ts'
@@ -23,13 +22,13 @@ export type { RepositoryOptions } from './context.ts'
 
 export interface Repository {
   readonly app: OpenAPIHono
-  /** Sweeps now and then. */
+  /** Maintains itself now and then. */
   start(): Promise<void>
-  /** Lets a sweep under way end. */
+  /** Lets a round under way end. */
   stop(): Promise<void>
   /** Says in the log that the repository no longer stands by an id: for each reader to follow or not. @returns false when it has said so */
   prune(id: Bytes): Promise<boolean>
-  /** Takes away what is over, up to a bound. @returns how much was due */
+  /** A mirror takes over what is new; then what is over is taken away, up to a bound. @returns how much there was of both */
   maintain(): Promise<number>
 }
 
@@ -63,9 +62,9 @@ export function createRepository(options: RepositoryOptions): Repository {
   }
   const { clock } = context.environment
   let life = new AbortController()
-  let sweeping: Promise<void> | undefined
+  let maintaining: Promise<void> | undefined
 
-  async function sweepUntil(isOver: AbortSignal): Promise<void> {
+  async function maintainUntil(isOver: AbortSignal): Promise<void> {
     while (!isOver.aborted) {
       await maintain().catch(context.onFault)
       await clock.sleep(source ? MIRROR_PAUSE_MS : SWEEP_PAUSE_MS, isOver).catch(() => {})
@@ -77,26 +76,14 @@ export function createRepository(options: RepositoryOptions): Repository {
     prune: (id) => prune(context, id),
     maintain,
     async start() {
-      if (sweeping) return
+      if (maintaining) return
       life = new AbortController()
-      sweeping = sweepUntil(life.signal)
+      maintaining = maintainUntil(life.signal)
     },
     async stop() {
       life.abort()
-      await sweeping
-      sweeping = undefined
+      await maintaining
+      maintaining = undefined
     },
   }
 }
-
-const prune = ({ store, log, environment }: RepositoryContext, id: Bytes): Promise<boolean> =>
-  log.write(async () => {
-    const key = { pk: 'prune', sk: toHex(id) }
-    const result = (await store.get(key.pk, key.sk)) === undefined
-    if (!result) return { changes: [], entries: [], result }
-    return {
-      changes: [{ ...key, expect: 0, body: EMPTY }],
-      entries: [pruneEntry(id, environment.clock.now())],
-      result,
-    }
-  })
