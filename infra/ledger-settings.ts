@@ -1,5 +1,5 @@
 /** What a ledger's variables say, the same wherever it runs. */
-import type { LedgerOptions } from '../ledger/ledger.ts'
+import type { LedgerOptions } from '../ledger/context.ts'
 import { fromHex, type Bytes } from '../protocol/bytes.ts'
 import { limits } from '../protocol/limits.ts'
 import { SettingError, type Settings } from './service-process.ts'

@@ -21,7 +21,8 @@ import { witnessPlaces } from '../infra/witness-places.ts'
 import { formatVerifierKey, noteKey } from '../protocol/checkpoint.ts'
 import { limits } from '../protocol/limits.ts'
 import { signerFrom } from '../protocol/signed.ts'
-import { createLedger, type LedgerOptions } from './ledger.ts'
+import type { LedgerOptions } from './context.ts'
+import { createLedger } from './ledger.ts'
 import { waitingSince } from './oldest.ts'
 
 declare const awslambda: LambdaStreaming

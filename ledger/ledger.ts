@@ -12,8 +12,6 @@ import { createTurn } from './turn.ts'
 import { createPublisher } from './publisher.ts'
 import { createWitnessing } from './witnessing.ts'
 
-export type { LedgerOptions } from './context.ts'
-
 export interface Ledger {
   /** Answers also when nothing runs in the background: what it accepts then waits to be sequenced. */
   readonly app: OpenAPIHono

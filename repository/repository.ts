@@ -18,8 +18,6 @@ import { createSearch } from './search.ts'
 import { createSwarm } from './swarm.ts'
 import { sweep } from './sweep.ts'
 
-export type { RepositoryOptions } from './context.ts'
-
 export interface Repository {
   readonly app: OpenAPIHono
   /** Maintains itself now and then. */

@@ -28,8 +28,6 @@ import type { Distrusts } from '../trust/distrusts.ts'
 import type { Usage } from '../usage.ts'
 import type { Wallet } from '../wallet/wallet.ts'
 
-export type { DownloadState } from './record.ts'
-
 export interface Download {
   readonly id: string
   readonly state: DownloadState

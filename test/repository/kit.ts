@@ -9,7 +9,8 @@ import { fileHasher } from '../../protocol/piece.ts'
 import { envelopeToJson, type Envelope } from '../../protocol/signed.ts'
 import type { Store } from '../../protocol/store.ts'
 import { bookToJson, type Book } from '../../protocol/vouch.ts'
-import { createRepository, type Repository, type RepositoryOptions } from '../../repository/repository.ts'
+import type { RepositoryOptions } from '../../repository/context.ts'
+import { createRepository, type Repository } from '../../repository/repository.ts'
 import { DAY, delegationOf, NOW, type Person } from './people.ts'
 
 export interface Answer {
