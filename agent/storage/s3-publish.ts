@@ -12,6 +12,7 @@ import { Problem } from '../../protocol/problem.ts'
 import { numberedPaths, takeName } from './names.ts'
 import { rangeHeader } from './ranges.ts'
 import { unlessMissing, type S3Bucket } from './s3-client.ts'
+import { PARTS_MOST } from './s3-parts.ts'
 import { versionOf, type S3Reads } from './s3-reads.ts'
 import type { FileRef, WriteRef } from './storage.ts'
 
@@ -22,7 +23,8 @@ const NUMBERS_TO_FIND = 100
 const LOOKS_AT_ONCE = 8
 /** What one request copies. */
 const COPY_MOST = 5 * 1024 ** 3
-const COPY_PART = 512 * 1024 ** 2
+const MIB = 1024 ** 2
+const COPY_PART = 512 * MIB
 const COPIES_AT_ONCE = 8
 
 /** Who took the name has left it since; the next one is as good. */
@@ -91,11 +93,12 @@ export function createS3Publisher({ client, bucket, key: keyOf, call }: S3Bucket
   }
 
   async function copyParts(size: number, from: string, upload: Target): Promise<CompletedPart[]> {
-    const count = Math.ceil(size / COPY_PART)
+    const partBytes = Math.max(COPY_PART, Math.ceil(size / PARTS_MOST / MIB) * MIB)
+    const count = Math.ceil(size / partBytes)
     const parts: CompletedPart[] = []
     async function copyPart(number: number): Promise<void> {
-      const offset = (number - 1) * COPY_PART
-      const CopySourceRange = rangeHeader({ offset, length: Math.min(COPY_PART, size - offset) })
+      const offset = (number - 1) * partBytes
+      const CopySourceRange = rangeHeader({ offset, length: Math.min(partBytes, size - offset) })
       const source = { CopySource: sourceOf(from), CopySourceRange, PartNumber: number }
       const { CopyPartResult } = await call(() => client.send(new UploadPartCopyCommand({ ...upload, ...source })))
       parts[number - 1] = { PartNumber: number, ETag: CopyPartResult?.ETag }

@@ -29,7 +29,7 @@ import { PARTIAL_FOLDER } from './names.ts'
 import { checkPart, merge, rangeHeader } from './ranges.ts'
 import { notWhole } from './refusals.ts'
 import { unlessMissing, type S3Bucket } from './s3-client.ts'
-import { listParts } from './s3-parts.ts'
+import { listParts, PART_BYTES_MOST, PARTS_MOST } from './s3-parts.ts'
 import { createS3Publisher, WRITE_KEY } from './s3-publish.ts'
 import type { S3Reads } from './s3-reads.ts'
 import type { ByteRange, CopySource, FileRef, PartChecksum, WriteRef } from './storage.ts'
@@ -44,7 +44,6 @@ export interface S3Writes {
 }
 
 export const PART_BYTES = 8 * 1024 * 1024
-const PARTS_MOST = 10_000
 /** The write's own random id, and the upload's where the file has bytes. */
 const WRITE_ID = /^([0-9a-f]{32})(?:\.(.{1,1024}))?$/
 
@@ -206,7 +205,7 @@ export function createS3Writes(s3: S3Bucket, reads: S3Reads, random: Random): S3
 function partBytesFor(size: number, pieceLength: number): number {
   let partBytes = Math.max(PART_BYTES, pieceLength)
   while (partBytes * PARTS_MOST < size) partBytes *= 2
-  return partBytes
+  return Math.min(partBytes, PART_BYTES_MOST)
 }
 
 const partBytesOf = ({ partBytes = PART_BYTES }: WriteRef): number => partBytes

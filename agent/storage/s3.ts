@@ -10,14 +10,15 @@ import type { DriverContext, S3Settings } from './open.ts'
 import { checkSize } from './ranges.ts'
 import { changed, noFolder } from './refusals.ts'
 import { openBucket, unlessMissing, type S3Bucket } from './s3-client.ts'
+import { PART_BYTES_MOST, PARTS_MOST } from './s3-parts.ts'
 import { copyPlace } from './s3-publish.ts'
 import { createS3Reads, type S3Reads } from './s3-reads.ts'
 import { createS3Writes, PART_BYTES } from './s3-writes.ts'
 import type { FileRef, Storage } from './storage.ts'
 
 const KEY_BYTES_MOST = 1024
-/** 5 TiB. */
-const SIZE_MOST = 5 * 1024 ** 4
+/** Other S3s may take less. */
+const SIZE_MOST = PARTS_MOST * PART_BYTES_MOST
 
 /** @throws Problem `storage-denied` */
 export async function openS3(settings: S3Settings, context: DriverContext): Promise<Storage> {
@@ -34,7 +35,7 @@ export async function openS3(settings: S3Settings, context: DriverContext): Prom
     async begin(name, size, pieceLength = PART_BYTES) {
       const path = parsePath(name.normalize('NFC'))
       checkSize(size)
-      if (size > SIZE_MOST) throw new Problem('too-large', 'S3 takes files of 5 TiB at most.')
+      if (size > SIZE_MOST) throw new Problem('too-large', 'S3 takes files of 48.8 TiB at most.')
       await checkKey(path, s3, reads)
       return writes.begin(path.join('/'), size, pieceLength)
     },

@@ -1,4 +1,7 @@
 import { expect, test } from 'vitest'
+import type { S3Bucket } from '../../agent/storage/s3-client.ts'
+import { createS3Publisher } from '../../agent/storage/s3-publish.ts'
+import type { S3Reads } from '../../agent/storage/s3-reads.ts'
 import { describeFaults } from '../conformance/storage-faults.ts'
 import { describeHuge } from '../conformance/storage-huge.ts'
 import { describeStorage } from '../conformance/storage.ts'
@@ -39,3 +42,43 @@ test('who may not remove versions for good writes to a bucket with versions all 
   expect(kept.list().map(({ key }) => key)).toEqual(['file'])
   await world.dispose()
 })
+
+const SIZE_MOST = 10_000 * 5 * 1024 ** 3
+
+test.each([5 * 1024 ** 4, 40 * 1024 ** 4, SIZE_MOST])(
+  'a file of %d bytes is within the parts that S3 takes',
+  async (size) => {
+    const world = await linkBucket()
+    const write = await world.storage.begin('file', size)
+    const partBytes = write.partBytes ?? 0
+    expect(partBytes).toBeLessThanOrEqual(5 * 1024 ** 3)
+    expect(Math.ceil(size / partBytes)).toBeLessThanOrEqual(10_000)
+    await expect(world.storage.begin('file', SIZE_MOST + 1)).rejects.toMatchObject({ code: 'too-large' })
+    await world.dispose()
+  },
+)
+
+test.each([5 * 1024 ** 4, SIZE_MOST])(
+  'the copy that names a file of %d bytes is in parts that S3 takes',
+  async (size) => {
+    const parts: { PartNumber: number; CopySourceRange: string }[] = []
+    const send = async ({ input }: { input: { PartNumber?: number; CopySourceRange?: string } }) => {
+      const { PartNumber, CopySourceRange } = input
+      if (PartNumber !== undefined && CopySourceRange !== undefined) parts.push({ PartNumber, CopySourceRange })
+      return {}
+    }
+    const bucket = { client: { send }, bucket: 'b', key: String, call: (action: () => unknown) => action() }
+    const reads = { head: async () => undefined }
+    const publisher = createS3Publisher(bucket as unknown as S3Bucket, reads as unknown as S3Reads)
+    await publisher.publish({ id: 'id', name: 'file', size }, 'nonce', 'key')
+    const ranges = parts.toSorted((a, b) => a.PartNumber - b.PartNumber).map(({ CopySourceRange }) => CopySourceRange)
+    let end = 0
+    for (const [, first, last] of ranges.map((range) => /^bytes=(\d+)-(\d+)$/.exec(range) ?? [])) {
+      expect(Number(first)).toBe(end)
+      end = Number(last) + 1
+      expect(end - Number(first)).toBeLessThanOrEqual(5 * 1024 ** 3)
+    }
+    expect(end).toBe(size)
+    expect(ranges.length).toBeLessThanOrEqual(10_000)
+  },
+)
