@@ -17,18 +17,18 @@ export interface Adoption extends Services {
   readonly signer: Signer
   /** The agent's public key. */
   readonly agent: Bytes
-  readonly caps: Caps
+  readonly caps: DelegationCaps
   readonly nowMs: number
 }
 
 /** Credits the agent may freeze a UTC day, and in all. */
-export interface Caps {
+export interface DelegationCaps {
   readonly day: bigint
   readonly total: bigint
 }
 
 /** Unless the owner says otherwise. */
-export const USUAL_CAPS: Caps = { day: 1_000_000n, total: 1_000_000_000n }
+export const USUAL_CAPS: DelegationCaps = { day: 1_000_000n, total: 1_000_000_000n }
 
 /** @returns the delegation, which both know; every step may be repeated */
 export async function adopt({ ledger, repository, ...adoption }: Adoption): Promise<Envelope> {

@@ -25,7 +25,7 @@ import type { PieceClient } from './download/piece-client.ts'
 import type { Rest } from './download/shift.ts'
 import type { FanOut } from './download/stretches.ts'
 import { mountPublicApi, sendPieceCopy, type SendPiece } from './api/public-api.ts'
-import { createGuard, type Caps, type Guard } from './guard/guard.ts'
+import { createGuard, type DayCaps, type Guard } from './guard/guard.ts'
 import { createSeller, type Seller } from './sell/sell.ts'
 import { createShares, type Shares } from './share/share.ts'
 import { createTrust } from './trust/trust.ts'
@@ -90,9 +90,9 @@ export interface AgentOptions {
   /** The page at the agent's own address; none unless given. */
   readonly dashboard?: Dashboard
   /** Of a day, where the owner has set none. */
-  readonly caps?: Caps
+  readonly caps?: DayCaps
   /** Told when a cap keeps something from being sent or bought. */
-  readonly onCapReached?: (cap: keyof Caps) => void
+  readonly onCapReached?: (cap: keyof DayCaps) => void
   /** Told of faults that no caller is waiting for. */
   readonly onFault: (error: unknown) => void
 }

@@ -40,7 +40,7 @@ export interface Delegation extends DelegationTerms {
 }
 
 /** What an agent's key has spent, whatever delegation it had at the time. */
-export interface Usage {
+export interface GrantUsage {
   readonly total: bigint
   /** UTC day, counted from 1970-01-01. */
   readonly day: number
@@ -48,7 +48,7 @@ export interface Usage {
   readonly today: bigint
 }
 
-export const NOTHING_USED: Usage = { total: 0n, day: 0, today: 0n }
+export const NOTHING_USED: GrantUsage = { total: 0n, day: 0, today: 0n }
 
 const DAY_MS = 86_400_000
 
@@ -107,11 +107,11 @@ export function requirePayee(delegation: Delegation, payee: Bytes): void {
  */
 export function spend(
   delegation: Delegation,
-  usage: Usage,
+  usage: GrantUsage,
   amount: bigint,
   payee: Bytes | undefined,
   nowMs: number,
-): Usage {
+): GrantUsage {
   requirePower(delegation, 'spend', nowMs)
   if (payee) requirePayee(delegation, payee)
   const { day, today, total } = rollOver(usage, nowMs)
@@ -121,13 +121,13 @@ export function spend(
 }
 
 /** The usage after `amount` came back unspent: off the total, and off today as far as it was spent today. */
-export function giveBack(usage: Usage, amount: bigint, nowMs: number): Usage {
+export function giveBack(usage: GrantUsage, amount: bigint, nowMs: number): GrantUsage {
   const { day, today, total } = rollOver(usage, nowMs)
   return { day, today: lessAtMost(today, amount), total: lessAtMost(total, amount) }
 }
 
 /** A clock that steps back opens no second allowance for the day before. */
-function rollOver(usage: Usage, nowMs: number): Usage {
+function rollOver(usage: GrantUsage, nowMs: number): GrantUsage {
   const day = dayOf(nowMs)
   return day > usage.day ? { ...usage, day, today: 0n } : usage
 }

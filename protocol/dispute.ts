@@ -12,7 +12,7 @@ import { blockHashes, cryptBlock, isKeyOf, partsOf, type PieceShape, type UnitKe
 import { openEnvelope, seal, type Envelope, type Signed, type Signer } from './signed.ts'
 
 /** A block of the encrypted piece, the hash that was promised of it, and that both lie under the roots of the label. */
-export interface Evidence {
+export interface BlockEvidence {
   /** Of the piece, from 0. */
   readonly block: number
   /** As it came, encrypted: 16 KiB, less for the last. */
@@ -24,7 +24,7 @@ export interface Evidence {
   readonly leafPath: readonly Bytes[]
 }
 
-export interface DisputeTerms extends Evidence {
+export interface DisputeTerms extends BlockEvidence {
   /** The payer's id, 32 bytes. */
   readonly by: Bytes
   /** The label's id, 32 bytes. */
@@ -59,7 +59,7 @@ const shape = {
 }
 
 /** What shows that a block is wrong. @param body as it came, still encrypted */
-export function evidenceOf(body: Uint8Array, shape: PieceShape, block: number): Evidence {
+export function evidenceOf(body: Uint8Array, shape: PieceShape, block: number): BlockEvidence {
   const { leaves, bytes } = partsOf(body, shape)
   return {
     block,
@@ -78,7 +78,7 @@ export function evidenceOf(body: Uint8Array, shape: PieceShape, block: number): 
 export function requireFault(
   label: LabelTerms,
   known: UnitKey,
-  { unitKey, ...evidence }: Evidence & Pick<DisputeTerms, 'unitKey'>,
+  { unitKey, ...evidence }: BlockEvidence & Pick<DisputeTerms, 'unitKey'>,
 ): void {
   const { block, cipher, cipherPath, leaf, leafPath } = evidence
   if (!isKeyOf(known, label.unit, unitKey)) acquit('The key is not that of the unit.')

@@ -5,7 +5,7 @@ import { bookSchema, wire } from '../../protocol/service.ts'
 import { bookFromJson, bookToJson } from '../../protocol/vouch.ts'
 import type { AgentContext } from '../context.ts'
 import type { Seller } from '../sell/sell.ts'
-import type { Breach } from '../trust/log-view.ts'
+import type { RepositoryBreach } from '../trust/log-view.ts'
 import { trustTree } from '../trust/tree.ts'
 import type { Trust } from '../trust/trust.ts'
 
@@ -150,7 +150,7 @@ export function mountTrust(app: OpenAPIHono, { context, trust, seller }: TrustAp
   app.openapi(routes.notices, async (c) => c.json([...(await trust.notices())], 200))
 }
 
-function breachJson(breach: Breach) {
+function breachJson(breach: RepositoryBreach) {
   if (breach.kind === 'fork') return { ...breach, notes: [...breach.notes], proof: [...breach.proof] }
   if (breach.kind === 'split-view') return { ...breach, notes: [...breach.notes] }
   return breach.kind === 'hidden-revocation' ? { ...breach, proof: [...breach.proof] } : { ...breach }

@@ -9,7 +9,7 @@ import { decodeRecord, encodeRecord } from '../records.ts'
 import { createDayCap, nextMidnight, type GiveBack } from './day-cap.ts'
 
 /** Of a day, from midnight to midnight UTC; what is missing has no cap. */
-export interface Caps {
+export interface DayCaps {
   /** Credits in ticks. */
   readonly spend?: bigint
   /** Bytes of pieces sent to others. */
@@ -27,9 +27,9 @@ export interface GuardState {
   readonly stopped: boolean
   /** Since when, in milliseconds. */
   readonly stoppedMs?: number
-  readonly caps: Caps
+  readonly caps: DayCaps
   /** Of today, counted where there is a cap. */
-  readonly used: Required<Caps>
+  readonly used: Required<DayCaps>
   /** When the day ends, in milliseconds. */
   readonly untilMs: number
 }
@@ -66,9 +66,9 @@ const FREE_PART = 2n
 
 export interface GuardOptions {
   /** Where the owner has set none. */
-  readonly caps?: Caps | undefined
+  readonly caps?: DayCaps | undefined
   /** Told, every few seconds at the most while somebody asks for more. */
-  readonly onReached?: ((cap: keyof Caps) => void) | undefined
+  readonly onReached?: ((cap: keyof DayCaps) => void) | undefined
 }
 
 export function createGuard(context: AgentContext, { caps: usual = {}, onReached }: GuardOptions = {}): Guard {
@@ -94,7 +94,7 @@ export function createGuard(context: AgentContext, { caps: usual = {}, onReached
     return news.settings
   }
 
-  const capIn = (set: Settings, kind: keyof Caps): bigint | undefined => {
+  const capIn = (set: Settings, kind: keyof DayCaps): bigint | undefined => {
     const own = set[kind]
     if (own === undefined) return usual[kind]
     return own === null ? undefined : BigInt(own)

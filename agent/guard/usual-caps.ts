@@ -1,6 +1,6 @@
 /** The caps of an agent whose owner has set none: for somebody who has never heard of them. */
 import { Problem } from '../../protocol/problem.ts'
-import type { Caps } from './guard.ts'
+import type { DayCaps } from './guard.ts'
 
 /** Credits: 100 GiB a day at a credit a piece of 4 MiB. */
 const SPEND = '25000'
@@ -9,7 +9,7 @@ const SERVE_BILLED = String(3 * 1024 ** 3)
 const NONE = 'none'
 
 /** @param optional reads SPEND_MOST and SERVE_MOST, each a number or `none`. @param isBilled somebody counts what leaves the host */
-export function usualCaps(optional: (name: string, otherwise: string) => string, isBilled: boolean): Caps {
+export function usualCaps(optional: (name: string, otherwise: string) => string, isBilled: boolean): DayCaps {
   const spend = numberIn(optional('SPEND_MOST', SPEND))
   const serve = numberIn(optional('SERVE_MOST', isBilled ? SERVE_BILLED : NONE))
   return { ...(spend !== undefined && { spend }), ...(serve !== undefined && { serve }) }

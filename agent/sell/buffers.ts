@@ -2,7 +2,7 @@
 import type { Clock } from '../../protocol/environment.ts'
 import { Problem } from '../../protocol/problem.ts'
 
-export interface Lease {
+export interface BufferLease {
   readonly buffer: Uint8Array
   /** Gives the buffer back; what comes after the first call is ignored. */
   readonly release: () => void
@@ -15,7 +15,7 @@ export interface BufferPool {
    * Waits while all of the memory is out, first come, first served.
    * @throws Problem `limit-reached` when too many are waiting already
    */
-  lease(bytes: number): Promise<Lease>
+  lease(bytes: number): Promise<BufferLease>
 }
 
 export interface BufferPoolOptions {
@@ -41,7 +41,7 @@ export function createBufferPool(options: BufferPoolOptions): BufferPool {
 
   const fits = (bytes: number): boolean => out === 0 || out + bytes <= options.bytes
 
-  function take(bytes: number): Lease {
+  function take(bytes: number): BufferLease {
     const found = idle.findLastIndex((buffer) => buffer.length >= bytes && buffer.length <= 2 * bytes)
     const [whole = new Uint8Array(bytes)] = found < 0 ? [] : idle.splice(found, 1)
     let leased = true

@@ -17,7 +17,7 @@ import {
   type PaymentPayload,
   type PaywordPayload,
 } from '../../protocol/x402.ts'
-import { createBufferPool, type Lease } from './buffers.ts'
+import { createBufferPool, type BufferLease } from './buffers.ts'
 import { claimLane } from './claim.ts'
 import type { AgentContext } from '../context.ts'
 import { unitKeyOf } from './keys.ts'
@@ -41,7 +41,7 @@ export interface PieceReply {
   /** The body's buffer may be used again. */
   readonly done: () => void
   /** How the sending may be cut short, where others wait for the buffer. */
-  readonly cutBy?: Lease['cutBy']
+  readonly cutBy?: BufferLease['cutBy']
   /** Of free content: what is not sent counts neither against the owner's cap nor as served. */
   readonly tell?: (isSent: boolean) => void
 }
@@ -89,7 +89,7 @@ export interface SellerParts {
 interface Ready {
   /** Of a sealed lane. */
   readonly goods: Goods | undefined
-  readonly lease: Lease
+  readonly lease: BufferLease
   /** Where the piece may be had instead. */
   readonly location?: string
 }
@@ -99,7 +99,7 @@ type Counted<T> = T & { readonly giveBack: GiveBack }
 
 const ANYONE = 'anyone'
 const NO_CREDIT: CreditLine = { credit: 0, vouches: [] }
-const NOTHING: Lease = { buffer: new Uint8Array(0), release: () => undefined, cutBy: () => undefined }
+const NOTHING: BufferLease = { buffer: new Uint8Array(0), release: () => undefined, cutBy: () => undefined }
 const OCTETS = { 'content-type': 'application/octet-stream' }
 
 export function createSeller(context: AgentContext, { shares, trust, usage, guard }: SellerParts): Seller {
@@ -228,13 +228,13 @@ export function createSeller(context: AgentContext, { shares, trust, usage, guar
     throw fault
   }
 
-  async function read(share: Share, index: number): Promise<Lease> {
+  async function read(share: Share, index: number): Promise<BufferLease> {
     const { length } = locatePiece(share.meta, index)
     const [lease] = await fill(length, (buffer) => shares.readPiece(share, index, buffer))
     return lease
   }
 
-  async function fill<T>(bytes: number, into: (buffer: Uint8Array) => Promise<T>): Promise<readonly [Lease, T]> {
+  async function fill<T>(bytes: number, into: (buffer: Uint8Array) => Promise<T>): Promise<readonly [BufferLease, T]> {
     const lease = await pool.lease(bytes)
     try {
       return [lease, await into(lease.buffer)]
@@ -310,7 +310,7 @@ function awayReply(terms: LaneTerms, tab: Tab, location: string): PieceReply {
 function paidReply(
   { id, ledger, payer }: LaneTerms,
   { unit }: Tab,
-  lease: Lease,
+  lease: BufferLease,
   sealed: SealedPart | undefined,
 ): PieceReply {
   const response = encodePaymentResponse({

@@ -28,7 +28,7 @@ import type { AgentContext } from '../context.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
 
 /** What the repository was caught at; the members prove it to whoever has its key. */
-export type Breach =
+export type RepositoryBreach =
   /** Two checkpoints of which one does not go on from the other. */
   | Fork
   /** Two that cannot both have been the newest when it says. */
@@ -59,7 +59,7 @@ export interface LogView {
   isRevoked(head: Envelope, shownByRepository: boolean): Promise<boolean>
   /** A book of the owner's was taken: the log has to have it. */
   expect(receipt: Envelope): Promise<void>
-  breaches(): Promise<readonly Breach[]>
+  breaches(): Promise<readonly RepositoryBreach[]>
   /** Ids in hex that the repository says it no longer stands by. */
   pruned(): Promise<readonly string[]>
 }
@@ -113,7 +113,7 @@ export function createLogView(context: AgentContext): LogView {
     known = lasting
   }
 
-  async function breach(name: string, what: Breach): Promise<void> {
+  async function breach(name: string, what: RepositoryBreach): Promise<void> {
     await store.write([{ pk: PK, sk: BREACH + name, expect: 'any', body: encodeRecord(what) }])
   }
 
@@ -180,7 +180,7 @@ export function createLogView(context: AgentContext): LogView {
     return undefined
   }
 
-  const splitView = ({ note: ours, keys }: Kept, note: string): Breach | undefined =>
+  const splitView = ({ note: ours, keys }: Kept, note: string): RepositoryBreach | undefined =>
     isSplitView(ours, note, keys) ? { kind: 'split-view', notes: [ours, note] } : undefined
 
   async function takeBooks(entries: readonly Bytes[], from: number): Promise<void> {
@@ -261,7 +261,7 @@ export function createLogView(context: AgentContext): LogView {
     pruned: () => readAll(store, PK, ({ sk: name }) => name.slice(PRUNED.length), { prefix: PRUNED }),
     async breaches() {
       const items = await store.list(PK, { prefix: BREACH, limit: BREACHES })
-      return items.map((item) => decodeRecord<Breach>(item))
+      return items.map((item) => decodeRecord<RepositoryBreach>(item))
     },
   }
 }

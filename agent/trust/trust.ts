@@ -13,7 +13,7 @@ import { checkBook, parseHead, renewBook, requireAuthor, type Book } from '../..
 import { createBookShelf } from './book-shelf.ts'
 import type { AgentContext } from '../context.ts'
 import { createDistrusts, type Distrusting, type Distrusts } from './distrusts.ts'
-import { createLogView, type Breach } from './log-view.ts'
+import { createLogView, type RepositoryBreach } from './log-view.ts'
 import { createPruner, type PruneReport, type PruneRequest } from './prune.ts'
 import { readNotices, type ToldNotice } from './notices.ts'
 import { lookAround, type Surroundings } from './surroundings.ts'
@@ -58,7 +58,7 @@ export interface Trust {
   /** Another's view of the same log, held against the own. @throws Problem when it is none */
   compare(note: string): Promise<void>
   /** What the repository was caught at. */
-  breaches(): Promise<readonly Breach[]>
+  breaches(): Promise<readonly RepositoryBreach[]>
   /** Renews the owner's book, its vouches unchanged, before it ends; tells the repository what it has not taken. */
   maintain(): Promise<void>
 }

@@ -6,7 +6,7 @@ import { sha256 } from '#primitives'
 import type { AgentContext } from '../../agent/context.ts'
 import { createDownloads, type Download, type DownloadParts, type Downloads } from '../../agent/download/download.ts'
 import { USUAL_PACE, type DownloadPace } from '../../agent/download/pace.ts'
-import { createGuard, type Caps, type Guard } from '../../agent/guard/guard.ts'
+import { createGuard, type DayCaps, type Guard } from '../../agent/guard/guard.ts'
 import { createLedgerClient, type LedgerAccount } from '../../agent/clients/ledger-client.ts'
 import type { Links } from '../../agent/storage/links.ts'
 import { createPeers } from '../../agent/download/peers.ts'
@@ -54,7 +54,7 @@ export interface BuyerOptions {
   readonly wrapStorage?: (storage: Storage) => Storage
   readonly pace?: Partial<DownloadPace>
   /** Of a day. */
-  readonly caps?: Caps
+  readonly caps?: DayCaps
 }
 
 export interface Buyer {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { createDayCap } from '../../agent/guard/day-cap.ts'
-import { createGuard, type Caps, type Guard } from '../../agent/guard/guard.ts'
+import { createGuard, type DayCaps, type Guard } from '../../agent/guard/guard.ts'
 import type { AgentContext } from '../../agent/context.ts'
 import { openStore } from '../../infra/store/open.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
@@ -24,7 +24,7 @@ const contextOf = (store: Store, clock: HandClock): Pick<AgentContext, 'environm
     transport: () => Promise.reject(new Error('none')),
   },
 })
-const guardOf = (store: Store, clock: HandClock, caps?: Caps): Guard =>
+const guardOf = (store: Store, clock: HandClock, caps?: DayCaps): Guard =>
   createGuard(contextOf(store, clock) as AgentContext, { caps })
 /** How many of these are let through. */
 async function through(takes: readonly Promise<unknown>[]): Promise<number> {

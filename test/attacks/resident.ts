@@ -2,7 +2,7 @@
 import { createAgent, type Agent } from '../../agent/agent.ts'
 import { createOwnerClient, type OwnerClient } from '../../agent/cli/owner-client.ts'
 import type { AgentContext } from '../../agent/context.ts'
-import type { Caps } from '../../agent/guard/guard.ts'
+import type { DayCaps } from '../../agent/guard/guard.ts'
 import { createLedgerClient } from '../../agent/clients/ledger-client.ts'
 import type { Links } from '../../agent/storage/links.ts'
 import { pieceClientOver, type PieceClient } from '../../agent/download/piece-client.ts'
@@ -74,7 +74,7 @@ export interface ResidentOptions {
   readonly repositoryWitnesses?: LogPolicy
   readonly links?: (context: AgentContext) => Links
   /** Of a day. */
-  readonly caps?: Caps
+  readonly caps?: DayCaps
   /** Where its state is. */
   readonly store?: Store
 }

@@ -12,7 +12,7 @@ import {
   spend,
   type Delegation,
   type DelegationTerms,
-  type Usage,
+  type GrantUsage,
 } from '../../protocol/delegation.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
@@ -124,7 +124,7 @@ describe('caps', () => {
     const step = fc.record({ amount: fc.bigInt({ min: 0n, max: 120n }), hours: fc.nat(20), back: fc.boolean() })
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
-        let usage: Usage = NOTHING_USED
+        let usage: GrantUsage = NOTHING_USED
         let nowMs = NOW
         let net = 0n
         for (const { amount, hours, back } of steps) {
@@ -140,7 +140,7 @@ describe('caps', () => {
       }),
     )
 
-    function trySpend(usage: Usage, amount: bigint, nowMs: number): Usage {
+    function trySpend(usage: GrantUsage, amount: bigint, nowMs: number): GrantUsage {
       try {
         return spend(delegation, usage, amount, undefined, nowMs)
       } catch (error) {
