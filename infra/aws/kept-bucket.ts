@@ -5,7 +5,8 @@ import type { Construct } from 'constructs'
 import { except, logicalId } from './checks.ts'
 import type { LambdaService } from './lambda-service.ts'
 
-const UNFINISHED_DAYS = 7
+/** From its beginning: a download may take as long, or its parts are ended under it, and bought again. */
+const UNFINISHED_DAYS = 365
 
 /**
  * @param unlogged why no log of each request is kept

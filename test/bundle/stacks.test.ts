@@ -233,11 +233,11 @@ describe('every stack', () => {
     }
   })
 
-  it('ends uploads that were left, keeps buckets private, and logs for a month', () => {
+  it('ends uploads that were left for a year, keeps buckets private, and logs for a month', () => {
     for (const [where, bucket] of ofType('AWS::S3::Bucket')) {
       const { LifecycleConfiguration, PublicAccessBlockConfiguration } = bucket
       const rules = (LifecycleConfiguration as { Rules: object[] }).Rules
-      expect([where, rules]).toMatchObject([where, [{ AbortIncompleteMultipartUpload: { DaysAfterInitiation: 7 } }]])
+      expect([where, rules]).toMatchObject([where, [{ AbortIncompleteMultipartUpload: { DaysAfterInitiation: 365 } }]])
       const isPrivate = Object.values(PublicAccessBlockConfiguration as object).every((value) => value === true)
       expect([where, isPrivate]).toEqual([where, true])
     }
