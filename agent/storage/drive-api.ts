@@ -6,7 +6,7 @@
 import { drive_v3 } from 'googleapis/build/src/apis/drive/v3.js'
 import { Problem } from '../../protocol/problem.ts'
 import { passing, unlessNotFound } from './faults.ts'
-import { readRange, TRANSFER_MS, type ProviderCalls } from './provider-call.ts'
+import { IDLE_MS, readRange, type ProviderCalls } from './provider-call.ts'
 import { rangeHeader } from './ranges.ts'
 import type { ByteRange, Quota } from './storage.ts'
 
@@ -183,7 +183,7 @@ export function createDriveApi(root: string, { send, paced }: ProviderCalls): Dr
         const rest = bytes.subarray(state.received - offset)
         return putSession(session, `bytes ${state.received}-${end - 1}/${size}`, rest, signal).catch(otherInstance)
       },
-      { timeoutMs: TRANSFER_MS },
+      { timeoutMs: IDLE_MS },
     )
   }
 
@@ -226,9 +226,9 @@ export function createDriveApi(root: string, { send, paced }: ProviderCalls): Dr
         async (signal) => {
           const headers = { range: rangeHeader(range) }
           const url = `${root}/drive/v3/files/${encodeURIComponent(id)}?alt=media`
-          await readRange('Drive', await send(url, { headers, signal }), range, into)
+          await readRange('Drive', await send(url, { headers, signal }), range, into, signal)
         },
-        { units: UNITS.download, timeoutMs: TRANSFER_MS },
+        { units: UNITS.download, timeoutMs: IDLE_MS },
       ),
     openSession,
     askSession: (session, size) => paced((signal) => ask(session, size, signal)),

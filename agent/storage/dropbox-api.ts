@@ -4,7 +4,7 @@
  */
 import { Dropbox, type files } from 'dropbox'
 import { passing } from './faults.ts'
-import { readRange, TRANSFER_MS, type ProviderCalls } from './provider-call.ts'
+import { IDLE_MS, readRange, SLOW_MS, type ProviderCalls } from './provider-call.ts'
 import { rangeHeader } from './ranges.ts'
 import type { ProviderHosts } from './providers.ts'
 import type { ByteRange, Quota } from './storage.ts'
@@ -83,10 +83,10 @@ export function createDropboxApi(hosts: ProviderHosts, { send, paced }: Provider
           const headers = { 'dropbox-api-arg': headerJson({ path }), range: rangeHeader(range) }
           const response = await send(`${hosts.dropboxContent}/2/files/download`, { method: 'POST', headers, signal })
           const rev = revIn(response.headers)
-          await readRange('Dropbox', response, range, into)
+          await readRange('Dropbox', response, range, into, signal)
           return rev
         },
-        { timeoutMs: TRANSFER_MS },
+        { timeoutMs: IDLE_MS },
       ),
     async upload(path, bytes, contentHash, mode) {
       const arg = {
@@ -97,7 +97,7 @@ export function createDropboxApi(hosts: ProviderHosts, { send, paced }: Provider
         mute: true,
         strict_conflict: true,
       }
-      return fileFrom((await paced((signal) => sdk.filesUpload(arg, { signal }), { timeoutMs: TRANSFER_MS })).result)
+      return fileFrom((await paced((signal) => sdk.filesUpload(arg, { signal }), { timeoutMs: IDLE_MS })).result)
     },
     async startSession() {
       const arg = { session_type: { '.tag': 'concurrent' } } as const
@@ -106,13 +106,13 @@ export function createDropboxApi(hosts: ProviderHosts, { send, paced }: Provider
     async append(session, { offset, bytes, contentHash, isLast }) {
       const cursor = { session_id: session, offset }
       const arg = { cursor, contents: bytes, content_hash: contentHash, close: isLast }
-      await paced((signal) => sdk.filesUploadSessionAppendV2(arg, { signal }), { timeoutMs: TRANSFER_MS })
+      await paced((signal) => sdk.filesUploadSessionAppendV2(arg, { signal }), { timeoutMs: IDLE_MS })
     },
     async finish(session, size, path) {
       const commit = { path, mode: { '.tag': 'add' }, autorename: false, mute: true, strict_conflict: true } as const
       const arg = { cursor: { session_id: session, offset: size }, commit }
       return fileFrom(
-        (await paced((signal) => sdk.filesUploadSessionFinish(arg, { signal }), { timeoutMs: TRANSFER_MS })).result,
+        (await paced((signal) => sdk.filesUploadSessionFinish(arg, { signal }), { timeoutMs: SLOW_MS })).result,
       )
     },
     async remove(path, rev) {
@@ -123,7 +123,7 @@ export function createDropboxApi(hosts: ProviderHosts, { send, paced }: Provider
     async saveReference(reference, path) {
       const arg = { copy_reference: reference, path }
       const { metadata } = (
-        await paced((signal) => sdk.filesCopyReferenceSave(arg, { signal }), { timeoutMs: TRANSFER_MS })
+        await paced((signal) => sdk.filesCopyReferenceSave(arg, { signal }), { timeoutMs: SLOW_MS })
       ).result
       return metadata['.tag'] === 'file' ? fileFrom(metadata) : malformed()
     },

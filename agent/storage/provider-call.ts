@@ -30,6 +30,7 @@ export interface ProviderCalls {
 
 export interface PacedOptions {
   readonly units?: number
+  /** From the beginning, or from when the last bytes of a part moved. */
   readonly timeoutMs?: number
 }
 
@@ -57,8 +58,12 @@ export interface ProviderRefusal {
 }
 
 const TIMEOUT_MS = 15_000
-/** For bytes. */
-export const TRANSFER_MS = 120_000
+/** For bytes: a part may take as long as its line needs, and is given up once none of it has come or gone for so long. */
+export const IDLE_MS = 60_000
+/** For what a provider does with a whole file by itself. */
+export const SLOW_MS = 120_000
+/** Of a body that is sent: what goes in one go. */
+const CHUNK_BYTES = 256 * 1024
 const REFUSAL_BYTES = 64 * 1024
 
 export function createProviderCalls(options: ProviderCallsOptions): ProviderCalls {
@@ -99,13 +104,15 @@ export function createProviderCalls(options: ProviderCallsOptions): ProviderCall
 }
 
 /** Bytes are sent from where they lie: `Request` would copy them, a part of a file each time. */
-function bodyOf({ body = null }: SendInit, headers: Headers): RequestInit & { readonly duplex?: 'half' } {
+function bodyOf({ body = null, signal }: SendInit, headers: Headers): RequestInit & { readonly duplex?: 'half' } {
   if (!(body instanceof Uint8Array) || body.length === 0) return { body }
   headers.set('content-length', String(body.length))
+  let at = 0
   const stream = new ReadableStream<Uint8Array>({
-    start(controller) {
-      controller.enqueue(body)
-      controller.close()
+    pull(controller) {
+      moved(signal)
+      controller.enqueue(body.subarray(at, (at += CHUNK_BYTES)))
+      if (at >= body.length) controller.close()
     },
   })
   return { body: stream, duplex: 'half' }
@@ -130,7 +137,16 @@ async function jsonIn(response: Response): Promise<unknown> {
 /** Made once: an abort without a reason makes a new error, with its stack, for every call. */
 const OVER = new Error('The call is over.')
 
-/** @throws Problem `storage-unavailable` when it takes longer */
+/** When bytes of a call moved last, by its signal: that alone do SDKs hand on to their `fetch`. */
+const moves = new WeakMap<AbortSignal, { lastMs: number; readonly clock: Clock }>()
+
+/** The call's time begins anew. */
+function moved(signal: AbortSignal | null | undefined): void {
+  const call = signal && moves.get(signal)
+  if (call) call.lastMs = call.clock.now()
+}
+
+/** @throws Problem `storage-unavailable` when it takes longer, and no bytes move meanwhile */
 export async function within<T>(
   clock: Clock,
   name: string,
@@ -138,13 +154,19 @@ export async function within<T>(
   action: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const abort = new AbortController()
-  const late = clock.sleep(timeoutMs, abort.signal).then(() => {
+  const call = { lastMs: clock.now(), clock }
+  moves.set(abort.signal, call)
+  async function late(): Promise<never> {
+    for (let leftMs = timeoutMs; leftMs > 0; leftMs = call.lastMs + timeoutMs - clock.now()) {
+      await clock.sleep(leftMs, abort.signal)
+    }
     throw passing(`${name} did not answer in time.`)
-  })
+  }
+  const lateness = late()
   try {
-    return await Promise.race([action(abort.signal), late])
+    return await Promise.race([action(abort.signal), lateness])
   } finally {
-    late.catch(() => undefined)
+    lateness.catch(() => undefined)
     abort.abort(OVER)
   }
 }
@@ -158,22 +180,29 @@ export function retryAfterMs(headers: Headers, nowMs: number): number {
 }
 
 /** Demands the very range and reads it to its end. @throws Problem `range-invalid` beyond the end, `storage-unavailable` for anything else */
-export async function readRange(name: string, response: Response, range: ByteRange, into: Uint8Array): Promise<void> {
+export async function readRange(
+  name: string,
+  response: Response,
+  range: ByteRange,
+  into: Uint8Array,
+  signal: AbortSignal,
+): Promise<void> {
   const held = contentRange(response.headers.get('content-range'))
   if (response.status !== 206 || !isSame(held, range)) {
     await response.body?.cancel()
     if (held?.total !== undefined && held.total < range.offset + range.length) outOfRange()
     throw passing(`${name} answered with another range than was asked for.`)
   }
-  const filled = await fill(response, into).catch(() => -1)
+  const filled = await fill(response, into, signal).catch(() => -1)
   if (filled !== range.length) throw passing(`${name} answered with another number of bytes than was asked for.`)
 }
 
 /** @returns how many bytes came; those beyond the buffer count and are not kept */
-async function fill(response: Response, into: Uint8Array): Promise<number> {
+async function fill(response: Response, into: Uint8Array, signal: AbortSignal): Promise<number> {
   let at = 0
   if (!response.body) return at
   for await (const chunk of response.body as ReadableStream<Uint8Array> & AsyncIterable<Uint8Array>) {
+    moved(signal)
     if (at + chunk.length <= into.length) into.set(chunk, at)
     at += chunk.length
     if (at > into.length) break
