@@ -2,7 +2,7 @@
  * Dropbox's API v2 as the driver uses it: the SDK, whose hosts are fixed, with ours put in by the `fetch` that it is given;
  * raw HTTP for ranges, which the SDK would gather in a buffer of its own.
  */
-import { Dropbox, type files } from 'dropbox'
+import { Dropbox, type files, type users } from 'dropbox'
 import { passing } from './faults.ts'
 import { IDLE_MS, readRange, SLOW_MS, type ProviderCalls } from './provider-call.ts'
 import { rangeHeader } from './ranges.ts'
@@ -128,11 +128,19 @@ export function createDropboxApi(hosts: ProviderHosts, { send, paced }: Provider
       return metadata['.tag'] === 'file' ? fileFrom(metadata) : malformed()
     },
     async quota() {
-      const { used, allocation } = (await paced((signal) => sdk.usersGetSpaceUsage({ signal }))).result
-      const total = 'allocated' in allocation ? allocation.allocated : undefined
-      return { used, ...(total !== undefined && { total }) }
+      return quotaFrom((await paced((signal) => sdk.usersGetSpaceUsage({ signal }))).result)
     },
   }
+}
+
+/** Of a team, its room and what all of it have used; the member's own where the team has set a limit that leaves less. */
+function quotaFrom({ used, allocation }: users.SpaceUsage): Quota {
+  if (allocation['.tag'] === 'other') return { used }
+  if (allocation['.tag'] === 'individual') return { used, total: allocation.allocated }
+  const team = { used: allocation.used, total: allocation.allocated }
+  const total = allocation.user_within_team_space_allocated
+  const isLimited = total > 0 && allocation.user_within_team_space_limit_type['.tag'] === 'stop_sync'
+  return isLimited && total - used < team.total - team.used ? { used, total } : team
 }
 
 function replaceHost(url: string, { dropboxApi, dropboxContent }: ProviderHosts): string {

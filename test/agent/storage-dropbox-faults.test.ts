@@ -146,6 +146,32 @@ describe('an upload to Dropbox', () => {
     await expect(world.storage.begin('file', 1001)).rejects.toMatchObject({ code: 'storage-full' })
   })
 
+  test.each([
+    [
+      { used: 900, allocated: 1000, memberMost: 0, limit: 'off' },
+      { total: 1000, used: 900 },
+    ],
+    [
+      { used: 900, allocated: 9000, memberMost: 200, limit: 'stop_sync' },
+      { total: 200, used: 100 },
+    ],
+    [
+      { used: 900, allocated: 950, memberMost: 200, limit: 'stop_sync' },
+      { total: 950, used: 900 },
+    ],
+    [
+      { used: 900, allocated: 9000, memberMost: 200, limit: 'alert_only' },
+      { total: 9000, used: 900 },
+    ],
+  ] as const)('of a team’s member begins where the team has room, and the member: %o', async (team, quota) => {
+    await world.plant('file', pattern(100))
+    world.server.state.team = team
+    expect(await world.storage.quota()).toEqual(quota)
+    const left = quota.total - quota.used
+    await expect(world.storage.begin('new', left + 1)).rejects.toMatchObject({ code: 'storage-full' })
+    await world.storage.begin('new', left)
+  })
+
   test('that finds the Dropbox full at its end can be committed once there is room', async () => {
     const upload = await begun(1)
     await put(upload, 0)

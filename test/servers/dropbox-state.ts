@@ -17,6 +17,16 @@ export interface DropboxEntry {
   readonly modified: string
 }
 
+/** TeamSpaceAllocation */
+export interface DropboxTeam {
+  /** By all members. */
+  readonly used: number
+  readonly allocated: number
+  /** 0: none. */
+  readonly memberMost: number
+  readonly limit: 'off' | 'alert_only' | 'stop_sync'
+}
+
 export interface DropboxState {
   /** By path in lower case. */
   readonly entries: ReadonlyMap<string, DropboxEntry>
@@ -30,7 +40,9 @@ export interface DropboxState {
   /** A file where a folder would have to be. */
   fileAbove(path: string): DropboxEntry | undefined
   used(): number
+  /** The account's own, where it belongs to no team. */
   allocated: number
+  team?: DropboxTeam
   /** Paths that cannot be written, beyond the rules that Dropbox tells. */
   refuses?: RegExp
   metadata(entry: DropboxEntry): Record<string, unknown>

@@ -210,9 +210,21 @@ function readRoutes(state: DropboxState): Readonly<Record<string, Route>> {
       style: 'rpc',
       scope: 'account_info.read',
       step: 'stat',
-      run: () =>
-        jsonReply(200, { used: state.used(), allocation: { '.tag': 'individual', allocated: state.allocated } }),
+      run: () => jsonReply(200, { used: state.used(), allocation: allocationOf(state) }),
     },
+  }
+}
+
+function allocationOf(state: DropboxState): object {
+  const { allocated, team } = state
+  if (!team) return { '.tag': 'individual', allocated }
+  return {
+    '.tag': 'team',
+    used: team.used,
+    allocated: team.allocated,
+    user_within_team_space_allocated: team.memberMost,
+    user_within_team_space_limit_type: { '.tag': team.limit },
+    user_within_team_space_used_cached: state.used(),
   }
 }
 
