@@ -19,6 +19,7 @@ import { limits } from '../protocol/limits.ts'
 import { Problem } from '../protocol/problem.ts'
 import { shardOf } from '../protocol/arbiter/shard-of.ts'
 import type { Change, Store } from '../protocol/store.ts'
+import { requireCountable } from './balances.ts'
 import type { LedgerContext } from './context.ts'
 import type { IsWaiting } from './lag.ts'
 import { commandChange, createCompany, createPointing, isPending, MARK_BYTES } from './pending.ts'
@@ -96,6 +97,7 @@ export function createAccept(
   async function attemptOnce(prepared: Prepared, leave: () => void, isFirst: boolean): Promise<Acceptance | undefined> {
     const { outcome, ...decided } = (isFirst && (await decideAtOnce(prepared))) || (await decideNow(store, prepared))
     if (outcome.kind === 'repeat') return { accepted: outcome.accepted, isRepeat: true }
+    await requireCountable(store, decided.view.touched())
     const isWaiting = await write({ ...decided, outcome }, leave)
     if (!isWaiting) return undefined
     onAccepted(isWaiting)

@@ -1,11 +1,15 @@
 /**
  * What an account holds, from the items themselves: what it can spend, what its open declarations and lanes still
- * hold of it, what lanes to it have earned, what it put up for sealed ones. Exact at one moment: the items are read until nothing changed between two
- * readings, so what is added up was there all at once.
+ * hold of it, what lanes to it have earned, what it put up for sealed ones. Exact at one moment: the items are read until
+ * nothing changed between two readings, so what is added up was there all at once.
+ *
+ * Anyone may ask, so what there is to read is bounded: what holds no credits is in no list, and no account has more than so
+ * many declarations that do.
  */
 import { fromHex, type Bytes } from '../protocol/bytes.ts'
 import {
   accounts,
+  familyOf,
   heldBy,
   identities,
   keys,
@@ -16,12 +20,12 @@ import {
   type Family,
   type Held,
 } from '../protocol/arbiter/items.ts'
-import type { Key } from '../protocol/arbiter/view.ts'
+import { keyText, type Key, type Touched } from '../protocol/arbiter/view.ts'
 import { readAll } from '../protocol/items.ts'
 import { limits } from '../protocol/limits.ts'
 import { Problem } from '../protocol/problem.ts'
 import type { Item, Store } from '../protocol/store.ts'
-import { load, unstamp } from './state.ts'
+import { load, unstamp, type Versioned } from './state.ts'
 
 export interface Balance {
   readonly id: Bytes
@@ -31,9 +35,9 @@ export interface Balance {
   readonly frozen: bigint
   readonly earned: bigint
   readonly bonds: bigint
-  /** Its declarations that are not settled yet. */
+  /** Its declarations that hold credits, or may. */
   readonly declarations: readonly Bytes[]
-  /** The open lanes to it. */
+  /** The open lanes to it, but those at no price. */
   readonly lanes: readonly Bytes[]
 }
 
@@ -47,9 +51,13 @@ interface Reading {
 
 function startReading(store: Store): Reading {
   const seen: string[] = []
+  /** A lane may be both the account's own and to it. */
+  const known = new Map<string, Versioned | undefined>()
   return {
     async get(family, key) {
-      const item = await load(store, key)
+      const text = keyText(key)
+      const item = known.has(text) ? known.get(text) : await load(store, key)
+      known.set(text, item)
       seen.push(`${key.pk} ${key.sk} ${item?.version}`)
       return item && family.decode(item.body)
     },
@@ -100,12 +108,13 @@ const idsIn = async (reading: Reading, pk: string): Promise<Bytes[]> =>
 /** What no lane has claimed, and what its open lanes have not redeemed. */
 async function frozenIn(reading: Reading, declaration: Bytes): Promise<bigint> {
   const reserve = await reading.get(reserves, keys.declaration(declaration))
+  if (!reserve || reserve.open === 0) return reserve ? unclaimedIn(reserve) : 0n
   const claimed = await reading.list(keys.segments(declaration, 0).pk)
   const inLanes = await sumOver(claimed, async (item) => {
     const { lane } = laneIds.decode(unstamp(item).body)
     return (await heldOn(reading, lane)).frozen
   })
-  return inLanes + (reserve ? unclaimedIn(reserve) : 0n)
+  return inLanes + unclaimedIn(reserve)
 }
 
 async function heldOn(reading: Reading, id: Bytes): Promise<Held> {
@@ -117,4 +126,16 @@ async function sumOver<T>(values: readonly T[], amount: (value: T) => Promise<bi
   let sum = 0n
   for (const value of values) sum += await amount(value)
   return sum
+}
+
+/**
+ * @param touched by a command that is about to be accepted
+ * @throws Problem `limit-reached` where an account would have one declaration more than are added up
+ */
+export async function requireCountable(store: Store, touched: readonly Touched<Versioned>[]): Promise<void> {
+  const added = touched.find(({ key, before, body }) => familyOf(key) === 'declarations' && !before && body)
+  if (!added) return
+  const open = await store.list(added.key.pk, { limit: limits.openDeclarations })
+  if (open.length === limits.openDeclarations)
+    throw new Problem('limit-reached', `An account has at most ${limits.openDeclarations} declarations open.`)
 }

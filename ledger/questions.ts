@@ -62,7 +62,7 @@ const accountRoute = createRoute({
       frozen: wire.money,
       earned: wire.money,
       bonds: wire.money,
-      declarations: z.array(wire.id).openapi({ description: 'Its declarations that are not settled' }),
+      declarations: z.array(wire.id).openapi({ description: 'Its declarations that hold credits, or may' }),
       lanes: z.array(wire.id).openapi({ description: 'The open lanes to it' }),
     }),
   ),

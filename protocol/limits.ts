@@ -183,6 +183,8 @@ export const limits = {
   verdictsCached: 4096,
   /** Lanes that a seller, or a process of a ledger, keeps at hand. */
   lanesCached: 2048,
+  /** Declarations of one account that hold credits: a ledger adds up all of them for a balance. */
+  openDeclarations: 1024,
   /** Shards of one log: a join holds the checkpoints of all of them. */
   logShards: 16,
   /** How often a conditional write is tried anew after another change came first. */

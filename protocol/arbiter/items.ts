@@ -77,12 +77,12 @@ export const keys = {
   arrival: (lock: Bytes): Key => only('arrival', lock),
   /** What an object, by its id, was answered with. */
   accepted: (id: Bytes): Key => only('accepted', id),
-  /** A payer's declarations that still hold credits. Not state. */
+  /** A payer's declarations that hold credits, or may. Not state. */
   declarations: (payer: Bytes, declaration: Bytes): Key => ({
     pk: `declarations/${toHex(payer)}`,
     sk: toHex(declaration),
   }),
-  /** A payee's open lanes. Not state. */
+  /** A payee's open lanes, but those at no price. Not state. */
   lanes: (payee: Bytes, lane: Bytes): Key => ({ pk: `lanes/${toHex(payee)}`, sk: toHex(lane) }),
 } as const
 

@@ -47,8 +47,8 @@ export function declare(envelope: Envelope): Step {
       unitPrice,
     }
     write(view, reserves, keys.declaration(id), reserve)
-    write(view, marks, keys.declarations(payer, id), {})
     const price = priceOf(declaration)
+    if (price > 0n) write(view, marks, keys.declarations(payer, id), {})
     return [move(payer, { available: -price, frozen: price })]
   })
 }
@@ -87,7 +87,7 @@ export function claim(commitmentEnvelope: Envelope, claimEnvelope: Envelope): St
     const lane = { ...laneOf(declaration, reserve, commitment, commitmentEnvelope, claimer), ...sealed }
     write(view, lanes, keys.lane(commitment.id), lane)
     write(view, laneIds, keys.segments(declaration.id, lane.first), { lane: commitment.id })
-    write(view, marks, keys.lanes(payee, commitment.id), {})
+    if (lane.unitPrice > 0n) write(view, marks, keys.lanes(payee, commitment.id), {})
     const { bonds } = heldBy(lane)
     return [move(declaration.payer), move(payee, { available: -bonds, bonds })]
   })

@@ -108,10 +108,10 @@ async function releaseUnclaimed(
   return [move(payer, { available: rest, frozen: -rest })]
 }
 
-/** A declaration that is released and has no open lane holds nothing any more: it leaves the payer's list. */
+/** A declaration of which no unit is unclaimed and no lane open holds nothing any more: it leaves the payer's list. */
 async function settle(view: View, id: Bytes, payer: Bytes, reserve: Reserve): Promise<void> {
   write(view, reserves, keys.declaration(id), reserve)
-  if (reserve.closed !== undefined && reserve.open === 0) await view.delete(keys.declarations(payer, id))
+  if (reserve.unclaimed === 0 && reserve.open === 0) await view.delete(keys.declarations(payer, id))
 }
 
 export async function returnToAgent(
