@@ -43,7 +43,8 @@ export function createLedger(options: LedgerOptions): Ledger {
   let isAtWork = false
   const onAccepted = (isWaiting: IsWaiting): void => {
     sequencing.wake()
-    lag.note(isWaiting)
+    // What is noted is let go of as it is checked.
+    if (isAtWork) lag.note(isWaiting)
   }
   /** Where nothing runs in the background, whoever asks about the log waits for it. */
   const holdBack = async (): Promise<void> => {

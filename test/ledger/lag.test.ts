@@ -70,10 +70,22 @@ test('what another process appended in time holds up nobody', async () => {
   await ledger.stop()
 })
 
-test('where nothing runs in the background, what waits holds up nobody', async () => {
-  const ledger = openLedger()
+test('where nothing runs in the background, what waits holds up nobody, and is not remembered', async () => {
+  const inner = openSqlite(':memory:')
+  let looked = 0
+  const isLookedUp = (pk: string): boolean => pk === 'pending'
+  const store: Store = { ...inner, get: (pk, sk) => ((looked += Number(isLookedUp(pk))), inner.get(pk, sk)) }
+  const ledger = openLedger({ store })
   const lane = await openLane(ledger)
   await expectAccepted(ledger.post('/v1/redemptions', { redemption: lane.redeem(1) }))
+  for (const name of ['one', 'two', 'three']) {
+    ledger.clock.advance(60_000)
+    await expectAccepted(ledger.post('/v1/accounts', { identity: person(name).identity }))
+  }
+  await ledger.sequence()
+  await ledger.start()
   ledger.clock.advance(60_000)
   await expectAccepted(ledger.post('/v1/redemptions', { redemption: lane.redeem(2) }))
+  expect(looked).toBe(0)
+  await ledger.stop()
 })
