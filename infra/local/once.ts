@@ -4,6 +4,7 @@ import { cp, mkdtemp, readdir, stat } from 'node:fs/promises'
 import { createHash } from 'node:crypto'
 import { basename, join, relative, resolve } from 'node:path'
 import { auditLedger } from '../../agent/cli/audit.ts'
+import { hintOn, isStuck } from '../../agent/cli/commands/downloads.ts'
 import { createOwnerClient, type OwnerClient } from '../../agent/cli/owner-client.ts'
 import { makeFolder } from '../../agent/make-folder.ts'
 import { createLedgerClient, statementOf, type LedgerClient } from '../../agent/clients/ledger-client.ts'
@@ -52,6 +53,7 @@ export interface ProgressJson {
   id: string
   state: string
   reason?: string
+  detail?: string
   name: string
   bytes: number
   done: number
@@ -63,6 +65,8 @@ export interface ProgressJson {
 }
 
 const POLL_MS = 50
+/** Looks in a row that find it so, before it is believed that only its owner can make it go on. */
+const PATIENCE = 40
 const SETTLED_WITHIN_MS = 60_000
 
 export interface OnceOptions {
@@ -149,7 +153,8 @@ async function finished(
   onProgress: (download: ProgressJson) => void,
 ): Promise<ProgressJson> {
   let download = await you.ask<ProgressJson>('POST', '/v1/downloads', { source: infoHash })
-  while (download.state !== 'done') {
+  for (let stuck = 0; download.state !== 'done'; stuck = isStuck(download) ? stuck + 1 : 0) {
+    if (stuck >= PATIENCE) throw new Problem('peer-failed', `The download waits for you. ${whyOf(download)}`)
     if (download.state === 'failed' || download.state === 'cancelled') {
       throw new Problem(
         'peer-failed',
@@ -163,6 +168,8 @@ async function finished(
   onProgress(download)
   return download
 }
+
+const whyOf = (download: ProgressJson): string => `${download.detail ?? `It is ${download.state}.`}${hintOn(download)}`
 
 interface BalanceJson {
   frozen: string

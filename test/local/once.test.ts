@@ -127,6 +127,15 @@ describe('one paid download', () => {
     await expect(move(file)).rejects.toThrow('control character')
   })
 
+  test('ends where the owner has stopped the agent, with the reason', async () => {
+    const file = join(folder(), 'stopped.bin')
+    writeFileSync(file, randomBytes(1000))
+    const { guard } = network.you.agent
+    await guard.change({ stopped: true })
+    await expect(move(file)).rejects.toThrow(/has stopped.*`raincheck start`/)
+    await guard.change({ stopped: false })
+  })
+
   test('moves no folder into itself', async () => {
     await expect(move(dirname(dirname(network.you.files)))).rejects.toThrow('cannot be copied')
   })

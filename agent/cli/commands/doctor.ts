@@ -9,7 +9,7 @@ import { envelopeFromJson } from '../../../protocol/signed.ts'
 import { formatBytes, formatCount } from '../../dashboard/figures.js'
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
 import type { GuardJson } from './guard.ts'
-import type { DownloadJson } from './downloads.ts'
+import { isHeld, type DownloadJson } from './downloads.ts'
 import type { ShareJson } from './storage.ts'
 import { table } from '../table.ts'
 
@@ -287,9 +287,6 @@ async function lookAtShares(call: Call): Promise<string> {
     )
   return `${shares.length} offered`
 }
-
-/** By the owner's own guard, of which it is said. */
-const isHeld = (reason = ''): boolean => reason === 'stopped' || reason === 'cap-reached'
 
 async function lookAtDownloads(call: Call): Promise<string> {
   const downloads = await (await call.agent()).ask<DownloadJson[]>('GET', '/v1/downloads')

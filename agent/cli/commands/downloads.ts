@@ -33,16 +33,21 @@ interface FoundJson {
 
 const POLL_MS = 250
 export const UNDER_WAY: ReadonlySet<string> = new Set(['queued', 'running', 'waiting', 'paused'])
-/** What a download waits for that time alone will not bring: its owner has to do something. */
+/** What a download waits for that time alone will not bring today: its owner has to do something. */
 const OWNERS_TURN: ReadonlySet<number> = new Set([EXIT.funds, EXIT.trust])
 /** Looks in a row that find it so, before `get --wait` believes it. */
 const PATIENCE = 8
 /** What comes sooner is not worth a word. */
 const SOON_MS = 60_000
 
+/** By the owner's own guard. */
+export const isHeld = (reason = ''): boolean => reason === 'stopped' || reason === 'cap-reached'
+
 /** What becomes of a download that waits, or may be done about it. */
 const HINTS: Readonly<Record<string, string>> = {
   'funds-insufficient': ' It goes on by itself when there are more.',
+  stopped: ' `raincheck start` lets it go on.',
+  'cap-reached': ' `raincheck caps --spend CREDITS` allows more.',
   'no-sellers': ' It goes on by itself when that changes.',
   'price-exceeded': ' To allow more, `get` it again with a higher --max-price.',
 }
@@ -156,8 +161,9 @@ async function waitFor(call: Call, started: DownloadJson): Promise<Answer> {
   return { json: download, text: listText([download], call.environment.clock.now()), exitCode }
 }
 
-const isStuck = ({ state, reason }: DownloadJson): boolean =>
-  state === 'paused' || (state === 'waiting' && OWNERS_TURN.has(exitCodeOf(reason)))
+/** Whether it is its owner's turn, as far as one look can tell. */
+export const isStuck = ({ state, reason }: Pick<DownloadJson, 'state' | 'reason'>): boolean =>
+  state === 'paused' || (state === 'waiting' && (isHeld(reason) || OWNERS_TURN.has(exitCodeOf(reason))))
 
 const foundText = ({ infoHash, name, bytes, sellers, price }: FoundJson): string =>
   `${name}  ${formatBytes(bytes)}  ${formatCount(sellers, 'seller')}  from ${price} a piece\n  ${infoHash}`
@@ -178,10 +184,12 @@ function listText(downloads: readonly DownloadJson[], nowMs: number): string {
 function reasonLines(download: DownloadJson | undefined, nowMs: number): string[] {
   if (download?.reason === undefined) return []
   const { reason, detail, until } = download
-  const hint = download.state === 'failed' ? ` \`raincheck resume ${download.id}\` tries again.` : (HINTS[reason] ?? '')
   const again = until !== undefined && until - nowMs > SOON_MS ? ` Goes on at ${formatWhen(until, nowMs)}.` : ''
-  return [`  ${reason}${detail ? `: ${detail}` : ''}${hint}${again}`]
+  return [`  ${reason}${detail ? `: ${detail}` : ''}${hintOn(download)}${again}`]
 }
+
+export const hintOn = ({ id, state, reason = '' }: Pick<DownloadJson, 'id' | 'state' | 'reason'>): string =>
+  state === 'failed' ? ` \`raincheck resume ${id}\` tries again.` : (HINTS[reason] ?? '')
 
 const stateText = ({ state, reason, detail }: DownloadJson): string =>
   state === 'running' ? '' : state + (reason === undefined ? '' : ` (${detail ?? reason})`)
