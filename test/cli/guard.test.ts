@@ -62,5 +62,8 @@ test('keeps a download waiting at the cap of a day, and says so to whoever waits
   const waited = await you.raincheck('get', infoHash, '--wait')
   expect(waited).toMatchObject({ code: 1, out: expect.stringContaining('cap-reached: The credits of today') })
   expect(waited.out).toContain('raincheck caps --spend')
+  // A credit is left, which is not enough.
+  const doctor = await you.raincheck('doctor')
+  expect(doctor).toMatchObject({ code: 1, out: expect.stringContaining('downloads: wait, or `raincheck caps --spend') })
   await you.ask('caps', '--spend', 'none')
 })

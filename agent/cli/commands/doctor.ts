@@ -296,5 +296,7 @@ async function lookAtDownloads(call: Call): Promise<string> {
       `'${stuck.name}' ${stuck.state === 'failed' ? 'failed' : 'waits'}: ${stuck.detail ?? stuck.reason}`,
       `mend that, then \`raincheck resume ${stuck.id}\`, or give it up: \`raincheck cancel ${stuck.id}\``,
     )
+  const capped = downloads.find(({ state, reason }) => state === 'waiting' && reason === 'cap-reached')
+  if (capped) throw new Wrong(`'${capped.name}' waits: ${capped.detail}`, 'wait, or `raincheck caps --spend CREDITS`')
   return `${downloads.filter(({ state }) => state === 'running').length} running`
 }
