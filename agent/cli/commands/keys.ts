@@ -20,9 +20,9 @@ const changes = () => import('../../key-change.ts')
 
 export const keyCommands: Commands = {
   rotate: {
-    usage: '[--recovery-file F [--recovery-passphrase-file G]] [--ledger URL] [--repository URL]',
+    usage: '[--passphrase-file F] [--recovery-file R [--recovery-passphrase-file G]] [--ledger URL] [--repository URL]',
     summary:
-      'Replace your key by a new one; with F, also make a new recovery key above it. Restart your agent afterwards',
+      'Replace your key by a new one, with F encrypted (age); with R, also make a new recovery key above it. Restart your agent afterwards',
     options: { ...RECOVERY_OPTIONS, ...KEEPER_OPTIONS },
     takes: [0, 0],
     run: rotate,
