@@ -40,7 +40,16 @@ const searchRoute = createRoute({
   request: { query: z.strictObject({ query: z.string().max(limits.queryBytes) }) },
   responses: ok(
     'The contents',
-    z.array(z.object({ infoHash: wire.id, name: z.string(), bytes: count, sellers: count, price: wire.money })),
+    z.array(
+      z.object({
+        infoHash: wire.id,
+        name: z.string(),
+        bytes: count,
+        pieces: count.optional(),
+        sellers: count,
+        price: wire.money,
+      }),
+    ),
   ),
 })
 

@@ -13,6 +13,8 @@ export interface Found {
   readonly infoHash: string
   readonly name: string
   readonly bytes: number
+  /** Each is paid for; missing where it was announced before this was kept. */
+  readonly pieces?: number
   /** Counted up to `limits.swarmSellers`. */
   readonly sellers: number
   /** The lowest. */
@@ -34,17 +36,13 @@ const ITEMS_READ = 2000
 /** Contents whose sellers are counted for one query. */
 const CONTENTS_READ = 400
 
-interface Hit {
-  readonly infoHash: string
-  readonly name: string
-  readonly bytes: number
-}
+type Hit = Pick<Found, 'infoHash' | 'name' | 'bytes' | 'pieces'>
 
-const hitShape = { bytes: field.integer(), name: field.text() }
+const hitShape = { bytes: field.integer(), name: field.text(), pieces: field.optional(field.integer()) }
 
 /** What makes a content searchable. */
-export function wordItems({ infoHash, name, bytes }: Content): Change[] {
-  const body = encode({ bytes, name })
+export function wordItems({ infoHash, name, bytes, pieces }: Content): Change[] {
+  const body = encode({ bytes, name, pieces })
   return searchTerms(name, WORDS_PER_NAME).map((word) => ({
     pk: wordKey(firstLetter(word)),
     sk: `${word}/${infoHash}`,

@@ -88,7 +88,14 @@ const balanceSchema = z
   .openapi('Balance')
 
 const foundSchema = z
-  .object({ infoHash: wire.id, name: z.string(), bytes: z.int(), sellers: z.int(), price: wire.money })
+  .object({
+    infoHash: wire.id,
+    name: z.string(),
+    bytes: z.int(),
+    pieces: z.int().optional(),
+    sellers: z.int(),
+    price: wire.money,
+  })
   .openapi('Found')
 
 const byId = { params: z.object({ id: z.string().regex(/^[0-9a-zA-Z_-]{1,64}$/) }) }

@@ -27,7 +27,14 @@ const infoShape = z.object({ id: wire.id, origin: z.string(), vkey: z.string(), 
 const contentShape = z.looseObject({ infoHash: wire.id, name: z.string(), bytes: count, pieceLength: count })
 const sellerShape = z.object({ announcement: signed('announcement'), delegation: signed('delegation').optional() })
 export const swarmShape = z.object({ sellers: z.array(sellerShape).max(limits.swarmSellers) })
-const foundShape = z.object({ infoHash: wire.id, name: z.string(), bytes: count, sellers: count, price: money })
+const foundShape = z.object({
+  infoHash: wire.id,
+  name: z.string(),
+  bytes: count,
+  pieces: count.optional(),
+  sellers: count,
+  price: money,
+})
 const noticeShape = z.object({ notice: signed('notice'), delegation: signed('delegation').optional() })
 const noticesShape = z.object({ notices: z.array(noticeShape).max(limits.noticesPerIdentity) })
 const editionShape = z.object({ edition: signed('edition'), delegation: signed('delegation').optional() })

@@ -15,7 +15,7 @@ import { detail, element, find, row, show, terms } from './view.js'
  *   done: number, paid: string, file?: string, bytesPerSecond?: number, secondsLeft?: number }} Download
  * @typedef {{ infoHash: string, name: string, bytes: number, pieces: number, price: string, public: boolean,
  *   withdrawn?: string, refused?: string }} Share
- * @typedef {{ infoHash: string, name: string, bytes: number, sellers: number, price: string }} Found
+ * @typedef {{ infoHash: string, name: string, bytes: number, pieces?: number, sellers: number, price: string }} Found
  */
 
 const REFRESH_MS = 1000
@@ -243,11 +243,16 @@ function shareRow({ infoHash, name, bytes, pieces, price, public: isPublic, with
 }
 
 /** @param {Found} found */
-function foundRow({ infoHash, name, bytes, sellers, price }) {
+function foundRow({ infoHash, name, bytes, pieces, sellers, price }) {
   const made = row(
     name,
     [button('download', () => get(infoHash, price))],
-    detail(formatBytes(bytes), formatCount(sellers, 'seller'), priceText(price)),
+    detail(
+      formatBytes(bytes),
+      formatCount(sellers, 'seller'),
+      ...(pieces === undefined ? [] : [formatCount(pieces, 'piece')]),
+      priceText(price),
+    ),
     element('code', {}, infoHash),
   )
   return Object.assign(made, { id: `found-${infoHash}` })

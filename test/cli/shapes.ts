@@ -27,7 +27,7 @@ export const share = z.looseObject({
 })
 
 export const found = z.array(
-  z.strictObject({ infoHash: id, name: z.string(), bytes: count, sellers: count, price: money }),
+  z.strictObject({ infoHash: id, name: z.string(), bytes: count, pieces: count, sellers: count, price: money }),
 )
 
 export const STATES = ['queued', 'running', 'waiting', 'paused', 'done', 'failed', 'cancelled'] as const

@@ -82,10 +82,10 @@ describe('shares', () => {
     expect(share.magnet).toContain(share.infoHash)
     expect(z.array(shapes.share).parse(await you.ask('shares'))).toEqual([share])
     expect(shapes.found.parse(await neighbour.ask('search', 'summer'))).toEqual([
-      { infoHash: share.infoHash, name: 'summer.txt', bytes: 5_000_000, sellers: 1, price: '7' },
+      { infoHash: share.infoHash, name: 'summer.txt', bytes: 5_000_000, pieces: 2, sellers: 1, price: '7' },
     ])
     expect((await neighbour.raincheck('search', 'summer')).out).toBe(
-      `summer.txt  4.77 MiB  1 seller  from 7 a piece\n  ${share.infoHash}\n`,
+      `summer.txt  4.77 MiB  1 seller  from 7 a piece: 14 for 2 pieces\n  ${share.infoHash}\n`,
     )
     expect(shapes.share.parse(await you.ask('unshare', share.infoHashV1))).toEqual(share)
     expect(await you.ask('shares')).toEqual([])

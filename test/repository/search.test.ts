@@ -26,7 +26,7 @@ describe('search', () => {
     const bunny = contentOf('Big Buck Bunny.mkv', content(1000))
     await repository.announce(bob, bunny, { price: 3n })
     expect(await repository.search('bunny')).toEqual([
-      { infoHash: bunny.infoHash, name: 'Big Buck Bunny.mkv', bytes: 1000, sellers: 2, price: '3' },
+      { infoHash: bunny.infoHash, name: 'Big Buck Bunny.mkv', bytes: 1000, pieces: 1, sellers: 2, price: '3' },
     ])
   })
 

@@ -27,6 +27,7 @@ interface FoundJson {
   infoHash: string
   name: string
   bytes: number
+  pieces?: number | undefined
   sellers: number
   price: string
 }
@@ -165,8 +166,11 @@ async function waitFor(call: Call, started: DownloadJson): Promise<Answer> {
 export const isStuck = ({ state, reason }: Pick<DownloadJson, 'state' | 'reason'>): boolean =>
   state === 'paused' || (state === 'waiting' && (isHeld(reason) || OWNERS_TURN.has(exitCodeOf(reason))))
 
-const foundText = ({ infoHash, name, bytes, sellers, price }: FoundJson): string =>
-  `${name}  ${formatBytes(bytes)}  ${formatCount(sellers, 'seller')}  from ${price} a piece\n  ${infoHash}`
+/** A folder of small files costs more than its bytes suggest: none shares a piece with another. */
+function foundText({ infoHash, name, bytes, pieces, sellers, price }: FoundJson): string {
+  const whole = pieces === undefined ? '' : `: ${BigInt(price) * BigInt(pieces)} for ${formatCount(pieces, 'piece')}`
+  return `${name}  ${formatBytes(bytes)}  ${formatCount(sellers, 'seller')}  from ${price} a piece${whole}\n  ${infoHash}`
+}
 
 function progressText(download: DownloadJson): string {
   // The line may be cut off at its end.
