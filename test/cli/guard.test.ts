@@ -26,6 +26,9 @@ test('sets the caps of a day, and says what is used of them', async () => {
     serve: {},
   })
   expect((await you.raincheck('caps')).out).toContain('no cap')
+  expect((await you.raincheck('caps', '--spend', '500')).out).toContain('A new cap counts from now on')
+  expect((await you.raincheck('caps', '--spend', '600')).out).not.toContain('from now on')
+  await you.ask('caps', '--spend', 'none')
   for (const words of [
     ['--serve', 'much'],
     ['--serve', '3GB'],

@@ -26,7 +26,7 @@ export const guardCommands: Commands = {
   caps: {
     usage: '[--spend CREDITS|none] [--serve SIZE|none]',
     summary:
-      'What the agent may spend, and send to others, in a day (UTC), and how much of it is used; SIZE such as 3GiB',
+      'What the agent may spend, and send to others, in a day (UTC), and how much of it is used, counted while there is a cap; SIZE such as 3GiB',
     options: { spend: { type: 'string' }, serve: { type: 'string' } },
     takes: [0, 0],
     run: caps,
@@ -42,8 +42,13 @@ async function caps(call: Call): Promise<Answer> {
     ...(spend !== undefined && { spend: spend === 'none' ? null : call.credits('spend') }),
     ...(serve !== undefined && { serve: serve === 'none' ? null : bytesIn(serve) }),
   }
-  const isChange = Object.keys(asked).length > 0
-  return guardAnswer(isChange ? await change(call, asked) : await (await call.agent()).ask('GET', '/v1/guard'))
+  const before = await (await call.agent()).ask<GuardJson>('GET', '/v1/guard')
+  if (Object.keys(asked).length === 0) return guardAnswer(before)
+  const { json, text } = guardAnswer(await change(call, asked))
+  const isNew = (['spend', 'serve'] as const).some(
+    (cap) => before[cap].most === undefined && (asked[cap] ?? null) !== null,
+  )
+  return { json, text: isNew ? `${text}\nA new cap counts from now on, not what went before it today.` : text }
 }
 
 const UNITS = ['', 'KiB', 'MiB', 'GiB', 'TiB']
