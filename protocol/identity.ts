@@ -104,7 +104,7 @@ export function applyOperation(state: IdentityState | undefined, envelope: Envel
   }
   if (!state) return first(operation)
   if (!equal(identityOf(operation), state.id)) throw new Problem('conflict', 'The operation is of another identity.')
-  if (state.operations.some(({ hash }) => equal(hash, operation.hash))) return state
+  if (isInForce(state, operation.hash)) return state
   const before = state.operations.slice(0, operation.seq)
   checkFollows(operation, before.at(-1), state.operations[operation.seq])
   return stateOf([...before, operation])
@@ -121,6 +121,10 @@ export function replay(operations: readonly Envelope[], atMs: number, known?: Id
   }
   return rest.reduce((state, operation) => applyOperation(state, operation, atMs), applyOperation(known, next, atMs))
 }
+
+/** Whether the operation of that hash is one of the state's, which holds all before it as well. */
+export const isInForce = ({ operations }: IdentityState, hash: Bytes): boolean =>
+  operations.some((operation) => equal(operation.hash, hash))
 
 /** Whether an envelope's key is one of the identity's now. */
 export const speaksFor = (state: IdentityState, key: Bytes): boolean => rank(state.keys, key) >= 0

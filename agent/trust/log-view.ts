@@ -1,6 +1,7 @@
 /**
- * The repository's log as this agent has seen it: followed entry by entry, so that what was revoked is known whatever the
- * repository then shows; its keys are believed once. What the repository is caught at is kept, with what proves it.
+ * The repository's log as this agent has seen it: followed entry by entry, so that what was revoked, and which keys changed,
+ * is known whatever the repository then shows; its own keys are believed once. What it is caught at is kept, with what
+ * proves it.
  */
 import { readRecord } from '../../protocol/book-log.ts'
 import { fromBase64url, fromHex, toBase64url, toHex, type Bytes } from '../../protocol/bytes.ts'
@@ -15,6 +16,7 @@ import {
   type LogKeys,
   type SeenCheckpoint,
 } from '../../protocol/follow-log.ts'
+import { identityOf, isInForce, parseOperation, type IdentityState } from '../../protocol/identity.ts'
 import { readAll } from '../../protocol/items.ts'
 import { limits } from '../../protocol/limits.ts'
 import { requireWitnessed, witnessedMs } from '../../protocol/log-policy.ts'
@@ -33,9 +35,10 @@ export type RepositoryBreach =
   | Fork
   /** Two that cannot both have been the newest when it says. */
   | { readonly kind: 'split-view'; readonly notes: readonly [string, string] }
-  /** It showed a book that its own log has a newer one of: the entry, and its inclusion in the checkpoint. */
+  /** It showed a book, or keys, that its own log has newer ones of: the entry, and its inclusion in the checkpoint. */
   | {
       readonly kind: 'hidden-revocation'
+      /** The head of the book, or the last of the operations. */
       readonly shown: EnvelopeJson
       readonly note: string
       readonly index: number
@@ -57,6 +60,8 @@ export interface LogView {
   compare(note: string): Promise<void>
   /** Whether the log has a newer book of the issuer; a repository that showed this one hid the newer. */
   isRevoked(head: Envelope, shownByRepository: boolean): Promise<boolean>
+  /** Whether the log has later keys of somebody than are shown; a repository that showed these hid the later. */
+  isOutdated(shown: IdentityState, shownByRepository: boolean): Promise<boolean>
   /** A book of the owner's was taken: the log has to have it. */
   expect(receipt: Envelope): Promise<void>
   breaches(): Promise<readonly RepositoryBreach[]>
@@ -73,14 +78,24 @@ interface Kept {
   readonly peaks: readonly string[]
   readonly timeMs: number
   readonly isSplit: boolean
+  /** The entry where it last began anew: those from there on were all read. */
+  readonly since?: number
   /** Leaf hash (hex) and receipt of a book that the log has to have. */
   readonly expected?: { readonly entry: string; readonly receipt: EnvelopeJson; readonly timeMs: number }
 }
 
-interface NewestBook {
-  readonly seq: number
+interface Logged {
   readonly index: number
   readonly entry: string
+}
+
+interface NewestBook extends Logged {
+  readonly seq: number
+}
+
+interface NewestOperation extends Logged {
+  /** Of its operations, hex, the newest last. */
+  readonly hashes: readonly string[]
 }
 
 const PK = 'repository-log'
@@ -97,25 +112,33 @@ export function createLogView(context: AgentContext): LogView {
   const { clock } = environment
   const agreed = new Set<string>()
   const sk = VIEW + repository.url
+  /** Each repository judges by itself which operation overrides which. */
+  const operationOf = (id: Bytes): string => `identity/${repository.url}/${toHex(id)}`
   let known: Kept | undefined
   let triedMs = -Infinity
   let running: Promise<void> | undefined
 
   async function kept(): Promise<Kept | undefined> {
-    const item = known ? undefined : await store.get(PK, sk)
-    return (known ??= item && decodeRecord<Kept>(item))
+    const item = known ? undefined : await get<Kept>(sk)
+    return (known ??= item)
   }
 
   /** Two histories are never forgotten. */
   async function keep(view: Kept): Promise<void> {
     const lasting = { ...view, isSplit: view.isSplit || known?.isSplit === true }
-    await store.write([{ pk: PK, sk, expect: 'any', body: encodeRecord(lasting) }])
+    await put(sk, lasting)
     known = lasting
   }
 
-  async function breach(name: string, what: RepositoryBreach): Promise<void> {
-    await store.write([{ pk: PK, sk: BREACH + name, expect: 'any', body: encodeRecord(what) }])
+  async function get<T>(name: string): Promise<T | undefined> {
+    const item = await store.get(PK, name)
+    return item && decodeRecord<T>(item)
   }
+
+  const put = (name: string, what: unknown): Promise<boolean> =>
+    store.write([{ pk: PK, sk: name, expect: 'any', body: encodeRecord(what) }])
+
+  const breach = (name: string, what: RepositoryBreach): Promise<boolean> => put(BREACH + name, what)
 
   async function first(): Promise<Kept> {
     const { id, vkey, timeKey } = await repository.info()
@@ -137,9 +160,9 @@ export function createLogView(context: AgentContext): LogView {
         throw error
       },
     )
-    await takeBooks(entries, from.size)
+    await take(entries, from.size)
     // Where it begins anew, what lies between is not known.
-    const { expected: _, ...anew } = view
+    const { expected: _, ...anew } = { ...view, since: seen.size }
     await keep(await checked(advanced(isNear ? view : anew, seen, frontier)))
   }
 
@@ -183,21 +206,32 @@ export function createLogView(context: AgentContext): LogView {
   const splitView = ({ note: ours, keys }: Kept, note: string): RepositoryBreach | undefined =>
     isSplitView(ours, note, keys) ? { kind: 'split-view', notes: [ours, note] } : undefined
 
-  async function takeBooks(entries: readonly Bytes[], from: number): Promise<void> {
+  async function take(entries: readonly Bytes[], from: number): Promise<void> {
     for (const [i, bytes] of entries.entries()) {
       const record = readRecord(bytes)
-      if (record?.kind === 'prune')
-        await store.write([{ pk: PK, sk: PRUNED + toHex(record.subject), expect: 'any', body: encodeRecord({}) }])
-      if (record?.kind !== 'book') continue
-      const { issuer, seq } = parseHead(record.book.head)
-      const newest: NewestBook = { seq, index: from + i, entry: toBase64url(bytes) }
-      await store.write([{ pk: PK, sk: bookOf(issuer), expect: 'any', body: encodeRecord(newest) }])
+      const logged: Logged = { index: from + i, entry: toBase64url(bytes) }
+      if (record?.kind === 'prune') await put(PRUNED + toHex(record.subject), {})
+      if (record?.kind === 'book') {
+        const { issuer, seq } = parseHead(record.book.head)
+        await put(bookOf(issuer), { ...logged, seq } satisfies NewestBook)
+      }
+      if (record?.kind === 'identity') for (const one of record.operations) await takeOperation(one, logged)
     }
   }
 
+  /** One that is logged again takes nobody back to the keys of then. */
+  async function takeOperation(envelope: Envelope, logged: Logged): Promise<void> {
+    const operation = parseOperation(envelope)
+    const [name, hash] = [operationOf(identityOf(operation)), toHex(operation.hash)]
+    const before = (await get<NewestOperation>(name))?.hashes ?? []
+    if (before.includes(hash)) return
+    const hashes = [...before, hash].slice(-limits.operationsPerIdentity)
+    await put(name, { ...logged, hashes } satisfies NewestOperation)
+  }
+
   async function isLogged(entry: string): Promise<boolean> {
-    const item = await store.get(PK, bookOf(owner))
-    return item !== undefined && toHex(leafHash(fromBase64url(decodeRecord<NewestBook>(item).entry))) === entry
+    const newest = await get<NewestBook>(bookOf(owner))
+    return newest !== undefined && toHex(leafHash(fromBase64url(newest.entry))) === entry
   }
 
   /** The owner's expected book is in the log, or missing from one of later. */
@@ -222,19 +256,31 @@ export function createLogView(context: AgentContext): LogView {
 
   async function isRevoked(head: Envelope, shownByRepository: boolean): Promise<boolean> {
     const { issuer, seq } = readHead(head)
-    const item = await store.get(PK, bookOf(issuer))
-    const newest = item && decodeRecord<NewestBook>(item)
+    const newest = await get<NewestBook>(bookOf(issuer))
     if (!newest || seq >= newest.seq) return false
     if (shownByRepository) await noteHidden(head, issuer, newest).catch(unlessBug)
     return true
   }
 
-  async function noteHidden(head: Envelope, issuer: Bytes, { index, entry }: NewestBook): Promise<void> {
+  /**
+   * A log has each change of keys after those that it follows or overrides: the newest is in force, with all before it.
+   * One of before the view began anew may have been overridden in an entry that was not read.
+   */
+  async function isOutdated(shown: IdentityState, shownByRepository: boolean): Promise<boolean> {
+    const newest = await get<NewestOperation>(operationOf(shown.id))
+    if (!newest || newest.index < ((await kept())?.since ?? 0)) return false
+    const [inForce, last] = [newest.hashes.at(-1), shown.operations.at(-1)]
+    if (!inForce || !last || isInForce(shown, fromHex(inForce))) return false
+    if (shownByRepository) await noteHidden(last.envelope, shown.id, newest).catch(unlessBug)
+    return true
+  }
+
+  async function noteHidden(what: Envelope, issuer: Bytes, { index, entry }: Logged): Promise<void> {
     const view = await kept()
     if (!view || index >= view.size) return
     const read = tileNodeReader(view.size, (tile) => repository.tile(tilePath(tile)))
     const proof = await readSpans(inclusionSpans(index, view.size), read)
-    const shown = envelopeToJson(head)
+    const shown = envelopeToJson(what)
     const { note } = view
     await breach(toHex(issuer), { kind: 'hidden-revocation', shown, note, index, entry, proof: proof.map(toBase64url) })
   }
@@ -251,6 +297,7 @@ export function createLogView(context: AgentContext): LogView {
       if (view) await confront(view, note)
     },
     isRevoked,
+    isOutdated,
     async expect(receipt) {
       await refresh()
       const view = await kept()

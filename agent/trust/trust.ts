@@ -159,10 +159,11 @@ export function createTrust(context: AgentContext): Trust {
     return ageMs > limits.freshMs ? { ...verdict, credit: Math.min(verdict.credit, limits.agingCredit) } : verdict
   }
 
-  /** Without what the repository's log has newer books of. */
+  /** Without what the repository's log has newer books or later keys of. */
   async function standing({ identities, proofs = [], isShown }: Evidence & { isShown: boolean }): Promise<Evidence> {
+    const outdated = await Promise.all(identities.map((shown) => view.isOutdated(shown, isShown)))
     const revoked = await Promise.all(proofs.map(({ head }) => view.isRevoked(head, isShown)))
-    return { identities, proofs: proofs.filter((_, i) => !revoked[i]) }
+    return { identities: identities.filter((_, i) => !outdated[i]), proofs: proofs.filter((_, i) => !revoked[i]) }
   }
 
   /** A repository that is away, or talks nonsense, leaves what the subject carries. */

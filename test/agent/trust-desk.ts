@@ -3,7 +3,7 @@ import { sha256 } from '#primitives'
 import type { AgentContext } from '../../agent/context.ts'
 import { createTrust, vouchAccount } from '../../agent/trust/trust.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
-import { bookEntry, pruneEntry } from '../../protocol/book-log.ts'
+import { bookEntry, identityEntries, pruneEntry } from '../../protocol/book-log.ts'
 import { toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
 import type { Environment } from '../../protocol/environment.ts'
 import { chainsToJson, type ChainsJson } from '../../protocol/chain.ts'
@@ -11,7 +11,7 @@ import { delegate } from '../../protocol/delegation.ts'
 import { genesis, replay } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
-import { objectId, signerFrom } from '../../protocol/signed.ts'
+import { objectId, signerFrom, type Envelope } from '../../protocol/signed.ts'
 import { parseTilePath } from '../../protocol/tile.ts'
 import { parseHead, proveVouch, writeBook, type Book, type Vouch } from '../../protocol/vouch.ts'
 import { createRepositoryLog } from '../../repository/log.ts'
@@ -102,12 +102,13 @@ export function open(books: readonly { by: Person; book: Book }[] = []) {
       },
     },
   } as unknown as AgentContext
-  const record = (book: Book) => enter(bookEntry(book, clock.now()))
-  const prune = ({ id }: Person) => enter(pruneEntry(id, clock.now()))
-  const enter = (entry: Bytes) =>
+  const record = (book: Book) => enter([bookEntry(book, clock.now())])
+  const recordKeys = (...operations: Envelope[]) => enter(identityEntries(operations, clock.now()))
+  const prune = (...pruned: Person[]) => enter(pruned.map(({ id }) => pruneEntry(id, clock.now())))
+  const enter = (entries: Bytes[]) =>
     log.write(async () => ({
       changes: [{ pk: 'x', sk: 'x', expect: 'any' as const }],
-      entries: [entry],
+      entries,
       result: undefined,
     }))
   return {
@@ -118,6 +119,7 @@ export function open(books: readonly { by: Person; book: Book }[] = []) {
     published,
     repository,
     record,
+    recordKeys,
     prune,
   }
 }
