@@ -6,6 +6,7 @@
  * AGENT_WITNESSES is the policy of the ledger's witnesses itself, AGENT_REPOSITORY_WITNESSES that of the repository's, as
  * there are no files here; SELL_MODES and STAKE_MOST say how it deals, SPEND_MOST and SERVE_MOST how much of it a day.
  */
+import { agentWorld } from '../infra/agent-world.ts'
 import { realEnvironment } from '../infra/environment.ts'
 import { bucketSpool } from '../infra/lambda/bucket-spool.ts'
 import { customResource } from '../infra/lambda/custom-resource.ts'
@@ -19,7 +20,6 @@ import {
 } from '../infra/lambda/parameter-key.ts'
 import { policySetting } from '../infra/lambda/policy-setting.ts'
 import { LIVE, wakeFunction } from '../infra/lambda/wake-function.ts'
-import { guardedTransport, systemResolve } from '../infra/pinned-transport.ts'
 import { settings } from '../infra/service-process.ts'
 import { stdoutLines } from '../infra/stdout-lines.ts'
 import { openStore } from '../infra/store/open.ts'
@@ -28,7 +28,6 @@ import { createAgent, type Agent } from './agent.ts'
 import { mountClaim } from './api/claim-api.ts'
 import { createUnclaimedApp } from './api/unclaimed.ts'
 import { claimSecret, createClaims, type Owned } from './claim.ts'
-import { pinAddress } from './clients/address-guard.ts'
 import { createLedgerClient } from './clients/ledger-client.ts'
 import { createRepositoryClient } from './clients/repository-client.ts'
 import { readDashboard } from './dashboard/dashboard-node.ts'
@@ -61,12 +60,10 @@ const keyName = (): string => set.required('AGENT_KEY_PARAMETER')
 /** What does not depend on whose the agent is. */
 const ground = once(async () => {
   const allowLoopback = set.optional('RAINCHECK_ALLOW_LOOPBACK', '') === '1'
-  const pin = (url: URL): Promise<string> => pinAddress(url, { resolve: systemResolve, allowLoopback })
   const [ledgerUrl, repositoryUrl] = [set.required('LEDGER_URL'), set.required('REPOSITORY_URL')]
-  const real = realEnvironment()
   const hosts = providerHosts(set.optional)
-  const chosen = [ledgerUrl, repositoryUrl, ...Object.values(hosts)]
-  const environment = { ...real, transport: guardedTransport(chosen, pin, real.transport) }
+  const services = [ledgerUrl, repositoryUrl]
+  const { environment, pin } = agentWorld({ real: realEnvironment(), services, hosts, allowLoopback })
   const [secret, store] = await Promise.all([requireParameterKey(keyName()), openStore(set.required('AGENT_STORE'))])
   const ledger = createLedgerClient({ environment, url: ledgerUrl })
   const repository = createRepositoryClient({ environment, url: repositoryUrl })

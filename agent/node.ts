@@ -3,13 +3,12 @@
  * settings in it name no services yet, they name this agent and its services from now on.
  */
 import { join } from 'node:path'
+import { agentWorld, KEPT_THROUGH_KILLS } from '../infra/agent-world.ts'
 import { realEnvironment } from '../infra/environment.ts'
-import { guardedTransport, systemResolve } from '../infra/pinned-transport.ts'
 import { listen } from '../infra/serve.ts'
 import { openServiceKey } from '../infra/service-key.ts'
 import { settings, untilTerminated } from '../infra/service-process.ts'
 import { openStore } from '../infra/store/open.ts'
-import { pinAddress } from './clients/address-guard.ts'
 import { readDashboard } from './dashboard/dashboard-node.ts'
 import { dealing } from './dealing.ts'
 import { usualCaps } from './guard/usual-caps.ts'
@@ -19,21 +18,16 @@ import { pieceClientNode } from './download/piece-client-node.ts'
 import { providerHosts } from './storage/providers.ts'
 import { sendPieceNode } from './sell/piece-server-node.ts'
 
-/** A power cut may cost the last seconds, which the bytes in the storage then outlive; a sync for each piece costs more. */
-const KEPT_THROUGH_KILLS = { synchronous: 'normal' } as const
-
 await untilTerminated('agent', async (report) => {
   const { required, optional } = settings(process.env)
   const dir = required('RAINCHECK_HOME')
   const port = Number(optional('PORT', '8402'))
   const allowLoopback = optional('RAINCHECK_ALLOW_LOOPBACK', '') === '1'
-  const pin = (url: URL) => pinAddress(url, { resolve: systemResolve, allowLoopback })
   const [ledgerUrl, repositoryUrl] = [required('LEDGER_URL'), required('REPOSITORY_URL')]
-  const real = realEnvironment()
   const hosts = providerHosts(optional)
   const moreRepositoryUrls = optional('REPOSITORIES_ALSO', '').split(',').filter(Boolean)
-  const chosen = [ledgerUrl, repositoryUrl, ...moreRepositoryUrls, ...Object.values(hosts)]
-  const environment = { ...real, transport: guardedTransport(chosen, pin, real.transport) }
+  const services = [ledgerUrl, repositoryUrl, ...moreRepositoryUrls]
+  const { environment, pin } = agentWorld({ real: realEnvironment(), services, hosts, allowLoopback })
   const publicUrl = optional('AGENT_URL', `http://127.0.0.1:${port}`)
   const home = openHome(dir)
   // Nothing is made in a home without an owner.

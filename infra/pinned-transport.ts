@@ -1,17 +1,11 @@
 /** A transport for calls to strangers: it connects to the very address that was judged, whatever the name says by then. */
-import { lookup } from 'node:dns/promises'
 import { Agent as HttpAgent, request as requestHttp, type IncomingMessage, type RequestOptions } from 'node:http'
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https'
 import { isIP } from 'node:net'
 import { Readable } from 'node:stream'
 import { urlToHttpOptions } from 'node:url'
 import type { ReadableStream as NodeStream } from 'node:stream/web'
-import type { Resolve } from '../agent/clients/address-guard.ts'
 import type { Transport } from '../protocol/environment.ts'
-
-/** What the system's resolver says, in its order. */
-export const systemResolve: Resolve = async (hostname) =>
-  (await lookup(hostname, { all: true })).map(({ address }) => address)
 
 /** Statuses of replies that never have a body (fetch standard, "null body status"). */
 const BODILESS = new Set([204, 205, 304])

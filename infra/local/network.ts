@@ -2,7 +2,6 @@
 import { access, constants } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { sha256 } from '#primitives'
-import { pinAddress } from '../../agent/clients/address-guard.ts'
 import { readDashboard } from '../../agent/dashboard/dashboard-node.ts'
 import { openHome, type Home } from '../../agent/home.ts'
 import { makeFolder } from '../../agent/make-folder.ts'
@@ -17,7 +16,7 @@ import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Store } from '../../protocol/store.ts'
 import { createRepository } from '../../repository/repository.ts'
-import { guardedTransport, systemResolve } from '../pinned-transport.ts'
+import { agentWorld, KEPT_THROUGH_KILLS } from '../agent-world.ts'
 import { listen, type Listening, type ListenOptions } from '../serve.ts'
 import { openServiceKey } from '../service-key.ts'
 import { openStore, type StoreOptions } from '../store/open.ts'
@@ -26,9 +25,6 @@ import { lockFolder } from './folder-lock.ts'
 /** What the local ledger gives every new account, in credits. */
 const FAUCET = 1_000_000n
 const HOST = '127.0.0.1'
-/** Of the agents: a power cut may cost the last seconds, which the bytes in the storage then outlive. */
-const KEPT_THROUGH_KILLS = { synchronous: 'normal' } as const
-const pin = (url: URL) => pinAddress(url, { resolve: systemResolve, allowLoopback: true })
 
 export interface NetworkOptions {
   readonly environment: Environment
@@ -159,9 +155,8 @@ interface ResidentOptions extends Omit<NetworkOptions, 'stores' | 'passphrase'> 
 async function openResident(options: ResidentOptions): Promise<Resident> {
   const { dir, port, ledgerUrl, repositoryUrl, passphrase, onFault, onStop } = options
   const hosts = options.hosts ?? PROVIDER_HOSTS
-  const chosen = [ledgerUrl, repositoryUrl, ...Object.values(hosts)]
-  const transport = guardedTransport(chosen, pin, options.environment.transport)
-  const environment = { ...options.environment, transport }
+  const [real, services] = [options.environment, [ledgerUrl, repositoryUrl]]
+  const { environment, pin } = agentWorld({ real, services, hosts, allowLoopback: true })
   const url = `http://${HOST}:${port}`
   const files = join(dir, 'files')
   makeFolder(files)
