@@ -61,6 +61,7 @@ export interface DriveApi {
   newId(): Promise<string>
   /** Without content; repeatable, since the id is known before. */
   create(file: NewDriveFile, mimeType?: string): Promise<DriveFile>
+  /** Out of the trash, too. */
   move(id: string, move: Move): Promise<DriveFile>
   /** Repeatable. */
   remove(id: string): Promise<void>
@@ -201,7 +202,13 @@ export function createDriveApi(root: string, { send, paced }: ProviderCalls): Dr
       return { files: (data.files ?? []).map(fileFrom), ...(next !== undefined && { next }) }
     },
     async move(id, { name, from, to }) {
-      const params = { fileId: id, requestBody: { name }, addParents: to, removeParents: from, fields: FIELDS }
+      const params = {
+        fileId: id,
+        requestBody: { name, trashed: false },
+        addParents: to,
+        removeParents: from,
+        fields: FIELDS,
+      }
       return fileFrom((await paced((signal) => files.update(params, options(signal)), { units: UNITS.update })).data)
     },
     remove: (id) =>

@@ -136,9 +136,10 @@ export function createDriveWrites({ api, paths, store, secrets, random, pk }: Dr
     return undefined
   }
 
+  /** In the trash as well, where its owner may have put what is unfinished: the commit takes it out. */
   async function whole(write: WriteRef, { file }: WriteRecord): Promise<DriveFile | undefined> {
     const found = await api.get(file).catch(unlessNotFound)
-    return found && !found.trashed && found.size === write.size ? found : undefined
+    return found?.size === write.size ? found : undefined
   }
 
   async function written(write: WriteRef): Promise<readonly ByteRange[]> {

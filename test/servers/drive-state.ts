@@ -55,6 +55,8 @@ export interface DriveState {
   /** While it lags, a search does not find what was made since. */
   lagSearch(lags: boolean): void
   isFound(file: DriveFile): boolean
+  /** By itself, or with a folder above it: as Drive tells it of both. */
+  isTrashed(file: DriveFile): boolean
   resource(file: DriveFile): Record<string, unknown>
 }
 
@@ -90,6 +92,8 @@ export function createDriveState(now: () => number): DriveState {
     given.add(id)
     return id
   }
+  const isTrashed = ({ trashed, parents }: DriveFile): boolean =>
+    trashed || parents.some((id) => isTrashed(files.get(id) as DriveFile))
   const empty = bytesContent(new Uint8Array(0))
   const md5s = new WeakMap<Content, string>()
   const md5 = (content: Content): string => {
@@ -134,8 +138,10 @@ export function createDriveState(now: () => number): DriveState {
       if (!lags) unfound.clear()
     },
     isFound: ({ id }) => !unfound.has(id),
+    isTrashed,
     resource(file) {
-      const { content, headRevision, ours: _, isAbusive: __, isCapped: ___, ...plain } = file
+      const { content, headRevision, ours: _, isAbusive: __, isCapped: ___, ...own } = file
+      const plain = { ...own, trashed: isTrashed(file) }
       const size = plain.mimeType === FOLDER ? {} : { size: String(DOCUMENT_BYTES) }
       if (!content) return { kind: 'drive#file', ...plain, ...size }
       const md5Checksum = content.size > HASHED_MOST ? undefined : md5(content)

@@ -181,7 +181,8 @@ function createFiles(state: DriveState, oauth: OAuthServer): Files {
     if (!test || !(size >= 1 && size <= PAGE_MOST) || !['createdTime', 'name'].includes(order))
       return driveError(400, 'invalid', 'Invalid Value')
     const all = [...state.files.values()]
-      .filter((file) => file.id !== ROOT && isSeen(file, request) && state.isFound(file) && test(file))
+      .filter((file) => file.id !== ROOT && isSeen(file, request) && state.isFound(file))
+      .filter((file) => test({ ...file, trashed: state.isTrashed(file) }))
       .toSorted((a, b) => (a[order as 'name'] < b[order as 'name'] ? -1 : 1))
     const [, from = '0'] =
       /^page-(\d+)$/.exec(query.get('pageToken') ?? 'page-0') ?? driveError(400, 'invalid', 'Invalid Value')
