@@ -1,6 +1,6 @@
 /**
  * Entry point of one agent on Node (`npm run agent`). Its owner's home must have been made with `raincheck init`; where the
- * settings in it name no services yet, they name this agent and its services from now on.
+ * settings in it name no services yet, they name this agent and its services from now on; one that ran here before gives way.
  */
 import { join } from 'node:path'
 import { agentWorld, KEPT_THROUGH_KILLS } from '../infra/agent-world.ts'
@@ -12,11 +12,19 @@ import { openStore } from '../infra/store/open.ts'
 import { readDashboard } from './dashboard/dashboard-node.ts'
 import { dealing } from './dealing.ts'
 import { usualCaps } from './guard/usual-caps.ts'
-import { openHome, readPassphrase } from './home.ts'
+import { openHome, readPassphrase, type Home, type Settings as HomeSettings } from './home.ts'
 import { openAgent } from './open.ts'
 import { pieceClientNode } from './download/piece-client-node.ts'
 import { providerHosts } from './storage/providers.ts'
 import { sendPieceNode } from './sell/piece-server-node.ts'
+
+/** Where the settings name no agent, or one of this machine, which was this one on another port. */
+async function nameAgent(home: Home, named: Required<HomeSettings>): Promise<void> {
+  const before = await home.settings()
+  if (before.agent === undefined) await home.saveSettings(named)
+  else if (before.agent !== named.agent && before.agent.startsWith('http://127.0.0.1:'))
+    await home.saveSettings({ ...before, agent: named.agent })
+}
 
 await untilTerminated('agent', async (report) => {
   const { required, optional } = settings(process.env)
@@ -63,8 +71,7 @@ await untilTerminated('agent', async (report) => {
   const hostname = optional('HOST', '127.0.0.1')
   const server = await listen({ fetch: agent.app.fetch, port, hostname })
   agent.start()
-  const isSet = (await home.settings()).agent !== undefined
-  if (!isSet) await home.saveSettings({ agent: publicUrl, ledger: ledgerUrl, repository: repositoryUrl })
+  await nameAgent(home, { agent: publicUrl, ledger: ledgerUrl, repository: repositoryUrl })
   return {
     url: `http://${hostname}:${server.port}`,
     async stop() {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { sha256 } from '#primitives'
-import type { Breach } from '../../agent/trust/log-view.ts'
+import type { RepositoryBreach } from '../../agent/trust/log-view.ts'
 import { readRecord } from '../../protocol/book-log.ts'
 import { fromBase64url, toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
 import { noteKey, openNote, parseCheckpoint } from '../../protocol/checkpoint.ts'
@@ -167,7 +167,7 @@ describe('a repository that does not answer', () => {
 })
 
 /** @returns the entry that was hidden, which is in the repository's log */
-function includedEntry(breach: Extract<Breach, { kind: 'hidden-revocation' }>): Bytes {
+function includedEntry(breach: Extract<RepositoryBreach, { kind: 'hidden-revocation' }>): Bytes {
   const key = noteKey('repository.example', signerFrom(sha256(utf8('repository'))).key)
   const { rootHash, size } = parseCheckpoint(openNote(breach.note, [key]).text)
   const [entry, proof] = [fromBase64url(breach.entry), breach.proof.map((hash) => fromBase64url(hash))]

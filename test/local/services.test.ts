@@ -1,5 +1,5 @@
 /** The three services as processes of their own, as docs/SERVICES.md runs them. */
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { NODE, start, type Child, type ChildOptions } from './child.ts'
@@ -60,10 +60,21 @@ test('make a network of their own, with an owner whose key is under a passphrase
     expect(await child.ended).toMatchObject({ code: 0, err: '' })
   }
   // The delegation holds: from now on the agent needs its own key alone.
-  const again = service('agent', { ...variables, HOST: 'localhost' })
-  expect(await again.ready()).toMatchObject({ url: `http://localhost:${port}` })
+  const again = service('agent', { ...variables, PORT: String(port + 3), HOST: 'localhost' })
+  expect(await again.ready()).toMatchObject({ url: `http://localhost:${port + 3}` })
+  const settings = () => JSON.parse(readFileSync(join(home, 'settings.json'), 'utf8')) as Record<string, string>
+  // Whoever gave it another port means that agent from now on.
+  expect(settings()).toEqual({ agent: url(3), ledger: url(1), repository: url(2) })
   again.process.kill('SIGTERM')
   expect((await again.ended).code).toBe(0)
+
+  const elsewhere = { ...settings(), agent: 'https://agent.example' }
+  writeFileSync(join(home, 'settings.json'), JSON.stringify(elsewhere))
+  const other = service('agent', variables)
+  await other.ready()
+  expect(settings()).toEqual(elsewhere)
+  other.process.kill('SIGTERM')
+  expect((await other.ended).code).toBe(0)
 })
 
 test.each([

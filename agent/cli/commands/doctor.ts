@@ -54,7 +54,7 @@ const DAY_MS = 24 * 60 * 60 * 1000
 /** A delegation that is nearer to its end is worth a word. */
 const SOON_MS = 7 * DAY_MS
 const ROOM_BYTES = 1024 ** 3
-const START = 'start it: `npm start`, or `npm run agent`'
+const START = 'start it: `npm start`, or `npm run agent`; where it runs elsewhere, name it in settings.json'
 
 export const doctorCommands: Commands = {
   doctor: { usage: '', summary: 'Look for what is wrong, and say what to do', takes: [0, 0], run: doctor },
