@@ -122,7 +122,7 @@ async function clientOf(environment: Environment, { home, url, agent }: Resident
 /** All that an account holds: what a download costs is the difference. */
 async function worth(ledger: LedgerClient, { agent }: Resident): Promise<bigint> {
   const account = await ledger.account(toHex(agent.context.owner))
-  return account.available + account.frozen + account.earned
+  return account.available + account.frozen + account.earned + account.bonds
 }
 
 /** @throws Problem `not-found` unless there is a file or folder */
@@ -172,6 +172,7 @@ async function finished(
 const whyOf = (download: ProgressJson): string => `${download.detail ?? `It is ${download.state}.`}${hintOn(download)}`
 
 interface BalanceJson {
+  bonds: string
   frozen: string
   outstanding: string
 }
@@ -187,7 +188,7 @@ async function settled(
   for (;;) {
     const mine = await you.ask<BalanceJson>('GET', '/v1/balance')
     const theirs = await neighbour.ask<BalanceJson>('GET', '/v1/balance')
-    const isClosed = mine.frozen === '0' && theirs.outstanding === '0'
+    const isClosed = mine.frozen === '0' && theirs.outstanding === '0' && theirs.bonds === '0'
     if (isClosed && (await isLogged(ledger, network.you)) && (await isLogged(ledger, network.neighbour))) return
     if (environment.clock.now() > deadlineMs) throw new Problem('peer-failed', 'The download did not settle in time.')
     await environment.clock.sleep(POLL_MS)
