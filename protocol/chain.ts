@@ -84,6 +84,7 @@ export const liveEdges = (head: BookHead, vouches: readonly Vouch[], nowMs: numb
       credit,
       expires: Math.min(expires, head.expires),
       since: notBefore,
+      until: expires,
     }))
 
 /**

@@ -20,6 +20,8 @@ export interface Edge {
   readonly expires: number
   /** When the vouch began, in milliseconds. */
   readonly since?: number
+  /** When the vouch itself ends, in milliseconds: its book is renewed until then. */
+  readonly until?: number
 }
 
 export interface EvaluateOptions {

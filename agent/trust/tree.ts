@@ -61,6 +61,6 @@ async function nodeOf(
     depth,
     credit,
     left: Math.max(0, left),
-    vouch: { depth: last.depth, credit: last.credit, expires: last.expires },
+    vouch: { depth: last.depth, credit: last.credit, expires: last.until ?? last.expires },
   }
 }

@@ -32,6 +32,15 @@ describe('trust', () => {
     )
   })
 
+  test('a vouch is shown with its own end, and has one within 90 days', async () => {
+    const days = (count: number) => Date.now() + count * 24 * 60 * 60 * 1000
+    await ask('vouch', neighbour.id(), '--depth', '1', '--credit', '5', '--expires', '60d')
+    const [first] = await you.ask<{ expires: number }[]>('trust')
+    expect(first?.expires).toBeGreaterThan(days(59))
+    const said = await you.raincheck('vouch', neighbour.id(), '--expires', '100d')
+    expect(said).toMatchObject({ code: 2, err: expect.stringContaining('at most 90d') })
+  })
+
   test('it reaches whom the vouched for vouches for', async () => {
     await neighbour.ask('vouch', STRANGER, '--credit', '3')
     const chain = [you.id(), neighbour.id(), STRANGER]
@@ -64,6 +73,8 @@ describe('trust', () => {
 
   test('it stays through a vouch that comes later, until it is taken back', async () => {
     expect(await ask('vouch', neighbour.id(), '--depth', '1')).toMatchObject(NOT_TRUSTED)
+    const said = await you.raincheck('vouch', neighbour.id(), '--depth', '1')
+    expect(said.out).toContain(`you distrust it: \`raincheck undistrust ${neighbour.id()}\``)
     expect(await ask('undistrust', neighbour.id())).toMatchObject({ trusted: true })
     expect(await ask('trust', STRANGER)).toMatchObject(NOT_TRUSTED)
     expect(await ask('undistrust', STRANGER)).toMatchObject({ trusted: true })

@@ -141,7 +141,7 @@ function termsOf(call: Call): Omit<Vouch, 'subject'> {
     credit: wholeNumber(call, 'credit', DEFAULT_CREDIT, limits.vouchCredit),
     scope: '',
     notBefore: nowMs,
-    expires: nowMs + Math.min(lifetimeMs(call.text('expires') ?? DEFAULT_EXPIRES), limits.vouchMs),
+    expires: nowMs + lifetimeMs(call.text('expires') ?? DEFAULT_EXPIRES),
     salt: call.environment.random.bytes(SALT_BYTES),
   }
 }
@@ -156,6 +156,7 @@ function wholeNumber(call: Call, name: string, otherwise: number, most: number):
 function lifetimeMs(text: string): number {
   const ms = durationMs(text)
   if (ms === undefined) throw new UsageError('--expires takes a number and one of s, m, h, d, such as 30d.')
+  if (ms > limits.vouchMs) throw new UsageError('--expires takes at most 90d: vouch again then.')
   return ms
 }
 
@@ -251,7 +252,9 @@ const askVerdict = (agent: OwnerClient, id: string): Promise<VerdictJson> =>
 async function verdict(agent: OwnerClient, id: string): Promise<Answer> {
   const json = await askVerdict(agent, id)
   const path = json.chain.length === 0 ? '' : `\n  ${json.chain.join('\n  -> ')}`
-  return { json, text: `${id}: ${verdictText(json)}${path}` }
+  const { distrusted } = json.trusted ? { distrusted: [] } : await agent.ask<TrustJson>('GET', '/v1/trust')
+  const why = distrusted.includes(id) ? `, you distrust it: \`raincheck undistrust ${id}\`` : ''
+  return { json, text: `${id}: ${verdictText(json)}${why}${path}` }
 }
 
 const verdictText = ({ trusted, depth, credit }: VerdictJson): string =>
