@@ -7,6 +7,7 @@ import { formatSession, grantSession, parseSession, readSession, SESSION_HEADER 
 import { envelopeToJson, signerFrom, type Envelope, type Signer } from '../../protocol/signed.ts'
 import { openCircleTown, signedBy, type CircleTown, type Resident } from '../agent/circle-town.ts'
 import { pattern } from '../pattern.ts'
+import { codeOf as problemOf } from '../problems.ts'
 import { numbered } from '../repository/people.ts'
 
 let town: CircleTown
@@ -216,6 +217,40 @@ describe('a session', () => {
     await repository.putIdentity([rotate(state, [above.key], nowMs, above)])
     expect(await codeOf(grantTo([first, undone, later], theirs, 'lab'))).toBe('conflict')
     expect(await codeOf(grantTo([first], above, 'lab'))).toBe(201)
+  })
+
+  test('is not granted for what undoes a change of keys, unless the repository has taken it', async () => {
+    const [lost, everyday, recovery, theirs] = [1, 2, 3, 4].map((n) => signerFrom(numbered(3, n))) as [
+      Signer,
+      Signer,
+      Signer,
+      Signer,
+    ]
+    const first = genesis([lost, everyday], town.clock.now())
+    const state = replay([first], town.clock.now())
+    const changed = rotate(state, [recovery.key, everyday.key], town.clock.now(), everyday)
+    const { repository } = broker.context
+    await broker.ask('PUT', '/v1/circles/lab', { add: [Buffer.from(state.id).toString('hex')] })
+    await repository.putIdentity([first, changed])
+    const undoing = () => rotate(state, [theirs.key], town.clock.now(), lost, 0)
+    expect(await codeOf(grantTo([first, undoing()], theirs, 'lab'))).toBe('conflict')
+    town.clock.advance(limits.recoveryWindowMs + 1)
+    expect(await problemOf(repository.putIdentity([undoing()]))).toBe('conflict')
+    expect(await codeOf(grantTo([first, undoing()], theirs, 'lab'))).toBe('conflict')
+    expect(await codeOf(grantTo([first, changed], everyday, 'lab'))).toBe(201)
+  })
+
+  test('is granted to who has undone what a thief of the everyday key did, once the repository knows', async () => {
+    const [recovery, everyday, theirs] = [1, 2, 3].map((n) => signerFrom(numbered(3, n))) as [Signer, Signer, Signer]
+    const nowMs = town.clock.now()
+    const first = genesis([recovery, everyday], nowMs)
+    const state = replay([first], nowMs)
+    const { repository } = broker.context
+    await broker.ask('PUT', '/v1/circles/lab', { add: [Buffer.from(state.id).toString('hex')] })
+    await repository.putIdentity([first, rotate(state, [recovery.key, theirs.key], nowMs, everyday)])
+    const undoing = rotate(state, [recovery.key], nowMs, recovery, 0)
+    await repository.putIdentity([undoing])
+    expect(await codeOf(grantTo([first, undoing], recovery, 'lab'))).toBe(201)
   })
 
   test('is worth nothing from a broker whose owner has taken its keys away, wherever it goes on', async () => {
