@@ -199,6 +199,18 @@ describe('a session', () => {
     expect(await codeOf(granted(member))).toBe('unknown-key')
   })
 
+  test('is not granted for keys of before, though the repository is away or has forgotten those of now', async () => {
+    const { state, owner, operations } = member.person
+    const rotation = rotate(state, [stranger.person.owner.key], town.clock.now(), owner)
+    await member.context.repository.putIdentity([rotation])
+    expect(await codeOf(granted(member))).toBe('unknown-key')
+    town.setDown('repository.example', true)
+    expect(await codeOf(granted(member))).toBe('unknown-key')
+    town.setDown('repository.example', false)
+    town.answer('repository.example', () => Response.json({ operations: operations.map(envelopeToJson) }))
+    expect(await codeOf(granted(member))).toBe('unknown-key')
+  })
+
   test('is not granted for a change of keys that was undone, however many follow it', async () => {
     const [above, everyday, theirs] = [
       signerFrom(numbered(3, 1)),
