@@ -142,7 +142,8 @@ export function createTrust(context: AgentContext): Trust {
     return own.follows ? { ...own, distrusted: new Set([...own.distrusted, ...(await view.pruned())]) } : own
   }
 
-  async function evaluate(subject: Bytes): Promise<Verdict> {
+  /** @param brought in place of what the repository shows */
+  async function evaluate(subject: Bytes, brought?: Evidence): Promise<Verdict> {
     const [book, options] = [await shelf.book(), await distrusting()]
     if (!book || options.distrusted.has(toHex(subject))) return UNTRUSTED
     const own = edgesOf({ identities: [owner], books: [book] }, clock.now())
@@ -152,7 +153,7 @@ export function createTrust(context: AgentContext): Trust {
     const ageMs = await view.ageMs()
     // Nobody knows what was revoked since: the first hop is the owner's own word.
     if (ageMs > limits.staleMs) return direct
-    const found = await standing(await chainsTo(subject))
+    const found = await standing(brought ? { ...brought, isShown: false } : await chainsTo(subject))
     const identities = [owner, ...found.identities.filter(({ id }) => !equal(id, owner.id))]
     const edges = edgesOf({ ...found, identities, books: [book] }, clock.now())
     const verdict = evaluateOne(context.owner, subject, edges, options)
@@ -189,16 +190,15 @@ export function createTrust(context: AgentContext): Trust {
     if (carriedBy.size > limits.chainsCarried) carriedBy.delete(carriedBy.keys().next().value as string)
   }
 
-  /** Kept while it gives its subject credit. */
+  /** Anybody may bring chains for anybody: those are kept that give their subject more than it has. */
   async function carry(subject: string, chains: ChainsJson, note?: string): Promise<number> {
     if (note !== undefined) await view.compare(note).catch(unlessBug)
-    const before = carriedBy.get(subject)
-    remember(subject, evidenceFromJson(chains, clock.now()))
-    lines.delete(subject)
+    const brought = evidenceFromJson(chains, clock.now())
     const { credit } = await creditFor(subject)
-    if (credit === 0) carriedBy.delete(subject)
-    if (credit === 0 && before) remember(subject, before)
-    return credit
+    if ((await evaluate(fromHex(subject, 32), brought)).credit <= credit) return credit
+    remember(subject, brought)
+    lines.delete(subject)
+    return (await creditFor(subject)).credit
   }
 
   /** A seller asks with each piece: what was found is believed for a moment. */

@@ -175,6 +175,52 @@ function includedEntry(breach: Extract<RepositoryBreach, { kind: 'hidden-revocat
   return entry
 }
 
+describe('chains that anybody brings', () => {
+  const chainOf = (by: Person, credit: number, subject = stranger) =>
+    chainsToJson([by.state], [[proveVouch(bookOf(by, [vouch(subject, 0, credit)]), 0)]])
+
+  /** The stranger's chain is worth 20, and the repository is away. */
+  async function away() {
+    const opened = open()
+    const { trust, repository } = opened
+    await trust.putBook(bookOf(owner, [vouch(friend, 1, 20), vouch(other, 1, 20)]))
+    await trust.maintain()
+    repository.away = true
+    expect(await trust.carry(stranger.hex, chainOf(friend, 30))).toBe(20)
+    return opened
+  }
+
+  it('take nothing from their subject, whether they show nothing or less than is known', async () => {
+    const { trust, clock } = await away()
+    for (const less of [{ identities: [], chains: [] }, chainsToJson([friend.state], []), chainOf(other, 1)]) {
+      expect(await trust.carry(stranger.hex, less)).toBe(20)
+      expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 20 })
+      clock.advance(limits.verdictMs)
+      expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 20 })
+    }
+  })
+
+  it('count where they show more', async () => {
+    const { trust, clock } = await away()
+    const third = person('third')
+    expect(await trust.carry(third.hex, chainOf(other, 3, third))).toBe(3)
+    expect(await trust.carry(third.hex, chainOf(friend, 7, third))).toBe(7)
+    clock.advance(limits.verdictMs)
+    expect(await trust.creditFor(third.hex)).toMatchObject({ credit: 7 })
+  })
+
+  it('take nobody’s place where they give their subject nothing', async () => {
+    const { trust, clock } = await away()
+    for (let i = 1; i < limits.chainsCarried; i++) {
+      const one = person(`one ${i}`)
+      expect(await trust.carry(one.hex, chainOf(friend, 1, one))).toBe(1)
+    }
+    expect(await trust.carry(person('nobody').hex, chainOf(friend, 30))).toBe(0)
+    clock.advance(limits.verdictMs)
+    expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 20 })
+  })
+})
+
 describe('a repository that shows what its log has revoked', () => {
   it('is not believed, and what it hid is proven offline', async () => {
     const book = bookOf(friend, [vouch(stranger, 0, 7)])
