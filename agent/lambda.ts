@@ -4,14 +4,15 @@
  * AGENT_KEY_PARAMETER the parameter with the agent's key, DOWNLOAD_FUNCTION the durable function, AGENT_BUCKET a bucket of
  * the owner's that is linked from the start; AGENT_URL is the agent's address where that is not its function URL;
  * AGENT_WITNESSES is the policy of the ledger's witnesses itself, AGENT_REPOSITORY_WITNESSES that of the repository's, as
- * there are no files here; SELL_MODES and STAKE_MOST say how it deals, SPEND_MOST and SERVE_MOST how much of it a day.
+ * there are no files here; SELL_MODES and STAKE_MOST say how it deals, SPEND_MOST and SERVE_MOST how much of it a day. What
+ * of this may change, `download` has from `main`: its own variables are as old as its version.
  */
 import { agentWorld } from '../infra/agent-world.ts'
 import { realEnvironment } from '../infra/environment.ts'
 import { bucketSpool } from '../infra/lambda/bucket-spool.ts'
 import { customResource } from '../infra/lambda/custom-resource.ts'
 import { urlHandler, type LambdaStreaming, type UrlEvent } from '../infra/lambda/function-url.ts'
-import { once } from '../infra/lambda/once.ts'
+import { once, onceFor } from '../infra/lambda/once.ts'
 import {
   deleteParameterKey,
   findParameterKey,
@@ -20,7 +21,7 @@ import {
 } from '../infra/lambda/parameter-key.ts'
 import { policySetting } from '../infra/lambda/policy-setting.ts'
 import { LIVE, wakeFunction } from '../infra/lambda/wake-function.ts'
-import { settings } from '../infra/service-process.ts'
+import { settings, type Settings } from '../infra/service-process.ts'
 import { stdoutLines } from '../infra/stdout-lines.ts'
 import { openStore } from '../infra/store/open.ts'
 import { signerFrom } from '../protocol/signed.ts'
@@ -42,6 +43,7 @@ import { createOwnedAgent } from './owned-agent.ts'
 import { createLinks } from './storage/links.ts'
 import { providerHosts } from './storage/providers.ts'
 import { createSecrets } from './storage/secrets.ts'
+import { tellSettings, toldSettings } from './told-settings.ts'
 
 declare const awslambda: LambdaStreaming
 
@@ -57,14 +59,16 @@ const log = stdoutLines(realEnvironment().clock, set.optional('STACK_NAME', ''))
 
 const keyName = (): string => set.required('AGENT_KEY_PARAMETER')
 
+const openTable = once(() => openStore(set.required('AGENT_STORE')))
+
 /** What does not depend on whose the agent is. */
-const ground = once(async () => {
+async function groundBy({ required, optional }: Settings) {
   const allowLoopback = set.optional('RAINCHECK_ALLOW_LOOPBACK', '') === '1'
-  const [ledgerUrl, repositoryUrl] = [set.required('LEDGER_URL'), set.required('REPOSITORY_URL')]
+  const [ledgerUrl, repositoryUrl] = [required('LEDGER_URL'), required('REPOSITORY_URL')]
   const hosts = providerHosts(set.optional)
   const services = [ledgerUrl, repositoryUrl]
   const { environment, pin } = agentWorld({ real: realEnvironment(), services, hosts, allowLoopback })
-  const [secret, store] = await Promise.all([requireParameterKey(keyName()), openStore(set.required('AGENT_STORE'))])
+  const [secret, store] = await Promise.all([requireParameterKey(keyName()), openTable()])
   const ledger = createLedgerClient({ environment, url: ledgerUrl })
   const repository = createRepositoryClient({ environment, url: repositoryUrl })
   const claims = createClaims({ environment, store, secret, ledger, repository })
@@ -80,14 +84,21 @@ const ground = once(async () => {
     linkAccess,
     pin,
     allowLoopback,
-    witnesses: policySetting(set, 'AGENT_WITNESSES'),
-    repositoryWitnesses: policySetting(set, 'AGENT_REPOSITORY_WITNESSES'),
-    dealing: dealing(set.optional),
-    caps: usualCaps(set.optional, true),
+    witnesses: policySetting({ optional }, 'AGENT_WITNESSES'),
+    repositoryWitnesses: policySetting({ optional }, 'AGENT_REPOSITORY_WITNESSES'),
+    dealing: dealing(optional),
+    caps: usualCaps(optional, true),
   }
-})
+}
 
-type Ground = Awaited<ReturnType<typeof ground>>
+type Ground = Awaited<ReturnType<typeof groundBy>>
+
+/** Of `main`, which is of no version: its variables are those of the latest deployment. */
+const ground = once(async () => {
+  const base = await groundBy(set)
+  await tellSettings(base.store, process.env)
+  return base
+})
 
 /** A worker wakes others of its kind; the runtime says which that is. */
 const ownName = (): string => `${set.required('AWS_LAMBDA_FUNCTION_NAME')}:${LIVE}`
@@ -130,23 +141,26 @@ const claimApi = ({ claims, signer, ledger, repository }: Ground) => ({
   urlOf: (request: Request) => set.optional('AGENT_URL', new URL(request.url).origin),
 })
 
-const agentOf = (isWorker: boolean) =>
-  once(async () => {
-    const base = await ground()
-    return createOwnedAgent({
-      clock: base.environment.clock,
-      claims: base.claims,
-      async open(owned) {
-        const agent = await open(base, owned, isWorker)
-        mountClaim(agent.app, claimApi(base))
-        return agent
-      },
-    })
+const agentOn = (base: Ground, isWorker: boolean) =>
+  createOwnedAgent({
+    clock: base.environment.clock,
+    claims: base.claims,
+    async open(owned) {
+      const agent = await open(base, owned, isWorker)
+      mountClaim(agent.app, claimApi(base))
+      return agent
+    },
   })
 
-const [front, worker] = [agentOf(false), agentOf(true)]
+const front = once(async () => agentOn(await ground(), false))
 const openFront = async (): Promise<Agent | undefined> => (await front())()
-const openWorker = async (): Promise<Agent | undefined> => (await worker())()
+
+const worker = onceFor(async (told) => {
+  const variables = JSON.parse(told) as Record<string, string>
+  return agentOn(await groundBy(settings({ ...process.env, ...variables })), true)
+})
+/** Asked for each shift: one execution may have many of them. */
+const openWorker = async (): Promise<Agent | undefined> => (await worker(await toldSettings(await openTable())))()
 
 const url = urlHandler(
   async () => {

@@ -9,3 +9,12 @@ export function once<T>(open: () => Promise<T>): () => Promise<T> {
     return opened
   }
 }
+
+/** The same for what depends on a text: opened anew for another, and kept while that is asked for. */
+export function onceFor<T>(open: (text: string) => Promise<T>): (text: string) => Promise<T> {
+  let kept: { readonly text: string; readonly opened: () => Promise<T> } | undefined
+  return (text) => {
+    if (kept?.text !== text) kept = { text, opened: once(() => open(text)) }
+    return kept.opened()
+  }
+}

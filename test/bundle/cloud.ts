@@ -16,7 +16,7 @@ export interface Deployed {
   readonly outputs: Readonly<Record<string, string>>
   /** Runs what the stack's schedules run, by the task's name. */
   tick(task: string): Promise<void>
-  /** Deploys it again, with other parameters: what it holds stays. */
+  /** Deploys it again, with other parameters: what it holds stays, and the code, so that no function has a new version. */
   update(parameters: Readonly<Record<string, string>>): void
   /**
    * Takes away what the template does not keep. What its custom resources are told, they are told twice.
@@ -259,8 +259,11 @@ function startFunctions(rising: Rising, ready: readonly [string, Resource][]): v
     functions.set(id, host)
     hosts.push(host)
     const arn = values.attribute(id, 'Arn')
-    for (const qualified of [arn, `${arn}:1`, `${arn}:live`, `${stack}-${id}:live`])
-      account.functions.set(qualified, started)
+    account.functions.set(arn, started)
+    // A version keeps the variables that it was made with.
+    const version = { ...started, environment: { ...environment } }
+    for (const qualified of [`${arn}:1`, `${arn}:live`, `${stack}-${id}:live`])
+      account.functions.set(qualified, version)
   }
 }
 

@@ -27,6 +27,7 @@ export interface DownloadJson {
   readonly piecesDone: number
   readonly file?: string
   readonly reason?: string
+  readonly detail?: string
 }
 
 const FAUCET = '100000'

@@ -118,6 +118,24 @@ describe('what the stacks deploy', () => {
     you.stack.update({ Witnesses: witnesses })
   }, 60_000)
 
+  it('has its workers go by its parameters as they are now, also one that is at work', async () => {
+    const { ledger, you, neighbour } = world
+    await putFile(world, 'short.bin', MIB)
+    const shared = () =>
+      neighbour.owner.ask<{ infoHash: string }>('POST', '/v1/shares', { path: 'short.bin', price: '2' })
+    const { infoHash: source } = await again(shared)
+    you.stack.update({ Witnesses: `witness W1 ${stranger} ; quorum W1` })
+    const { id } = await again(() => you.owner.ask<DownloadJson>('POST', '/v1/downloads', { source }))
+    const look = () => again(() => you.owner.ask<DownloadJson>('GET', `/v1/downloads/${id}`))
+    const until = async (is: (download: DownloadJson) => boolean) => {
+      for (let download = await look(); ; download = await look()) if (is(download)) return download
+    }
+    const unwitnessed = ({ state, detail }: DownloadJson) => state === 'done' || detail?.includes('witnesses') === true
+    expect(await until(unwitnessed)).toMatchObject({ state: 'waiting', ticks: 0 })
+    you.stack.update({ Witnesses: ledger.outputs['Witnesses'] ?? '' })
+    expect(await until(({ state }) => state === 'done')).toMatchObject({ ticks: 1 })
+  }, 180_000)
+
   it('takes no account of a repository’s log that its own witnesses do not vouch for', async () => {
     const { stack, owner } = world.you
     const seen = async () => {
