@@ -17,6 +17,7 @@ export async function followSwarm(run: Run, signal: AbortSignal): Promise<void> 
   for (let round = 0; !signal.aborted; round++) {
     await findPeers(run, round === 0)
     await openParked(run)
+    await run.purse.giveBackExpired()
     for (const seller of run.sellers.all()) if (isWorthAsking(run, seller)) void ask(run, seller)
     releasePending(run)
     run.wake()

@@ -43,6 +43,8 @@ export interface LaneRecord {
 
 export interface Lane {
   readonly id: string
+  /** Which of the download's declarations. */
+  readonly declaration: number
   readonly mode: Mode
   readonly payee: string
   readonly price: bigint
@@ -72,6 +74,8 @@ export interface Lane {
   verified(): Entry
   /** No more pieces on this lane. */
   leave(): Entry
+  /** Its end is the settler's from now on. */
+  end(): Entry
   /** The value of PAYMENT-SIGNATURE for the pending piece. @param whole with what a seller needs that does not know the lane yet */
   payment(offer: Offer, whole: boolean): string
   /** The tick of the last unit, for a lane that has one. */
@@ -113,6 +117,7 @@ export function createLane(pk: string, initial: LaneRecord, { chain, envelope }:
 
   return {
     id: record.id,
+    declaration: record.declaration,
     mode: record.mode,
     payee: record.payee,
     price: BigInt(record.price),
@@ -147,6 +152,7 @@ export function createLane(pk: string, initial: LaneRecord, { chain, envelope }:
       return become(record.mode === 'credit' ? { ticks: record.ticks + 1 } : {})
     },
     leave: () => become({ state: 'left' }),
+    end: () => become({ state: 'settling' }),
     payment: (offer, whole) =>
       encodePayment({
         x402Version: X402_VERSION,

@@ -1,7 +1,7 @@
 /** What a key makes of a sealed piece that was paid for: the piece, or the case against its label. */
 import { fromHex, type Bytes } from '../../protocol/bytes.ts'
 import { dispute, evidenceOf } from '../../protocol/dispute.ts'
-import { unlessBug } from '../../protocol/problem.ts'
+import { Problem, unlessBug } from '../../protocol/problem.ts'
 import { keyOf, openPiece, partsOf, type PieceShape } from '../../protocol/sealed.ts'
 import { objectId, type Envelope } from '../../protocol/signed.ts'
 import type { AgentContext } from '../context.ts'
@@ -33,4 +33,14 @@ export async function publishedKey({ ledger }: AgentContext, lane: string, unit:
   const known = await ledger.lane(lane).catch(unlessBug)
   if (!known?.sealed || known.redeemed < unit) return undefined
   return keyOf(fromHex(known.sealed.key), known.redeemed, unit)
+}
+
+/** Whether the key of a unit of an expired lane is published: also where the ledger does not answer. */
+export async function mayBeShown({ ledger }: AgentContext, lane: string, unit: number): Promise<boolean> {
+  try {
+    return (await ledger.lane(lane)).redeemed >= unit
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error
+    return error.code !== 'not-found'
+  }
 }

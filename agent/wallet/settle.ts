@@ -22,6 +22,8 @@ import { createParking, type Parking } from './parked.ts'
 
 export interface Settler {
   finish(download: string, patienceMs: number): Promise<void>
+  /** Ends what `mark` makes `settling` while the download goes on, without being waited for long. */
+  endSome(download: string, mark: () => Promise<unknown>): Promise<void>
   /** Kept, and then taken to the ledger without being waited for long. */
   accuse(download: string, grievance: Grievance): Promise<void>
   maintain(): Promise<void>
@@ -62,6 +64,13 @@ export function createSettler(context: AgentContext, isDistrusted: IsDistrusted)
     await patiently(clock, MAINTENANCE_MS, settleAnew(download))
   }
 
+  async function endSome(download: string, mark: () => Promise<unknown>): Promise<void> {
+    // Not due at once: who looked before anything is marked would end the chore.
+    await putAll(store, [choreEntry(download, { attempts: 0, dueMs: clock.now() + FIRST_PAUSE_MS })])
+    await mark()
+    await patiently(clock, MAINTENANCE_MS, settleAnew(download))
+  }
+
   /** What is under way may have looked before there was what it is called for. */
   async function settleAnew(download: string): Promise<void> {
     await running.get(download)?.catch(unlessBug)
@@ -69,7 +78,7 @@ export function createSettler(context: AgentContext, isDistrusted: IsDistrusted)
   }
 
   async function finish(download: string, patienceMs: number): Promise<void> {
-    if (await begin(download)) await patiently(clock, patienceMs, settle(download))
+    if (await begin(download)) await patiently(clock, patienceMs, settleAnew(download))
   }
 
   /** Nothing is asked of these lanes any more. @returns false when there is nothing to settle */
@@ -80,9 +89,10 @@ export function createSettler(context: AgentContext, isDistrusted: IsDistrusted)
       ...lanes.filter(isUsed).map((lane) => laneEntry(walletKey(download), { ...lane, state: 'settling' })),
       ...declarations.filter(isUsed).map((one) => declarationEntry(walletKey(download), { ...one, state: 'settling' })),
     ]
-    if (entries.length === 0) return chore !== undefined
-    const due = choreEntry(download, { dueMs: clock.now(), attempts: 0 })
-    await Promise.all([journal.write([due]), ...entries.map((entry) => journal.write([entry]))])
+    if (![...lanes, ...declarations].some(isUnended)) return chore !== undefined
+    // Whatever is there: some of it may be settled already, and that does not end the chore then.
+    await putAll(store, [choreEntry(download, { dueMs: clock.now(), attempts: 0 })])
+    await Promise.all(entries.map((entry) => journal.write([entry])))
     return true
   }
 
@@ -119,7 +129,8 @@ export function createSettler(context: AgentContext, isDistrusted: IsDistrusted)
     await Promise.all(open.lanes.map(closeLane))
     const left = await load(journal, download)
     const isOver = !left.lanes.some(isSettling) && !left.declarations.some(isSettling) && disputed.size === 0
-    if (isOver) for (const { lane } of await parking.list()) await parking.forget(lane)
+    const inUse = new Set(left.lanes.filter(isUsed).map(({ id }) => id))
+    if (isOver) for (const { lane } of await parking.list()) if (!inUse.has(lane)) await parking.forget(lane)
     await journal.write([choreEntry(download, isOver ? undefined : later(chore, clock.now()))])
   }
 
@@ -155,7 +166,7 @@ export function createSettler(context: AgentContext, isDistrusted: IsDistrusted)
     const settled = Promise.all(due.map(({ sk }) => settle(sk.slice(CHORE.length))))
     await patiently(clock, MAINTENANCE_MS, settled)
   }
-  return { finish, accuse, maintain }
+  return { finish, endSome, accuse, maintain }
 }
 
 async function load(journal: Journal, download: string): Promise<Books> {
@@ -179,7 +190,8 @@ function later(chore: Chore | undefined, nowMs: number): Chore {
 
 type Stateful = Pick<LaneRecord | DeclarationRecord, 'state'>
 const isSettling = ({ state }: Stateful): boolean => state === 'settling'
-const isUsed = ({ state }: Stateful): boolean => state !== 'settling' && state !== 'closed'
+const isUnended = ({ state }: Stateful): boolean => state !== 'closed'
+export const isUsed = ({ state }: Stateful): boolean => state !== 'settling' && state !== 'closed'
 
 /**
  * The units that no seller has claimed come back at once. A declaration that the ledger does not know may still be on

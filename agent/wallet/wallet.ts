@@ -7,6 +7,7 @@ import { fromHex, toHex } from '../../protocol/bytes.ts'
 import { commit } from '../../protocol/commitment.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { Chain } from '../../protocol/payword.ts'
+import { Problem, type ProblemCode } from '../../protocol/problem.ts'
 import { envelopeFromJson, envelopeToJson, objectId, type Signer } from '../../protocol/signed.ts'
 import type { Mode } from '../../protocol/x402.ts'
 import type { AgentContext } from '../context.ts'
@@ -15,8 +16,9 @@ import { decodeRecord } from '../records.ts'
 import { chainOf, declarationEntry, makeDeclaration, type DeclarationRecord } from './declaration.ts'
 import { createLane, laneEntry, walletKey, type Lane, type LaneRecord } from './lane.ts'
 import type { Grievance } from './disputes.ts'
+import { mayBeShown } from './opening.ts'
 import { createParking, type Parking } from './parked.ts'
-import { createSettler } from './settle.ts'
+import { createSettler, isUsed, type Settler } from './settle.ts'
 
 export interface LaneTerms {
   /** v2 info hash, hex. */
@@ -48,6 +50,11 @@ export interface Purse {
    * @throws Problem `funds-insufficient`, `delegation-exceeded`, `peer-failed` when the ledger cannot be reached
    */
   openLane(terms: LaneTerms): Promise<Lane>
+  /**
+   * Gives back what is frozen under declarations that have expired, but for lanes that somebody uses: nothing can be bought
+   * for it any more. Called every few seconds.
+   */
+  giveBackExpired(): Promise<void>
   /** Takes up how the lanes ended meanwhile. */
   reload(): Promise<void>
   /** Sealed pieces whose keys are still to come. */
@@ -77,22 +84,19 @@ export function createWallet(
 ): Wallet {
   const settler = createSettler(context, isDistrusted)
   return {
-    open: async (download, journal) => ({
-      ...(await openPurse(context, walletKey(download), journal)),
-      parking: createParking(context.store, download),
-      accuse: (grievance) => settler.accuse(download, grievance),
-    }),
+    open: (download, journal) => openPurse(context, settler, download, journal),
     finish: (download, patienceMs) => settler.finish(download, patienceMs),
     maintain: () => settler.maintain(),
   }
 }
 
-async function openPurse(
-  context: AgentContext,
-  pk: string,
-  journal: Journal,
-): Promise<Omit<Purse, 'parking' | 'accuse'>> {
+/** The ledger does not freeze more: what is frozen for nothing is in the way. */
+const SHORT: ReadonlySet<ProblemCode> = new Set(['funds-insufficient', 'delegation-exceeded'])
+
+async function openPurse(context: AgentContext, settler: Settler, download: string, journal: Journal): Promise<Purse> {
   const { clock } = context.environment
+  const pk = walletKey(download)
+  const parking = createParking(context.store, download)
   const chains = new Map<number, Chain>()
   const declarations: DeclarationRecord[] = []
   const lanes: Lane[] = []
@@ -137,7 +141,7 @@ async function openPurse(
   }
 
   async function openLane(terms: LaneTerms): Promise<Lane> {
-    const declaration = await declared(current(terms) ?? (await make(terms)))
+    const declaration = await declared(current(terms) ?? (await make(terms)), terms)
     const { segment, units, next } = declaration
     const most = terms.mode === 'sealed' ? Math.floor(limits.unitsPerSealedLane / segment) : Infinity
     const segments = Math.min(segmentsFor(terms, segment), Math.ceil(units / segment) - next, most)
@@ -162,20 +166,68 @@ async function openPurse(
    * Asks the ledger unless it has agreed before. What it refuses now it may take later, and a request may arrive late: so
    * the same declaration is asked for again, and released in the end whether or not it ever came.
    */
-  async function declared(declaration: DeclarationRecord): Promise<DeclarationRecord> {
-    if (declaration.state === 'made') await context.ledger.declare(envelopeFromJson(declaration.declaration))
-    return { ...declaration, state: 'open' }
+  async function declared(declaration: DeclarationRecord, terms: LaneTerms): Promise<DeclarationRecord> {
+    try {
+      if (declaration.state === 'made') await context.ledger.declare(envelopeFromJson(declaration.declaration))
+      return { ...declaration, state: 'open' }
+    } catch (error) {
+      if (error instanceof Problem && SHORT.has(error.code)) await makeRoom(declaration, terms)
+      throw error
+    }
+  }
+
+  /**
+   * Declarations that nobody uses now give back what they hold, and so do the lanes that the seller does not take at these
+   * terms; but for those whose last tick has left, as their piece may still come.
+   */
+  async function makeRoom({ number }: DeclarationRecord, { payee }: LaneTerms): Promise<void> {
+    const used = new Set(Array.from(busy, ({ declaration }) => declaration))
+    await giveBack(
+      (one) => one.number !== number && !used.has(one.number),
+      (lane) => lane.payee === payee && (lane.pending === undefined || lane.ticks < lane.unit),
+    )
+  }
+
+  const hasExpired = ({ expires }: DeclarationRecord): boolean => expires + limits.clockSkewMs <= clock.now()
+
+  async function giveBackExpired(): Promise<void> {
+    const hoped = new Set<string>()
+    for (const { lane, unit } of await parking.list()) if (await mayBeShown(context, lane, unit)) hoped.add(lane)
+    await giveBack(hasExpired, ({ id, pending }) => pending === undefined || !hoped.has(id))
+  }
+
+  /** @param isGone nothing more is promised of it. @param isOver the lane's last piece came, or does not come any more */
+  async function giveBack(
+    isGone: (declaration: DeclarationRecord) => boolean,
+    isOver: (lane: Lane) => boolean,
+  ): Promise<void> {
+    const gone = declarations.filter(isGone)
+    const numbers = new Set(gone.map(({ number }) => number))
+    const ended = gone.filter(isUsed).map((one): DeclarationRecord => ({ ...one, state: 'settling' }))
+    const idle = (): readonly Lane[] =>
+      lanes.filter((lane) => numbers.has(lane.declaration) && isUsed(lane) && !busy.has(lane) && isOver(lane))
+    if (ended.length + idle().length === 0) return
+    await settler.endSome(download, () => {
+      for (const one of ended) declarations[one.number] = one
+      const entries = [...ended.map((one) => declarationEntry(pk, one)), ...idle().map((lane) => lane.end())]
+      return Promise.all(entries.map((entry) => journal.write([entry])))
+    })
+  }
+
+  function inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = turn.then(work)
+    turn = done.catch(() => undefined)
+    return done
   }
 
   return {
     lanes,
     busy,
-    openLane(terms) {
-      const opened = turn.then(() => openLane(terms))
-      turn = opened.catch(() => undefined)
-      return opened
-    },
+    openLane: (terms) => inTurn(() => openLane(terms)),
+    giveBackExpired: async () => (declarations.some(hasExpired) ? inTurn(giveBackExpired) : undefined),
     reload,
+    parking,
+    accuse: (grievance) => settler.accuse(download, grievance),
     paid: () => ({
       ticks: lanes.reduce((sum, lane) => sum + lane.ticks, 0),
       credits: lanes.reduce((sum, lane) => sum + BigInt(lane.ticks) * lane.price, 0n),
