@@ -7,7 +7,8 @@
  *
  * - A crash between two objects: the next round puts them all again, as they are the same.
  * - Several processes at once: they put the same objects. A checkpoint that comes late over a newer one is put right by
- *   who put it: the store knows which is the newest.
+ *   who put it: the store knows which is the newest. Who was killed before that leaves it to the others, which put the
+ *   newest again as often as witnesses are asked again, also while the log rests.
  */
 import { decode, encode, field, fields } from '../protocol/encoding.ts'
 import { decideAndWrite } from '../protocol/items.ts'
@@ -16,6 +17,7 @@ import { utf8, type Bytes } from '../protocol/bytes.ts'
 import { noteText, parseCheckpoint } from '../protocol/checkpoint.ts'
 import { shardPath } from '../protocol/shards.ts'
 import { tilePath, tileWidth, type Tile } from '../protocol/tile.ts'
+import type { Clock } from '../protocol/environment.ts'
 import type { Store } from '../protocol/store.ts'
 import type { LedgerContext } from './context.ts'
 import { readLogTile } from './log.ts'
@@ -45,9 +47,12 @@ const AT_ONCE = 16
 const shape = { note: field.text(), size: field.integer() }
 
 export function createPublisher(context: LedgerContext, objects: ObjectStore): Publisher {
-  const root = createCopy(context.store, objects)
+  const { clock } = context.environment
+  const root = createCopy(context.store, objects, clock)
   const isOne = context.policy.shards === undefined
-  const shards = isOne ? [] : shardsOf(context).map(({ store }, shard) => createCopy(store, under(shard, objects)))
+  const shards = isOne
+    ? []
+    : shardsOf(context).map(({ store }, shard) => createCopy(store, under(shard, objects), clock))
 
   return {
     async round() {
@@ -68,7 +73,11 @@ const under = (shard: number, objects: ObjectStore): ObjectStore => ({
 })
 
 /** One log's copy. */
-function createCopy(store: Store, objects: ObjectStore) {
+function createCopy(store: Store, objects: ObjectStore, clock: Clock) {
+  /** When this process put the checkpoint last. */
+  let putMs: number | undefined
+  const isOld = (): boolean => putMs === undefined || Math.abs(clock.now() - putMs) >= limits.cosignedAgainMs
+
   async function put(tile: Tile): Promise<void> {
     await objects.put(tilePath(tile), await readLogTile(store, tile), {
       contentType: 'application/octet-stream',
@@ -91,10 +100,11 @@ function createCopy(store: Store, objects: ObjectStore) {
       for (let at = 0; at < tiles.length; at += AT_ONCE) await Promise.all(tiles.slice(at, at + AT_ONCE).map(put))
     },
     async putCheckpoint(note: string): Promise<void> {
-      if (!(await isNews(note))) return
+      if (note === '' || !((await isNews(note)) || isOld())) return
       await putNote(note)
       const newest = await record(store, { note, size: sizeOf(note) })
       if (newest !== note) await putNote(newest)
+      putMs = clock.now()
     },
   }
 }

@@ -72,7 +72,10 @@ export const limits = {
   /** A signed note: room for post-quantum signatures of 5 kB each. */
   noteBytes: 256 * KiB,
   signaturesPerNote: 32,
-  /** For how long a witness's word on a checkpoint counts, and when a ledger asks for it again where its log rests. */
+  /**
+   * For how long a witness's word on a checkpoint counts. Where its log rests, a ledger asks for it again after so long,
+   * and puts the checkpoint again where copies are read.
+   */
   cosignatureMs: HOUR,
   cosignedAgainMs: 20 * MINUTE,
   bookMs: 7 * DAY,

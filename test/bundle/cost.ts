@@ -86,7 +86,7 @@ export function ledgerMonth(isAtRest: boolean): Bill {
     dynamodbWrite: appends * USE.appendWrites,
     dynamodbGbMonth: USE.stateGb,
     recoveryGbMonth: USE.stateGb,
-    s3Put: appends * USE.appendPuts,
+    s3Put: isAtRest ? MONTH_MINUTES / USE.askedAgainMinutes : appends * USE.appendPuts,
     logGb: (MONTH_MINUTES * USE.choresLogBytes) / GIB,
   }
 }

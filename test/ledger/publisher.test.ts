@@ -14,6 +14,7 @@ import { tilesBetween, type ObjectHeaders, type ObjectStore } from '../../ledger
 import { utf8, type Bytes } from '../../protocol/bytes.ts'
 import { formatVerifierKey, noteKey } from '../../protocol/checkpoint.ts'
 import { genesis } from '../../protocol/identity.ts'
+import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { envelopeToJson, signerFrom } from '../../protocol/signed.ts'
 import type { Store } from '../../protocol/store.ts'
@@ -42,7 +43,7 @@ function openLedger(objects: ObjectStore, store: Store = openSqlite(':memory:'))
     for (let i = 0; i < count; i++, people++) await register(ledger, `person ${people}`)
     await ledger.sequence()
   }
-  return { ledger, grow, store }
+  return { clock, ledger, grow, store }
 }
 
 async function register(ledger: Ledger, name: string): Promise<void> {
@@ -157,6 +158,30 @@ test('of two processes, one that is late does not leave an older checkpoint behi
   await growing
   expect(await verify()).toMatchObject({ size: 4 })
   expect(kept.size).toBeGreaterThan(3)
+})
+
+test('an older checkpoint that a process leaves behind as it is killed is put right by another, though the log rests', async () => {
+  const { objects, verify } = memoryObjects()
+  const [landed, killed] = [Promise.withResolvers<void>(), Promise.withResolvers<never>()]
+  const store = openSqlite(':memory:')
+  const other = openLedger(objects, store)
+  const slow: ObjectStore = {
+    async put(path, body, headers) {
+      if (path === 'checkpoint') await other.grow(1)
+      await objects.put(path, body, headers)
+      if (path !== 'checkpoint') return
+      landed.resolve()
+      await killed.promise
+    },
+  }
+  const doomed = openLedger(slow, store)
+  await register(doomed.ledger, 'somebody else')
+  void doomed.ledger.sequence()
+  await landed.promise
+  expect(await verify()).toMatchObject({ size: 2 })
+  other.clock.advance(limits.cosignedAgainMs)
+  await other.grow(0)
+  expect(await verify()).toMatchObject({ size: 3 })
 })
 
 describe('in a folder', () => {
