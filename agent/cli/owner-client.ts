@@ -47,7 +47,8 @@ export function createOwnerClient({ environment, url, owner, signer }: OwnerClie
     const { id } = profile as { id?: unknown }
     if (id === undefined)
       return new Problem('peer-failed', `What answers at ${url} is no agent: see RAINCHECK_HOME and RAINCHECK_AGENT.`)
-    if (id === toHex(owner) || problem.code === 'not-found') return problem
+    if (problem.code === 'not-found') return problem
+    if (id === toHex(owner)) return problem.code === 'unknown-key' ? outdated(problem) : problem
     return new Problem('unknown-key', `The agent at ${url} is another owner's: see RAINCHECK_HOME and RAINCHECK_AGENT.`)
   }
 
@@ -60,6 +61,10 @@ export function createOwnerClient({ environment, url, owner, signer }: OwnerClie
     },
   }
 }
+
+/** The agent reads whose keys it obeys when it starts. */
+const outdated = ({ code, message }: Problem): Problem =>
+  new Problem(code, `${message} If you changed keys, restart the agent; in the cloud, \`raincheck claim\` it again.`)
 
 async function reach(environment: Environment, request: Request): Promise<Response> {
   try {

@@ -68,7 +68,12 @@ const LOOKS: readonly Look[] = [
   },
   { name: 'agent', look: lookAtAgent, fix: START },
   { name: 'settings', after: ['agent'], look: lookAtSettings, fix: 'see settings.json in your home' },
-  { name: 'owner', after: ['key', 'agent'], look: lookAtOwner, fix: 'see RAINCHECK_HOME and RAINCHECK_AGENT' },
+  {
+    name: 'owner',
+    after: ['key', 'agent'],
+    look: lookAtOwner,
+    fix: 'if you changed keys, restart the agent; else see RAINCHECK_HOME and RAINCHECK_AGENT',
+  },
   { name: 'clock', after: ['agent'], look: lookAtClock, fix: 'set the clock of this machine, or of the agent’s' },
   {
     name: 'delegation',
