@@ -55,8 +55,10 @@ export function joinRepositories(first: RepositoryClient, ...others: readonly Re
   }
 }
 
+/** What the first says of somebody's keys counts: it is held to its log, which the others may be behind. */
 function joinChains(shown: readonly ChainsJson[]): ChainsJson {
-  const identities = new Map(shown.flatMap(({ identities: each }) => each).map((log) => [log[0]?.body ?? '', log]))
+  const logs = shown.toReversed().flatMap(({ identities: each }) => each)
+  const identities = new Map(logs.map((log) => [log[0]?.body ?? '', log]))
   const chains = new Map(shown.flatMap(({ chains: each }) => each).map((chain) => [JSON.stringify(chain), chain]))
   return {
     identities: [...identities.values()].slice(0, limits.chains * limits.chainVouches),

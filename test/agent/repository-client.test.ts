@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { sha256 } from '#primitives'
+import { joinRepositories } from '../../agent/clients/joined-repositories.ts'
 import { createRepositoryClient } from '../../agent/clients/repository-client.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { announce } from '../../protocol/announcement.ts'
@@ -212,5 +213,16 @@ describe('the repository client and the repository', () => {
     expect(await client.search('sevens')).toEqual([
       { infoHash: content, name: 'sevens.bin', bytes: 40_000, sellers: 1, price: 3n },
     ])
+  })
+})
+
+describe('several repositories as one', () => {
+  it('show the keys that the first knows of, though another is behind', async () => {
+    const changed = rotate(replay([first], START_MS), [later.key], START_MS, signer)
+    const [now, before] = [[first, changed].map(envelopeToJson), [envelopeToJson(first)]]
+    const showing = (identity: typeof now) =>
+      clientOf(() => Response.json({ identities: [identity], chains: [] })).client
+    const joined = joinRepositories(showing(now), showing(before))
+    expect(await joined.chains({ from: id, to: id })).toEqual({ identities: [now], chains: [] })
   })
 })
