@@ -120,6 +120,8 @@ describe('pause, resume and cancel', () => {
     const { id } = await get(share.infoHash, '--max-price', '1')
     expect(shapes.download.parse(await you.ask('pause', id)).state).toBe('paused')
     expect((await until(id, 'paused'))?.state).toBe('paused')
+    for (const words of [[], ['--wait']])
+      expect((await you.raincheck('get', share.infoHash, ...words)).out).toContain(`\`raincheck resume ${id}\``)
     expect(shapes.download.parse(await you.ask('resume', id)).state).toMatch(/^(queued|running|waiting)$/)
     await until(id, 'waiting')
     expect(shapes.download.parse(await you.ask('cancel', id)).state).toBe('cancelled')

@@ -66,7 +66,8 @@ export const downloadCommands: Commands = {
   },
   get: {
     usage: 'INFOHASH|MAGNET|TORRENTFILE [--link NAME] [--max-price CREDITS] [--wait]',
-    summary: 'Download into a linked storage. --max-price: the most a piece may cost. --wait: until it is there',
+    summary:
+      'Download into a linked storage. --max-price: the most a piece may cost, any price without it. --wait: until it is there',
     options: { link: { type: 'string' }, 'max-price': { type: 'string' }, wait: { type: 'boolean' } },
     takes: [1, 1],
     run: get,
@@ -109,9 +110,14 @@ async function get(call: Call): Promise<Answer> {
   })
   const download = await asked.catch((error: unknown) => explain(error, named))
   await remarkOnCopies(call, agent, download)
-  return call.flag('wait')
-    ? waitFor(call, download)
-    : { json: download, text: listText([download], call.environment.clock.now()) }
+  return call.flag('wait') ? waitFor(call, download) : { json: download, text: askedText(call, download) }
+}
+
+/** Whoever asks for what is paused may have forgotten that it is. */
+function askedText(call: Call, download: DownloadJson): string {
+  const text = listText([download], call.environment.clock.now())
+  if (download.state !== 'paused') return text
+  return `${text}\nIt is paused: \`raincheck resume ${download.id}\` goes on with it.`
 }
 
 /** Whoever has it already may not mean to pay again. */
@@ -159,7 +165,7 @@ async function waitFor(call: Call, started: DownloadJson): Promise<Answer> {
   }
   call.progress('')
   const exitCode = download.state === 'done' ? EXIT.done : exitCodeOf(download.reason)
-  return { json: download, text: listText([download], call.environment.clock.now()), exitCode }
+  return { json: download, text: askedText(call, download), exitCode }
 }
 
 /** Whether it is its owner's turn, as far as one look can tell. */

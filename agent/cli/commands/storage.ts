@@ -24,7 +24,7 @@ export const shareCommands: Commands = {
   share: {
     usage: 'PATH [--link NAME] [--price CREDITS [--below-cost]] [--public] [--circle NAME] [--series NAME] [--keep]',
     summary:
-      'Offer a file or folder of a linked storage, at CREDITS a piece or free of charge; to members of a circle alone ("" for everybody again). Followers of a series are told of its new editions; --keep: offer a copy, which stays when the file changes',
+      'Offer a file or folder of a linked storage, at CREDITS a piece (without: as before, else the ledger’s unit price) or free of charge; to members of a circle alone ("" for everybody again). Followers of a series are told of its new editions; --keep: offer a copy, which stays when the file changes',
     options: {
       link: { type: 'string' },
       price: { type: 'string' },
