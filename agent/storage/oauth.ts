@@ -6,7 +6,7 @@
 import { sha256 } from '#primitives'
 import { toBase64url, utf8 } from '../../protocol/bytes.ts'
 import type { Environment } from '../../protocol/environment.ts'
-import type { Problem } from '../../protocol/problem.ts'
+import { Problem } from '../../protocol/problem.ts'
 import { fatal, passing } from './faults.ts'
 import { within } from './provider-call.ts'
 import type { LinkSecret } from './secrets.ts'
@@ -182,9 +182,14 @@ interface Answer {
 
 function post({ clock, transport }: Environment, provider: OAuthProvider, body: URLSearchParams): Promise<Answer> {
   return within(clock, provider.name, TIMEOUT_MS, async (signal) => {
-    const response = await transport(new Request(provider.tokenUrl, { method: 'POST', body, signal }))
-    const text = (await response.text()).slice(0, REPLY_BYTES)
-    return { status: response.status, json: recordIn(text) }
+    const request = new Request(provider.tokenUrl, { method: 'POST', body, signal })
+    try {
+      const response = await transport(request)
+      const text = (await response.text()).slice(0, REPLY_BYTES)
+      return { status: response.status, json: recordIn(text) }
+    } catch (error) {
+      throw error instanceof Problem ? error : passing(`${provider.name} could not be reached.`)
+    }
   })
 }
 

@@ -84,6 +84,13 @@ describe('linking in the browser', () => {
     await expect(linking.finish(state, code)).rejects.toMatchObject({ code: 'not-found' })
   })
 
+  test('says that the provider could not be reached', async () => {
+    const { code, state } = await allow((await linking.begin(DRIVE)).url)
+    await drive.close()
+    await expect(linking.finish(state, code)).rejects.toMatchObject({ code: 'storage-unavailable' })
+    drive = await startDrive()
+  })
+
   test('a code that was stolen is worth nothing without the verifier', async () => {
     const mine = await allow((await linking.begin(DRIVE)).url)
     const other = await linking.begin(DRIVE)
