@@ -282,9 +282,14 @@ export function createCopies(
     const isToEnd = (): Promise<boolean> => calls.isToRest(TASK + one.copy.id)
     const failure = (error: unknown): Copy => waiting(one, problemOf(error))
     const either = AbortSignal.any([signal, one.ending.signal])
-    const over = (await isToEnd()) ? one.copy : await copyAll(one, either).catch(failure)
-    if (over.state === 'done' || !(await isToEnd())) return over
-    return clear(one.copy).then(() => ({ ...one.copy, done: sum(one.held), state: 'cancelled' as const }), failure)
+    try {
+      const over = (await isToEnd()) ? one.copy : await copyAll(one, either).catch(failure)
+      if (over.state === 'done' || !(await isToEnd())) return over
+      await clear(one.copy)
+      return { ...one.copy, done: sum(one.held), state: 'cancelled' }
+    } catch (error) {
+      return failure(error)
+    }
   }
 
   async function copyAll(one: Moving, stopped: AbortSignal): Promise<Copy> {
@@ -338,7 +343,8 @@ export function createCopies(
   function waiting({ copy, held }: Moving, problem: Problem): Copy {
     const fault = faultOf(problem)
     const why = { ...copy, done: sum(held), reason: problem.code, detail: problem.message }
-    const passes = fault?.kind === 'park' || fault?.kind === 'retry' || isForgotten(problem)
+    const isAway = problem.code === 'store-unavailable'
+    const passes = fault?.kind === 'park' || fault?.kind === 'retry' || isForgotten(problem) || isAway
     if (!passes) return { ...why, state: 'failed' }
     return { ...why, state: 'waiting', until: fault?.kind === 'park' ? fault.untilMs : clock.now() + PAUSE_MS }
   }

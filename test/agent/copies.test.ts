@@ -285,6 +285,25 @@ describe('while the store is away', () => {
     expect(missed).toBe(4)
   })
 
+  test('a copy that needs it meanwhile waits, and goes on', async () => {
+    const clock = handClock()
+    let [reads, writes] = [0, 0]
+    const inner = store
+    store = {
+      ...inner,
+      async get(pk, sk) {
+        if (pk === 'download-call' && reads++ < 3) throw away
+        return inner.get(pk, sk)
+      },
+    }
+    const copies = copiesInto(undefined, undefined, clock)
+    const { id } = await copies.start({ link: 'source', path: 'album' }, { link: 'target' })
+    isAway = (pk) => pk.startsWith('copy/') && writes++ < 3
+    const copy = await until(copies, id, ({ state }) => (clock.advance(60_000), state === 'done' || state === 'failed'))
+    expect([copy.state, reads > 3, writes > 3]).toEqual(['done', true, true])
+    expectAll('album')
+  })
+
   test('a worker that cannot keep its lease is at rest when its shift fails', async () => {
     const clock = handClock()
     const storage = target.open(random)
