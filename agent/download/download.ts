@@ -85,7 +85,10 @@ export interface Downloads {
   cancel(id: string): Promise<Download>
   /** Goes on with what was under way, where nobody is at it: after a restart, or when a worker is missed. */
   resumeAll(): Promise<void>
-  /** Lets go on what waits for the owner's switch, or for the end of a day whose cap is another now. */
+  /**
+   * Once the owner lets it: what waits for the switch goes on, or for the end of a day whose cap is another now, and what was
+   * under way where nobody is at it.
+   */
   takeUp(): Promise<void>
   /** Works on one until it rests, has to wait, or the signal aborts: where a process lives for minutes only. */
   work(id: string, signal: AbortSignal): Promise<Rest>
@@ -117,9 +120,9 @@ const NOTHING = { done: 0, piecesDone: 0, ticks: 0, paid: '0', sellers: [], byte
 const ID_TIME_DIGITS = 9
 
 export function createDownloads(context: AgentContext, parts: DownloadParts): Downloads {
-  const { environment, store } = context
+  const { clock, random } = context.environment
   const { links, onFault = () => undefined } = parts
-  const records = createDownloadRecords(store)
+  const records = createDownloadRecords(context.store)
   const oneAtATime = createSerial()
   const changes = createChanges()
   const leases = createLeases(context)
@@ -132,7 +135,6 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
     onChange: () => changes.announce(),
     onFault,
   })
-  const { clock } = environment
   const supervisor = parts.wake ? superviseElsewhere({ clock, leases, calls, wake: parts.wake }) : here
 
   const view = async (record: DownloadRecord): Promise<Download> =>
@@ -180,9 +182,9 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
   }
 
   function newRecord(meta: Metainfo, link: string, maxPrice: bigint | undefined): DownloadRecord {
-    const createdMs = environment.clock.now()
+    const createdMs = clock.now()
     return {
-      id: `${createdMs.toString(36).padStart(ID_TIME_DIGITS, '0')}${toHex(environment.random.bytes(4))}`,
+      id: `${createdMs.toString(36).padStart(ID_TIME_DIGITS, '0')}${toHex(random.bytes(4))}`,
       state: 'queued',
       infoHash: toHex(meta.infoHash),
       name: meta.name,
@@ -253,17 +255,21 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
   async function takeUp(): Promise<void> {
     for (const record of (await records.list()).toReversed()) {
       const stretches = isUnderWay(record.state) ? await records.stretchesOf(record) : []
-      if ([record, ...stretches].some(isHeld)) await goOnWith(record.id).catch(unlessBug)
+      const isToGoOn = [record, ...stretches].some(isHeld)
+      // A process that began while the agent was stopped has not looked after the others either.
+      await (isToGoOn ? goOnWith(record.id) : resumeUnfinished(record)).catch(unlessBug)
     }
   }
 
-  async function resumeUnfinished(): Promise<void> {
+  async function resumeAll(): Promise<void> {
     if (await parts.guard.isStopped()) return
-    for (const record of (await records.list()).toReversed()) {
-      if (await leases.isTaken(record.id)) continue
-      if (isUnderWay(record.state)) await supervisor.launch(record.id)
-      else if (record.untidy) await supervisor.discard(record).catch(onFault)
-    }
+    for (const record of (await records.list()).toReversed()) await resumeUnfinished(record)
+  }
+
+  async function resumeUnfinished(record: DownloadRecord): Promise<void> {
+    if (await leases.isTaken(record.id)) return
+    if (isUnderWay(record.state)) await supervisor.launch(record.id)
+    else if (record.untidy) await supervisor.discard(record).catch(onFault)
   }
 
   /** For whoever looks from another process. */
@@ -306,7 +312,7 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
     pause,
     resume,
     cancel,
-    resumeAll: () => resumeUnfinished().catch(onFault),
+    resumeAll: () => resumeAll().catch(onFault),
     takeUp,
     work,
     stop: () => supervisor.stop(),

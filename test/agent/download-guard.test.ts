@@ -87,6 +87,24 @@ describe('an agent that is stopped', () => {
     expect(await stand.earned()).toBe(60n)
   })
 
+  it('goes on once it may with what was under way when it was killed', async () => {
+    const bazaar = await openBazaar(filmOf(40))
+    const stand = await bazaar.stand('anna')
+    const before = await bazaar.buyer()
+    const id = await begin(bazaar, before)
+    await bazaar.until(async () => ((await before.downloads.get(id))?.piecesDone ?? 0) >= 10)
+    // Killed before the download has noticed.
+    await bazaar.happen(before.guard.change({ stopped: true }))
+    const buyer = await bazaar.buyer()
+    await bazaar.happen(buyer.downloads.resumeAll())
+    await bazaar.pass(HOUR_MS)
+    expect((await buyer.downloads.get(id))?.piecesDone).toBeLessThan(40)
+    await bazaar.happen(buyer.guard.change({ stopped: false }))
+    await bazaar.happen(buyer.downloads.takeUp())
+    expect(await buyer.rest(id)).toMatchObject({ state: 'done', ticks: 40, paid: 40n })
+    expect(await stand.earned()).toBe(40n)
+  })
+
   it('stays stopped through a restart, and wakes no worker', async () => {
     const bazaar = await openBazaar(filmOf(20))
     await bazaar.stand('anna')
