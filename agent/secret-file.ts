@@ -45,7 +45,11 @@ async function encrypt(text: string, passphrase: string): Promise<Uint8Array> {
 }
 
 async function decrypt(encrypted: Uint8Array, passphrase?: string): Promise<Uint8Array> {
-  if (passphrase === undefined) throw new Problem('forbidden', 'The key is encrypted: name its passphrase’s file.')
+  if (passphrase === undefined)
+    throw new Problem(
+      'forbidden',
+      'The key is encrypted: --passphrase-file F or RAINCHECK_PASSPHRASE_FILE names its passphrase’s file.',
+    )
   const { Decrypter } = await age()
   const decrypter = new Decrypter()
   decrypter.addPassphrase(passphrase)

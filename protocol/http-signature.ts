@@ -157,7 +157,7 @@ function checkAuthority(request: Request, authorities: readonly string[]): void 
     const base = `${protocol}//${name}`
     return URL.canParse(base) && new URL(base).host === host
   })
-  if (!known) refuse('The request is for another authority.')
+  if (!known) refuse(`The request is for another authority than ${authorities.join(' or ')}.`)
 }
 
 function checkFresh(createdMs: number, nowMs: number): void {

@@ -128,9 +128,22 @@ export function createShares(context: AgentContext, links: Links, pieceLength?: 
       return await action()
     } catch (error) {
       if (!(error instanceof Problem && GONE.has(error.code))) throw error
-      const reason = `${JSON.stringify(ref.name)} is no longer what was shared: ${error.message}`
+      const name = JSON.stringify(ref.name)
+      const reason = (await isMissing(share, ref))
+        ? `${name} is missing.`
+        : `${name} is no longer what was shared: ${error.message}`
       await withdraw(share, reason)
       throw new Problem('content-changed', reason)
+    }
+  }
+
+  /** A file that is held open reads as changed where it is gone. */
+  async function isMissing({ link }: Share, ref: SharedFile['ref']): Promise<boolean> {
+    try {
+      await (await links.open(link)).storage.stat(ref)
+      return false
+    } catch (error) {
+      return error instanceof Problem && error.code === 'not-found'
     }
   }
 

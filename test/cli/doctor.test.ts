@@ -80,6 +80,7 @@ test('says what a share, a download or a missing storage needs', async () => {
     ({ code }) => code === 1,
   )
   expect(wrong(withdrawn)['shares']).toContain(`raincheck unshare ${share.infoHash}`)
+  expect((await neighbour.raincheck('shares')).out).toContain('withdrawn: "gone.bin" is missing')
 
   await neighbour.ask('unlink', 'folder')
   expect(wrong(await neighbour.raincheck('doctor', '--json'))['storage']).toContain('raincheck link folder')

@@ -62,7 +62,10 @@ describe('a key under a passphrase', () => {
     await lock(locked, 'correct horse battery staple')
     const said = await raincheck(locked, ['balance', '--json', '--passphrase-file', file])
     expect(shapes.balance.parse(said.json()).available).toBe('1000000')
-    expect(await raincheck(locked, ['balance'])).toMatchObject({ code: 5, err: expect.stringContaining('encrypted') })
+    expect(await raincheck(locked, ['balance'])).toMatchObject({
+      code: 5,
+      err: expect.stringContaining('--passphrase-file'),
+    })
     writeFileSync(join(locked, 'wrong'), 'incorrect horse\n')
     const wrong = await raincheck(locked, ['balance', '--passphrase-file', 'wrong', '--json'])
     expect(wrong.code).toBe(5)
@@ -102,6 +105,8 @@ describe('settings', () => {
     expect(silent).toMatchObject({ code: 1, err: expect.stringContaining('http://127.0.0.1:1 could not be reached') })
     const claimed = await town.you.raincheck('claim', `http://127.0.0.1:${town.port}`)
     expect(claimed).toMatchObject({ code: 3, err: expect.stringContaining('is no agent in the cloud') })
+    const byName = await town.you.with({ agentUrl: `http://localhost:${town.port}` })('links')
+    expect(byName.err).toContain(`another authority than 127.0.0.1:${town.port}`)
     const noUrl = await town.you.with({ agentUrl: 'somewhere' })('links')
     expect(noUrl).toMatchObject({ code: 2, err: expect.stringContaining('RAINCHECK_AGENT') })
   })

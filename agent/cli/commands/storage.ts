@@ -1,6 +1,6 @@
 import { Problem } from '../../../protocol/problem.ts'
 import { formatBytes, formatCount } from '../../dashboard/figures.js'
-import type { Answer, Call, Commands } from '../command.ts'
+import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
 import type { LinkJson } from './links.ts'
 
 export interface ShareJson {
@@ -55,6 +55,10 @@ export const shareCommands: Commands = {
 }
 
 async function share(call: Call): Promise<Answer> {
+  if (/^(\/|$)/.test(call.args[0] as string))
+    throw new UsageError(
+      'PATH names a file or folder in a linked storage (`raincheck links`), without a leading slash.',
+    )
   const [link, price, series] = [call.text('link'), call.credits('price'), call.text('series')]
   const circle = call.text('circle')
   const agent = await call.agent()
