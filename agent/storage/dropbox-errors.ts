@@ -45,7 +45,7 @@ function meaning({ status, headers, body, nowMs }: ProviderRefusal, tags: Readon
   if (has('content_hash_mismatch')) return passing('Bytes were altered on their way to Dropbox.')
   if (status === 416) return new Problem('range-invalid', 'The range does not fit the file.')
   if (has('invalid_copy_reference')) return fatal('auth', 'Dropbox does not take the copy reference.')
-  if (status === 403 || has('no_write_permission', 'access_denied'))
+  if (status === 403 || has('no_write_permission', 'no_permission', 'access_denied'))
     return fatal('auth', 'Dropbox does not let the agent do this.')
   const answer = Object.entries(ANSWERS).find(([tag]) => tags.has(tag))?.[1]
   if (answer) return new Problem(...answer)

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { Storage } from '../../agent/storage/storage.ts'
+import type { Loan, Storage } from '../../agent/storage/storage.ts'
 import { namesOf, partsOf, readAll, store, type Part } from '../conformance/storage-world.ts'
 import { pattern } from '../pattern.ts'
 import { bytesContent } from '../servers/s3-content.ts'
@@ -292,6 +292,21 @@ describe('a token for Dropbox', () => {
     world.secret = world.server.oauth.grant('files.metadata.read')
     await expect(world.storage.quota()).rejects.toMatchObject({ code: 'storage-denied', members: { fatal: 'auth' } })
   })
+})
+
+test('a copy reference that Dropbox does not let the agent save is a loan that is denied', async () => {
+  await world.plant('file', pattern(10))
+  const { version } = await world.storage.stat({ name: 'file' })
+  const loan = await world.storage.lend?.({ name: 'file', version })
+  const { transport } = world.context.environment
+  const refusing = async (request: Request): Promise<Response> =>
+    request.url.endsWith('/copy_reference/save')
+      ? Response.json({ error_summary: 'no_permission/', error: { '.tag': 'no_permission' } }, { status: 409 })
+      : transport(request)
+  Object.assign(world.context, { environment: { ...world.context.environment, transport: refusing } })
+  const storage = await world.open()
+  const write = await storage.begin('copy', 10)
+  await expect(storage.copyWhole?.(write, loan as Loan)).rejects.toMatchObject({ code: 'storage-denied' })
 })
 
 test('no request goes anywhere but to the hosts that are set', async () => {
