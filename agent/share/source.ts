@@ -86,6 +86,7 @@ async function filesIn(storage: Storage, folder: string): Promise<readonly FileE
   for (let page: FilePage | undefined; !page || page.cursor !== undefined;) {
     page = await storage.list({ under: folder, ...(page?.cursor !== undefined && { cursor: page.cursor }) })
     refuse(page.refused[0])
+    if (page.isAnew) files.length = 0
     files.push(...page.files)
     if (files.length > limits.filesPerTorrent) {
       throw new Problem('too-large', `A share has at most ${limits.filesPerTorrent} files.`)

@@ -22,13 +22,15 @@ export interface DropboxFile {
 
 export interface DropboxPage {
   readonly files: readonly DropboxFile[]
+  /** Paths of what has no bytes. */
+  readonly documents: readonly string[]
   readonly cursor?: string
 }
 
 /** Paths have a slash before them; the app folder itself is the empty one. */
 export interface DropboxApi {
-  /** @returns `folder` for one @throws Problem `not-found` */
-  get(path: string): Promise<DropboxFile | 'folder'>
+  /** @returns `document` for what Dropbox's own editors made @throws Problem `not-found` */
+  get(path: string): Promise<DropboxFile | 'folder' | 'document'>
   /** Everything below. @throws Problem `not-found`, also for a file */
   list(path: string): Promise<DropboxPage>
   listOn(cursor: string): Promise<DropboxPage>
@@ -66,14 +68,19 @@ export function createDropboxApi(hosts: ProviderHosts, { send, paced }: Provider
     action: (signal: AbortSignal) => Promise<{ result: files.ListFolderResult }>,
   ): Promise<DropboxPage> {
     const { entries, cursor, has_more: more } = (await paced(action)).result
-    const found = entries.flatMap((entry) => (entry['.tag'] === 'file' ? [fileFrom(entry)] : []))
-    return { files: found, ...(more && { cursor }) }
+    const found = entries.flatMap((entry) => (entry['.tag'] === 'file' && entry.path_display ? [entry] : []))
+    return {
+      files: found.filter(isBlob).map(fileFrom),
+      documents: found.filter((entry) => !isBlob(entry)).map(({ path_display: path = '' }) => path),
+      ...(more && { cursor }),
+    }
   }
 
   return {
     async get(path) {
       const { result } = await paced((signal) => sdk.filesGetMetadata({ path }, { signal }))
-      return result['.tag'] === 'file' ? fileFrom(result) : 'folder'
+      if (result['.tag'] !== 'file') return 'folder'
+      return isBlob(result) ? fileFrom(result) : 'document'
     },
     list: (path) => list((signal) => sdk.filesListFolder({ path, recursive: true, limit: PAGE }, { signal })),
     listOn: (cursor) => list((signal) => sdk.filesListFolderContinue({ cursor }, { signal })),
@@ -150,6 +157,9 @@ function replaceHost(url: string, { dropboxApi, dropboxContent }: ProviderHosts)
   throw passing('The SDK of Dropbox asked for a host that it has no business with.')
 }
 
+/** Others are exported, never downloaded. */
+const isBlob = ({ is_downloadable: isDownloadable = true }: files.FileMetadata): boolean => isDownloadable
+
 function fileFrom({
   path_display: path,
   rev,
@@ -157,7 +167,7 @@ function fileFrom({
   content_hash: hash,
   server_modified: modified,
 }: files.FileMetadata): DropboxFile {
-  if (path === undefined || hash === undefined) return malformed()
+  if (!path || hash === undefined) return malformed()
   return { path, rev, size, contentHash: hash, modifiedMs: Date.parse(modified) || 0 }
 }
 

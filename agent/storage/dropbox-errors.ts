@@ -23,6 +23,7 @@ const ANSWERS: Readonly<Record<string, readonly [ProblemCode, string]>> = {
   conflict: ['conflict', 'Something in the Dropbox bears that name.'],
   not_found: ['not-found', 'There is no such file in the Dropbox.'],
   not_file: ['not-found', 'There is no such file in the Dropbox.'],
+  unsupported_file: ['not-found', 'There is no such file in the Dropbox.'],
   not_folder: ['not-found', 'There is no such folder in the Dropbox.'],
   // No file bears a name that Dropbox does not take.
   malformed_path: ['not-found', 'There is no such file in the Dropbox: it does not take the name.'],

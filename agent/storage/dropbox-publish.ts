@@ -32,7 +32,7 @@ export interface DropboxPublisher {
 type Intend = (name: string) => Promise<void>
 
 export function createDropboxPublisher(api: DropboxApi, paths: DropboxPaths): DropboxPublisher {
-  async function bearer(name: string): Promise<DropboxFile | 'folder' | undefined> {
+  async function bearer(name: string): Promise<DropboxFile | 'folder' | 'document' | undefined> {
     return api.get(paths.pathOf(name)).catch(unlessNotFound)
   }
 
@@ -42,7 +42,7 @@ export function createDropboxPublisher(api: DropboxApi, paths: DropboxPaths): Dr
     name: string | undefined,
   ): Promise<DropboxFile | undefined> {
     const found = name === undefined ? undefined : await bearer(name)
-    if (!found || found === 'folder') return undefined
+    if (typeof found !== 'object') return undefined
     return found.size === write.size && found.contentHash === contentHash ? found : undefined
   }
 

@@ -74,13 +74,13 @@ export async function openDropbox({ appKey, folder }: DropboxSettings, context: 
   }
 }
 
-const there = (api: DropboxApi, path: string): Promise<DropboxFile | 'folder' | undefined> =>
+const there = (api: DropboxApi, path: string): Promise<DropboxFile | 'folder' | 'document' | undefined> =>
   api.get(path).catch(unlessNotFound)
 
 async function fileAt(api: DropboxApi, paths: DropboxPaths, { name }: FileRef): Promise<DropboxFile> {
   const found = await api.get(paths.pathOf(name))
-  if (found !== 'folder') return found
-  throw new Problem('not-found', `${JSON.stringify(name)} is a folder.`)
+  if (typeof found === 'object') return found
+  throw new Problem('not-found', `${JSON.stringify(name)} is a ${found}.`)
 }
 
 /** The reply says which revision its bytes are of: one request, and nothing can change in between. */
@@ -110,14 +110,33 @@ function unlessBeyond(error: unknown): undefined {
 
 async function list(api: DropboxApi, paths: DropboxPaths, { under, cursor }: ListQuery = {}): Promise<FilePage> {
   const path = under === undefined ? paths.root : paths.pathOf(under)
-  const listed = cursor === undefined ? api.list(path) : api.listOn(cursor)
-  const page: DropboxPage = (await listed.catch(unlessNotFound)) ?? { files: [] }
+  const page = await pageOf(api, path, cursor)
   const named = page.files.map((file) => ({ file, name: paths.nameOf(file.path) }))
   const visible = named.filter(({ name }) => !name.startsWith(`${PARTIAL_FOLDER}/`))
+  const bad = visible.filter((one) => !isGood(one))
   return {
     files: visible.filter(isGood).map(({ file, name }) => entryOf(name, file)),
-    refused: visible.filter((one) => !isGood(one)).map(({ name }) => ({ name, problem: 'path-outside' as const })),
+    refused: [
+      ...bad.map(({ name }) => ({ name, problem: 'path-outside' as const })),
+      ...page.documents.map((one) => ({ name: paths.nameOf(one), problem: 'not-found' as const })),
+    ],
     ...(page.cursor !== undefined && { cursor: page.cursor }),
+    ...(page.isAnew && { isAnew: true }),
+  }
+}
+
+/** Dropbox may forget a cursor at any time. */
+async function pageOf(
+  api: DropboxApi,
+  path: string,
+  cursor: string | undefined,
+): Promise<DropboxPage & { isAnew?: boolean }> {
+  try {
+    return await (cursor === undefined ? api.list(path) : api.listOn(cursor))
+  } catch (error) {
+    if (isTagged(error, 'reset')) return { ...(await pageOf(api, path, undefined)), isAnew: true }
+    unlessNotFound(error)
+    return { files: [], documents: [] }
   }
 }
 
@@ -139,7 +158,7 @@ function isGood({ name }: { readonly name: string }): boolean {
 async function remove(api: DropboxApi, paths: DropboxPaths, { name, version }: FileRef): Promise<void> {
   const path = paths.pathOf(name)
   const found = await there(api, path)
-  if (!found || found === 'folder') return
+  if (typeof found !== 'object') return
   if (version !== undefined && found.rev !== version) throw changed()
   await api.remove(path, found.rev).catch((error: unknown) => {
     if (isTagged(error, 'conflict')) throw changed()

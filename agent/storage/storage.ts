@@ -118,6 +118,8 @@ export interface FilePage {
   readonly refused: readonly { readonly name: string; readonly problem: 'path-outside' | 'not-found' | 'forbidden' }[]
   /** Missing on the last page. */
   readonly cursor?: string
+  /** The provider has lost its place: the list begins with this page again, and earlier ones are void. */
+  readonly isAnew?: boolean
 }
 
 /** JSON-safe, so that another instance can go on with the write. */

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Loan, Storage } from '../../agent/storage/storage.ts'
+import { findSource } from '../../agent/share/source.ts'
 import { namesOf, partsOf, readAll, store, type Part } from '../conformance/storage-world.ts'
 import { pattern } from '../pattern.ts'
 import { bytesContent } from '../servers/s3-content.ts'
@@ -261,6 +262,42 @@ describe('a read from Dropbox', () => {
     const names = await namesOf(world.storage)
     expect(names).toHaveLength(2500)
     expect(new Set(names).size).toBe(2500)
+  })
+
+  test('lists anew when Dropbox no longer knows the page, and says so', async () => {
+    for (let i = 0; i < 2500; i++) world.server.state.write(`/folder/${i}`, bytesContent(new Uint8Array(0)))
+    const { cursor = '' } = await world.storage.list({ under: 'folder' })
+    world.server.reset()
+    const page = await world.storage.list({ under: 'folder', cursor })
+    expect(page).toMatchObject({ isAnew: true })
+    expect(page.files[0]?.name).toBe('folder/0')
+    const rest = await world.storage.list({ under: 'folder', cursor: page.cursor as string })
+    expect(rest.files).toHaveLength(1000)
+  })
+
+  test('finds each file of a folder once, though Dropbox loses the page in the middle', async () => {
+    for (let i = 0; i < 2500; i++) world.server.state.write(`/folder/${i}`, bytesContent(new Uint8Array(1)))
+    const { transport } = world.context.environment
+    let pages = 0
+    const losing = async (request: Request): Promise<Response> => {
+      if (request.url.endsWith('/list_folder/continue') && ++pages === 2) world.server.reset()
+      return transport(request)
+    }
+    Object.assign(world.context, { environment: { ...world.context.environment, transport: losing } })
+    expect(await findSource(await world.open(), 'folder')).toMatchObject({ bytes: 2500 })
+  })
+
+  test('lists what has no bytes as refused, and nothing that has no path', async () => {
+    for (const name of ['file', 'notes.paper', 'elsewhere']) await world.plant(name, pattern(5))
+    Object.assign(world.server.state.get('/notes.paper') as object, { isDocument: true })
+    Object.assign(world.server.state.get('/elsewhere') as object, { isUnmounted: true })
+    const page = await world.storage.list()
+    expect(page.files.map(({ name }) => name)).toEqual(['file'])
+    expect(page.refused).toEqual([{ name: 'notes.paper', problem: 'not-found' }])
+    await expect(world.storage.stat({ name: 'notes.paper' })).rejects.toMatchObject({ code: 'not-found' })
+    await world.storage.remove({ name: 'notes.paper' })
+    expect(await store(world.storage, 'notes.paper', pattern(1))).toMatchObject({ name: 'notes (2).paper' })
+    await expect(world.storage.begin('notes.paper/below', 1)).rejects.toMatchObject({ code: 'conflict' })
   })
 
   test('never asks for a link to the whole file', () => {

@@ -15,6 +15,10 @@ export interface DropboxEntry {
   readonly content?: Content
   readonly rev: string
   readonly modified: string
+  /** A document of Dropbox's own: exported, never downloaded. */
+  readonly isDocument?: boolean
+  /** It lies in a shared folder that is mounted nowhere, and has no path. */
+  readonly isUnmounted?: boolean
 }
 
 /** TeamSpaceAllocation */
@@ -111,8 +115,9 @@ export function createDropboxState(now: () => number): DropboxState {
         .map((folder) => entries.get(fold(folder)))
         .find((entry) => entry?.content),
     used: () => entries.values().reduce((sum, { content }) => sum + (content?.size ?? 0), 0),
-    metadata({ id, name, display, content, rev, modified }) {
-      const common = { name, path_lower: fold(display), path_display: display, id }
+    metadata({ id, name, display, content, rev, modified, isDocument = false, isUnmounted = false }) {
+      const paths = isUnmounted ? [null, null] : [fold(display), display]
+      const common = { name, path_lower: paths[0], path_display: paths[1], id }
       if (!content) return { '.tag': 'folder', ...common }
       return {
         '.tag': 'file',
@@ -121,8 +126,8 @@ export function createDropboxState(now: () => number): DropboxState {
         server_modified: modified,
         rev,
         size: content.size,
-        is_downloadable: true,
-        content_hash: hashOf(content),
+        is_downloadable: !isDocument,
+        ...(isDocument ? { export_info: { export_as: 'html' } } : { content_hash: hashOf(content) }),
       }
     },
   }

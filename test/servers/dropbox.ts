@@ -30,6 +30,8 @@ export type CopyReferences = Map<string, Content>
 
 export interface DropboxServer extends ProviderServer {
   readonly state: DropboxState
+  /** Cursors are good for nothing any more. */
+  reset(): void
   readonly oauth: OAuthServer
 }
 
@@ -71,7 +73,8 @@ export async function startDropbox(options: DropboxOptions = {}): Promise<Dropbo
     scopes: SCOPES,
     prefix: 'sl.',
   })
-  const routes = { ...readRoutes(state), ...writeRoutes(state, references, keep) }
+  const cursors = new Map<string, DropboxEntry[]>()
+  const routes = { ...readRoutes(state, cursors), ...writeRoutes(state, references, keep) }
   const routeOf = ({ url: { pathname } }: ServerRequest): Route | undefined => routes[pathname.replace(/^\/2\//, '')]
 
   const provider: Provider = {
@@ -99,7 +102,7 @@ export async function startDropbox(options: DropboxOptions = {}): Promise<Dropbo
     },
   }
   const server = await startProvider(provider)
-  return { ...server, state, oauth }
+  return { ...server, state, oauth, reset: () => cursors.clear() }
 }
 
 function argOf({ style }: Route, { headers, body }: ServerRequest): Arg {
@@ -143,9 +146,7 @@ function checkNewPath(path: unknown, { refuses }: DropboxState): string {
   return names.some((name) => DISALLOWED.includes(name)) ? routeError('path', 'disallowed_name') : at
 }
 
-function readRoutes(state: DropboxState): Readonly<Record<string, Route>> {
-  const cursors = new Map<string, DropboxEntry[]>()
-
+function readRoutes(state: DropboxState, cursors: Map<string, DropboxEntry[]>): Readonly<Record<string, Route>> {
   function find(path: unknown): DropboxEntry {
     const at = checkPath(path)
     const entry = at.startsWith('rev:') ? state.byRev(at.slice('rev:'.length)) : state.get(at)
@@ -179,6 +180,7 @@ function readRoutes(state: DropboxState): Readonly<Record<string, Route>> {
   function download({ path }: Arg, { headers }: ServerRequest): Reply {
     const entry = find(path)
     if (!entry.content) return routeError('path', 'not_file')
+    if (entry.isDocument) return routeError('unsupported_file')
     const meta = JSON.stringify(state.metadata(entry))
     const result = meta.replaceAll(/[\u007f-\uffff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
     const reply = rangeReply(entry.content, headers['range'])
