@@ -24,6 +24,7 @@ import { inclusionSpans, leafHash, readSpans, type Frontier } from '../../protoc
 import { unlessBug } from '../../protocol/problem.ts'
 import { parseReceipt } from '../../protocol/receipt.ts'
 import { envelopeToJson, type Envelope, type EnvelopeJson } from '../../protocol/signed.ts'
+import type { Store } from '../../protocol/store.ts'
 import { tileNodeReader, tilePath } from '../../protocol/tile.ts'
 import { parseHead, readHead } from '../../protocol/vouch.ts'
 import type { AgentContext } from '../context.ts'
@@ -110,10 +111,9 @@ const AGREED = 256
 export function createLogView(context: AgentContext): LogView {
   const { store, environment, repository, owner, repositoryWitnesses: policy } = context
   const { clock } = environment
+  const { get, put } = recordsIn(store)
   const agreed = new Set<string>()
   const sk = VIEW + repository.url
-  /** Each repository judges by itself which operation overrides which. */
-  const operationOf = (id: Bytes): string => `identity/${repository.url}/${toHex(id)}`
   let known: Kept | undefined
   let triedMs = -Infinity
   let running: Promise<void> | undefined
@@ -129,14 +129,6 @@ export function createLogView(context: AgentContext): LogView {
     await put(sk, lasting)
     known = lasting
   }
-
-  async function get<T>(name: string): Promise<T | undefined> {
-    const item = await store.get(PK, name)
-    return item && decodeRecord<T>(item)
-  }
-
-  const put = (name: string, what: unknown): Promise<boolean> =>
-    store.write([{ pk: PK, sk: name, expect: 'any', body: encodeRecord(what) }])
 
   const breach = (name: string, what: RepositoryBreach): Promise<boolean> => put(BREACH + name, what)
 
@@ -222,7 +214,7 @@ export function createLogView(context: AgentContext): LogView {
   /** One that is logged again takes nobody back to the keys of then. */
   async function takeOperation(envelope: Envelope, logged: Logged): Promise<void> {
     const operation = parseOperation(envelope)
-    const [name, hash] = [operationOf(identityOf(operation)), toHex(operation.hash)]
+    const [name, hash] = [operationOf(repository.url, identityOf(operation)), toHex(operation.hash)]
     const before = (await get<NewestOperation>(name))?.hashes ?? []
     if (before.includes(hash)) return
     const hashes = [...before, hash].slice(-limits.operationsPerIdentity)
@@ -267,7 +259,7 @@ export function createLogView(context: AgentContext): LogView {
    * One of before the view began anew may have been overridden in an entry that was not read.
    */
   async function isOutdated(shown: IdentityState, shownByRepository: boolean): Promise<boolean> {
-    const newest = await get<NewestOperation>(operationOf(shown.id))
+    const newest = await get<NewestOperation>(operationOf(repository.url, shown.id))
     if (!newest || newest.index < ((await kept())?.since ?? 0)) return false
     const [inForce, last] = [newest.hashes.at(-1), shown.operations.at(-1)]
     if (!inForce || !last || isInForce(shown, fromHex(inForce))) return false
@@ -314,6 +306,18 @@ export function createLogView(context: AgentContext): LogView {
 }
 
 const bookOf = (issuer: Bytes): string => `book/${toHex(issuer)}`
+
+/** Each repository judges by itself which operation overrides which. */
+const operationOf = (url: string, id: Bytes): string => `identity/${url}/${toHex(id)}`
+
+const recordsIn = (store: Store) => ({
+  get: async <T>(name: string): Promise<T | undefined> => {
+    const item = await store.get(PK, name)
+    return item && decodeRecord<T>(item)
+  },
+  put: (name: string, what: unknown): Promise<boolean> =>
+    store.write([{ pk: PK, sk: name, expect: 'any', body: encodeRecord(what) }]),
+})
 
 function advanced(view: Kept, seen: SeenCheckpoint, frontier: Frontier): Kept {
   const { note, size } = seen

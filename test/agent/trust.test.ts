@@ -1,15 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { sha256 } from '#primitives'
-import type { RepositoryBreach } from '../../agent/trust/log-view.ts'
-import { readRecord } from '../../protocol/book-log.ts'
-import { fromBase64url, toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
-import { noteKey, openNote, parseCheckpoint } from '../../protocol/checkpoint.ts'
-import { leafHash, verifyInclusion } from '../../protocol/merkle.ts'
+import { utf8 } from '../../protocol/bytes.ts'
 import { chainsToJson } from '../../protocol/chain.ts'
-import { genesis, replay, rotate } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
-import { envelopeFromJson, envelopeToJson, signerFrom } from '../../protocol/signed.ts'
 import { checkBook, parseHead, proveVouch, type Book } from '../../protocol/vouch.ts'
 import { codeOf } from '../problems.ts'
 import { START_MS } from './hand-clock.ts'
@@ -166,15 +160,6 @@ describe('a repository that does not answer', () => {
   })
 })
 
-/** @returns the entry that was hidden, which is in the repository's log */
-function includedEntry(breach: Extract<RepositoryBreach, { kind: 'hidden-revocation' }>): Bytes {
-  const key = noteKey('repository.example', signerFrom(sha256(utf8('repository'))).key)
-  const { rootHash, size } = parseCheckpoint(openNote(breach.note, [key]).text)
-  const [entry, proof] = [fromBase64url(breach.entry), breach.proof.map((hash) => fromBase64url(hash))]
-  expect(verifyInclusion(breach.index, size, leafHash(entry), proof, rootHash)).toBe(true)
-  return entry
-}
-
 describe('chains that anybody brings', () => {
   const chainOf = (by: Person, credit: number, subject = stranger) =>
     chainsToJson([by.state], [[proveVouch(bookOf(by, [vouch(subject, 0, credit)]), 0)]])
@@ -218,124 +203,6 @@ describe('chains that anybody brings', () => {
     expect(await trust.carry(person('nobody').hex, chainOf(friend, 30))).toBe(0)
     clock.advance(limits.verdictMs)
     expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 20 })
-  })
-})
-
-describe('a repository that shows what its log has revoked', () => {
-  it('is not believed, and what it hid is proven offline', async () => {
-    const book = bookOf(friend, [vouch(stranger, 0, 7)])
-    const { trust, record, clock } = open([{ by: friend, book }])
-    await trust.putBook(bookOf(owner, [vouch(friend, 1, 20)]))
-    await record(book)
-    expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 7 })
-    await record(next(book, friend, []))
-    clock.advance(limits.verdictMs)
-    expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 0 })
-    const [breach, ...others] = await trust.breaches()
-    expect(others).toEqual([])
-    if (breach?.kind !== 'hidden-revocation') throw new Error('there is no such breach')
-    const logged = readRecord(includedEntry(breach))
-    if (logged?.kind !== 'book') throw new Error('the entry is no book')
-    expect(parseHead(logged.book.head).seq).toBeGreaterThan(parseHead(envelopeFromJson(breach.shown)).seq)
-  })
-
-  it('carried by its subject, is refused as well, and nobody is to blame', async () => {
-    const book = bookOf(friend, [vouch(stranger, 0, 7)])
-    const { trust, record } = open()
-    await trust.putBook(bookOf(owner, [vouch(friend, 1, 20)]))
-    await record(next(book, friend, []))
-    expect(await trust.carry(stranger.hex, chainsToJson([friend.state], [[proveVouch(book, 0)]]))).toBe(0)
-    expect(await trust.breaches()).toEqual([])
-  })
-})
-
-describe('a key that the log has rotated out', () => {
-  const thief = stranger
-  const [recovery, changed] = [person('recovery').signer, person('changed').signer]
-  const first = genesis([recovery, friend.signer], START_MS)
-  const state = replay([first], START_MS)
-  const voucher: Person = { ...friend, id: state.id, hex: toHex(state.id), operation: first, state }
-  const before = bookOf(voucher, [vouch(other, 0, 5)])
-  /** The next book, in the hand of who has the old key, and who shows the keys of before. */
-  const stolen = chainsToJson([state], [[proveVouch(next(before, voucher, [vouch(thief, 0, 30)]), 0)]])
-
-  async function rotatedOut() {
-    const opened = open()
-    const { trust, record, recordKeys, clock } = opened
-    await trust.putBook(bookOf(owner, [vouch(voucher, 1, 20)]))
-    await recordKeys(first)
-    await record(before)
-    await trust.maintain()
-    await recordKeys(rotate(state, [recovery.key, changed.key], START_MS, friend.signer, 0, 1))
-    clock.advance(limits.verdictMs)
-    await trust.maintain()
-    return opened
-  }
-
-  it('vouches no more in what a subject carries while the repository is away', async () => {
-    const { trust, repository } = await rotatedOut()
-    repository.away = true
-    expect(await trust.carry(thief.hex, stolen)).toBe(0)
-    expect(await trust.breaches()).toEqual([])
-  })
-
-  it('vouches no more where the repository leaves the change out, which is proven offline', async () => {
-    const { trust, repository } = await rotatedOut()
-    repository.chains = async () => stolen
-    expect(await trust.creditFor(thief.hex)).toMatchObject({ credit: 0 })
-    const [breach, ...others] = await trust.breaches()
-    expect(others).toEqual([])
-    if (breach?.kind !== 'hidden-revocation') throw new Error('there is no such breach')
-    expect(breach.shown).toEqual(envelopeToJson(first))
-    expect(readRecord(includedEntry(breach))).toMatchObject({ kind: 'identity' })
-  })
-
-  it('vouches no more where the log has its first operation once again', async () => {
-    const { trust, repository, recordKeys, clock } = await rotatedOut()
-    await recordKeys(first)
-    clock.advance(limits.verdictMs)
-    repository.chains = async () => stolen
-    expect(await trust.creditFor(thief.hex)).toMatchObject({ credit: 0 })
-  })
-
-  it('leaves the books of before to vouch, and those of the new key', async () => {
-    const { trust, repository, clock } = await rotatedOut()
-    const after = rotate(state, [recovery.key, changed.key], START_MS, friend.signer, 0, 1)
-    const now = replay([first, after], START_MS)
-    repository.chains = async () => chainsToJson([now], [[proveVouch(before, 0)]])
-    expect(await trust.creditFor(other.hex)).toMatchObject({ credit: 5 })
-    const anew = next(before, { ...voucher, signer: changed }, [vouch(other, 0, 7)])
-    repository.chains = async () => chainsToJson([now], [[proveVouch(anew, 0)]])
-    clock.advance(limits.verdictMs)
-    expect(await trust.creditFor(other.hex)).toMatchObject({ credit: 7 })
-    expect(await trust.breaches()).toEqual([])
-  })
-
-  it('is not held against what may have overridden the change, unseen, before the log was begun anew', async () => {
-    const { trust, repository, recordKeys, prune, clock } = await rotatedOut()
-    const override = rotate(state, [recovery.key], START_MS, recovery, 0, 1)
-    await recordKeys(override)
-    for (let i = 0; i < limits.entriesFollowed; i += 64) await prune(...Array.from({ length: 64 }, () => stranger))
-    clock.advance(limits.verdictMs)
-    const now = replay([first, override], START_MS)
-    repository.chains = async () => chainsToJson([now], [[proveVouch(before, 0)]])
-    expect(await trust.creditFor(other.hex)).toMatchObject({ credit: 5 })
-    expect(await trust.breaches()).toEqual([])
-  })
-})
-
-describe('an id that the repository prunes', () => {
-  it('is distrusted by who follows the repository in that, and by nobody else', async () => {
-    const { trust, prune, clock } = open([{ by: friend, book: bookOf(friend, [vouch(stranger, 0, 7)]) }])
-    await trust.putBook(bookOf(owner, [vouch(friend, 1, 20)]))
-    await prune(stranger)
-    clock.advance(limits.verdictMs)
-    expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 7 })
-    await trust.followPrunes(true)
-    expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 0 })
-    expect(await trust.distrusted()).toEqual([])
-    await trust.followPrunes(false)
-    expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 7 })
   })
 })
 
