@@ -1,5 +1,5 @@
 /** What entry points share: settings from variables, one line when up or unable to, a clean end on SIGTERM. */
-import { problemOf } from '../protocol/problem.ts'
+import { Problem, problemOf } from '../protocol/problem.ts'
 
 export interface Settings {
   readonly required: (name: string) => string
@@ -38,8 +38,11 @@ export function startFailure(error: unknown): StartFailure {
   return { text: isSystemError(error) ? error.message : faultText(error), exitCode: 1 }
 }
 
-export const faultText = (error: unknown): string =>
-  error instanceof Error ? (error.stack ?? error.message) : String(error)
+/** A store that does not answer is no fault of whoever asked it. */
+export function faultText(error: unknown): string {
+  if (error instanceof Problem && error.code === 'store-unavailable') return error.message
+  return error instanceof Error ? (error.stack ?? error.message) : String(error)
+}
 
 const isSystemError = (error: unknown): error is NodeJS.ErrnoException => error instanceof Error && 'syscall' in error
 

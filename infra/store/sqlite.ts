@@ -159,15 +159,25 @@ function prepareChange(database: DatabaseSync): (change: Change) => boolean {
   }
 }
 
-/** SQLite's own words stay here: they may hold a path. */
 function answered<T>(ask: () => T): T {
   try {
     return ask()
   } catch (error) {
-    if (!isSqliteError(error)) throw error
-    throw new Problem('store-unavailable', 'The store did not answer.')
+    throw isSqliteError(error) ? storeProblem(error) : error
   }
 }
+
+/** SQLite's own words stay here: they may hold a path. */
+export const storeProblem = (error: unknown): Problem =>
+  new Problem(
+    'store-unavailable',
+    (error as { errcode?: number }).errcode === SQLITE_FULL
+      ? 'The disk of the store is full.'
+      : 'The store did not answer.',
+  )
+
+/** https://sqlite.org/rescode.html#full */
+const SQLITE_FULL = 13
 
 /** The second is of a store that was closed under a request. */
 const ERRORS: ReadonlySet<unknown> = new Set(['ERR_SQLITE_ERROR', 'ERR_INVALID_STATE'])
