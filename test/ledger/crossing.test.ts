@@ -10,62 +10,31 @@ import { utf8, type Bytes } from '../../protocol/bytes.ts'
 import { addSignature, formatVerifierKey, noteKey } from '../../protocol/checkpoint.ts'
 import { cosign } from '../../protocol/cosignature.ts'
 import { lock, mint, refund, type CarriedTerms, type LockTerms } from '../../protocol/crossing.ts'
-import { trustPeer } from '../../protocol/federation.ts'
 import { limits } from '../../protocol/limits.ts'
-import { Problem } from '../../protocol/problem.ts'
-import { envelopeToJson, signerFrom, type Envelope, type Signer } from '../../protocol/signed.ts'
+import { signerFrom, type Envelope } from '../../protocol/signed.ts'
 import { auditStore } from './audit.ts'
 import { carryBack, carryLock } from './carriers.ts'
+import { DAY_MS, FAUCET, START_MS, testClock, type TestClock } from './kit.ts'
 import {
-  DAY_MS,
-  expectAccepted,
-  FAUCET,
-  openLedger,
-  START_MS,
-  testClock,
-  testEnvironment,
-  type TestClock,
-  type TestLedger,
-} from './kit.ts'
-import { person } from './people.ts'
+  alice,
+  available,
+  befriend,
+  bob,
+  carrier,
+  codeOf,
+  endless,
+  HOUR_MS,
+  LIMIT,
+  lockAt,
+  lockTermsOf,
+  side,
+  total,
+  trust,
+  type Locked,
+  type Side,
+} from './two-ledgers.ts'
 
-const LIMIT = 500n
-const HOUR_MS = DAY_MS / 24
-const alice = person('alice')
-const bob = person('bob')
-const carrier = signerFrom(sha256(utf8('carrier')))
 const witness = { name: 'witness.example', signer: signerFrom(sha256(utf8('witness'))) }
-
-/** A ledger with its own key and name, and the typed client on it. */
-interface Side {
-  readonly ledger: TestLedger
-  readonly client: LedgerClient
-  readonly signer: Signer
-  readonly id: Bytes
-  readonly vkey: string
-}
-
-/** No call takes too long here. */
-const endless = (_: number, signal?: AbortSignal): Promise<void> =>
-  new Promise((_resolve, reject) => signal?.addEventListener('abort', () => reject(signal.reason as Error)))
-
-function side(name: string, clock: TestClock, policy = {}): Side {
-  const secret = sha256(utf8(name))
-  const signer = signerFrom(secret)
-  const origin = `${name}.example/log`
-  const ledger = openLedger({ clock, secret, origin, policy })
-  const transport = async (request: Request) => ledger.app.fetch(request)
-  const client = createLedgerClient({
-    environment: { ...testEnvironment({ ...clock, sleep: endless }), transport },
-    url: `http://${name}.example`,
-  })
-  return { ledger, client, signer, id: sha256(signer.key), vkey: formatVerifierKey(noteKey(origin, signer.key)) }
-}
-
-async function trust(at: Side, peer: Side, { quorum = 'quorum none', seq = 1, max = LIMIT } = {}): Promise<void> {
-  const terms = { ledger: at.id, limit: max, policy: `log ${peer.vkey}\n${quorum}\n`, seq }
-  await expectAccepted(at.ledger.postJson('/v1/peers', { peer: [envelopeToJson(trustPeer(terms, at.signer))] }))
-}
 
 let clock: TestClock
 let here: Side
@@ -75,47 +44,11 @@ beforeEach(async () => {
   clock = testClock()
   here = side('here', clock)
   there = side('there', clock)
-  for (const { client } of [here, there]) for (const { identity } of [alice, bob]) await client.register(identity)
-  await trust(here, there)
-  await trust(there, here)
+  await befriend(here, there)
 })
 
-let nonces = 0
-const lockTerms = (terms: Partial<LockTerms> = {}): LockTerms => ({
-  amount: 100n,
-  expires: clock.now() + HOUR_MS,
-  from: alice.id,
-  ledger: here.id,
-  nonce: sha256(utf8(`nonce ${nonces++}`)).slice(0, 16),
-  recipient: bob.id,
-  target: there.id,
-  ...terms,
-})
-
-/** Locks here, and has it in a checkpoint. */
-async function locked(terms: Partial<LockTerms> = {}): Promise<{ order: Envelope; id: string; receipt: Envelope }> {
-  const order = lock(lockTerms(terms), alice.signer)
-  const answer = await here.client.lock(order)
-  await here.ledger.sequence()
-  return { order, ...answer }
-}
-
-const available = async ({ client }: Side, { hex } = alice): Promise<bigint> => (await client.account(hex)).available
-const codeOf = (work: Promise<unknown>): Promise<string> =>
-  work.then(
-    () => 'accepted',
-    (error: unknown) => (error instanceof Problem ? error.code : String(error)),
-  )
-
-/** Everybody's credits at a ledger, by its own log. */
-async function total({ ledger }: Side): Promise<bigint> {
-  await ledger.attest()
-  const replica = await auditStore(ledger.store)
-  const { available: free, earned, frozen, issued } = await replica.attestationAt(replica.size())
-  expect(free + earned + frozen).toBe(issued)
-  expect(ledger.faults).toEqual([])
-  return issued
-}
+const lockTerms = (terms: Partial<LockTerms> = {}): LockTerms => lockTermsOf({ clock, here, there }, terms)
+const locked = (terms: Partial<LockTerms> = {}): Promise<Locked> => lockAt({ clock, here, there }, terms)
 
 describe('credits that are locked', () => {
   test('leave one ledger and are minted at the other, once', async () => {
@@ -299,59 +232,6 @@ test('a refund takes a proof of the decline, of that very lock, by the ledger it
   expect(await refunded(carried)).toBe('accepted')
   expect(await here.client.lockState(two.id)).toMatchObject({ sent: { refunded: false } })
   expect(await available(here)).toBe(FAUCET - 100n)
-})
-
-describe('a refund of what others came for', () => {
-  /** From there to here, for Alice. */
-  async function bring(amount: bigint): Promise<string> {
-    const terms = { amount, from: bob.id, ledger: there.id, recipient: alice.id, target: here.id }
-    const order = lock(lockTerms(terms), bob.signer)
-    const { receipt } = await there.client.lock(order)
-    await there.ledger.sequence()
-    return codeOf(carryLock(there.client, receipt, here.client, carrier))
-  }
-
-  /** There, when it is too late to mint it. @returns asks for it back here */
-  async function declined({ order }: { readonly order: Envelope }): Promise<() => Promise<string>> {
-    clock.advance(2 * HOUR_MS)
-    const { receipt } = await there.client.decline(order)
-    await there.ledger.sequence()
-    return () => codeOf(carryBack(there.client, receipt, here.client, carrier))
-  }
-
-  test('waits until as many go there: whatever a peer locks and declines, it brings its limit and no more', async () => {
-    there = side('lavish', clock, { faucet: 10n * FAUCET })
-    for (const { identity } of [alice, bob]) await there.client.register(identity)
-    await trust(here, there)
-    await trust(there, here)
-    const first = await locked({ amount: FAUCET })
-    expect(await bring(FAUCET + LIMIT)).toBe('accepted')
-    const refundFirst = await declined(first)
-    expect([await refundFirst(), await bring(1n)]).toEqual(['limit-reached', 'limit-reached'])
-    expect([await available(here), await total(here)]).toEqual([FAUCET + LIMIT, 2n * FAUCET + LIMIT])
-    const second = await locked({ amount: FAUCET })
-    expect(await refundFirst()).toBe('accepted')
-    const refundSecond = await declined(second)
-    expect([await refundSecond(), await bring(1n)]).toEqual(['limit-reached', 'limit-reached'])
-    expect([await available(here), await total(here)]).toEqual([FAUCET + LIMIT, 2n * FAUCET + LIMIT])
-  })
-
-  test('waits for nothing where none came, though the limit was lowered', async () => {
-    expect(await bring(300n)).toBe('accepted')
-    const before = await available(here)
-    const earlier = await locked()
-    await trust(here, there, { max: 0n, seq: 2 })
-    for (const one of [earlier, await locked()]) expect(await (await declined(one))()).toBe('accepted')
-    expect(await available(here)).toBe(before)
-  })
-
-  test('waits by the limit that is in force now, where they came under that', async () => {
-    expect(await bring(300n)).toBe('accepted')
-    await trust(here, there, { max: 0n, seq: 2 })
-    const sent = await locked({ amount: 600n })
-    expect(await bring(300n)).toBe('accepted')
-    expect(await (await declined(sent))()).toBe('limit-reached')
-  })
 })
 
 const step = fc.oneof(
