@@ -24,8 +24,9 @@ const SWEEP_MS = 10
 /** Longer than a client keeps an idle connection, so that it is the client who closes it. */
 const KEEP_ALIVE_MS = 75_000
 
-/** @throws Problem `conflict` when the port is taken */
+/** @throws Problem `conflict` when the port is taken, RangeError for what is no port */
 export async function listen({ fetch, port, hostname }: ListenOptions): Promise<Listening> {
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new RangeError('PORT takes a number from 0 to 65535')
   const atWork = new Set<Promise<Response>>()
   /** An answer whose reader has gone is still worked on: what it uses must not be closed under it. */
   const noted: ListenOptions['fetch'] = (request, env) => {

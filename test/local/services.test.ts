@@ -81,6 +81,12 @@ test.each([
   ['ledger', {}, 2, /^raincheck ledger: set LEDGER_/],
   ['repository', {}, 2, /^raincheck repository: set REPOSITORY_STORE\n$/],
   ['repository', { REPOSITORY_STORE: 'file:x' }, 2, /^raincheck repository: A store is named /],
+  [
+    'repository',
+    { REPOSITORY_STORE: 'sqlite::memory:', PORT: 'abc' },
+    2,
+    /^raincheck repository: PORT takes a number from 0 to 65535\n$/,
+  ],
   ['agent', { RAINCHECK_HOME: '' }, 2, /^raincheck agent: set RAINCHECK_HOME\n$/],
   [
     'agent',
