@@ -39,6 +39,8 @@ export interface GraphReport {
   readonly byDepth: Readonly<Record<string, number>>
   /** Those that were trusted and are no longer, pruned ones among them. */
   readonly lost: readonly string[]
+  /** Those to distrust that are not in the graph. */
+  readonly unknown?: readonly string[]
   readonly evaluateMs: number
   readonly pruneMs: number
 }
@@ -67,12 +69,14 @@ export async function graph(args: GraphArgs, io: GraphIo): Promise<{ json: Graph
   const pruned = io.monotonicMs()
 
   const counts = countByDepth(trust)
+  const unknown = (args.distrust ?? []).filter((name) => names.find(name) === undefined)
   const json = {
     agents: vouches.agents,
     vouches: vouches.issuers.length,
     trusted: counts.reduce((sum, count) => sum + count, 0),
     byDepth: Object.fromEntries(counts.entries()),
     lost: lost.map((each) => names.nameOf(each)),
+    ...(unknown.length > 0 && { unknown }),
     evaluateMs: evaluated - start,
     pruneMs: pruned - evaluated,
   }
@@ -102,6 +106,7 @@ function describe(report: GraphReport): string {
   const lines = [
     `${report.agents} agents, ${report.vouches} vouches; ${report.trusted} trusted (${depths.join(', ')})`,
     `${report.lost.length} lost${report.lost.length > 0 ? `: ${report.lost.slice(0, SHOWN).join(' ')}` : ''}`,
+    ...(report.unknown ?? []).map((name) => `${name} is not in the graph: to distrust it changes nothing`),
     `evaluated in ${report.evaluateMs.toFixed(1)} ms, pruned in ${report.pruneMs.toFixed(3)} ms`,
   ]
   return lines.join('\n')

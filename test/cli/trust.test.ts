@@ -130,6 +130,8 @@ describe('graph', () => {
     expect(whole).toMatchObject({ agents: 5, vouches: 4, trusted: 4, lost: [] })
     const pruned = shapes.graph.parse(await you.ask('graph', 'edges.csv', '--root', 'a', '--distrust', 'b'))
     expect(pruned.lost.toSorted()).toEqual(['b', 'c', 'd'])
+    const typo = await you.raincheck('graph', 'edges.csv', '--root', 'a', '--distrust', 'bb')
+    expect(typo.out).toContain('bb is not in the graph')
     const without = shapes.graph.parse(await you.ask('graph', 'edges.csv', '--root', 'a', '--unvouch', 'c,d'))
     expect(without).toMatchObject({ trusted: 3, lost: ['d'] })
   })
