@@ -7,6 +7,7 @@ import type { Downloads } from '../download/download.ts'
 import { isUnderWay } from '../download/record.ts'
 import { CALLBACK_PATH, type Linking } from '../storage/linking.ts'
 import type { LinkInfo, Links } from '../storage/links.ts'
+import { BUCKET } from '../storage/names.ts'
 
 const linkSchema = z
   .object({
@@ -19,7 +20,6 @@ const linkSchema = z
   })
   .openapi('Link')
 
-const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/
 const clientId = z.string().min(1).max(256)
 const folder = z.string().min(1).max(900).optional()
 

@@ -86,7 +86,7 @@ export function callFor(args: readonly string[], values: Values, io: CliIo): Cal
         signer: await signer(),
       }),
     async ledger(given) {
-      const url = given === undefined ? await setting('ledger') : checkUrl(given, 'LEDGERURL')
+      const url = given === undefined ? await setting('ledger') : checkUrl(given, 'The URL of the ledger')
       return (await import('../clients/ledger-client.ts')).createLedgerClient({ environment, url })
     },
     async repository(given) {
@@ -111,5 +111,5 @@ function checkUrl(url: string, place: string): string {
 
 function checkCredits(name: string, text: string | undefined): string | undefined {
   if (text === undefined || /^(0|[1-9][0-9]{0,17})$/.test(text)) return text
-  throw new UsageError(`--${name} takes a whole number of credits, not '${text}'.`)
+  throw new UsageError(`--${name} takes a whole number of credits, of 18 digits at most, not '${text}'.`)
 }

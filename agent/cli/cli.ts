@@ -110,9 +110,16 @@ async function dispatch(argv: readonly string[], io: CliIo): Promise<Answer> {
 function help(words: readonly string[]): Answer {
   const [about, ...rest] = words.filter((word) => !word.startsWith('-'))
   if (about === undefined) return { json: helpJson(CHAPTERS), text: helpText(CHAPTERS) }
+  if (rest.length === 0 && !Object.hasOwn(COMMANDS, about) && below(about).length > 0) {
+    const chapter = { [about]: Object.fromEntries(below(about).map((name) => [name, COMMANDS[name] as Command])) }
+    return { json: helpJson(chapter), text: helpText(chapter) }
+  }
   const { name, command } = find(about, rest)
   return helpOn(name, command)
 }
+
+/** Commands of two words that begin with it. */
+const below = (first: string): string[] => Object.keys(COMMANDS).filter((name) => name.startsWith(`${first} `))
 
 const helpOn = (name: string, command: Command): Answer => ({
   json: { command: name, usage: command.usage, summary: command.summary },
@@ -133,10 +140,9 @@ function find(first: string, rest: readonly string[]): Found {
     const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
     if (command) return { name, command, words }
   }
-  const names = Object.keys(COMMANDS)
-  const below = names.filter((name) => name.startsWith(`${first} `)).map((name) => name.slice(first.length + 1))
-  if (below.length > 0) throw new UsageError(`'${first}' needs a subcommand: ${below.join(', ')}.`)
-  const meant = nearest(first, names)
+  const seconds = below(first).map((name) => name.slice(first.length + 1))
+  if (seconds.length > 0) throw new UsageError(`'${first}' needs a subcommand: ${seconds.join(', ')}.`)
+  const meant = nearest(first, Object.keys(COMMANDS))
   const hint = meant === undefined ? '' : ` Did you mean \`${meant}\`?`
   throw new UsageError(`there is no command '${first}'.${hint} \`raincheck help\` lists them.`)
 }
@@ -146,7 +152,7 @@ function parse(name: string, command: Command, words: readonly string[]): { valu
     const options = { ...COMMON_OPTIONS, ...command.options }
     return parseArgs({ args: [...words], options, allowPositionals: true, strict: true })
   } catch (error) {
-    const [what] = (error as Error).message.split(/\.\s/)
-    throw new UsageError(`${what}; ${usageOf(name, command)}`)
+    const [what = ''] = (error as Error).message.split(/\.\s/)
+    throw new UsageError(`${what.replace('is ambiguous', 'may not begin with a dash')}; ${usageOf(name, command)}`)
   }
 }

@@ -53,3 +53,6 @@ export async function freeName(name: string, isTaken: (name: string) => Promise<
     if (!(await isTaken(candidate))) return candidate
   }
 }
+
+/** What S3 lets a bucket be named. */
+export const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/

@@ -138,7 +138,17 @@ describe('words that are off', () => {
     [['get', 'a', 'b'], 'usage: raincheck get'],
     [['get', 'a', '--frob'], '--frob'],
     [['get', '0'.repeat(64), '--max-price', '1.5'], '--max-price'],
-    [['share', 'a', '--price', '-1'], 'price'],
+    [['share', 'a', '--price', '-1'], "'--price' argument may not begin with a dash"],
+    [['share', 'a', '--price', '99999999999999999999'], '18 digits at most'],
+    [['readers', '--add', 'foo'], "'foo' is not a key"],
+    [['circle', 'lab', '--add', 'foo'], "'foo' is not an id"],
+    [['circle', ''], "'' names no circle"],
+    [['unshare', 'foo'], "'foo' is not an info hash"],
+    [['cancel', '../x'], "'../x' is not the id of a download"],
+    [['link', 's3', '--bucket', 'x'], "'x' names no bucket"],
+    [['link', 'drive', '--client-id', 'x'], '--client-secret'],
+    [['send', 'f'.repeat(64), '1', '--to-ledger', 'foo'], "The URL of the ledger is 'foo'"],
+    [['usage', '--since', '30d ago'], 'such as 30d'],
     [['share', 'a', '--price', '1e3'], '--price'],
     [['link', 's3x', '/tmp'], 's3x'],
     [['link'], 'There are folder, s3, drive, dropbox'],
@@ -147,7 +157,7 @@ describe('words that are off', () => {
     [['vouch', 'f'.repeat(64), '--expires', 'soon'], '--expires'],
     [['usage', '--since', 'yesterday'], '--since'],
     [['graph', 'edges.csv'], '--root'],
-    [['audit', 'ftp://x'], 'LEDGERURL'],
+    [['audit', 'ftp://x'], "The URL of the ledger is 'ftp://x'"],
   ])('%j end with 2 and one line', async (words, line) => {
     const said = await town.you.raincheck(...words)
     expect(said).toMatchObject({ code: 2, out: '' })
@@ -169,6 +179,13 @@ test('help names every command, and one command’s words', async () => {
     expect(one.out).toContain(`usage: raincheck ${command}`)
     expect(await town.you.raincheck('help', ...command.split(' '))).toEqual({ ...one, json: expect.anything() })
   }
+})
+
+test('help on the first of two words lists the commands that begin with it', async () => {
+  const said = await town.you.raincheck('help', 'ledger')
+  expect(said).toMatchObject({ code: 0, err: '' })
+  for (const words of ['ledger key FILE', 'ledger show', 'ledger certify']) expect(said.out).toContain(`  ${words}`)
+  expect(said.out).not.toContain('audit')
 })
 
 test('without a command, a few to begin with are named, and how to see all', async () => {

@@ -1,5 +1,6 @@
 /** Circles: those you keep, and those you have joined. */
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
+import { idIn } from '../words.ts'
 
 interface CircleJson {
   name: string
@@ -24,7 +25,8 @@ export const circleCommands: Commands = {
       const kind = call.text('kind')
       if (kind !== undefined && kind !== 'inner' && kind !== 'bubble')
         throw new UsageError('--kind takes inner or bubble.')
-      const change = { add: call.all('add'), remove: call.all('remove'), ...(kind !== undefined && { kind }) }
+      const [add, remove] = [call.all('add').map((id) => idIn(id)), call.all('remove').map((id) => idIn(id))]
+      const change = { add, remove, ...(kind !== undefined && { kind }) }
       return put(call, call.args[0] as string, change)
     },
   },
@@ -54,10 +56,14 @@ export const circleCommands: Commands = {
   },
 }
 
-const pathOf = (name: string): string => `/v1/circles/${encodeURIComponent(name)}`
+function pathOf(name: string): string {
+  if (/^[a-z0-9-]{1,63}$/.test(name)) return `/v1/circles/${name}`
+  throw new UsageError(`'${name}' names no circle: lower-case letters, digits and "-".`)
+}
 
 async function put(call: Call, name: string, body: unknown): Promise<Answer> {
-  const json = await (await call.agent()).ask<CircleJson>('PUT', pathOf(name), body)
+  const path = pathOf(name)
+  const json = await (await call.agent()).ask<CircleJson>('PUT', path, body)
   return { json, text: circleText(json) }
 }
 

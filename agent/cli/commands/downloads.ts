@@ -1,7 +1,7 @@
 import { toBase64url } from '../../../protocol/bytes.ts'
 import { Problem, unlessBug } from '../../../protocol/problem.ts'
 import { formatBytes, formatCount, formatWhen, formatSeconds } from '../../dashboard/figures.js'
-import type { Answer, Call, Command, Commands } from '../command.ts'
+import { UsageError, type Answer, type Call, type Command, type Commands } from '../command.ts'
 import type { OwnerClient } from '../owner-client.ts'
 import { EXIT, exitCodeOf } from '../exit-code.ts'
 import { table } from '../table.ts'
@@ -92,7 +92,10 @@ function change(action: string, summary: string): Command {
     summary,
     takes: [1, 1],
     async run(call) {
-      const path = `/v1/downloads/${encodeURIComponent(call.args[0] as string)}/${action}`
+      const id = call.args[0] as string
+      if (!/^[\w-]{1,64}$/.test(id))
+        throw new UsageError(`'${id}' is not the id of a download: see \`raincheck downloads\`.`)
+      const path = `/v1/downloads/${id}/${action}`
       const download = await (await call.agent()).ask<DownloadJson>('POST', path)
       return { json: download, text: listText([download], call.environment.clock.now()) }
     },

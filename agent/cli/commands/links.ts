@@ -2,6 +2,7 @@ import { formatBytes } from '../../dashboard/figures.js'
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
 import type { OwnerClient } from '../owner-client.ts'
 import { table } from '../table.ts'
+import { BUCKET } from '../../storage/names.ts'
 import { UNDER_WAY, type DownloadJson } from './downloads.ts'
 import type { ShareJson } from './storage.ts'
 
@@ -33,7 +34,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
     run: async (call) =>
       add(call, {
         kind: 's3',
-        bucket: required(call, 'bucket'),
+        bucket: bucketOf(call),
         ...given({ prefix: trimmed(call.text('prefix')), region: call.text('region') }),
         ...(call.flag('lends') ? { lends: true } : {}),
         ...secretOf({ accessKeyId: call.text('access-key-id'), secretAccessKey: call.text('secret-access-key') }),
@@ -42,7 +43,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
   drive: {
     usage: 'drive --client-id ID --client-secret SECRET [--refresh-token TOKEN | --port PORT] [--folder NAME]',
     takes: 1,
-    run: (call) => oauth(call, 'drive', required(call, 'client-id'), call.text('client-secret')),
+    run: (call) => oauth(call, 'drive', required(call, 'client-id'), required(call, 'client-secret')),
   },
   dropbox: {
     usage: 'dropbox --app-key KEY [--app-secret SECRET] [--refresh-token TOKEN | --port PORT] [--folder PATH]',
@@ -52,7 +53,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
 }
 
 /** No client is shipped: its quotas are its owner's. */
-const OF_THE_OWNER: ReadonlySet<string> = new Set(['client-id', 'app-key'])
+const OF_THE_OWNER: ReadonlySet<string> = new Set(['client-id', 'client-secret', 'app-key'])
 
 const TEXTS = [
   'name',
@@ -156,6 +157,12 @@ function required(call: Call, name: string): string {
   if (text !== undefined && text !== '') return text
   const whose = OF_THE_OWNER.has(name) ? ' of a client of your own (docs/SERVICES.md#linked-drives)' : ''
   throw new UsageError(`--${name}${whose} is needed: \`raincheck link --help\`.`)
+}
+
+function bucketOf(call: Call): string {
+  const bucket = required(call, 'bucket')
+  if (BUCKET.test(bucket)) return bucket
+  throw new UsageError(`'${bucket}' names no bucket: 3 to 63 lower-case letters, digits, "." and "-".`)
 }
 
 const given = (members: Readonly<Record<string, string | undefined>>): Readonly<Record<string, string>> =>

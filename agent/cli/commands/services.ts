@@ -10,6 +10,7 @@ import { UsageError, type Answer, type Call, type Commands } from '../command.ts
 import { durationMs } from '../duration.ts'
 import { createOwnerClient } from '../owner-client.ts'
 import { table } from '../table.ts'
+import { idIn } from '../words.ts'
 
 interface UsageJson extends UsageBytes {
   since: number
@@ -27,7 +28,8 @@ const DAY_MS = 86_400_000
 export const serviceCommands: Commands = {
   usage: {
     usage: '[--since T]',
-    summary: 'Bytes stored, served and fetched for you since T: a date, milliseconds since 1970, or such as 30d ago',
+    summary:
+      'Bytes stored, served and fetched for you since T: a date, milliseconds since 1970, or such as 30d, so long ago',
     options: { since: { type: 'string' } },
     takes: [0, 0],
     run: usage,
@@ -60,8 +62,8 @@ async function usage(call: Call): Promise<Answer> {
 }
 
 async function readers(call: Call): Promise<Answer> {
+  const [more, fewer] = [call.all('add').map((key) => idIn(key, 'a key')), new Set(call.all('remove'))]
   const agent = await call.agent()
-  const [more, fewer] = [call.all('add'), new Set(call.all('remove'))]
   const known = await agent.ask<{ readers: string[] }>('GET', '/v1/usage/readers')
   const wanted = [...known.readers, ...more].filter((key) => !fewer.has(key))
   const isChange = more.length > 0 || fewer.size > 0

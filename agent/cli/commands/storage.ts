@@ -90,10 +90,12 @@ async function whereToLook(call: Call, error: unknown): Promise<never> {
 
 async function unshare(call: Call): Promise<Answer> {
   const given = (call.args[0] as string).toLowerCase()
+  if (!/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(given))
+    throw new UsageError(`'${given}' is not an info hash: \`raincheck shares\` lists them.`)
   const agent = await call.agent()
   const shares = await agent.ask<ShareJson[]>('GET', '/v1/shares')
   const found = shares.find(({ infoHash, infoHashV1 }) => infoHash === given || infoHashV1 === given)
-  await agent.ask('DELETE', `/v1/shares/${encodeURIComponent(given)}`)
+  await agent.ask('DELETE', `/v1/shares/${given}`)
   return { json: found ?? { infoHash: given }, text: `No longer shared: ${found?.name ?? given}` }
 }
 
