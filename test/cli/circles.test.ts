@@ -17,7 +17,7 @@ describe('a circle', () => {
     expect((await you.raincheck('leave', 'lab')).code).toBe(3)
     expect((await you.raincheck('join', agentOf(), 'nowhere')).code).toBe(3)
     expect((await you.raincheck('circle', 'lab', '--kind', 'outer')).code).toBe(2)
-    expect((await you.raincheck('circle', 'Lab')).code).toBe(1)
+    expect((await you.raincheck('circle', 'Lab')).code).toBe(2)
   })
 
   test('limits a share to its members, who buy it as any other', async () => {

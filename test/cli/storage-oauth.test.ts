@@ -167,8 +167,9 @@ describe('drives', () => {
     expect(said.code).toBe(6)
     expect(said.json()).toMatchObject({ code: 'storage-denied' })
     expect(said.out).not.toContain('no-such-token')
-    expect((await you.raincheck('link', ...DRIVE.slice(0, 3), ...driveToken(), '--name', 'wrong')).code).toBe(6)
-    expectDenied(2)
+    const secretless = await you.raincheck('link', ...DRIVE.slice(0, 3), ...driveToken(), '--name', 'wrong')
+    expect(secretless).toMatchObject({ code: 2, err: expect.stringContaining('--client-secret') })
+    expectDenied(1)
   })
 
   test('without a client of the owner’s own are not linked', async () => {
