@@ -284,6 +284,8 @@ export function createSupervisor(parts: SupervisorParts): LocalSupervisor {
   }
 
   async function discard(record: DownloadRecord): Promise<void> {
+    // Somebody is at it, or its lanes are being settled.
+    if (actives.has(record.id)) return
     const active: Active = { abort: new AbortController(), finished: Promise.resolve(), meta: undefined }
     try {
       active.runner = await open(record, active, { signal: active.abort.signal, onWaiting: noMatter })

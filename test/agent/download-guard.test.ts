@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { createDownloads } from '../../agent/download/download.ts'
+import type { Storage } from '../../agent/storage/storage.ts'
 import { openBazaar, type Bazaar, type Buyer } from './bazaar.ts'
 import { filmOf } from './bazaar-content.ts'
 import { START_MS } from './hand-clock.ts'
@@ -103,6 +104,35 @@ describe('an agent that is stopped', () => {
     await bazaar.happen(buyer.downloads.takeUp())
     expect(await buyer.rest(id)).toMatchObject({ state: 'done', ticks: 40, paid: 40n })
     expect(await stand.earned()).toBe(40n)
+  })
+
+  it('does not tidy up twice after a download that was cancelled a moment before it may go on', async () => {
+    const bazaar = await openBazaar(filmOf(40))
+    const stand = await bazaar.stand('anna')
+    const before = await bazaar.buyer()
+    const id = await begin(bazaar, before)
+    await bazaar.until(async () => ((await before.downloads.get(id))?.piecesDone ?? 0) >= 10)
+    let isRemoved = false
+    const wrapStorage = (inner: Storage): Storage => ({
+      ...inner,
+      async abort(write) {
+        isRemoved = true
+        return inner.abort(write)
+      },
+    })
+    stand.leave()
+    await bazaar.happen(before.guard.change({ stopped: true }))
+    const buyer = await bazaar.buyer({ wrapStorage })
+    void buyer.downloads.cancel(id)
+    await bazaar.until(() => isRemoved)
+    // What it wrote is gone, and its lanes are being settled.
+    await bazaar.pass(5)
+    isRemoved = false
+    await bazaar.happen(buyer.guard.change({ stopped: false }))
+    await bazaar.happen(buyer.downloads.takeUp())
+    await bazaar.pass(60_000)
+    expect([isRemoved, buyer.faults]).toEqual([false, []])
+    expect(bazaar.disk.unfinished.size).toBe(0)
   })
 
   it('stays stopped through a restart, and wakes no worker', async () => {
