@@ -122,7 +122,7 @@ describe('the page', () => {
     const envelope = { signer, audience: toHex((await home.owner()).id), nowMs: Date.now(), nonce: freshNonce() }
     const answer = await fetch(await signedRequest(url + path, { method: 'GET' }, envelope))
     expect(await answer.json()).toEqual([
-      { infoHash: share.infoHash, name: 'needle.bin', bytes: 100, sellers: 1, price: '3' },
+      { infoHash: share.infoHash, name: 'needle.bin', bytes: 100, pieces: 1, sellers: 1, price: '3' },
     ])
   })
 
