@@ -246,7 +246,11 @@ describe('a log that was tampered with', () => {
       'not later',
       (entries) => edited(entries, TRANSFER, ({ time }) => ({ time: time - 10 })),
     ],
-    ['other movements', 'not what the rules make', (entries) => edited(entries, TRANSFER, () => ({ data: { moves: [] } }))],
+    [
+      'other movements',
+      'not what the rules make',
+      (entries) => edited(entries, TRANSFER, () => ({ data: { moves: [] } })),
+    ],
     ['a signature that does not verify', 'does not verify', (entries) => edited(entries, TRANSFER, unsigned)],
     [
       'a kind that there is not',
