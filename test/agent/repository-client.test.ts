@@ -211,7 +211,7 @@ describe('the repository client and the repository', () => {
     await client.announce(announce(terms, signer))
     expect(await client.swarm(content, id)).toHaveLength(1)
     expect(await client.search('sevens')).toEqual([
-      { infoHash: content, name: 'sevens.bin', bytes: 40_000, sellers: 1, price: 3n },
+      { infoHash: content, name: 'sevens.bin', bytes: 40_000, pieces: 2, sellers: 1, price: 3n },
     ])
   })
 })

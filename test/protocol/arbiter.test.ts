@@ -102,7 +102,7 @@ test('the same items, command and time give the same entry and the same items', 
 test('a refused command changes nothing', async () => {
   const ledger = await opened()
   const root = ledger.root()
-  await expect(ledger.send('transfer', gift(alice, bob, 1001n))).rejects.toThrow('holds 1000 credits')
+  await expect(ledger.send('transfer', gift(alice, bob, 1001n))).rejects.toThrow('has 1000 available')
   await expect(ledger.send('transfer', gift(alice, person('nobody'), 1n))).rejects.toThrow('receiver is not known')
   expect(ledger.root()).toEqual(root)
 })
