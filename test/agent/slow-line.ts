@@ -32,7 +32,7 @@ export function slowLine({ transport, random }: Environment, mostBytes = Infinit
     random,
     async transport(request) {
       const { url, method, headers, signal } = request
-      const sent = request.body && { body: await new Response(slowed(request.body)).bytes() }
+      const sent = request.body && { body: await new Response(slowed(request.body)).arrayBuffer() }
       const { body, status, headers: said } = await transport(new Request(url, { method, headers, signal, ...sent }))
       return new Response(body && slowed(body), { status, headers: said })
     },
