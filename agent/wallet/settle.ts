@@ -83,15 +83,27 @@ export function createSettler(context: AgentContext, isDistrusted: IsDistrusted)
 
   /** Nothing is asked of these lanes any more. @returns false when there is nothing to settle */
   async function begin(download: string): Promise<boolean> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await markAll(download)
+      } catch (error) {
+        // A settling that is under way has written first.
+        const isConflict = error instanceof Problem && error.code === 'conflict'
+        if (!isConflict || attempt === limits.writeAttempts) throw error
+      }
+    }
+  }
+
+  /** With its chore in one write: a chore that finds nothing marked is at its end. */
+  async function markAll(download: string): Promise<boolean> {
     const journal = createJournal(store)
     const { lanes, declarations, chore } = await load(journal, download)
+    if (![...lanes, ...declarations].some(isUnended)) return chore !== undefined
     const entries = [
+      choreEntry(download, { dueMs: clock.now(), attempts: 0 }),
       ...lanes.filter(isUsed).map((lane) => laneEntry(walletKey(download), { ...lane, state: 'settling' })),
       ...declarations.filter(isUsed).map((one) => declarationEntry(walletKey(download), { ...one, state: 'settling' })),
     ]
-    if (![...lanes, ...declarations].some(isUnended)) return chore !== undefined
-    // Whatever is there: some of it may be settled already, and that does not end the chore then.
-    await putAll(store, [choreEntry(download, { dueMs: clock.now(), attempts: 0 })])
     await Promise.all(entries.map((entry) => journal.write([entry])))
     return true
   }

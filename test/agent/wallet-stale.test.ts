@@ -190,3 +190,29 @@ describe('a purse without enough for another declaration', () => {
     expect(states()).toEqual(['settling', state, 'settling'])
   })
 })
+
+describe('what is frozen for a download that is cancelled', () => {
+  it.each(['before', 'after'] as const)('is given back when the store fails %s a write of its end', async (when) => {
+    const bazaar = await openBazaar(filmOf(40))
+    await bazaar.stand('anna', { price: 3n })
+    let isAway = false
+    const wrapStore = (store: Store): Store => ({
+      ...store,
+      async write(changes) {
+        if (!isAway || changes.every(({ pk }) => pk !== 'wallet')) return store.write(changes)
+        isAway = false
+        if (when === 'after') await store.write(changes)
+        throw new Problem('store-unavailable', 'The store did not answer.')
+      },
+    })
+    const buyer = await bazaar.buyer({ pace: PACE, wrapStore })
+    const id = await start(bazaar, buyer)
+    await bazaar.until(async () => (await piecesOf(buyer, id)) >= 5)
+    isAway = true
+    await bazaar.happen(buyer.downloads.cancel(id))
+    if (when === 'before') await bazaar.happen(buyer.downloads.cancel(id))
+    await hours(bazaar, buyer, 2)
+    expect(await buyer.frozen()).toBe(0n)
+    expect(buyer.faults).toHaveLength(1)
+  })
+})
