@@ -15,6 +15,7 @@ const together = files.filter((file) => !NEEDS_A_PROCESS.test(readFileSync(file,
 /** Processes rather than threads: some tests kill, and `node:sqlite` blocks. Three of them, for two cores: some tests wait. */
 export default defineConfig({
   test: {
+    globalSetup: 'test/run-folder.ts',
     setupFiles: ['test/network-guard.ts', 'test/byte-equality.ts'],
     pool: 'forks',
     maxWorkers: 3,

@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { auditLedger } from '../../agent/cli/audit.ts'
 import { policyText } from '../../infra/lambda/policy-setting.ts'
@@ -20,10 +21,11 @@ import {
 } from './exchange.ts'
 import { STEADY } from './cloud.ts'
 import { createOwner } from './owner.ts'
-import { makeTemplate, synthesize } from './synth.ts'
+import { makeTemplateOnce, synthesizeOnce } from './synth-once.ts'
 
 const MIB = 1024 * 1024
 const BYTES = 9 * MIB + 17
+const LOOK_MS = 250
 const chance = createChance('what the stacks deploy')
 /** Instances come fresh for every sixth event or so: nothing may rest in their memory. What nobody waits for comes twice. */
 const FORGETFUL = { ...STEADY, after: () => chance.hits(0.15), twice: () => true }
@@ -38,8 +40,8 @@ beforeAll(async () => {
   // Your agent comes of the one-file template, the neighbour's of its bundle.
   drive = await startDrive()
   const variables = { RAINCHECK_GOOGLE_API_URL: drive.url, RAINCHECK_GOOGLE_TOKEN_URL: drive.url }
-  const yours = (await makeTemplate()).template
-  world = await openExchange(await synthesize(), { fate: FORGETFUL, yours, variables })
+  const yours = (await makeTemplateOnce()).template
+  world = await openExchange(await synthesizeOnce(), { fate: FORGETFUL, yours, variables })
 }, 180_000)
 afterAll(async () => {
   await world?.cloud.close()
@@ -69,6 +71,7 @@ async function halfSold(world: Exchange): Promise<readonly string[]> {
   await again(() => you.owner.ask('PUT', '/v1/guard', { spend: String(Number(spend.used) + 8) }))
   let download = await again(() => you.owner.ask<DownloadJson>('POST', '/v1/downloads', { source: infoHash }))
   while (download.state !== 'waiting' || download.piecesDone < 4) {
+    await setTimeout(LOOK_MS)
     download = await again(() => you.owner.ask<DownloadJson>('GET', `/v1/downloads/${download.id}`))
     if (cutOff() > 0) cloud.bounds.clear()
   }
@@ -126,7 +129,10 @@ describe('what the stacks deploy', () => {
     const { infoHash: source } = await again(shared)
     you.stack.update({ Witnesses: `witness W1 ${stranger} ; quorum W1` })
     const { id } = await again(() => you.owner.ask<DownloadJson>('POST', '/v1/downloads', { source }))
-    const look = () => again(() => you.owner.ask<DownloadJson>('GET', `/v1/downloads/${id}`))
+    const look = async () => {
+      await setTimeout(LOOK_MS)
+      return again(() => you.owner.ask<DownloadJson>('GET', `/v1/downloads/${id}`))
+    }
     const until = async (is: (download: DownloadJson) => boolean) => {
       for (let download = await look(); ; download = await look()) if (is(download)) return download
     }

@@ -16,7 +16,8 @@ import { envelopeToJson, signerFrom } from '../../protocol/signed.ts'
 import { CREDENTIALS, REGION } from './account.ts'
 import { ALARMS } from './cost.ts'
 import { openCloud, readTemplate, type Cloud, type Resource, type Template } from './cloud.ts'
-import { makeTemplate, synthesize, zippedBytes } from './synth.ts'
+import { makeTemplateOnce, synthesizeOnce } from './synth-once.ts'
+import { zippedBytes } from './synth.ts'
 
 type Properties = Readonly<Record<string, unknown>>
 interface Statement {
@@ -31,8 +32,8 @@ let templates: readonly (readonly [name: string, template: Template])[]
 
 /** Any finding of AWS Solutions or of the library's own rules fails here. */
 beforeAll(async () => {
-  outdir = await synthesize()
-  single = await makeTemplate()
+  outdir = await synthesizeOnce()
+  single = await makeTemplateOnce()
   const stacks = readdirSync(outdir).flatMap((file) => /^(.*)\.template\.json$/.exec(file)?.[1] ?? [])
   templates = [...stacks.map((name) => [name, readTemplate(outdir, name)] as const), ['the one file', single.template]]
 }, 180_000)
