@@ -10,6 +10,7 @@ import { Problem } from '../../protocol/problem.ts'
 import type { AgentContext } from '../context.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
 import { isUnderWay, type DownloadRecord, type DownloadRecords } from './record.ts'
+import { doubled, LONGEST_REST_MS, LOOKOUT_MS } from './rests.ts'
 import type { RunReport } from './runner.ts'
 import { spreadOut } from './spread.ts'
 import { downloadOf, isStretch, type FanOut } from './stretches.ts'
@@ -55,11 +56,8 @@ export const LATE_MS = 60_000
 const LOOK_MS = 2_000
 /** A shorter wait is not worth another start. */
 const WORTHWHILE_MS = 10_000
-/** Where nobody can say when there is something to do, a shift looks out for so long: whoever sells is found sooner. */
-const LOOKOUT_MS = 20_000
-/** What a shift costs that waits in vain is small against the pause after it, which doubles up to the longest. */
+/** What a shift costs that waits in vain is small against the pause after it, from here on. */
 const FIRST_REST_MS = 30_000
-const LONGEST_REST_MS = 30 * 60_000
 
 interface LeaseRecord {
   readonly holder: string
@@ -245,14 +243,16 @@ async function lookAfter(
       // Whoever has let it go on by hand waits for it.
       const isNew = before.state === 'queued' || (report?.done ?? 0) > before.report.done
       const idle = isNew ? 1 : lease.idle + 1
-      return { isOver: false, untilMs: Math.max(until, clock.now() + restMs(idle)), idle }
+      return {
+        isOver: false,
+        untilMs: Math.max(until, clock.now() + doubled(FIRST_REST_MS, idle, LONGEST_REST_MS)),
+        idle,
+      }
     }
     await note(id, supervisor.report(id))
     await clock.sleep(LOOK_MS, signal).catch(() => undefined)
   }
 }
-
-const restMs = (idle: number): number => Math.min(LONGEST_REST_MS, FIRST_REST_MS * 2 ** (idle - 1))
 
 export const isStopped = ({ state, reason }: DownloadRecord): boolean => state === 'waiting' && reason === 'stopped'
 

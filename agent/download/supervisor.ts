@@ -5,6 +5,7 @@ import { isUnderWay, type DownloadChange, type DownloadRecord, type DownloadReco
 import { gathered } from './gathered.ts'
 import { createJournal } from './journal.ts'
 import { PROGRESS_PREFIX } from './progress.ts'
+import { doubled, LONGEST_REST_MS, LOOKOUT_MS } from './rests.ts'
 import { spoolOf } from './spool.ts'
 import {
   downloadKey,
@@ -81,9 +82,6 @@ const NO_PAUSE: Pause = { untilMs: 0, failures: 0, idle: 0 }
 const RUNNING_MOST = 4
 const FIRST_PAUSE_MS = 1_000
 const LONGEST_PAUSE_MS = 30_000
-/** Who has waited for so long leaves its turn to others, where there are such, and rests longer each time. */
-const LOOKOUT_MS = 20_000
-const LONGEST_REST_MS = 30 * 60_000
 /** These may pass by themselves, or once the owner has made room. */
 const PASSING: ReadonlySet<ProblemCode> = new Set([
   'cap-reached',
@@ -141,14 +139,14 @@ export function createSupervisor(parts: SupervisorParts): LocalSupervisor {
       return undefined
     }
     const parkedMs = parkedUntil(ended)
-    const untilMs = Math.max(clock.now() + pauseMs(failures, LONGEST_PAUSE_MS), parkedMs ?? 0)
+    const untilMs = Math.max(clock.now() + doubled(FIRST_PAUSE_MS, failures, LONGEST_PAUSE_MS), parkedMs ?? 0)
     await note(id, active, { reason, detail, until: untilMs })
     return { untilMs, failures: parkedMs === undefined ? failures : 0, idle: 0 }
   }
 
   async function rest(id: string, active: Active, { waiting, hasMoved }: InVain, before: Pause): Promise<Pause> {
     const idle = hasMoved ? 1 : before.idle + 1
-    const untilMs = Math.max(clock.now() + pauseMs(idle, LONGEST_REST_MS), waiting.until ?? 0)
+    const untilMs = Math.max(clock.now() + doubled(FIRST_PAUSE_MS, idle, LONGEST_REST_MS), waiting.until ?? 0)
     await note(id, active, { ...waiting, until: untilMs })
     return { untilMs, failures: 0, idle }
   }
@@ -334,9 +332,6 @@ export function settled(record: DownloadRecord, runner: Pick<Runner, 'report'> |
 }
 
 const noMatter = (): void => undefined
-
-/** Twice as long each time. */
-const pauseMs = (times: number, longestMs: number): number => Math.min(longestMs, FIRST_PAUSE_MS * 2 ** (times - 1))
 
 /** When the storage's allowance is there again, or the day of the owner's cap is over. */
 function parkedUntil(problem: Problem): number | undefined {

@@ -3,11 +3,10 @@ import { beforeEach, expect, test } from 'vitest'
 import { lock } from '../../protocol/crossing.ts'
 import type { Envelope } from '../../protocol/signed.ts'
 import { carryBack, carryLock } from './carriers.ts'
-import { FAUCET, testClock, type TestClock } from './kit.ts'
+import { FAUCET, type TestClock } from './kit.ts'
 import {
   alice,
   available,
-  befriend,
   bob,
   carrier,
   codeOf,
@@ -15,7 +14,7 @@ import {
   LIMIT,
   lockAt,
   lockTermsOf,
-  side,
+  meet,
   total,
   trust,
   type Locked,
@@ -27,10 +26,7 @@ let here: Side
 let there: Side
 
 beforeEach(async () => {
-  clock = testClock()
-  here = side('here', clock)
-  there = side('lavish', clock, { faucet: 10n * FAUCET })
-  await befriend(here, there)
+  ;({ clock, here, there } = await meet('lavish', { faucet: 10n * FAUCET }))
 })
 
 const locked = (amount = 100n): Promise<Locked> => lockAt({ clock, here, there }, { amount })

@@ -18,7 +18,6 @@ import { DAY_MS, FAUCET, START_MS, testClock, type TestClock } from './kit.ts'
 import {
   alice,
   available,
-  befriend,
   bob,
   carrier,
   codeOf,
@@ -27,6 +26,7 @@ import {
   LIMIT,
   lockAt,
   lockTermsOf,
+  meet,
   side,
   total,
   trust,
@@ -41,10 +41,7 @@ let here: Side
 let there: Side
 
 beforeEach(async () => {
-  clock = testClock()
-  here = side('here', clock)
-  there = side('there', clock)
-  await befriend(here, there)
+  ;({ clock, here, there } = await meet('there'))
 })
 
 const lockTerms = (terms: Partial<LockTerms> = {}): LockTerms => lockTermsOf({ clock, here, there }, terms)

@@ -9,7 +9,15 @@ import { trustPeer } from '../../protocol/federation.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { envelopeToJson, signerFrom, type Envelope, type Signer } from '../../protocol/signed.ts'
 import { auditStore } from './audit.ts'
-import { DAY_MS, expectAccepted, openLedger, testEnvironment, type TestClock, type TestLedger } from './kit.ts'
+import {
+  DAY_MS,
+  expectAccepted,
+  openLedger,
+  testClock,
+  testEnvironment,
+  type TestClock,
+  type TestLedger,
+} from './kit.ts'
 import { person } from './people.ts'
 
 export const LIMIT = 500n
@@ -63,6 +71,14 @@ export interface Pair {
   readonly clock: TestClock
   readonly here: Side
   readonly there: Side
+}
+
+/** Two that are peers. @param policy of the second's own */
+export async function meet(name: string, policy?: Parameters<typeof side>[2]): Promise<Pair> {
+  const clock = testClock()
+  const [here, there] = [side('here', clock), side(name, clock, policy)]
+  await befriend(here, there)
+  return { clock, here, there }
 }
 
 let nonces = 0
