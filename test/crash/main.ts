@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { freePort } from '../local/ports.ts'
 import { crash, fileGoods, isRight } from './crash.ts'
 
 const { values } = parseArgs({
@@ -10,14 +11,13 @@ const { values } = parseArgs({
     bytes: { type: 'string', default: String(1024 ** 3) },
     kills: { type: 'string', default: '50' },
     seed: { type: 'string', default: 'crash' },
-    port: { type: 'string', default: '18402' },
   },
 })
 const dir = mkdtempSync(join(tmpdir(), 'raincheck-crash-'))
 try {
   const report = await crash({
     dir,
-    port: Number(values.port),
+    port: await freePort(),
     goods: fileGoods(dir, Number(values.bytes)),
     kills: Number(values.kills),
     seed: values.seed,
