@@ -261,6 +261,13 @@ describe('the payee of a sealed lane leaves', () => {
   })
 })
 
+test('the payer of a sealed lane does not leave by its own sign-off, with units that it owes: not-expired', async () => {
+  await expectAccepted(claim())
+  const early = { release: lane.release(alice), signoff: lane.consent(alice, 16) }
+  await refused(() => ledger.post('/v1/releases', early), 'not-expired')
+  await expectAccepted(redeem(3))
+})
+
 test('the log of it all replays', async () => {
   await expectAccepted(claim())
   await expectAccepted(redeem(4))
