@@ -8,7 +8,7 @@ import { watchLedger } from '../../agent/ledger-watch/watched-ledger.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { parseBreach, verifyBrokenReceipt, verifyFork, type BrokenReceipt, type Fork } from '../../protocol/breach.ts'
 import { fromHex, utf8 } from '../../protocol/bytes.ts'
-import { addSignature, formatVerifierKey, noteKey, noteText } from '../../protocol/checkpoint.ts'
+import { addSignature, formatVerifierKey, noteKey, noteText, signNote } from '../../protocol/checkpoint.ts'
 import { cosign } from '../../protocol/cosignature.ts'
 import type { Transport } from '../../protocol/environment.ts'
 import { genesis } from '../../protocol/identity.ts'
@@ -17,7 +17,7 @@ import { parseLogPolicy } from '../../protocol/log-policy.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { issueReceipt } from '../../protocol/receipt.ts'
 import { envelopeToJson, objectId, signerFrom, type Envelope } from '../../protocol/signed.ts'
-import { LEDGER_ID, openLedger, SECRET, START_MS, testRandom, type TestLedger } from '../ledger/kit.ts'
+import { LEDGER_ID, openLedger, ORIGIN, SECRET, START_MS, testRandom, type TestLedger } from '../ledger/kit.ts'
 import { gift, person } from '../ledger/people.ts'
 import { coded } from '../problems.ts'
 import { handClock } from './hand-clock.ts'
@@ -216,15 +216,22 @@ describe.each([
     const [breach] = (await watch.breaches()) as [BrokenReceipt]
     expect(breach).toMatchObject({ kind: 'receipt', receipt: envelopeToJson(receipt), witnesses: [WITNESS] })
     expect(await verifyBrokenReceipt(breach, bare)).toMatchObject({ kind: 'receipt' })
-    // Not without a witness who saw it late enough, not with another log, not for an entry that is there.
-    await expect(verifyBrokenReceipt({ ...breach, witnesses: [] }, bare)).rejects.toEqual(coded('proof-invalid'))
-    const another = watching({ ledger: await grownLedger(['x', 'y'], policy) }).bare
-    await expect(verifyBrokenReceipt(breach, another)).rejects.toEqual(coded('proof-invalid'))
+    const isNone = (change: Partial<BrokenReceipt>, source = bare) =>
+      expect(verifyBrokenReceipt({ ...breach, ...change }, source)).rejects.toEqual(coded('proof-invalid'))
+    // Not without a witness who saw it late enough, not with another log.
+    await isNone({ witnesses: [] })
+    const text = noteText(breach.note)
+    const early = cosign(text, (terms.time + terms.mergeDelay) / 1000, witness)
+    await isNone({ note: addSignature(signNote(text, { name: ORIGIN, signer: signerFrom(SECRET) }), early) })
+    await isNone({}, watching({ ledger: await grownLedger(['x', 'y'], policy) }).bare)
+    // Not for an entry that is there, not by a receipt that another signed, or that is another's.
     const there = await shown.ledger.get(`/v1/entries/0${'shards' in policy ? '?shard=0' : ''}`)
-    const kept = issueReceipt({ ...terms, entry: fromHex(String(there.body['hash'])) }, signerFrom(SECRET))
-    await expect(verifyBrokenReceipt({ ...breach, receipt: envelopeToJson(kept) }, bare)).rejects.toEqual(
-      coded('proof-invalid'),
-    )
+    for (const [change, secret] of [
+      [{ entry: fromHex(String(there.body['hash'])) }, SECRET],
+      [{}, sha256(SECRET)],
+      [{ ledger: OWNER }, SECRET],
+    ] as const)
+      await isNone({ receipt: envelopeToJson(issueReceipt({ ...terms, ...change }, signerFrom(secret))) })
     // The ledger is still dealt with: what it owes is for the owner to claim.
     await watch.require()
   })
