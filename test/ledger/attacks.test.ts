@@ -112,6 +112,17 @@ describe('a lane that is claimed again, by another key of its payee', () => {
   })
 })
 
+describe('a lane that is claimed by somebody else', () => {
+  test('in their own name or in the payee’s, or with a claim of another lane, stays free: not-payee, bad-request', async () => {
+    const { ledger, download } = await open()
+    const lane = download.lane(bob)
+    await refused(ledger, () => claimLane(ledger, lane, lane.claimBy(mallory)), 'not-payee')
+    await refused(ledger, () => claimLane(ledger, lane, lane.claimBy(bob, mallory.signer)), 'not-payee')
+    await refused(ledger, () => claimLane(ledger, lane, download.lane(bob, { first: 2 }).claim), 'bad-request')
+    await expectAccepted(claimLane(ledger, lane))
+  })
+})
+
 describe('freezing more than there is', () => {
   test('beyond the balance: funds-insufficient', async () => {
     const { ledger } = await open()
@@ -238,6 +249,7 @@ describe('a tick', () => {
     const { ledger, lane } = await openLane()
     await refused(ledger, () => redeemWith(ledger, lane.redeem(5, { payee: mallory.id }, mallory.signer)), 'not-payee')
     await refused(ledger, () => redeemWith(ledger, lane.redeem(5, {}, mallory.signer)), 'not-payee')
+    await refused(ledger, () => redeemWith(ledger, lane.redeem(5, { payee: mallory.id })), 'not-payee')
     await refused(ledger, () => redeemWith(ledger, lane.redeem(5, {}, alice.signer)), 'not-payee')
   })
 

@@ -7,7 +7,15 @@ import { createLedgerClient, type LedgerClient } from '../../agent/clients/ledge
 import { listen } from '../../infra/serve.ts'
 import { realEnvironment } from '../../infra/environment.ts'
 import { utf8, type Bytes } from '../../protocol/bytes.ts'
-import { addSignature, formatVerifierKey, noteKey } from '../../protocol/checkpoint.ts'
+import {
+  addSignature,
+  formatVerifierKey,
+  noteKey,
+  noteText,
+  parseSignatureLines,
+  parseVerifierKey,
+  type NoteSignature,
+} from '../../protocol/checkpoint.ts'
 import { cosign } from '../../protocol/cosignature.ts'
 import { lock, mint, refund, type CarriedTerms, type LockTerms } from '../../protocol/crossing.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -136,6 +144,17 @@ describe('credits of a ledger whose log is in shards', () => {
     expect(await minted(carried)).toBe('accepted')
     expect(await available(there, bob)).toBe(FAUCET + 100n)
     expect((await total(here)) + (await total(there))).toBe(4n * FAUCET)
+  })
+
+  test('are not minted on the checkpoint of a shard, passed off as that of the log', async () => {
+    const { receipt } = await locked()
+    const { shard, ...bare } = await proveEntry(here.client, receipt)
+    const note = await (await here.ledger.app.request(`/shard/${shard?.shard}/checkpoint`)).text()
+    const { name, id } = parseVerifierKey(here.vkey)
+    const [signed] = parseSignatureLines(note.slice(noteText(note).length + 1)) as [NoteSignature]
+    const checkpoint = addSignature(`${noteText(note)}\n`, { ...signed, name, id })
+    const minted = there.client.mint(mint({ ...bare, checkpoint }, carrier))
+    expect(await codeOf(minted)).toBe('proof-invalid')
   })
 
   test('come back when the other ledger says that it did not mint them, and go back to a ledger in shards', async () => {

@@ -183,6 +183,7 @@ describe('a false label', () => {
     const goods = sealGoods(lane, 1, bob.signer, oneBit)
     await refused(() => accuse(goods, eve), 'not-payer')
     await refused(() => accuse(goods, alice, {}, eve.signer), 'not-payer')
+    await refused(() => accuse(goods, eve, {}, alice.signer), 'not-payer')
   })
 
   test('of a lane that is not sealed, or not known', async () => {
