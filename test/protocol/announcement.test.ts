@@ -83,9 +83,19 @@ describe('an announcement', () => {
     const byAgent = parsed()
     requireAnnouncer(parseAnnouncement(announce(terms, ann.owner)), ann.state, undefined, NOW)
     requireAnnouncer(byAgent, ann.state, delegationOf(ann, ['announce']), NOW)
+    const anothers = delegationOf(ann, ['announce'], { agent: bob.agent.key })
     const refusals: [string, () => void][] = [
       ['unknown-key', () => requireAnnouncer(byAgent, ann.state, undefined, NOW)],
+      ['unknown-key', () => requireAnnouncer(byAgent, ann.state, anothers, NOW)],
+      [
+        'unknown-key',
+        () => requireAnnouncer(parsed({ agent: bob.id }), ann.state, delegationOf(ann, ['announce']), NOW),
+      ],
       ['unknown-key', () => requireAnnouncer(byAgent, bob.state, delegationOf(ann, ['announce']), NOW)],
+      [
+        'unknown-key',
+        () => requireAnnouncer(byAgent, ann.state, delegationOf(ann, ['announce'], { owner: bob.id }), NOW),
+      ],
       [
         'unknown-key',
         () =>
