@@ -5,6 +5,7 @@ import { utf8 } from '../../protocol/bytes.ts'
 import { parseCommitment } from '../../protocol/commitment.ts'
 import { encode } from '../../protocol/encoding.ts'
 import { makeChain } from '../../protocol/payword.ts'
+import { release } from '../../protocol/settlement.ts'
 import { envelopeFromJson, envelopeToJson, seal, signerFrom, type Envelope } from '../../protocol/signed.ts'
 import {
   DAY_MS,
@@ -47,7 +48,8 @@ const claimLane = (
 ): Promise<Answer> => ledger.post('/v1/claims', { commitment: lane.commitment, claim })
 const redeemWith = (ledger: TestLedger, redemption: Envelope): Promise<Answer> =>
   ledger.post('/v1/redemptions', { redemption })
-const releaseWith = (ledger: TestLedger, release: Envelope): Promise<Answer> => ledger.post('/v1/releases', { release })
+const releaseWith = (ledger: TestLedger, order: Envelope): Promise<Answer> =>
+  ledger.post('/v1/releases', { release: order })
 
 async function openLane(people: { payee?: Person } = {}): Promise<Scene & { lane: ReturnType<Purchase['lane']> }> {
   const scene = await open()
@@ -262,6 +264,12 @@ describe('a tick', () => {
   })
 })
 
+test('a lane is not claimed any more once the declaration expires, by the ledger’s clock', async () => {
+  const { ledger, download } = await open()
+  ledger.clock.set(download.terms.expires)
+  await refused(ledger, () => claimLane(ledger, download.lane(bob)), 'expired')
+})
+
 describe('a release', () => {
   test('of a lane by the payer before the dispute window is over: not-expired', async () => {
     const { ledger, download, lane } = await openLane()
@@ -291,6 +299,12 @@ describe('a release', () => {
     await refused(ledger, () => releaseWith(ledger, download.release(mallory)), 'not-payer')
     await refused(ledger, () => releaseWith(ledger, download.release(bob)), 'not-payer')
     await refused(ledger, () => releaseWith(ledger, download.release(alice, mallory.signer)), 'not-payer')
+  })
+
+  test('of a lane under another declaration: bad-request', async () => {
+    const { ledger, lane } = await openLane()
+    const elsewhere = release({ by: bob.id, declaration: lane.id, lane: lane.id }, bob.signer)
+    await refused(ledger, () => releaseWith(ledger, elsewhere), 'bad-request')
   })
 
   test('of a declaration leaves open lanes alone, and lets no other be claimed', async () => {

@@ -15,6 +15,7 @@ import { limits } from '../../protocol/limits.ts'
 import { signerFrom, type Envelope } from '../../protocol/signed.ts'
 import { DAY_MS, LEDGER_ID, SECRET, START_MS } from '../ledger/kit.ts'
 import { delegation, gift, person, purchase, recoverable } from '../ledger/people.ts'
+import { oneBit, sealGoods } from '../ledger/sealed-goods.ts'
 
 interface Kept extends Stored, StateItem {}
 
@@ -126,6 +127,20 @@ describe('a delegation', () => {
     expect(await usageOf(ledger)).toMatchObject({ today: 20n, total: 20n })
   })
 
+  test('gets back what a false label brings back', async () => {
+    const ledger = await opened()
+    await ledger.send('delegate', delegation(alice))
+    const download = purchase(alice, { units: 16 }, alice.agent)
+    const lane = download.lane(bob, { mode: 'sealed' })
+    await ledger.send('declare', download.declaration)
+    await ledger.send('claim', lane.commitment, lane.claim)
+    await ledger.send('redeem', lane.redeem(3))
+    expect(await usageOf(ledger)).toMatchObject({ today: 32n, total: 32n })
+    const goods = sealGoods(lane, 3, bob.signer, oneBit)
+    await ledger.send('dispute', goods.label, goods.accuse(alice))
+    expect(await usageOf(ledger)).toMatchObject({ today: 4n, total: 4n })
+  })
+
   test('counts what was spent under the delegation before it', async () => {
     const ledger = await opened()
     await ledger.send('delegate', delegation(alice, { total: 300n }))
@@ -135,10 +150,40 @@ describe('a delegation', () => {
     await expect(ledger.send('declare', more.declaration)).rejects.toThrow('250 credits')
   })
 
-  test('is refused when an older one comes after a newer', async () => {
+  test('is refused when it is not the newest, or from the future', async () => {
     const ledger = await opened()
     await ledger.send('delegate', delegation(alice, { issued: START_MS + 1 }))
     await expect(ledger.send('delegate', delegation(alice))).rejects.toThrow('newer delegation')
+    const another = delegation(alice, { issued: START_MS + 1, total: 9n })
+    await expect(ledger.send('delegate', another)).rejects.toThrow('newer delegation')
+    const early = delegation(alice, { issued: START_MS + limits.clockSkewMs + DAY_MS })
+    await expect(ledger.send('delegate', early)).rejects.toThrow('in the future')
+  })
+
+  test('that is over, or gives no power to spend, promises nobody anything', async () => {
+    const ledger = await opened()
+    await ledger.send('delegate', delegation(alice, { may: ['announce'] }))
+    const download = purchase(alice, { expires: START_MS + 3 * DAY_MS })
+    const lane = download.lane(bob, {}, alice.agent)
+    await ledger.send('declare', download.declaration)
+    await expect(ledger.send('claim', lane.commitment, lane.claim)).rejects.toThrow('to spend')
+    await ledger.send('delegate', delegation(alice, { issued: START_MS + 1, expires: START_MS + DAY_MS }))
+    ledger.advance(DAY_MS)
+    await expect(ledger.send('claim', lane.commitment, lane.claim)).rejects.toThrow('delegation has expired')
+  })
+
+  test('that is over lets the agent claim, redeem and release nothing', async () => {
+    const ledger = await opened()
+    await ledger.send('delegate', delegation(bob, { expires: START_MS + DAY_MS }))
+    const download = purchase(alice, { expires: START_MS + 3 * DAY_MS })
+    const lane = download.lane(bob)
+    await ledger.send('declare', download.declaration)
+    ledger.advance(DAY_MS)
+    const over = 'delegation has expired'
+    await expect(ledger.send('claim', lane.commitment, lane.claimBy(bob, bob.agent))).rejects.toThrow(over)
+    await ledger.send('claim', lane.commitment, lane.claim)
+    await expect(ledger.send('redeem', lane.redeem(5, {}, bob.agent))).rejects.toThrow(over)
+    await expect(ledger.send('release', lane.release(bob, bob.agent))).rejects.toThrow(over)
   })
 
   test('ends with its time, and with the key that signed it', async () => {
