@@ -71,9 +71,9 @@ test('a refund waits for nothing where none came, though the limit was lowered',
 })
 
 test('a refund waits by the limit that is in force now, where others came under that', async () => {
-  expect(await bring(300n)).toBe('accepted')
+  expect(await bring(100n)).toBe('accepted')
   await trust(here, there, { max: 0n, seq: 2 })
-  const sent = await locked(600n)
+  const sent = await locked(400n)
   expect(await bring(300n)).toBe('accepted')
   expect(await (await declined(sent))()).toBe('limit-reached')
 })

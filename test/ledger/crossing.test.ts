@@ -85,6 +85,7 @@ describe('credits that are locked', () => {
     expect(await codeOf(there.client.decline(order))).toBe('not-expired')
     clock.advance(HOUR_MS)
     expect(await codeOf(there.client.mint(mint(carried, carrier)))).toBe('expired')
+    expect(await codeOf(here.client.decline(order))).toBe('wrong-ledger')
     const declined = await there.client.decline(order)
     expect(await codeOf(there.client.mint(mint(carried, carrier)))).toBe('closed')
     await there.ledger.sequence()

@@ -16,6 +16,7 @@ import { signerFrom, type Envelope } from '../../protocol/signed.ts'
 import { DAY_MS, LEDGER_ID, SECRET, START_MS } from '../ledger/kit.ts'
 import { delegation, gift, person, purchase, recoverable } from '../ledger/people.ts'
 import { oneBit, sealGoods } from '../ledger/sealed-goods.ts'
+import { coded } from '../problems.ts'
 
 interface Kept extends Stored, StateItem {}
 
@@ -251,6 +252,21 @@ test('a declaration names this ledger, lasts 30 days at most and expires in the 
   await expect(declare({ ledger: sha256(LEDGER_ID) })).rejects.toThrow('another ledger')
   await expect(declare({ expires: START_MS + 31 * DAY_MS })).rejects.toThrow('expires within')
   await expect(declare({ expires: START_MS })).rejects.toThrow('has expired')
+})
+
+test('a policy has sound keys, none of the federation’s twice', async () => {
+  const { key } = policy
+  const unsound = new Uint8Array(32)
+  for (const changes of [
+    { key: unsound },
+    { issuer: unsound },
+    { federation: { keys: [key, unsound] } },
+    { federation: { authority: unsound, keys: [key] } },
+    { federation: { keys: [key, key] } },
+  ]) {
+    const data = decode(policies.encode({ ...policy, ...changes }))
+    await expect(memory().run({ kind: 'policy', parts: [], data })).rejects.toEqual(coded('bad-encoding'))
+  }
 })
 
 test('what moves is what the items then hold', async () => {
