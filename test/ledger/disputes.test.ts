@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { sha256 } from '#primitives'
 import { toHex, utf8 } from '../../protocol/bytes.ts'
+import { rootsOf } from '../../protocol/sealed.ts'
 import { claim as claimOf, redeem as redeemOf } from '../../protocol/settlement.ts'
 import { auditStore } from './audit.ts'
 import { DAY_MS, expectAccepted, expectProblem, FAUCET, openLedger, START_MS, type TestLedger } from './kit.ts'
@@ -223,13 +224,9 @@ describe('a false accusation moves nothing: no-fault', () => {
     refused(() => post(honest(), { leaf: flipped(new Uint8Array(32)) }), 'no-fault'))
   test('with the block at another place', () => refused(() => post(spoiled(), { block: 0 }), 'no-fault'))
   test('with a block that the piece has not', () => refused(() => post(honest(), { block: 3 }), 'no-fault'))
-  test('with a node of the tree for a block', async () => {
-    // Two leaves of the tree, as 64 bytes, hash to their node: on a path one shorter it would lead to the root.
+  test('with a node of the tree for the hash of a block', async () => {
     const goods = honest()
-    const label = sealGoods(lane, 2, bob.signer, undefined, { length: 16_384 + 64 })
-    const pair = goods.body.slice(0, 64)
-    await refused(() => post(label, { block: 1, cipher: pair }), 'no-fault')
-    await refused(() => post(goods, { cipherPath: [], leafPath: [] }), 'no-fault')
+    await refused(() => post(goods, { leaf: rootsOf(goods.body, SHAPE).plainRoot, leafPath: [] }), 'no-fault')
   })
   test('with a label whose tree is too small for its piece', () =>
     refused(() => post(sealGoods(lane, 2, bob.signer, oneBit, { levels: SHAPE.levels - 1 })), 'bad-encoding'))

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { sha256 } from '#primitives'
 import { BLOCK_BYTES, blocksOf, HASH_BYTES, pathOf, rootOfPath, rootOfPiece } from '../../protocol/block-tree.ts'
 import { equal, fromHex, toHex, type Bytes } from '../../protocol/bytes.ts'
-import { dispute, evidenceOf, parseDispute, requireFault } from '../../protocol/dispute.ts'
+import { dispute, evidenceOf, parseDispute, requireFault, type BlockEvidence } from '../../protocol/dispute.ts'
 import { label, parseLabel, type LabelTerms } from '../../protocol/label.ts'
 import { limits } from '../../protocol/limits.ts'
 import { pieceHasher } from '../../protocol/piece.ts'
@@ -19,6 +19,7 @@ import {
   sealedBytes,
   sealPiece,
   type PieceShape,
+  type Roots,
 } from '../../protocol/sealed.ts'
 import { objectId, signerFrom, type Envelope } from '../../protocol/signed.ts'
 import vectors from '../vectors/sealed.json' with { type: 'json' }
@@ -185,6 +186,37 @@ describe('evidence', () => {
       }),
       { numRuns: 30 },
     )
+  })
+})
+
+describe('evidence against a good piece', () => {
+  const key = sha256(new Uint8Array(6))
+
+  /** About its last block, which is as long as two nodes of a tree. */
+  function judged(shape: PieceShape, forge: (body: Bytes, roots: Roots) => Partial<BlockEvidence>): () => void {
+    const { body, roots } = sealed(shape, key)
+    const evidence = { ...evidenceOf(body, shape, blocksOf(shape.length) - 1), ...forge(body, roots), unitKey: key }
+    return () => requireFault({ ...shape, ...roots, lane: key, unit: 2 }, { unit: 1, key: sha256(key) }, evidence)
+  }
+
+  it.each<[string, PieceShape, Parameters<typeof judged>[1]]>([
+    [
+      'two nodes for the block',
+      { piece: 3, length: BLOCK_BYTES + 64, levels: 1 },
+      (body) => ({ cipher: blockHashes(body.slice(2 * HASH_BYTES)), cipherPath: [] }),
+    ],
+    [
+      'the root for the hash of the block',
+      { piece: 3, length: BLOCK_BYTES + 64, levels: 1 },
+      (_, { plainRoot }) => ({ leaf: plainRoot, leafPath: [] }),
+    ],
+    [
+      'a half of the block for its hash',
+      { piece: 3, length: 64, levels: 0 },
+      () => ({ leaf: plainOf(64).slice(0, 32), leafPath: [plainOf(64).slice(32)] }),
+    ],
+  ])('is none with %s', (_, shape, forge) => {
+    expect(judged(shape, forge)).toThrow(expect.objectContaining({ code: 'no-fault' }))
   })
 })
 
