@@ -87,12 +87,12 @@ export function pieceHash(meta: Metainfo, index: number): Bytes {
 }
 
 /**
- * v1's hash of the piece's bytes, 20 bytes: SHA-1. Undefined where v1 hashes zeros with them (BEP 47): at the end of each
- * file but the last.
+ * v1's hash of the piece's bytes, 20 bytes: SHA-1. Undefined where v1 may hash zeros with them (BEP 47): at the end of each
+ * file of a folder, the last among them, which some fill up and some do not.
  */
 export function pieceHashV1(meta: Metainfo, index: number): Bytes | undefined {
   const { length } = locatePiece(meta, index)
-  if (length < meta.pieceLength && index < meta.pieces - 1) return undefined
+  if (length < meta.pieceLength && meta.folder) return undefined
   const hashes =
     hashesV1.get(meta) ?? fields(decode(meta.info, BINARY), { pieces: field.bytes() }, { rest: true }).pieces
   hashesV1.set(meta, hashes)

@@ -9,7 +9,7 @@ import type { Storage } from '../../agent/storage/storage.ts'
 import type { OfferedWay, Site } from '../../agent/storage/ways.ts'
 import type { MetaFile } from '../../protocol/metainfo.ts'
 import { openBazaar } from './bazaar.ts'
-import { filmOf, pieceOf, PIECE_BYTES, type Content } from './bazaar-content.ts'
+import { bytesOf, contentOf, filmOf, pieceOf, PIECE_BYTES, type Content } from './bazaar-content.ts'
 
 const PIECES = 20
 const SITE: Site = { provider: 's3', region: 'eu-west-1', hosts: [], lends: false }
@@ -58,6 +58,15 @@ describe('a copy inside the provider', () => {
     expect(download.sellers.find(({ id }) => id === liar.id)).toMatchObject({ status: 'lied', pieces: 0 })
     expect(honest.sent.size).toBe(PIECES)
     expect(bazaar.disk.files.get('film.bin')?.bytes).toEqual(content.files.get('film.bin'))
+  })
+
+  it('of a folder leaves a good seller alone, with an empty file after the last piece', async () => {
+    const content = contentOf('trip', { a: bytesOf(PIECE_BYTES + 5), 'b-empty': bytesOf(0) }, true)
+    const bazaar = await openBazaar(content)
+    const stand = await bazaar.stand('anna', { elsewhere: copies, modes: ['prepaid'] })
+    const buyer = await bazaar.buyer({ wrapStorage: lending(content) })
+    expect(await buyer.fetch()).toMatchObject({ state: 'done', ticks: 2, sellers: [{ status: 'good' }] })
+    expect([...stand.sent.keys()]).toEqual([1])
   })
 
   it('that the provider does not allow is given up: the agent sends the piece for the same tick', async () => {

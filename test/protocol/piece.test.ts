@@ -12,10 +12,13 @@ import {
   zeroHash,
 } from '../../protocol/block-tree.ts'
 import { checkBitfield, countPieces, emptyBitfield, fullBitfield, hasPiece, setPiece } from '../../protocol/bitfield.ts'
-import { concat, toHex, type Bytes } from '../../protocol/bytes.ts'
+import { concat, fromBase64url, toBase64url, toHex, type Bytes } from '../../protocol/bytes.ts'
+import { locatePiece, parseTorrent, pieceHashV1 } from '../../protocol/metainfo.ts'
 import { fileHasher, pieceHasher } from '../../protocol/piece.ts'
 import { coded } from '../problems.ts'
 import { pattern } from '../pattern.ts'
+import vectors from '../vectors/torrents.json' with { type: 'json' }
+import { torrentOf } from './torrents.ts'
 
 const KiB = 1024
 const sha256 = (bytes: Uint8Array): Bytes => new Uint8Array(createHash('sha256').update(bytes).digest())
@@ -72,6 +75,21 @@ describe('a piece', () => {
     chunk.fill(0)
     hasher.update(chunk)
     expect(hasher.digest()).toEqual(treeRoot(concat(pattern(40 * KiB), new Uint8Array(40 * KiB)), 8))
+  })
+
+  test('has a hash of v1 where that is of its bytes alone', () => {
+    const files = [40_000, 5, 0].map((length, seed) => ({ path: [String(seed)], length, seed }))
+    const emptyLast = { name: 'f', folder: true, pieceLength: 16 * KiB, files }
+    const made = { ...emptyLast, torrent: toBase64url(torrentOf(emptyLast).torrent) }
+    for (const { torrent, files } of [made, ...vectors.torrents]) {
+      const meta = parseTorrent(fromBase64url(torrent))
+      for (let index = 0; index < meta.pieces; index++) {
+        const { file, offset, length } = locatePiece(meta, index)
+        const bytes = pattern(offset + length, files[file]?.seed).subarray(offset)
+        const isAlone = length === meta.pieceLength || !meta.folder
+        expect(pieceHashV1(meta, index)).toEqual(isAlone ? sha1(bytes) : undefined)
+      }
+    }
   })
 
   test('refuses bytes too many and bytes too few', () => {
