@@ -12,7 +12,7 @@ import type { SellerState } from './sellers.ts'
 /** Ways that failed once with a seller: it sends the piece itself then, for the same tick. */
 const failed = new WeakMap<SellerState, Set<string>>()
 
-/** @throws Problem `piece-invalid` when the provider's checksum of a copy is another's, and what the piece client throws */
+/** @throws Problem `peer-failed` when the way failed, and what the piece client throws */
 export async function fetchPiece(
   run: Run,
   seller: SellerState,
@@ -72,7 +72,8 @@ async function copyPiece(
   const source = placeFrom(location)
   if (!source) throw new Problem('peer-failed', 'The seller named no place to copy from.')
   if (!(await sink.copy(piece, source))) {
-    throw new Problem('piece-invalid', `The copy of piece ${piece} does not match its hash.`)
+    // Perhaps the torrent's hash of v1 is wrong, or the provider gave none: only v2's can convict the seller.
+    throw new Problem('peer-failed', `The copy of piece ${piece} has another checksum, or none.`)
   }
   const { length } = locatePiece(meta, piece)
   seller.meter.add(length)
