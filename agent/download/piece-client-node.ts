@@ -4,7 +4,7 @@ import { rangeHeader } from '../storage/ranges.ts'
 import { openConnection, type Answer, type Connection, type Endpoint, type Exchange } from './piece-connection.ts'
 import { checkRange, goodStatus, JSON_TYPE, type PieceClient, type PieceResponse } from './piece-client.ts'
 
-/** Idle connections kept for each peer. */
+/** Idle connections kept for a peer, and the peers, those asked last, that they are kept for. */
 const IDLE_PER_PEER = 8
 const IDLE_PEERS = 64
 const NOWHERE = new Uint8Array(0)
@@ -25,9 +25,15 @@ export function pieceClientNode(pin: (url: URL) => Promise<string>): PieceClient
   function keep(url: URL, connection: Connection): void {
     if (!connection.usable) return
     const kept = idle.get(url.origin) ?? []
-    if (kept.length >= IDLE_PER_PEER || (idle.size >= IDLE_PEERS && !idle.has(url.origin))) return connection.destroy()
+    if (kept.length >= IDLE_PER_PEER) return connection.destroy()
     kept.push(connection)
+    idle.delete(url.origin)
     idle.set(url.origin, kept)
+    for (const [longestUnasked, connections] of idle) {
+      if (idle.size <= IDLE_PEERS) return
+      idle.delete(longestUnasked)
+      for (const each of connections) each.destroy()
+    }
   }
 
   async function attempt(url: URL, exchange: Exchange, signal: AbortSignal): Promise<Answer> {

@@ -92,6 +92,18 @@ describe('a piece over a kept connection', () => {
     expect(sockets.size).toBe(1)
   })
 
+  test('keeps a connection to the latest peer, however many were met before', async () => {
+    const url = new URL(await http((_, res) => res.writeHead(200, { 'content-length': piece.length }).end(piece)))
+    const client = newClient()
+    for (let peer = 0; peer < 65; peer++) {
+      url.hostname = `peer-${peer}.example`
+      await get(url.href, { client })
+    }
+    const before = sockets.size
+    await get(url.href, { client })
+    expect(sockets.size).toBe(before)
+  })
+
   test('carries the headers and the host', async () => {
     const url = await http((req, res) => document(res, 402, JSON.stringify(req.headers)))
     const { problem } = await get(url, { headers: { 'payment-signature': 'abc=' } })
