@@ -36,10 +36,10 @@ export interface AnnouncerParts {
 }
 
 export function createAnnouncer(context: AgentContext, { records, leaves, editions }: AnnouncerParts): Announcer {
-  const { repository, environment, signer, owner } = context
+  const { repository, environment, signer, owner, modes = LANE_MODES } = context
   const uploads = createUploads(repository, records, leaves)
 
-  const termsOf = (head: ShareHead): string => JSON.stringify([context.publicUrl, head.price, head.public])
+  const termsOf = (head: ShareHead): string => JSON.stringify([context.publicUrl, head.price, head.public, modes])
 
   function isDue(head: ShareHead): boolean {
     const { announced } = head
@@ -54,7 +54,7 @@ export function createAnnouncer(context: AgentContext, { records, leaves, editio
       infoHash: fromHex(head.infoHash),
       issued,
       expires,
-      modes: head.public ? [] : LANE_MODES,
+      modes: head.public ? [] : modes,
       price: BigInt(head.price),
       public: head.public,
       urls: expires > issued ? [context.publicUrl] : [],

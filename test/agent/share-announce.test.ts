@@ -102,6 +102,13 @@ describe('announcing', () => {
     expect(shop.repository.latest(share)?.urls).toEqual(['http://elsewhere.test'])
   })
 
+  test('names the modes alone in which the agent sells, as soon as they change', async () => {
+    await shop.plant('file', pattern(100))
+    const share = await shop.shares.add({ path: 'file' })
+    await createShares({ ...shop.context, modes: ['prepaid'] }, shop.links).announce()
+    expect(shop.repository.latest(share)?.modes).toEqual(['prepaid'])
+  })
+
   test('is taken back when the share is removed, also when the repository was down then', async () => {
     await shop.plant('file', pattern(100))
     const share = await shop.shares.add({ path: 'file' })
