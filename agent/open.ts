@@ -1,8 +1,7 @@
 /** An agent at its owner's home: its own key, the owner's delegation, and the services it settles and meets at. */
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { equal, fromUtf8, toHex, type Bytes } from '../protocol/bytes.ts'
-import { parseDelegation } from '../protocol/delegation.ts'
+import { parseDelegation, type Delegation } from '../protocol/delegation.ts'
 import type { LaneMode } from '../protocol/commitment.ts'
 import type { Environment } from '../protocol/environment.ts'
 import { replay, speaksFor, type IdentityState } from '../protocol/identity.ts'
@@ -15,6 +14,7 @@ import { createAgent, type Agent, type AgentOptions } from './agent.ts'
 import type { AgentContext } from './context.ts'
 import type { Home } from './home.ts'
 import { saveFile } from './save-file.ts'
+import { readOptional } from './secret-file.ts'
 import { createLedgerClient, type LedgerClient } from './clients/ledger-client.ts'
 import type { ProviderHosts } from './storage/providers.ts'
 import { createSecrets } from './storage/secrets.ts'
@@ -111,14 +111,23 @@ interface Wanted {
 }
 
 async function savedDelegation(dir: string, { agent, identity, nowMs }: Wanted): Promise<Envelope | undefined> {
-  const saved = await readFile(join(dir, 'delegation.json')).catch(() => undefined)
+  const path = join(dir, 'delegation.json')
+  const saved = await readOptional(path)
   if (!saved) return undefined
-  const envelope = envelopeFromJson(JSON.parse(fromUtf8(saved)))
-  const delegation = parseDelegation(envelope)
+  const { envelope, delegation } = delegationIn(saved, path)
   // A key that was rotated out takes its delegations with it.
   const isOurs =
     equal(delegation.agent, agent) && equal(delegation.owner, identity.id) && speaksFor(identity, delegation.key)
   return isOurs && delegation.expires - nowMs > RENEWAL_MS ? envelope : undefined
+}
+
+function delegationIn(saved: Uint8Array, path: string): { envelope: Envelope; delegation: Delegation } {
+  try {
+    const envelope = envelopeFromJson(JSON.parse(fromUtf8(saved)))
+    return { envelope, delegation: parseDelegation(envelope) }
+  } catch {
+    throw new Problem('bad-encoding', `${path} holds no delegation: mend it, or take it away.`)
+  }
 }
 
 /** Without the owner's key, the owner signs elsewhere. */

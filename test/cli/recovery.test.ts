@@ -240,7 +240,7 @@ describe('an owner', () => {
     expect((await raincheck(home, words)).out).not.toContain('No ledger was told')
   })
 
-  test('moves to a host that has no key of theirs: the agent says who it is, and goes on once it is delegated to', async () => {
+  test('moves to a host that has no key of theirs: the agent says who it is, which file is damaged, and goes on once it is delegated to', async () => {
     const host = folder()
     for (const name of ['identity.json', 'settings.json']) await cp(join(town.you.home, name), join(host, name))
     mkdirSync(join(host, 'agent'))
@@ -261,7 +261,14 @@ describe('an owner', () => {
       })
     const key = toHex(signerFrom(secret).key)
     await expect(open()).rejects.toThrow(`raincheck delegate ${key} --out`)
-    await town.you.ask('delegate', key, '--out', join(host, 'agent', 'delegation.json'))
+    const file = join(host, 'agent', 'delegation.json')
+    await town.you.ask('delegate', key, '--out', file)
+    const delegation = readFileSync(file)
+    for (const half of [delegation.subarray(0, delegation.length / 2), '{}']) {
+      writeFileSync(file, half)
+      await expect(open()).rejects.toMatchObject({ code: 'bad-encoding', message: expect.stringContaining(file) })
+    }
+    writeFileSync(file, delegation)
     const { context } = await open()
     expect(toHex(context.signer.key)).toBe(key)
     expect(existsSync(join(host, 'key'))).toBe(false)
