@@ -2,10 +2,9 @@
  * Each account's entries. Which entries are on an account is noted by eight bytes of its id, with the entries, and for
  * each full bundle once more in a directory: a statement is looked up there, at about 5 kB for 256 entries.
  */
-import { toHex, type Bytes } from '../protocol/bytes.ts'
+import { concat, toHex, type Bytes } from '../protocol/bytes.ts'
 import { movementsOf } from '../protocol/arbiter.ts'
 import type { Movement } from '../protocol/arbiter/items.ts'
-import { concat } from '../protocol/bytes.ts'
 import { decode, encode, field, fields } from '../protocol/encoding.ts'
 import { decodeEntry, entryHash } from '../protocol/entry.ts'
 import { itemsOf } from '../protocol/items.ts'

@@ -3,13 +3,12 @@
  * goes with it where the owner says so, and who vouched for it is believed less and told.
  */
 import { fromHex, toHex } from '../../protocol/bytes.ts'
-import type { Envelope } from '../../protocol/signed.ts'
 import { notify } from '../../protocol/notice.ts'
 import { readAll } from '../../protocol/items.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem, unlessBug } from '../../protocol/problem.ts'
 import { firstVoucherTree, lossOf, vouchersOf } from '../../protocol/prune.ts'
-import { envelopeFromJson, envelopeToJson, type EnvelopeJson } from '../../protocol/signed.ts'
+import { envelopeFromJson, envelopeToJson, type Envelope, type EnvelopeJson } from '../../protocol/signed.ts'
 import type { EvaluateOptions } from '../../protocol/trust.ts'
 import type { AgentContext } from '../context.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'

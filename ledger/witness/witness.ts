@@ -6,7 +6,7 @@
  */
 import { z, type OpenAPIHono } from '@hono/zod-openapi'
 import { sha256 } from '#primitives'
-import { equal, fromUtf8, toHex, utf8 } from '../../protocol/bytes.ts'
+import { equal, fromUtf8, toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
 import {
   formatVerifierKey,
   noteKey,
@@ -27,7 +27,6 @@ import { createService, problemReply } from '../../protocol/service.ts'
 import { signerFrom } from '../../protocol/signed.ts'
 import type { Store } from '../../protocol/store.ts'
 import { parseAddCheckpoint, SIZE_TYPE, type AddCheckpoint } from '../../protocol/witness-request.ts'
-import type { Bytes } from '../../protocol/bytes.ts'
 
 export interface WitnessOptions {
   readonly environment: Environment
