@@ -10,6 +10,7 @@
  * | book/ID | vouches/RUN/N | the vouches, a thousand an item |
  * | log | head, key, published | the log's last checkpoint and tree; its key, where none is given; the checkpoint with its witnesses' words |
  * | log/entries/BUNDLE, log/tile/LEVEL | INDEX | entries of the log, and tiles of their hashes |
+ * | log | source | the repository that a mirror follows |
  * | prune | ID | an id that the repository no longer stands by |
  * | notice/ID | BY/SUBJECT | what a voucher was told of a distrust |
  * | editions/ID | head, n/NUMBER | the newest editions of an owner, and where they end |

@@ -1,6 +1,7 @@
 /**
- * The books around an id, a hop at a time and up to a budget: kept at hand for as long as they are what is in the store. Every book and every operation is an entry of the log, so what was written since, by this
- * process or by another, is what the log has grown by; an id that is not among it has not changed.
+ * The books around an id, a hop at a time and up to a budget: kept at hand for as long as they are what is in the store.
+ * Every book and every operation is an entry of the log, so what was written since, by this process or by another, is what
+ * the log has grown by; an id that is not among it has not changed.
  */
 import { toHex, type Bytes } from '../protocol/bytes.ts'
 import { limits } from '../protocol/limits.ts'

@@ -2,7 +2,7 @@
 import { Problem } from '../../protocol/problem.ts'
 import type { DayCaps } from './guard.ts'
 
-/** Credits: 100 GiB a day at a credit a piece of 4 MiB. */
+/** Credits: nearly 100 GiB a day at a credit a piece of 4 MiB. */
 const SPEND = '25000'
 /** Bytes, where each that leaves is billed: AWS sends 100 GB a month for nothing. */
 const SERVE_BILLED = String(3 * 1024 ** 3)

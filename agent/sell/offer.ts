@@ -51,7 +51,7 @@ const OFFERED: readonly Mode[] = ['prepaid', 'credit', 'sealed']
 
 export const modesOf = ({ modes }: AgentContext): Mode[] => OFFERED.filter((mode) => !modes || modes.includes(mode))
 
-/** One offer a mode. Credit is always offered; how much of it a payer gets is a matter of trust. */
+/** One offer a mode. Credit is offered to anybody; how much of it a payer gets is a matter of trust. */
 export async function pieceOffers(context: AgentContext, share: Share): Promise<Offer[]> {
   const network = networkOf(await ledgerIdOf(context))
   return modesOf(context).map((mode) =>

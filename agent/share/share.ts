@@ -49,7 +49,7 @@ export interface Share {
 
 export interface Shares {
   /**
-   * Hashes and announces. For a path that is shared already, and did not change, only price and `public` are set.
+   * Hashes and announces. What is shared already, and did not change, is not hashed again: its terms and series are set.
    * A repository that does not answer is told later.
    * @param onProgress bytes hashed, of so many
    * @throws Problem `not-found`, `path-outside`, `bad-torrent`, `content-changed` when it changes meanwhile, and the storage's

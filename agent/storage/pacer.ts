@@ -22,7 +22,7 @@ export interface Pacer {
 }
 
 export interface PacerOptions {
-  /** Whose allowance: the same for all links of one account, such as `drive/<client id>/<user>`. Holds no secret. */
+  /** Whose allowance: the same for all links that share it, such as `drive/<client id>`. Holds no secret. */
   readonly account: string
   /** Units a minute; unlimited unless given. */
   readonly unitsPerMinute?: number
