@@ -1,6 +1,7 @@
 /** A copy of what is shared, beside it in the same storage: the owner changes the files, and the copy stays for sale. */
 import { Problem } from '../../protocol/problem.ts'
 import { copyFile } from '../copy/copy-file.ts'
+import { unlessNotFound } from '../storage/faults.ts'
 import type { Storage } from '../storage/storage.ts'
 import type { Source, SourceFile } from './source.ts'
 
@@ -20,7 +21,7 @@ export async function keepCopy(storage: Storage, { name, folder, files }: Source
 }
 
 async function copyOne(storage: Storage, file: SourceFile, name: string): Promise<void> {
-  const there = await storage.stat({ name }).catch(unlessAbsent)
+  const there = await storage.stat({ name }).catch(unlessNotFound)
   if (there?.size === file.size) return
   const write = await storage.begin(name, file.size)
   try {
@@ -31,9 +32,4 @@ async function copyOne(storage: Storage, file: SourceFile, name: string): Promis
     await storage.abort(write).catch(() => undefined)
     throw error
   }
-}
-
-function unlessAbsent(error: unknown): undefined {
-  if (error instanceof Problem && error.code === 'not-found') return undefined
-  throw error
 }

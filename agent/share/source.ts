@@ -7,6 +7,7 @@ import { makeTorrent, type TorrentFile } from '../../protocol/make-torrent.ts'
 import type { Metainfo } from '../../protocol/metainfo.ts'
 import { fileHasher, type FileHasher } from '../../protocol/piece.ts'
 import { Problem } from '../../protocol/problem.ts'
+import { unlessNotFound } from '../storage/faults.ts'
 import type { FileEntry, FilePage, Storage } from '../storage/storage.ts'
 
 export interface Source {
@@ -53,9 +54,9 @@ export const sourceId = (link: string, path: string, { files }: Source): string 
 export async function findSource(storage: Storage, path: string): Promise<Source> {
   const name = path.replace(/\/+$/, '')
   const title = name.slice(name.lastIndexOf('/') + 1).normalize('NFC')
-  const file = await statOrFolder(storage, name)
+  const file = await storage.stat({ name }).catch(unlessNotFound)
   const files = file
-    ? [{ ...file, path: [title] }]
+    ? [{ name, ...file, path: [title] }]
     : (await filesIn(storage, name)).map((entry) => ({ ...entry, path: pathIn(name, entry) }))
   const folder = file === undefined
   checkPaths(
@@ -71,15 +72,6 @@ const pathIn = (folder: string, { name }: FileEntry): FilePath =>
     .slice(folder.length + 1)
     .split('/')
     .map((part) => part.normalize('NFC'))
-
-async function statOrFolder(storage: Storage, name: string): Promise<FileEntry | undefined> {
-  try {
-    return { name, ...(await storage.stat({ name })) }
-  } catch (error) {
-    if (error instanceof Problem && error.code === 'not-found') return undefined
-    throw error
-  }
-}
 
 async function filesIn(storage: Storage, folder: string): Promise<readonly FileEntry[]> {
   const files: FileEntry[] = []

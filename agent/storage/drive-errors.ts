@@ -16,7 +16,6 @@ const FILE_CAPS = new Set(['downloadQuotaExceeded', 'quotaExceeded'])
 const RATES = new Set(['rateLimitExceeded', 'userRateLimitExceeded', 'sharingRateLimitExceeded'])
 const FULL = new Set(['storageQuotaExceeded', 'teamDriveFileLimitExceeded', 'numChildrenInNonRootLimitExceeded'])
 const GONE = new Set([404, 410])
-const AWAY = new Set([408, 429, 500, 502, 503, 504])
 
 /** No fault, which would park the account: whoever reads the file parks it. */
 export class FileCapped extends Problem {
@@ -62,11 +61,13 @@ export function createDriveErrors(): DriveErrors {
         return new Problem('not-found', 'There is no such file in the Drive.')
       if (status === 403) return fatal('auth', 'Drive does not let the agent do this.')
       if (status === 416) return new Problem('range-invalid', 'The range does not fit the file.')
-      if (AWAY.has(status) || status > 500) return passing('Drive is busy.', retryAfterMs(refusal.headers, nowMs))
+      if (isAway(status)) return passing('Drive is busy.', retryAfterMs(refusal.headers, nowMs))
       return new Problem('storage-unavailable', `Drive refused the request (status ${status}).`)
     },
   }
 }
+
+const isAway = (status: number): boolean => status === 408 || status === 429 || status >= 500
 
 const isDownload = (url: string): boolean => kindOf(url) === 'alt=media'
 

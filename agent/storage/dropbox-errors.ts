@@ -17,7 +17,6 @@ export class DropboxRefusal extends Problem {
 export const isTagged = (error: unknown, ...tags: readonly string[]): boolean =>
   error instanceof DropboxRefusal && tags.some((tag) => error.tags.has(tag))
 
-const AWAY = new Set([408, 500, 502, 503, 504])
 const RATES = ['too_many_requests', 'too_many_write_operations']
 const ANSWERS: Readonly<Record<string, readonly [ProblemCode, string]>> = {
   conflict: ['conflict', 'Something in the Dropbox bears that name.'],
@@ -40,7 +39,7 @@ function meaning({ status, headers, body, nowMs }: ProviderRefusal, tags: Readon
   const has = (...names: readonly string[]): boolean => names.some((name) => tags.has(name))
   if (status === 401) return fatal('auth', 'Dropbox no longer lets the agent in: link it again.')
   if (status === 429 || has(...RATES)) return passing('Dropbox asks for a pause.', pauseMs(headers, body, nowMs))
-  if (AWAY.has(status) || status > 500) return passing('Dropbox is busy.', retryAfterMs(headers, nowMs))
+  if (status === 408 || status >= 500) return passing('Dropbox is busy.', retryAfterMs(headers, nowMs))
   if (has('insufficient_space', 'insufficient_quota')) return fatal('full', 'The Dropbox is full.')
   if (has('restricted_content')) return fatal('abuse', 'Dropbox does not hand the file out.')
   if (has('content_hash_mismatch')) return passing('Bytes were altered on their way to Dropbox.')
