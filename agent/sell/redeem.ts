@@ -53,7 +53,7 @@ const FINAL: ReadonlySet<ProblemCode> = new Set([
 
 export function createRedeemer(context: AgentContext, lanes: SellerLanes): Redeemer {
   const { clock } = context.environment
-  /** When a lane was last tended: one that meets a fault must not take every round. */
+  /** When a lane was tended a short while ago: one that meets a fault must not take every round. */
   const tended = new Map<string, number>()
 
   /** @returns the lane afterwards, and the credits earned */
@@ -99,7 +99,6 @@ export function createRedeemer(context: AgentContext, lanes: SellerLanes): Redee
     const signoff = await lanes.kept(lane.terms.lane, 'signoff')
     if (redeemed.tab.state === 'closed' || !mayLeave(redeemed, signoff)) return redeemed
     await release(redeemed, hasRead(redeemed, signoff) ? signoff : undefined)
-    tended.delete(lane.terms.lane)
     return lanes.update(redeemed, (tab) => ({ tab: { ...tab, state: 'closed' } }))
   }
 
@@ -136,6 +135,7 @@ export function createRedeemer(context: AgentContext, lanes: SellerLanes): Redee
   const isIdle = ({ tab }: SaleLane): boolean => clock.now() - tab.atMs >= limits.laneIdleMs
 
   async function maintain(): Promise<void> {
+    for (const [lane, atMs] of tended) if (clock.now() - atMs >= limits.redeemPauseMs) tended.delete(lane)
     const faults = await eachOpen(tend)
     await lanes.sweep(clock.now())
     if (faults.length > 0) throw faults[0]
@@ -155,7 +155,7 @@ export function createRedeemer(context: AgentContext, lanes: SellerLanes): Redee
   async function tend(lane: SaleLane): Promise<void> {
     const now = clock.now()
     const { terms, tab } = lane
-    if (now - (tended.get(terms.lane) ?? 0) < limits.redeemPauseMs) return
+    if (tended.has(terms.lane)) return
     const ends = tab.state === 'closing' || now >= terms.expires - limits.expiryMarginMs
     const due = unredeemed(tab) > 0 && now >= dueMs(lane)
     if (!ends && !due) return
