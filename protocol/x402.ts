@@ -13,10 +13,8 @@ import { Problem } from './problem.ts'
 
 export const X402_VERSION = 2
 export const SCHEME = 'batch-settlement'
-export const NETWORK_PREFIX = 'payword:'
-export const ASSET = 'credit'
-export const MODES = LANE_MODES
-export type Mode = LaneMode
+const NETWORK_PREFIX = 'payword:'
+const ASSET = 'credit'
 
 /** The names of the three headers. */
 export const PAYMENT_REQUIRED = 'payment-required'
@@ -45,7 +43,7 @@ export const offerSchema = z.strictObject({
   payTo: hex(32),
   maxTimeoutSeconds: positive,
   extra: z.strictObject({
-    mode: z.enum(MODES),
+    mode: z.enum(LANE_MODES),
     /** v2 info hash in hex. */
     content: hex(32),
     /** The piece length: what one unit pays for. */
@@ -126,7 +124,7 @@ export type PaymentResponse = z.infer<typeof paymentResponseSchema>
 
 /** What an offer says, in the types that the rest of the code uses. */
 export interface OfferTerms {
-  readonly mode: Mode
+  readonly mode: LaneMode
   /** v2 info hash, 32 bytes. */
   readonly content: Bytes
   /** Credits a piece. */

@@ -1,6 +1,7 @@
 /** How a flow pays: on the seller's terms (x402), with a lane that fits them. */
+import type { LaneMode } from '../../protocol/commitment.ts'
 import { Problem } from '../../protocol/problem.ts'
-import { decodePaymentRequired, networkOf, PAYMENT_REQUIRED, type Mode, type Offer } from '../../protocol/x402.ts'
+import { decodePaymentRequired, networkOf, PAYMENT_REQUIRED, type Offer } from '../../protocol/x402.ts'
 import { ledgerIdOf } from '../context.ts'
 import { rateOfFlow, shareOfFlow } from './room.ts'
 import type { Run } from './run.ts'
@@ -96,7 +97,7 @@ const isOfThis = ({ infoHash, meta }: Run, seller: SellerState, { payTo, amount,
   extra.content === infoHash &&
   extra.unitBytes === meta.pieceLength
 
-export const offerFor = (terms: readonly Offer[], mode: Mode): Offer | undefined =>
+export const offerFor = (terms: readonly Offer[], mode: LaneMode): Offer | undefined =>
   terms.find(({ extra }) => extra.mode === mode)
 
 /**

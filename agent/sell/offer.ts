@@ -1,5 +1,6 @@
 /** What is for sale and how it is paid: readable by anyone, without paying (x402 v2). */
 import { fromHex, toBase64url, utf8 } from '../../protocol/bytes.ts'
+import type { LaneMode } from '../../protocol/commitment.ts'
 import { limits } from '../../protocol/limits.ts'
 import { unlessBug, type Problem } from '../../protocol/problem.ts'
 import {
@@ -8,7 +9,6 @@ import {
   networkOf,
   PAYMENT_REQUIRED,
   X402_VERSION,
-  type Mode,
   type Offer,
 } from '../../protocol/x402.ts'
 import { ledgerIdOf, type AgentContext } from '../context.ts'
@@ -47,9 +47,9 @@ export async function shareOffer(context: AgentContext, shares: Shares, share: S
 }
 
 /** A client that knows nothing of trust takes the first offer: so the one that anybody can pay. */
-const OFFERED: readonly Mode[] = ['prepaid', 'credit', 'sealed']
+const OFFERED: readonly LaneMode[] = ['prepaid', 'credit', 'sealed']
 
-export const modesOf = ({ modes }: AgentContext): Mode[] => OFFERED.filter((mode) => !modes || modes.includes(mode))
+export const modesOf = ({ modes }: AgentContext): LaneMode[] => OFFERED.filter((mode) => !modes || modes.includes(mode))
 
 /** One offer a mode. Credit is offered to anybody; how much of it a payer gets is a matter of trust. */
 export async function pieceOffers(context: AgentContext, share: Share): Promise<Offer[]> {

@@ -3,10 +3,10 @@
  * and what one request does to them. Pure: whoever calls saves the outcome before a byte leaves.
  */
 import { equal, fromBase64url, toBase64url, type Bytes } from '../../protocol/bytes.ts'
+import type { LaneMode } from '../../protocol/commitment.ts'
 import { limits } from '../../protocol/limits.ts'
 import { segmentOf, verifyLink, verifyNext, type ChainShape, type Tick } from '../../protocol/payword.ts'
 import { Problem, type ProblemCode } from '../../protocol/problem.ts'
-import type { Mode } from '../../protocol/x402.ts'
 import type { CreditLine } from '../trust/trust.ts'
 
 /** Agreed once, with the ledger as witness; never changes. */
@@ -14,7 +14,7 @@ export interface LaneTerms {
   readonly id: Bytes
   /** The same as hex: the name under which the lane is kept. */
   readonly lane: string
-  readonly mode: Mode
+  readonly mode: LaneMode
   /** The ledger's id, 32 bytes. */
   readonly ledger: Bytes
   /** The declaration's id, 32 bytes. */

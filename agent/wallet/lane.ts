@@ -3,9 +3,10 @@
  * download's journal; it must be durable before the request it stands for leaves.
  */
 import { fromHex } from '../../protocol/bytes.ts'
+import type { LaneMode } from '../../protocol/commitment.ts'
 import { tickToJson, type Chain, type TickJson } from '../../protocol/payword.ts'
 import type { EnvelopeJson } from '../../protocol/signed.ts'
-import { encodePayment, X402_VERSION, type Mode, type Offer } from '../../protocol/x402.ts'
+import { encodePayment, X402_VERSION, type Offer } from '../../protocol/x402.ts'
 import type { Entry } from '../download/journal.ts'
 import { encodeRecord, without } from '../records.ts'
 
@@ -23,7 +24,7 @@ export interface LaneRecord {
   readonly segment: number
   /** Units; also how many pieces may be asked for. */
   readonly cap: number
-  readonly mode: Mode
+  readonly mode: LaneMode
   /** The seller's id, hex, and where it was reached. */
   readonly payee: string
   readonly url: string
@@ -45,7 +46,7 @@ export interface Lane {
   readonly id: string
   /** Which of the download's declarations. */
   readonly declaration: number
-  readonly mode: Mode
+  readonly mode: LaneMode
   readonly payee: string
   readonly price: bigint
   /** Units. */

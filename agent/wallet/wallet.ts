@@ -4,12 +4,11 @@
  * and the seed of a tick chain is derived from the agent's key and the declaration's nonce: after a crash the same lanes go on.
  */
 import { fromHex, toHex } from '../../protocol/bytes.ts'
-import { commit } from '../../protocol/commitment.ts'
+import { commit, type LaneMode } from '../../protocol/commitment.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { Chain } from '../../protocol/payword.ts'
 import { Problem, type ProblemCode } from '../../protocol/problem.ts'
 import { envelopeFromJson, envelopeToJson, objectId, type Signer } from '../../protocol/signed.ts'
-import type { Mode } from '../../protocol/x402.ts'
 import type { AgentContext } from '../context.ts'
 import type { Journal } from '../download/journal.ts'
 import { decodeRecord } from '../records.ts'
@@ -30,7 +29,7 @@ export interface LaneTerms {
   /** The seller's id, hex, and where it is reached. */
   readonly payee: string
   readonly url: string
-  readonly mode: Mode
+  readonly mode: LaneMode
   /** The longest segment that the seller takes. */
   readonly segmentMax: number
   /** Units the lane should have; it has one segment at least. */

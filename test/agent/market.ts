@@ -8,7 +8,7 @@ import { createGuard } from '../../agent/guard/guard.ts'
 import { createUsage } from '../../agent/usage.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { concat, fromHex, fromUtf8, toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
-import { commit, type CommitmentTerms } from '../../protocol/commitment.ts'
+import { commit, type CommitmentTerms, type LaneMode } from '../../protocol/commitment.ts'
 import { declare, type DeclarationTerms } from '../../protocol/declaration.ts'
 import { delegate } from '../../protocol/delegation.ts'
 import { genesis } from '../../protocol/identity.ts'
@@ -25,7 +25,6 @@ import {
   encodePayment,
   PAYMENT_REQUIRED,
   X402_VERSION,
-  type Mode,
   type Offer,
   type PaywordPayload,
 } from '../../protocol/x402.ts'
@@ -72,7 +71,7 @@ export interface MarketOptions {
   /** Another market at the same ledger. */
   readonly beside?: Pick<Market, 'clock' | 'ledger'>
   /** How it sells. */
-  readonly modes?: readonly Mode[]
+  readonly modes?: readonly LaneMode[]
   /** Names the seller. */
   readonly name?: string
   readonly pieces?: number
@@ -209,7 +208,7 @@ function shareOf(bytes: number, isPublic: boolean): { share: Share; content: Byt
 export interface Lane {
   readonly id: Bytes
   readonly commitment: Envelope
-  readonly mode: Mode
+  readonly mode: LaneMode
   tick(unit: number): Tick
   /** The PAYMENT-SIGNATURE of a request. @param unit of its tick, 0 for none */
   payment(unit: number, changes?: Partial<PaywordPayload>): string
@@ -227,7 +226,7 @@ export interface Declared {
   readonly terms: DeclarationTerms
   readonly declaration: Envelope
   readonly chain: Chain
-  lane(mode: Mode, first: number, segments: number, changes?: Partial<CommitmentTerms>): Lane
+  lane(mode: LaneMode, first: number, segments: number, changes?: Partial<CommitmentTerms>): Lane
 }
 
 interface Stall {
