@@ -19,7 +19,7 @@ export async function openObjects(spec: string): Promise<ObjectStore> {
 }
 
 /** A web server in front has the headers of its own; the paths tell a checkpoint from the rest. */
-export function objectsInFolder(dir: string): ObjectStore {
+function objectsInFolder(dir: string): ObjectStore {
   let puts = 0
   return {
     async put(path, body) {

@@ -24,7 +24,7 @@ export interface Versioned extends Stored {
 /** The time of the entry that touched an item last stands before its body, as a uint64. */
 const STAMP_BYTES = 8
 
-export function stamp(timeMs: number, body: Bytes): Bytes {
+function stamp(timeMs: number, body: Bytes): Bytes {
   const bytes = concat(new Uint8Array(STAMP_BYTES), body)
   new DataView(bytes.buffer).setBigUint64(0, BigInt(timeMs))
   return bytes

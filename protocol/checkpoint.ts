@@ -51,7 +51,7 @@ export interface Note {
 }
 
 /** What a key signs, by the specification's byte: the text of notes, or as a witness a timestamp with it (cosignature.ts). */
-export const SIGNATURE_TYPES = { note: 0x01, cosignature: 0x04 } as const
+const SIGNATURE_TYPES = { note: 0x01, cosignature: 0x04 } as const
 export type SignatureType = keyof typeof SIGNATURE_TYPES
 
 const KEY_ID_BYTES = 4

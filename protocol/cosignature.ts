@@ -31,7 +31,7 @@ export function cosign(
   return { name, id, signature: concat(time, signer.sign(cosignedMessage(text, timeSeconds))) }
 }
 
-export const cosignedMessage = (text: string, timeSeconds: number): Bytes =>
+const cosignedMessage = (text: string, timeSeconds: number): Bytes =>
   utf8(`cosignature/v1\ntime ${timeSeconds}\n${text}`)
 
 /**

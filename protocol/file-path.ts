@@ -63,7 +63,7 @@ interface Place {
  * The first two of the paths that would be the same file, or a file and a folder, or two spellings of one folder, on some
  * file system. A folder's name ends with a slash. Takes time in proportion to the paths, whoever made them.
  */
-export function findCollision(paths: readonly FilePath[]): readonly [string, string] | undefined {
+function findCollision(paths: readonly FilePath[]): readonly [string, string] | undefined {
   const folded = new Map<string, string>()
   const fold = (name: string): string => folded.get(name) ?? folded.set(name, foldName(name)).get(name) ?? name
   const root = new Map<string, Place>()

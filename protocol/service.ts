@@ -70,7 +70,7 @@ const healthRoute = createRoute({
   },
 })
 
-export function problemResponse(c: Context, problem: Problem, headers: Record<string, string> = {}): Response {
+function problemResponse(c: Context, problem: Problem, headers: Record<string, string> = {}): Response {
   return c.body(JSON.stringify(problem), problem.status as 400, {
     ...headers,
     'content-type': 'application/problem+json',
@@ -78,7 +78,7 @@ export function problemResponse(c: Context, problem: Problem, headers: Record<st
 }
 
 /** The schema of every error reply, for `responses` of routes. */
-export const problemSchema = z
+const problemSchema = z
   .object({ type: z.string(), code: z.string(), title: z.string(), status: z.int(), detail: z.string() })
   .loose()
   .openapi('Problem')

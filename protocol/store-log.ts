@@ -52,8 +52,8 @@ export interface LogName {
 const HEAD = { pk: 'log', sk: 'head' }
 const DIGITS = 16
 const sortable = (value: number): string => String(value).padStart(DIGITS, '0')
-export const logTileKey = (level: number, index: number) => ({ pk: `log/tile/${level}`, sk: sortable(index) })
-export const logEntryKey = (index: number) => ({
+const logTileKey = (level: number, index: number) => ({ pk: `log/tile/${level}`, sk: sortable(index) })
+const logEntryKey = (index: number) => ({
   pk: `log/entries/${sortable(Math.floor(index / limits.entriesPerTile))}`,
   sk: sortable(index),
 })

@@ -122,7 +122,7 @@ const tileOf = (level: number, index: number, row: readonly Bytes[]): TileUpdate
 const rowRoot = (row: readonly Bytes[]): Bytes => frontierRoot(append(EMPTY_FRONTIER, row))
 
 /** The tile of a tree of `size` leaves that holds a perfect subtree's hash, or the hashes below it. */
-export function tileOfNode({ level, index }: Node, size: number): HashTile {
+function tileOfNode({ level, index }: Node, size: number): HashTile {
   const tileLevel = Math.floor(level / TILE_HEIGHT)
   const tileIndex = Math.floor(index / 2 ** (TILE_HEIGHT - (level % TILE_HEIGHT)))
   return { level: tileLevel, index: tileIndex, width: tileWidth(tileLevel, tileIndex, size) }

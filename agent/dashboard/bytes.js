@@ -9,7 +9,7 @@ export const fromHex = (hex) => Uint8Array.from(hex.match(/../g) ?? [], (pair) =
 /** @param {Uint8Array} bytes */
 export const toBase64 = (bytes) => btoa(String.fromCharCode(...bytes))
 /** @param {string} text */
-export const fromBase64 = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0))
+const fromBase64 = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0))
 /** @param {Uint8Array} bytes */
 export const toBase64url = (bytes) => toBase64(bytes).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
 /** @param {string} text */

@@ -12,7 +12,7 @@ import { openKey } from './signed-requests.js'
  */
 
 /** As `raincheck claim` delegates, unless it is told otherwise. */
-export const CAPS = { day: 1_000_000n, total: 1_000_000_000n }
+const CAPS = { day: 1_000_000n, total: 1_000_000_000n }
 const DELEGATION_MS = 400 * 24 * 60 * 60 * 1000
 const SECRET_BYTES = 32
 

@@ -4,7 +4,7 @@ import { fatal, passing } from './faults.ts'
 import { retryAfterMs, type ProviderRefusal } from './provider-call.ts'
 
 /** With the tags of the error, by which the driver knows what to do next. They stay out of replies. */
-export class DropboxRefusal extends Problem {
+class DropboxRefusal extends Problem {
   readonly tags: ReadonlySet<string>
 
   constructor({ code, message, members }: Problem, tags: ReadonlySet<string>) {

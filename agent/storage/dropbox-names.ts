@@ -5,7 +5,7 @@ import type { FilePath } from '../../protocol/file-path.ts'
 const IGNORED = new Set(['.ds_store', '.dropbox', '.dropbox.attr', '.dropbox.cache', 'desktop.ini', 'thumbs.db'])
 
 /** `_.DS_Store`; and `film_` for `film `, since no name ends with a space (`malformed_path`). */
-export const goodName = (name: string): string =>
+const goodName = (name: string): string =>
   IGNORED.has(name.toLowerCase()) ? `_${name}` : name.replace(/ +$/, (spaces) => '_'.repeat(spaces.length))
 
 export const goodPath = (path: FilePath): FilePath => path.map(goodName)

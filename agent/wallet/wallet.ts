@@ -243,12 +243,7 @@ function segmentsFor({ units, unitsLeft }: LaneTerms, segment: number): number {
 const unitsLeftOf = ({ units, segment, next }: DeclarationRecord): number => Math.max(0, units - next * segment)
 
 /** The next segments of a declaration, promised to a seller. */
-export function promise(
-  signer: Signer,
-  declaration: DeclarationRecord,
-  terms: LaneTerms,
-  segments: number,
-): LaneRecord {
+function promise(signer: Signer, declaration: DeclarationRecord, terms: LaneTerms, segments: number): LaneRecord {
   const { next: first, segment, units } = declaration
   const cap = Math.min(segments * segment, units - first * segment)
   const payee = fromHex(terms.payee)

@@ -76,14 +76,7 @@ async function answer(open: (event: UrlEvent) => Promise<AppFetch>, event: UrlEv
 }
 
 /** The host is what Lambda saw, not what the client wrote. @throws Problem `bad-request` */
-export function requestOf({
-  rawPath,
-  rawQueryString,
-  headers,
-  requestContext,
-  body,
-  isBase64Encoded,
-}: UrlEvent): Request {
+function requestOf({ rawPath, rawQueryString, headers, requestContext, body, isBase64Encoded }: UrlEvent): Request {
   const query = rawQueryString === '' ? '' : `?${rawQueryString}`
   const { method } = requestContext.http
   const sent = body === undefined ? undefined : Buffer.from(body, isBase64Encoded ? 'base64' : 'utf8')

@@ -153,7 +153,7 @@ export function createReplica(): MemoryReplica {
 }
 
 /** @throws Problem `conflict` unless the rules, at the entry's time, make this entry of its objects */
-export async function replay<T extends Stored>(view: Draft<T>, entry: Entry, bytes: Bytes): Promise<void> {
+async function replay<T extends Stored>(view: Draft<T>, entry: Entry, bytes: Bytes): Promise<void> {
   const { kind, parts, data, time } = entry
   if (!isCommandKind(kind)) throw new Problem('conflict', `There is no entry of the kind ${kind}.`)
   const command = { kind, parts, ...(isStated(kind) && data !== undefined && { data }) }
