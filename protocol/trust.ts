@@ -27,8 +27,6 @@ export interface Edge {
 export interface EvaluateOptions {
   /** Ids as hex, that no path leads to or through. */
   readonly distrusted?: ReadonlySet<string>
-  /** What a vouch's credit still has left; all of it unless given. */
-  readonly creditLeft?: (edge: Edge) => number
   /** Ids as hex, whose vouchers believe them less: what a vouch for one allows is halved so many times. */
   readonly halved?: ReadonlyMap<string, number>
 }
@@ -88,11 +86,10 @@ export const allowanceOf = (edge: Edge, hop: number, { halved }: Pick<EvaluateOp
   Math.floor(Math.min(edge.credit, limits.creditByHop[hop] ?? 0) / 2 ** (halved?.get(toHex(edge.subject)) ?? 0))
 
 function follow(before: Step, edge: Edge, hop: number, options: EvaluateOptions): Step {
-  const left = Math.max(0, options.creditLeft?.(edge) ?? edge.credit)
   return {
     id: toHex(edge.subject),
     residual: Math.min(before.residual - 1, edge.depth),
-    credit: Math.min(before.credit, left, allowanceOf(edge, hop, options)),
+    credit: Math.min(before.credit, allowanceOf(edge, hop, options)),
     edge,
     before,
   }

@@ -67,13 +67,6 @@ describe('trust', () => {
     expect(all.get(hex(2))).toMatchObject({ depth: 1 })
   })
 
-  it('counts only the credit that is left', () => {
-    const edges = [edge(0, 1, 4, 20), edge(1, 2, 4, 20)]
-    const spent = (each: Edge): number => (equal(each.issuer, id(0)) ? each.credit - 15 : each.credit)
-    expect(evaluateOne(id(0), id(2), edges, { creditLeft: spent })).toMatchObject({ trusted: true, credit: 5 })
-    expect(evaluateOne(id(0), id(2), edges, { creditLeft: () => -3 })).toMatchObject({ trusted: true, credit: 0 })
-  })
-
   it('gives whoever hides behind one vouch no more than that vouch has', () => {
     const crowd = Array.from({ length: 3000 }, (_, i) => edge(1, i + 2))
     const all = evaluate(id(0), [edge(0, 1, 4, 16), ...crowd])

@@ -31,36 +31,6 @@ const asked = async (repository: TestRepository, to: Person, options?: EvaluateO
   verdict(await chains(repository, to), to, options)
 
 describe('sybils', () => {
-  it('however many behind one vouch, owe no more together than that vouch has', async () => {
-    const crowd = Array.from({ length: 400 }, (_, i) => person(1000 + i))
-    const repository = await opened([ann, [vouchFor(bob.id, { credit: 16 })]])
-    await repository.register(...crowd)
-    await repository.putBook(
-      bob,
-      bookOf(
-        bob,
-        crowd.map(({ id }) => vouchFor(id, { credit: 64 })),
-      ),
-    )
-    const [first] = crowd
-    const evidence = evidenceFromJson(await chains(repository, first ?? bob), NOW)
-    const edges = [
-      ...edgesOf(evidence, NOW).filter(({ issuer }) => toHex(issuer) === toHex(ann.id)),
-      ...crowd.map(({ id }): Edge => ({ issuer: bob.id, subject: id, depth: 4, credit: 64, expires: NOW + DAY })),
-    ]
-    const owed = new Map<string, number>()
-    const key = ({ issuer, subject }: Edge): string => toHex(issuer) + toHex(subject)
-    let total = 0
-    for (const { id } of crowd) {
-      const { credit, chain } = evaluateOne(ann.id, id, edges, {
-        creditLeft: (edge) => edge.credit - (owed.get(key(edge)) ?? 0),
-      })
-      for (const edge of chain) owed.set(key(edge), (owed.get(key(edge)) ?? 0) + credit)
-      total += credit
-    }
-    expect(total).toBe(16)
-  })
-
   it('that nobody vouches for have no credit', async () => {
     const repository = await opened(
       [ann, [vouchFor(bob.id)]],
