@@ -43,7 +43,7 @@ export interface AccessOptions {
   readonly renewSecret: (secret: LinkSecret) => Promise<boolean>
 }
 
-interface Grant {
+interface Tokens {
   readonly accessToken: string
   readonly refreshToken: string | undefined
   readonly expiresMs: number
@@ -58,10 +58,10 @@ const KEEP_ATTEMPTS = 8
 
 /** Access tokens live in memory alone; a refresh token that was replaced is kept before the new access token is used. */
 export function createAccess({ environment, provider, clientId, secret, renewSecret }: AccessOptions): Access {
-  let current: Grant | undefined
-  let renewing: Promise<Grant> | undefined
+  let current: Tokens | undefined
+  let renewing: Promise<Tokens> | undefined
 
-  async function refresh(): Promise<Grant> {
+  async function refresh(): Promise<Tokens> {
     const known = await secret()
     const refreshToken = known?.['refreshToken']
     if (!known || refreshToken === undefined)
@@ -69,9 +69,10 @@ export function createAccess({ environment, provider, clientId, secret, renewSec
     const client = { id: clientId, secret: known['clientSecret'] }
     const form = { grant_type: 'refresh_token', refresh_token: refreshToken }
     try {
-      const grant = await askForTokens(environment, provider, client, form)
-      if (grant.refreshToken !== undefined && grant.refreshToken !== refreshToken) await keep(known, grant.refreshToken)
-      return grant
+      const tokens = await askForTokens(environment, provider, client, form)
+      if (tokens.refreshToken !== undefined && tokens.refreshToken !== refreshToken)
+        await keep(known, tokens.refreshToken)
+      return tokens
     } catch (error) {
       // Another instance may have been given a new one meanwhile.
       if ((await secret())?.['refreshToken'] !== refreshToken) return refresh()
@@ -158,7 +159,7 @@ async function askForTokens(
   provider: OAuthProvider,
   client: OAuthClient,
   form: Readonly<Record<string, string>>,
-): Promise<Grant> {
+): Promise<Tokens> {
   const body = new URLSearchParams({
     ...form,
     client_id: client.id,
