@@ -6,6 +6,7 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { realEnvironment } from '../../infra/environment.ts'
+import { EXIT } from './exit-code.ts'
 
 function homeDir(): string {
   const given = process.env['RAINCHECK_HOME']
@@ -18,8 +19,13 @@ function homeDir(): string {
 const interrupted = new AbortController()
 // Twice where npm hands it on too.
 process.on('SIGINT', () => interrupted.abort(new Error('interrupted')))
-// A reader that has left is no fault.
-process.stdout.on('error', () => undefined)
+// A reader that has left is no fault; a disk that is full is one.
+process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+  if (code === 'EPIPE') return
+  process.stderr.write(`raincheck: the answer could not be written: ${message}\n`)
+  process.exit(EXIT.storage)
+})
+process.stderr.on('error', () => undefined)
 // Hides Node's warning that SQLite is experimental.
 process.removeAllListeners('warning')
 process.on('warning', ({ name, message }) => {

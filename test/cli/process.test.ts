@@ -72,4 +72,16 @@ describe('signals and streams', () => {
     const { code, err } = await child.ended
     expect({ code, err }).toEqual({ code: 0, err: '' })
   })
+
+  test('a reader of its errors that leaves early changes no exit code', async () => {
+    const child = start(NODE, [MAIN, 'nonsense'])
+    child.process.stderr?.destroy()
+    expect(await child.ended).toMatchObject({ code: 2 })
+  })
+
+  test('an answer that cannot be written, as on a full disk, is a failure', async () => {
+    const { code, err } = await start('sh', ['-c', '"$0" "$1" help 1<"$1"', NODE, MAIN]).ended
+    expect(code).toBe(6)
+    expect(err).toMatch(/^raincheck: the answer could not be written: EBADF.*\n$/)
+  })
 })
