@@ -1,6 +1,6 @@
 /** The command `raincheck`: words in, an exit code out. `main.ts` hands in the process's own streams and files. */
 import { parseArgs, type ParseArgsOptionsConfig } from 'node:util'
-import { Problem, problemOf, type ProblemCode } from '../../protocol/problem.ts'
+import { Problem } from '../../protocol/problem.ts'
 import { callFor, type CliIo, type Values } from './call.ts'
 import { UsageError, type Answer, type Command, type Commands } from './command.ts'
 import { auditCommands } from './commands/audit.ts'
@@ -24,6 +24,7 @@ import { linkCommands } from './commands/links.ts'
 import { shareCommands } from './commands/storage.ts'
 import { trustCommands } from './commands/trust.ts'
 import { EXIT, exitCodeOf } from './exit-code.ts'
+import { faultOf } from './fault.ts'
 import { firstText, helpJson, helpText, nearest, usageOf, type Chapters } from './help.ts'
 import { printable, printableJson } from './printable.ts'
 
@@ -71,28 +72,12 @@ function interruption(signal: AbortSignal): Promise<never> {
 
 function fail(error: unknown, asJson: boolean, io: CliIo): number {
   const isUsage = error instanceof UsageError
-  const problem = isUsage ? new Problem('bad-request', error.message) : (systemProblem(error) ?? problemOf(error))
+  const problem = isUsage ? new Problem('bad-request', error.message) : faultOf(error)
   if (asJson) io.out(`${printableJson(problem)}\n`)
   else if (isUsage) io.err(`raincheck: ${printable(error.message)}\n`)
   else if (problem.code === 'internal') io.err(`raincheck: a fault of ours: ${String((error as Error).stack)}\n`)
   else io.err(`raincheck: ${printable(problem.message)} (${problem.code})\n`)
   return isUsage ? EXIT.usage : exitCodeOf(problem.code)
-}
-
-const SYSTEM_CODES: Readonly<Record<string, ProblemCode>> = {
-  ENOENT: 'not-found',
-  ENOTDIR: 'not-found',
-  EACCES: 'storage-read-only',
-  EPERM: 'storage-read-only',
-  EROFS: 'storage-read-only',
-  ENOSPC: 'storage-full',
-}
-
-/** A local file error is reported as a problem, not as a bug. */
-function systemProblem(error: unknown): Problem | undefined {
-  if (!(error instanceof Error && 'syscall' in error)) return undefined
-  const { code = '' } = error as NodeJS.ErrnoException
-  return new Problem(SYSTEM_CODES[code] ?? 'storage-unavailable', error.message)
 }
 
 async function dispatch(argv: readonly string[], io: CliIo): Promise<Answer> {

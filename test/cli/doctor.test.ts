@@ -54,6 +54,12 @@ test('finds nothing wrong with a new network', async () => {
   expect((await you.raincheck('doctor')).out).not.toContain('What to do')
 })
 
+test('says which file of the home cannot be read', async () => {
+  const home = join(you.home, 'identity.json')
+  const { checks } = report.parse((await raincheck(home, ['doctor', '--json'])).json())
+  expect(checks[0]).toMatchObject({ name: 'key', ok: false, detail: expect.stringMatching(/ENOTDIR: .*identity/) })
+})
+
 test('says that a key lies open', async () => {
   chmodSync(join(you.home, 'key'), 0o644)
   const said = await you.raincheck('doctor', '--json')

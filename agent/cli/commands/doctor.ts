@@ -4,10 +4,10 @@ import { join } from 'node:path'
 import { toHex } from '../../../protocol/bytes.ts'
 import { parseDelegation } from '../../../protocol/delegation.ts'
 import { limits } from '../../../protocol/limits.ts'
-import { problemOf } from '../../../protocol/problem.ts'
 import { envelopeFromJson } from '../../../protocol/signed.ts'
 import { formatBytes, formatCount } from '../../dashboard/figures.js'
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
+import { faultOf } from '../fault.ts'
 import type { GuardJson } from './guard.ts'
 import { isHeld, type DownloadJson } from './downloads.ts'
 import type { ShareJson } from './storage.ts'
@@ -116,7 +116,7 @@ async function check(call: Call, { name, after = [], look, fix }: Look, before: 
     return { name, ok: true, detail: await look(call) }
   } catch (error) {
     if (error instanceof Wrong) return { name, ok: false, detail: error.message, fix: error.fix }
-    return { name, ok: false, detail: error instanceof UsageError ? error.message : problemOf(error).message, fix }
+    return { name, ok: false, detail: error instanceof UsageError ? error.message : faultOf(error).message, fix }
   }
 }
 
