@@ -10,6 +10,7 @@ import { decode } from '../../protocol/encoding.ts'
 import type { Government, OrderKind } from '../clients/operator-client.ts'
 import { saveFile } from '../save-file.ts'
 import { parseJsonFile } from './json-file.ts'
+import { timeText } from './time-text.ts'
 
 export interface Order {
   readonly kind: OrderKind
@@ -30,7 +31,7 @@ export interface OrderTold {
 export function tellOrder({ kind, signed }: Order): OrderTold {
   if (kind === 'price') {
     const { keys, terms } = parsePrice(signed)
-    const says = `a unit costs ${terms.unitPrice} from ${new Date(terms.effective).toISOString()} on`
+    const says = `a unit costs ${terms.unitPrice} from ${timeText(terms.effective)} on`
     return { ledger: toHex(terms.ledger), seq: terms.seq, says, signers: keys.map(toHex) }
   }
   const { keys, log, terms } = parsePeer(signed)

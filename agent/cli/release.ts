@@ -10,6 +10,7 @@ import type { LedgerAccount, LedgerClient } from '../clients/ledger-client.ts'
 import type { Answer, Call } from './command.ts'
 import { findHolds, type Hold, type HoldKind } from './holds.ts'
 import { table } from './table.ts'
+import { timeText } from './time-text.ts'
 
 interface Outcome {
   readonly released: readonly Hold[]
@@ -68,7 +69,7 @@ function answer({ held, released }: Outcome, account: LedgerAccount): Answer {
   const rest = frozen + earned + bonds - sum(held)
   const rows = [
     ...released.map((hold) => [...cells(hold), 'available again']),
-    ...held.map((hold) => [...cells(hold), `${WHY[hold.kind]} until ${new Date(hold.dueMs).toISOString()}`]),
+    ...held.map((hold) => [...cells(hold), `${WHY[hold.kind]} until ${timeText(hold.dueMs)}`]),
   ]
   const lines = [
     ...(rows.length > 0 ? [table(rows, ['credits', 'of', 'id', 'state'])] : []),

@@ -8,7 +8,8 @@ import { openSqlite } from '../../infra/store/sqlite.ts'
 import { createLedger } from '../../ledger/ledger.ts'
 import { fromHex, type Bytes } from '../../protocol/bytes.ts'
 import { formatVerifierKey, noteKey } from '../../protocol/checkpoint.ts'
-import { signerFrom } from '../../protocol/signed.ts'
+import { sell } from '../../protocol/issuance.ts'
+import { envelopeToJson, signerFrom } from '../../protocol/signed.ts'
 import { ORIGIN, SECRET } from '../ledger/kit.ts'
 import { scratch } from '../local/scratch.ts'
 import { raincheck } from './town.ts'
@@ -129,6 +130,13 @@ test('an owner gives credits up, and the issuer takes them out, once; neither do
   expect((await raincheck(home, ['payout', '1', '--reference', 'po_3'])).code).toBe(2)
 })
 
+test('what is offered for longer than there are dates is shown all the same', async () => {
+  const terms = { account: new Uint8Array(32), amount: 7n, expires: Number.MAX_SAFE_INTEGER, reference: 'po_4' }
+  const sale = sell({ ...terms, ledger: new Uint8Array(32) }, signerFrom(SECRET))
+  await writeFile(path('endless.json'), JSON.stringify({ sell: envelopeToJson(sale) }))
+  expect((await raincheck(dir, ['ledger', 'sell', path('endless.json')])).out).toContain('until 9007199254740991')
+})
+
 test('a ledger is shown with its price, those who decide and the ledgers that it trusts', async () => {
   const shown = (await say(['ledger', 'show', url])).json()
   expect(shown).toMatchObject({ unitPrice: '1', price: { unitPrice: '3' }, federation: { majority: 2 } })
@@ -148,6 +156,7 @@ test.each([
   ['peer', 'policy', '--key', 'ada'],
   ['certify', 'nobody', '--key', 'authority', '--out', 'm'],
   ['certify', 'ab'.repeat(32), '--key', 'authority'],
+  ['price', '3', '--key', 'ada', '--in', '100000000d'],
   ['nothing'],
 ])('%s %s … is not understood', async (...words) => {
   expect((await say(['ledger', ...words, '--ledger', url])).code).toBe(2)

@@ -1,6 +1,7 @@
 /** Others' editions: whom you follow, and what is new. */
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
 import { table } from '../table.ts'
+import { timeText } from '../time-text.ts'
 import { idOf } from '../words.ts'
 
 interface FollowJson {
@@ -64,7 +65,7 @@ async function alerts(call: Call): Promise<Answer> {
   if (call.flag('seen')) await agent.ask('PUT', '/v1/alerts', { seen: true })
   const rows = json.map(({ isNew, issued, name, infoHash, before, by }) => [
     isNew ? '*' : ' ',
-    new Date(issued).toISOString(),
+    timeText(issued),
     name,
     infoHash,
     before === undefined ? '' : `after ${before}`,

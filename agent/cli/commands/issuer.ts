@@ -3,6 +3,7 @@ import { fromHex, toHex } from '../../../protocol/bytes.ts'
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
 import { durationMs } from '../duration.ts'
 import { readSigned, saveSigned } from '../signed-file.ts'
+import { timeText } from '../time-text.ts'
 import { idOf } from '../words.ts'
 import { creditsIn, LEDGER_OPTIONS, operatorOf, signerOf } from './ledger.ts'
 
@@ -72,7 +73,7 @@ async function payout(call: Call): Promise<Answer> {
   await saveSigned(call.resolvePath(out), 'sell', sale)
   return {
     json: { account: toHex(owner.id), amount: String(amount), expires, reference },
-    text: `Until ${new Date(expires).toISOString()} the issuer may take ${amount} credits for ${reference}: hand it ${out}.`,
+    text: `Until ${timeText(expires)} the issuer may take ${amount} credits for ${reference}: hand it ${out}.`,
   }
 }
 
@@ -81,7 +82,7 @@ async function takeOut(call: Call): Promise<Answer> {
   const sale = await readSigned(call, call.args[0] as string, 'sell')
   const { account, amount, expires, ledger, reference } = parseSell(sale, sale)
   const told = { account: toHex(account), amount: String(amount), expires, reference }
-  const says = `${told.account} gives up ${amount} credits for ${reference}, until ${new Date(expires).toISOString()}`
+  const says = `${told.account} gives up ${amount} credits for ${reference}, until ${timeText(expires)}`
   if (call.text('key') === undefined) return { json: told, text: says }
   const [operator, signer] = [await operatorOf(call), await signerOf(call)]
   const id = await operator.sell(sale, sell({ account, amount, expires, ledger, reference }, signer))

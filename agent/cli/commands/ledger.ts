@@ -9,6 +9,7 @@ import { UsageError, type Answer, type Call, type Commands } from '../command.ts
 import { durationMs } from '../duration.ts'
 import type { Order } from '../order.ts'
 import { table } from '../table.ts'
+import { timeText } from '../time-text.ts'
 
 export const LEDGER_OPTIONS = { key: { type: 'string' }, ledger: { type: 'string' } } as const
 const ORDER_OPTIONS = { ...LEDGER_OPTIONS, out: { type: 'string' } } as const
@@ -157,10 +158,7 @@ async function show(call: Call): Promise<Answer> {
     ['ledger', `${origin} at ${operator.url}`],
     ['id', id],
     ['verifier key', vkey],
-    [
-      'a unit',
-      `${unitPrice}${toCome ? `; ${toCome.unitPrice} from ${new Date(toCome.effective).toISOString()} on` : ''}`,
-    ],
+    ['a unit', `${unitPrice}${toCome ? `; ${toCome.unitPrice} from ${timeText(toCome.effective)} on` : ''}`],
     ['a new account', `${faucet}${federation.authority === undefined ? '' : ', with a membership'}`],
     ...federation.keys.map((key) => ['decides', key]),
     ['majority', `${federation.majority} of ${federation.keys.length}`],

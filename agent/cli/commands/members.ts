@@ -3,6 +3,7 @@ import { fromHex, toHex } from '../../../protocol/bytes.ts'
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
 import { durationMs } from '../duration.ts'
 import { readSigned, saveSigned } from '../signed-file.ts'
+import { timeText } from '../time-text.ts'
 import { idOf } from '../words.ts'
 import { signerOf } from './ledger.ts'
 
@@ -41,7 +42,7 @@ async function certify(call: Call): Promise<Answer> {
   await saveSigned(call.resolvePath(out), 'membership', membership)
   return {
     json: { member: id, expires },
-    text: `${id} may open an account until ${new Date(expires).toISOString()}: hand over ${out}.`,
+    text: `${id} may open an account until ${timeText(expires)}: hand over ${out}.`,
   }
 }
 

@@ -1,6 +1,7 @@
 import { toHex } from '../../../protocol/bytes.ts'
 import type { Answer, Call, Commands } from '../command.ts'
 import { table } from '../table.ts'
+import { timeText } from '../time-text.ts'
 
 interface BalanceJson {
   available: string
@@ -57,7 +58,7 @@ async function statement(call: Call): Promise<Answer> {
   const now = await balance(call)
   const rows = entries.map((row) => [
     row.shard === undefined ? String(row.index) : `${row.shard}/${row.index}`,
-    new Date(row.time).toISOString(),
+    timeText(row.time),
     row.kind,
     row.available,
     row.frozen,

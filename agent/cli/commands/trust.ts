@@ -14,6 +14,7 @@ import { UsageError, type Answer, type Call, type Commands } from '../command.ts
 import { durationMs } from '../duration.ts'
 import type { OwnerClient } from '../owner-client.ts'
 import { table } from '../table.ts'
+import { timeText } from '../time-text.ts'
 import { idOf } from '../words.ts'
 
 interface TrustJson {
@@ -239,7 +240,7 @@ function pruneText({
 async function notices(call: Call): Promise<Answer> {
   const json = await (await call.agent()).ask<NoticeJson[]>('GET', '/v1/notices')
   const rows = json.map(({ by, subject, times, issued }) => [
-    new Date(issued).toISOString(),
+    timeText(issued),
     by,
     `believes you ${1 / 2 ** times} as much, as you vouch for ${subject}`,
   ])
@@ -303,7 +304,7 @@ function treeText(owner: string, nodes: readonly NodeJson[], distrusted: readonl
 }
 
 const nodeText = ({ id, depth, credit, left, vouch }: NodeJson): string =>
-  `${id}  depth ${depth}, credit ${left} of ${credit} left, until ${new Date(vouch.expires).toISOString()}`
+  `${id}  depth ${depth}, credit ${left} of ${credit} left, until ${timeText(vouch.expires)}`
 
 async function graphOf(call: Call): Promise<Answer> {
   const root = call.text('root')
