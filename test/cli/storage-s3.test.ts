@@ -51,6 +51,8 @@ test('copies a file between one’s own links: through the agent, and inside the
   expect(await readFile(join(you.files, 'of it.bin'))).toEqual(Buffer.from(bytes))
   s3.bucket('theirs').remove('copies/of it.bin')
   expect(await you.raincheck('copy', 'folder', 's3')).toMatchObject({ code: 2, out: '' })
+  expect(await you.raincheck('copy', 'folder:', 's3')).toMatchObject({ code: 2, out: '' })
+  expect(await you.raincheck('uncopy', 'holiday.bin')).toMatchObject({ code: 2, out: '' })
   expect(await you.raincheck('copy', 'folder:nothing', 's3')).toMatchObject({ code: 3, out: '' })
   expect(await you.raincheck('copy', 's3:notes ü.bin', 'nowhere')).toMatchObject({ code: 3, out: '' })
 })

@@ -29,9 +29,10 @@ export const copyCommands: Commands = {
     summary: 'End a copy and remove what it has not finished; `copy` names its ID when it is interrupted',
     takes: [1, 1],
     async run(call) {
-      const agent = await call.agent()
       const id = call.args[0] as string
-      const over = await overOf(call, await agent.ask<CopyJson>('DELETE', `/v1/copies/${encodeURIComponent(id)}`))
+      if (!/^[0-9a-f]{16}$/.test(id)) throw new UsageError(`'${id}' is not the id of a copy: 16 hex digits.`)
+      const agent = await call.agent()
+      const over = await overOf(call, await agent.ask<CopyJson>('DELETE', `/v1/copies/${id}`))
       if (over.state === 'cancelled') return { json: over, text: `Ended: ${over.from.path}` }
       return { json: over, text: `Not ended: ${over.detail ?? 'it is done'}`, exitCode: exitCodeOf(over.reason) }
     },
@@ -40,7 +41,7 @@ export const copyCommands: Commands = {
 
 async function copy(call: Call): Promise<Answer> {
   const [from, to] = [placeIn(call.args[0] as string), placeIn(call.args[1] as string)]
-  if (from.path === undefined) throw new UsageError('which file or folder? LINK:PATH says where it lies.')
+  if (!from.path) throw new UsageError('which file or folder? LINK:PATH says where it lies.')
   const agent = await call.agent()
   const begun = await agent.ask<CopyJson>('POST', '/v1/copies', { from, to })
   const parting = `${from.path} goes on without this command: \`raincheck uncopy ${begun.id}\` ends it.`
