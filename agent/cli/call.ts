@@ -18,8 +18,6 @@ export interface CliIo {
   readonly passphraseFile?: string
   readonly signal: AbortSignal
   readonly isTerminal: boolean
-  /** Of the terminal. */
-  readonly columns?: number
   /** A store in a file: what a long command goes on from; without it, it starts anew each time. */
   openStore?(path: string): Promise<Store>
   /** Time that never goes back, of any origin, with fractions of a millisecond. */
@@ -30,8 +28,9 @@ export interface CliIo {
 
 export type Values = Readonly<Record<string, string | boolean | (string | boolean)[] | undefined>>
 
-const COLUMNS = 80
 const CLEAR_LINE = '\r\u001b[K'
+/** What is too long for the line is cut off by the terminal, which alone knows how wide a character is (DECAWM). */
+const onOneLine = (text: string): string => `\u001b[?7l${text}\u001b[?7h`
 
 export function callFor(args: readonly string[], values: Values, io: CliIo): Call {
   const home = openHome(io.homeDir)
@@ -59,7 +58,7 @@ export function callFor(args: readonly string[], values: Values, io: CliIo): Cal
     homeDir: io.homeDir,
     signal: io.signal,
     progress: (line) => {
-      if (io.isTerminal) io.err(CLEAR_LINE + printable(line).slice(0, (io.columns ?? COLUMNS) - 1))
+      if (io.isTerminal) io.err(CLEAR_LINE + (line && onOneLine(printable(line))))
     },
     remark: (line) => {
       if (io.isTerminal) io.err(`${CLEAR_LINE}${printable(line)}\n`)

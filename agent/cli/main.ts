@@ -45,7 +45,6 @@ const exitCode = await run(process.argv.slice(2), {
   ...(passphraseFile ? { passphraseFile } : {}),
   signal: interrupted.signal,
   isTerminal: process.stderr.isTTY,
-  columns: process.stderr.columns,
   openStore: async (path) => (await import('../../infra/store/sqlite.ts')).openSqlite(path, { synchronous: 'normal' }),
   monotonicMs: () => performance.now(),
   out: (text) => process.stdout.write(text),

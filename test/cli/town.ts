@@ -26,7 +26,6 @@ export interface Io {
   readonly isTerminal: boolean
   readonly agentUrl: string
   readonly passphraseFile: string
-  readonly columns: number
   readonly workingDir: string
   readonly openStore: (path: string) => Promise<Store>
   /** Told what the command says on its way. */
