@@ -1,4 +1,4 @@
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
@@ -36,6 +36,14 @@ describe('links', () => {
     const said = await you.with({ workingDir: dir })('link', 'folder', 'here', '--name', 'here', '--json')
     expect(said.code).toBe(0)
     await you.ask('unlink', 'here')
+  })
+
+  test('what cannot be used now is listed with why', async () => {
+    const dir = folder()
+    await you.ask('link', 'folder', dir, '--name', 'stick')
+    rmdirSync(dir)
+    expect((await you.raincheck('links')).out).toMatch(/^stick .* The linked folder is not there\.$/m)
+    await you.ask('unlink', 'stick')
   })
 
   test('what cannot be linked is said in a line', async () => {

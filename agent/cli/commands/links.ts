@@ -11,6 +11,8 @@ export interface LinkJson {
   kind: string
   place?: string
   quota?: { total?: number; used?: number }
+  /** Why it cannot be used now. */
+  detail?: string
 }
 
 /** What a kind of link is made from, and what gives it a token. */
@@ -100,7 +102,7 @@ export const linkCommands: Commands = {
     takes: [0, 0],
     async run(call) {
       const links = await (await call.agent()).ask<LinkJson[]>('GET', '/v1/links')
-      const rows = links.map((link) => [link.name, link.kind, link.place ?? '', quotaText(link)])
+      const rows = links.map((link) => [link.name, link.kind, link.place ?? '', link.detail ?? quotaText(link)])
       return { json: links, text: table(rows, ['name', 'kind', 'place', 'space']) }
     },
   },
