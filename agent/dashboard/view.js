@@ -44,27 +44,39 @@ export function row(title, actions, ...details) {
 
 /**
  * Puts rows in place of those that are there. Of a row whose title and buttons stay the same, the details alone are
- * changed: somebody may be pressing a button, or have come to it with the keyboard.
+ * changed, and it stays where it is: somebody may be pressing a button, or have come to it with the keyboard.
  * @param {HTMLElement} place
  * @param {HTMLElement[]} rows what each is about is its `id`
  */
 export function show(place, rows) {
-  const before = Array.from(place.children)
-  const isSame = rows.length === before.length && rows.every(({ id }, i) => id === before[i]?.id)
-  if (!isSame) place.replaceChildren(...rows)
-  else for (const [i, next] of rows.entries()) renew(/** @type {Element} */ (before[i]), next)
+  const before = new Map(Array.from(place.children, (old, i) => [keyOf(old, i), old]))
+  const now = new Set(rows.map((next, i) => renewed(before.get(keyOf(next, i)), next)))
+  for (const old of before.values()) if (!now.has(old)) old.remove()
+  let at = place.firstElementChild
+  for (const one of now) {
+    if (one === at) at = at.nextElementSibling
+    else place.insertBefore(one, at)
+  }
 }
 
 /**
- * @param {Element} old
- * @param {Element} next
+ * @param {Element} row
+ * @param {number} i
  */
-function renew(old, next) {
-  if (old.outerHTML === next.outerHTML) return
-  if (headOf(old) === headOf(next)) {
+const keyOf = ({ id }, i) => id || i
+
+/**
+ * @param {Element | undefined} old
+ * @param {Element} next
+ * @returns {Element} the one to show
+ */
+function renewed(old, next) {
+  if (!old || headOf(old) !== headOf(next)) return next
+  if (old.outerHTML !== next.outerHTML) {
     for (const detail of Array.from(old.children).slice(HEAD)) detail.remove()
     old.append(...Array.from(next.children).slice(HEAD))
-  } else old.replaceWith(next)
+  }
+  return old
 }
 
 /** A row begins with its title and its buttons. */

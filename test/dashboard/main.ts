@@ -74,26 +74,34 @@ async function fitPhone(page: Page): Promise<void> {
   await page.resize(1000, 1400)
 }
 
-/** Whoever is about to press a button still has it when the figures beside it change. */
+/** Whoever is about to press a button still has it when the figures beside it change, and when another row comes. */
 async function keepButtons(page: Page): Promise<void> {
   const kept = await page.evaluate<unknown>(`(async () => {
     const { detail, element, row, show } = await import('/dashboard/view.js')
-    const place = element('ul')
-    const rowOf = (id, title, fact) => Object.assign(row(title, [element('button', {}, 'pause')], detail(fact)), { id })
-    show(place, [rowOf('a', 'film', '1 %')])
+    const place = document.body.appendChild(element('ul'))
+    const rowOf = (id, fact) => Object.assign(row('film', [element('button', {}, 'pause')], detail(fact)), { id })
+    show(place, [rowOf('a', '1 %')])
     const button = place.querySelector('button')
-    const look = () => [place.textContent, place.querySelector('button') === button, place.querySelector('button')?.ariaLabel]
-    show(place, [rowOf('a', 'film', '2 %')])
-    const first = look()
-    show(place, [rowOf('b', 'film', '2 %')])
-    const second = look()
-    show(place, [])
-    return [first, second, look()]
+    button.focus()
+    const look = () => [place.textContent, place.querySelector('#a button') === button, document.activeElement === button]
+    const looks = []
+    for (const rows of [['a'], ['b', 'a'], ['b', 'a', 'c'], ['a', 'c'], ['c', 'a'], ['c']]) {
+      show(place, rows.map((id) => rowOf(id, '2 %')))
+      looks.push([Array.from(place.children, ({ id }) => id).join(''), ...look()])
+    }
+    place.remove()
+    return [button.ariaLabel, looks]
   })()`)
   deepEqual(kept, [
-    ['filmpause2 %', true, 'pause film'],
-    ['filmpause2 %', false, 'pause film'],
-    ['', false, null],
+    'pause film',
+    [
+      ['a', 'filmpause2 %', true, true],
+      ['ba', 'filmpause2 %filmpause2 %', true, true],
+      ['bac', 'filmpause2 %filmpause2 %filmpause2 %', true, true],
+      ['ac', 'filmpause2 %filmpause2 %', true, true],
+      ['ca', 'filmpause2 %filmpause2 %', true, true],
+      ['c', 'filmpause2 %', false, false],
+    ],
   ])
 }
 
