@@ -274,7 +274,8 @@ async function search(query) {
   /** @type {Found[]} */
   const found = await ask('GET', `/v1/search?${new URLSearchParams({ query }).toString()}`)
   const rows = found.map(foundRow)
-  showIn('#found', rows.length > 0 ? rows : [row('Nobody offers that.', [])])
+  // Anew each time: a row's button buys at the price that was found with it.
+  find('#found', HTMLElement).replaceChildren(...(rows.length > 0 ? rows : [row('Nobody offers that.', [])]))
 }
 
 readProfile().then((profile) => (profile ? start(profile) : startClaim(welcome)), isAway)

@@ -105,6 +105,26 @@ async function keepButtons(page: Page): Promise<void> {
   ])
 }
 
+/** What is bought is what is shown: also when the same is found again, at another price. */
+async function buyAsShown(page: Page): Promise<void> {
+  await page.evaluate(`{
+    const ask = window.fetch
+    const prices = ['9', '2']
+    window.fetch = async (asked) => {
+      if (asked.method === 'POST') return void (window.bought = await asked.clone().json())
+      if (!asked.url.includes('/v1/search')) return ask(asked)
+      return Response.json([{ infoHash: 'ab'.repeat(32), name: 'film', bytes: 1, sellers: 1, price: prices.shift() }])
+    }
+  }`)
+  for (const price of ['9', '2']) {
+    await press(page, '#search button')
+    await page.until(`${textOf('#found')}.includes('${price} credits a piece')`)
+  }
+  await press(page, '#found button')
+  await page.until(`window.bought !== undefined`)
+  deepEqual(await page.evaluate(`window.bought`), { source: 'ab'.repeat(32), maxPrice: '2' })
+}
+
 const press = (page: Page, selector: string): Promise<void> =>
   page.evaluate(`document.querySelector(${JSON.stringify(selector)}).click()`)
 const pressNamed = (page: Page, within: string, text: string): Promise<void> =>
@@ -194,6 +214,7 @@ async function story(page: Page, dir: string): Promise<void> {
     await unlock(page, network.you, dir)
     await buy(page)
     await keepButtons(page)
+    await buyAsShown(page)
     await fitPhone(page)
     equal(readFileSync(join(network.you.files, '<img src=x> holiday.bin')).equals(content), true)
     if (screenshot) await page.screenshot(screenshot)
