@@ -6,7 +6,7 @@ import type { CommandKind } from '../../protocol/arbiter/step.ts'
 import { stateRoot } from '../../protocol/arbiter/state-root.ts'
 import { fromHex, toHex } from '../../protocol/bytes.ts'
 import { openNote, parseCheckpoint, parseVerifierKey } from '../../protocol/checkpoint.ts'
-import { entryHash } from '../../protocol/entry.ts'
+import { encodeEntry, entryHash } from '../../protocol/entry.ts'
 import { rootOf } from '../../protocol/merkle.ts'
 import { ledgerVector } from './ledger-story.ts'
 
@@ -18,6 +18,13 @@ interface Vector {
     readonly entry: string
     readonly leafHash: string
     readonly after: Readonly<Record<string, string>>
+  }[]
+  readonly refused: readonly {
+    readonly after: number
+    readonly time: number
+    readonly kind: string
+    readonly parts: readonly { readonly b: string; readonly k: string; readonly s: string }[]
+    readonly code: string
   }[]
   readonly items: readonly { readonly pk: string; readonly sk: string; readonly body: string }[]
 }
@@ -70,6 +77,16 @@ test('every entry replays to its leaf hash, state root and sums', async () => {
   const items = vector.items.map(({ pk, sk, body }) => ({ pk, sk, body: fromHex(body) }))
   expect(stateRoot(items)).toEqual(stateRoot(replica.items()))
   expect(items).toHaveLength(replica.items().length)
+})
+
+test('every command that is refused is refused with its code', async () => {
+  const replica = createReplica()
+  for (const { after, time, kind, parts, code } of vector.refused) {
+    while (replica.size() < after) await replica.apply(fromHex(vector.entries[replica.size()]?.entry ?? ''))
+    const objects = parts.map(({ b, k, s }) => ({ body: fromHex(b), key: fromHex(k), signature: fromHex(s) }))
+    const entry = encodeEntry({ kind, parts: objects, time, data: { moves: [] } })
+    await expect(replica.apply(entry), `${kind} after ${after}`).rejects.toMatchObject({ code })
+  }
 })
 
 test('the checkpoint covers the entries', () => {

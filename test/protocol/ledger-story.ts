@@ -15,8 +15,9 @@ import { certify, setPrice, trustPeer } from '../../protocol/federation.ts'
 import { applyOperation, rotate } from '../../protocol/identity.ts'
 import { buy, sell } from '../../protocol/issuance.ts'
 import { rootOf } from '../../protocol/merkle.ts'
+import type { ProblemCode } from '../../protocol/problem.ts'
 import { signerFrom, type Envelope, type Signer } from '../../protocol/signed.ts'
-import { LEDGER_ID, ORIGIN, SECRET, START_MS } from '../ledger/kit.ts'
+import { DAY_MS, LEDGER_ID, ORIGIN, SECRET, START_MS } from '../ledger/kit.ts'
 import { delegation, gift, person, purchase, type Lane } from '../ledger/people.ts'
 import { sealGoods } from '../ledger/sealed-goods.ts'
 
@@ -50,10 +51,16 @@ function fromTheOther(kind: string, parts: readonly Envelope[], time: number): C
 const membership = (member: Bytes): Envelope =>
   certify({ expires: START_MS + 90_000, issued: START_MS, member }, authority)
 
-function commands(): readonly (Command | 'state')[] {
+/** What comes to the ledger: with `code`, it is refused so. */
+type Sent = Command & { readonly code?: ProblemCode }
+/** A command, an attestation, or how many milliseconds pass. */
+type Event = Sent | 'state' | number
+
+function commands(): readonly Event[] {
   const order = { account: alice.id, ledger: LEDGER_ID }
   const download = purchase(alice, { segment: 4, unitPrice: 3n, units: 20 }, alice.agent)
   const lane = download.lane(bob, { cap: 8, segments: 2 })
+  const overlapping = download.lane(bob, { first: 1 })
   const hour = 3_600_000
   const terms = { nonce: sha256(utf8('lock')).slice(0, 16), expires: START_MS + hour }
   const out = { ...terms, amount: 40n, from: alice.id, ledger: LEDGER_ID, recipient: bob.id, target: otherId }
@@ -72,12 +79,18 @@ function commands(): readonly (Command | 'state')[] {
     { kind: 'delegate', parts: [delegation(alice, { payees: [bob.id] })] },
     { kind: 'declare', parts: [download.declaration] },
     { kind: 'claim', parts: [lane.commitment, lane.claim] },
+    { kind: 'claim', parts: [overlapping.commitment, overlapping.claim], code: 'lane-taken' },
     { kind: 'redeem', parts: [lane.redeem(3)] },
+    { kind: 'redeem', parts: [lane.redeem(2)], code: 'tick-replayed' },
+    { kind: 'redeem', parts: [lane.redeem(9)], code: 'tick-invalid' },
+    { kind: 'release', parts: [lane.release(alice)], code: 'not-expired' },
     'state',
     { kind: 'redeem', parts: [lane.redeem(5)] },
     { kind: 'release', parts: [lane.release(bob)] },
+    { kind: 'redeem', parts: [lane.redeem(8)], code: 'closed' },
     { kind: 'release', parts: [download.release(alice, alice.agent)] },
     { kind: 'transfer', parts: [gift(bob, alice, 4n)] },
+    { kind: 'transfer', parts: [gift(alice, bob, 4n, alice.agent)], code: 'delegation-exceeded' },
     {
       kind: 'price',
       parts: byMajority((by) => setPrice({ effective: START_MS + hour, ledger: LEDGER_ID, seq: 1, unitPrice: 7n }, by)),
@@ -89,6 +102,8 @@ function commands(): readonly (Command | 'state')[] {
     { kind: 'lock', parts: [sent] },
     'state',
     { kind: 'refund', parts: [refund(fromTheOther('decline', [sent], START_MS + hour), bob.signer)] },
+    { kind: 'decline', parts: [late], code: 'not-expired' },
+    30 * SECOND_MS,
     { kind: 'decline', parts: [late] },
     ...sealedCommands(),
     { kind: 'rotate', parts: [rotate(bobsIdentity, [signerOf('bob’s new key').key], START_MS, bob.signer)] },
@@ -96,24 +111,34 @@ function commands(): readonly (Command | 'state')[] {
   ]
 }
 
-/** Two sealed lanes: of one the bond is lost by a false label, the other ends by what the payer signs off. */
-function sealedCommands(): readonly (Command | 'state')[] {
+/**
+ * Two sealed lanes, of agents on both sides: of one the bond is lost by a false label, the other ends by what the payer
+ * signs off. Both end on the day after.
+ */
+function sealedCommands(): readonly Event[] {
   const nonce = sha256(utf8('sealed')).slice(0, 16)
-  const download = purchase(alice, { nonce, segment: 4, units: 8 })
+  const download = purchase(alice, { nonce, segment: 4, units: 8 }, alice.agent)
   const [disputed, honest] = [0, 1].map((first) => download.lane(bob, { first, mode: 'sealed', segments: 1 })) as [
     Lane,
     Lane,
   ]
-  const goods = sealGoods(disputed, 2, bob.signer, lastBit)
+  const [goods, good] = [sealGoods(disputed, 2, bob.agent, lastBit), sealGoods(honest, 2, bob.agent)]
   return [
+    { kind: 'delegate', parts: [delegation(bob)] },
     { kind: 'declare', parts: [download.declaration] },
-    { kind: 'claim', parts: [disputed.commitment, disputed.claim] },
-    { kind: 'claim', parts: [honest.commitment, honest.claim] },
+    { kind: 'claim', parts: [disputed.commitment, disputed.claimBy(bob, bob.agent)] },
+    { kind: 'claim', parts: [honest.commitment, honest.claimBy(bob, bob.agent)] },
     { kind: 'redeem', parts: [disputed.redeem(2)] },
+    { kind: 'redeem', parts: [honest.redeem(3, { unitKey: honest.unitKey(2) })], code: 'key-invalid' },
     { kind: 'redeem', parts: [honest.redeem(3)] },
     'state',
-    { kind: 'dispute', parts: [goods.label, goods.accuse(alice)] },
-    { kind: 'release', parts: [honest.release(bob), honest.consent(alice, 3)] },
+    { kind: 'release', parts: [honest.release(bob)], code: 'not-expired' },
+    { kind: 'release', parts: [honest.release(bob), honest.consent(alice, 2)], code: 'not-expired' },
+    { kind: 'release', parts: [honest.release(alice), honest.consent(alice, 3)], code: 'not-expired' },
+    { kind: 'dispute', parts: [good.label, good.accuse(alice, { leaf: new Uint8Array(32) })], code: 'no-fault' },
+    DAY_MS - 50 * SECOND_MS,
+    { kind: 'dispute', parts: [goods.label, goods.accuse(alice, {}, alice.agent)] },
+    { kind: 'release', parts: [honest.release(bob, bob.agent), honest.consent(alice, 3)] },
     { kind: 'release', parts: [download.release()] },
     'state',
   ]
@@ -129,15 +154,23 @@ export async function ledgerVector(): Promise<object> {
   const items = new Map<string, Kept>()
   const replica = createReplica()
   const entries: object[] = []
+  const refused: object[] = []
   const leaves: Bytes[] = []
   let time = START_MS
   for (const next of commands()) {
-    const command = next === 'state' ? await attestation() : next
+    if (typeof next === 'number') {
+      time += next
+      continue
+    }
+    const command: Sent = next === 'state' ? await attestation() : next
+    if (command.code) {
+      refused.push(toldRefused(command))
+      continue
+    }
     const bytes = await accept(command)
     leaves.push(entryHash(bytes))
     entries.push(await told(command, bytes))
-    // A lock that was not taken up expires before it is declined.
-    time += entries.length === 20 ? 30 * SECOND_MS : SECOND_MS
+    time += SECOND_MS
   }
   const checkpoint = formatCheckpoint({ origin: ORIGIN, size: leaves.length, rootHash: rootOf(leaves) })
   const state = replica.items().toSorted((a, b) => (keyText(a) < keyText(b) ? -1 : 1))
@@ -147,12 +180,18 @@ export async function ledgerVector(): Promise<object> {
     vkey: formatVerifierKey(noteKey(ORIGIN, policy.key)),
     checkpoint: signNote(checkpoint, { name: ORIGIN, signer: signerFrom(SECRET) }),
     entries,
+    refused,
     items: state.map(({ pk, sk, body }) => ({ pk, sk, body: toHex(body) })),
   }
 
   async function attestation(): Promise<Command> {
     const data = decode(attestations.encode(await replica.attestationAt(replica.size())))
     return { kind: 'state', parts: [], data }
+  }
+
+  function toldRefused({ kind, parts, code }: Sent): object {
+    const objects = parts.map(({ body, key, signature }) => ({ b: toHex(body), k: toHex(key), s: toHex(signature) }))
+    return { after: entries.length, time, kind, parts: objects, code }
   }
 
   async function accept(command: Command): Promise<Bytes> {
@@ -180,4 +219,4 @@ export async function ledgerVector(): Promise<object> {
 }
 
 const ABOUT =
-  'A whole ledger: the entries of its log in order, what the rules lead to after each of them, the state items at the end, and the signed checkpoint. entry: the bytes of the leaf in hex (canonical bencode). stateRoot: ledger-rules.md, "State root". Credits are decimal strings.'
+  'A whole ledger: the entries of its log in order, what the rules lead to after each of them, the state items at the end, and the signed checkpoint; and what the rules refuse: `code` is the problem when a command of this kind with these signed objects comes at `time`, `after` so many entries. entry: the bytes of the leaf in hex (canonical bencode). stateRoot: ledger-rules.md, "State root". Credits are decimal strings.'
