@@ -22,20 +22,26 @@ export function fromUtf8(bytes: Uint8Array): string {
 
 export const toHex = (bytes: Uint8Array): string => encodeHex(bytes)
 
-/** @throws Problem `bad-encoding` unless the text is lower-case hex, of `length` bytes where given */
-export function fromHex(value: string, length?: number): Bytes {
-  if (!HEX.test(value)) throw new Problem('bad-encoding', 'Expected lower-case hex.')
-  return exactly(decodeHex(value), length)
+/**
+ * @param member that the text is of, for the problem
+ * @throws Problem `bad-encoding` unless the text is lower-case hex, of `length` bytes where given
+ */
+export function fromHex(value: string, length?: number, member?: string): Bytes {
+  if (!HEX.test(value)) throw malformed('Expected lower-case hex.', member)
+  return exactly(decodeHex(value), length, member)
 }
 
 export const toBase64url = (bytes: Uint8Array): string => encodeBase64url(bytes)
 
-/** @throws Problem `bad-encoding` unless the text is canonical unpadded base64url, of `length` bytes where given */
-export function fromBase64url(value: string, length?: number): Bytes {
-  if (!BASE64URL.test(value)) throw new Problem('bad-encoding', 'Expected base64url without padding.')
+/**
+ * @param member that the text is of, for the problem
+ * @throws Problem `bad-encoding` unless the text is canonical unpadded base64url, of `length` bytes where given
+ */
+export function fromBase64url(value: string, length?: number, member?: string): Bytes {
+  if (!BASE64URL.test(value)) throw malformed('Expected base64url without padding.', member)
   const bytes = decodeBase64(value)
-  if (toBase64url(bytes) !== value) throw new Problem('bad-encoding', 'The base64url text is not canonical.')
-  return exactly(bytes, length)
+  if (toBase64url(bytes) !== value) throw malformed('The base64url text is not canonical.', member)
+  return exactly(bytes, length, member)
 }
 
 export function concat(...parts: readonly Uint8Array[]): Bytes {
@@ -61,9 +67,14 @@ export function compare(a: Uint8Array, b: Uint8Array): number {
   return a.length - b.length
 }
 
-function exactly(bytes: Bytes, length?: number): Bytes {
+function exactly(bytes: Bytes, length?: number, member?: string): Bytes {
   if (length !== undefined && bytes.length !== length) {
-    throw new Problem('bad-encoding', `Expected ${length} bytes, got ${bytes.length}.`)
+    throw malformed(`Expected ${length} bytes, got ${bytes.length}.`, member)
   }
   return bytes
 }
+
+const malformed = (detail: string, member?: string): Problem =>
+  member === undefined
+    ? new Problem('bad-encoding', detail)
+    : new Problem('bad-encoding', `${member}: ${detail}`, { field: member })

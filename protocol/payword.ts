@@ -201,10 +201,10 @@ export function tickFromJson(value: unknown): Tick {
   if (!isTickJson(value)) {
     throw new Problem('bad-request', 'A tick is {"lane", "unit", "link"}, with "proof" where a segment begins.')
   }
-  const link = fromBase64url(value.link, HASH_BYTES)
+  const link = fromBase64url(value.link, HASH_BYTES, 'link')
   checkLink(value.unit, link)
-  const tick = { lane: fromHex(value.lane, HASH_BYTES), unit: value.unit, link }
-  return value.proof ? { ...tick, proof: value.proof.map((hash) => fromBase64url(hash, HASH_BYTES)) } : tick
+  const tick = { lane: fromHex(value.lane, HASH_BYTES, 'lane'), unit: value.unit, link }
+  return value.proof ? { ...tick, proof: value.proof.map((hash) => fromBase64url(hash, HASH_BYTES, 'proof')) } : tick
 }
 
 function isTickJson(value: unknown): value is TickJson {

@@ -25,7 +25,7 @@ export interface ServiceInfo {
 export function createService(info: ServiceInfo): OpenAPIHono {
   const app = new OpenAPIHono({
     defaultHook: (result) => {
-      if (!result.success) throw new Problem('bad-request', describeIssues(result.error.issues))
+      if (!result.success) throw malformed(result.error.issues, result.target)
     },
   })
   app.use(methodNotAllowed({ app, onMethodNotAllowed: (c, methods) => refuseMethod(c, methods) }))
@@ -125,13 +125,18 @@ export const vouchProofSchema = z
   .strictObject({ ...signedHead, vouch: wire.base64url, index: z.int().min(0), path: z.array(wire.base64url).max(32) })
   .openapi('VouchProof')
 
-function describeIssues(
-  issues: readonly { readonly path: readonly PropertyKey[]; readonly message: string }[],
-): string {
-  return issues
-    .slice(0, 3)
-    .map((issue) => `${issue.path.map(String).join('.') || 'body'}: ${issue.message}`)
-    .join('; ')
+interface Issue {
+  readonly path: readonly PropertyKey[]
+  readonly message: string
+}
+
+/** @param target what the issues are in, as Hono names it */
+function malformed(issues: readonly Issue[], target: string): Problem {
+  const fieldOf = ({ path }: Issue): string => path.map(String).join('.')
+  const whole = target === 'json' ? 'body' : target
+  const detail = issues.slice(0, 3).map((issue) => `${fieldOf(issue) || whole}: ${issue.message}`)
+  const field = issues.map(fieldOf).find((name) => name !== '')
+  return new Problem('bad-request', detail.join('; '), field === undefined ? {} : { field })
 }
 
 function bodyBytes({ largerBodies = [] }: ServiceInfo, request: HonoRequest): number {

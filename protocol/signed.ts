@@ -125,9 +125,9 @@ export function envelopeFromJson(value: unknown, kind?: Kind): Envelope {
     throw new Problem('too-large', `The body of a signed object has at most ${most} bytes.`)
   }
   const envelope = {
-    body: fromBase64url(value.body),
-    key: fromBase64url(value.key, 32),
-    signature: fromBase64url(value.signature, 64),
+    body: fromBase64url(value.body, undefined, 'body'),
+    key: fromBase64url(value.key, 32, 'key'),
+    signature: fromBase64url(value.signature, 64, 'signature'),
   }
   checkKey(envelope.key)
   return envelope

@@ -188,6 +188,15 @@ describe('ticks in JSON', () => {
     expect(() => tickFromJson(json)).toThrow(code(expected))
   })
 
+  it.each([
+    ['lane', 'AB'],
+    ['link', 'AAAA'],
+    ['proof', ['AAAA']],
+  ])('names the member that is malformed: %s', (field, value) => {
+    const malformed = expect.objectContaining({ code: 'bad-encoding', members: { field } })
+    expect(() => tickFromJson({ ...tickJson, [field]: value })).toThrow(malformed)
+  })
+
   it('reads any JSON as a tick that it writes back, or refuses it', () => {
     const near = fc.record(
       {

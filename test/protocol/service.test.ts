@@ -1,5 +1,7 @@
+import { createRoute, z } from '@hono/zod-openapi'
 import { describe, expect, it } from 'vitest'
 import { limits } from '../../protocol/limits.ts'
+import { decimal, jsonBody, ok } from '../../protocol/route.ts'
 import { createService } from '../../protocol/service.ts'
 
 const LARGE = 4 * limits.jsonBytes
@@ -21,5 +23,37 @@ describe('a body that may be large', () => {
     expect(await (await chunked(limits.jsonBytes)).json()).toBe(limits.jsonBytes)
     const refused = await chunked(limits.jsonBytes + 1)
     expect([refused.status, await refused.json()]).toMatchObject([413, { code: 'too-large' }])
+  })
+})
+
+describe('a request that is malformed', () => {
+  const query = z.strictObject({ after: decimal.optional() })
+  const body = jsonBody(z.strictObject({ price: z.strictObject({ amount: z.string() }) }))
+  const route = createRoute({
+    method: 'post',
+    path: '/asked',
+    request: { query, body },
+    responses: ok('', z.object({})),
+  })
+  app.openapi(route, (c) => c.json({}, 200))
+  const ask = async (json: unknown, search = '') => {
+    const init = { method: 'POST', body: JSON.stringify(json), headers: { 'content-type': 'application/json' } }
+    return (await app.request(`/asked${search}`, init)).json()
+  }
+
+  it.each([
+    ['a member', { price: { amount: 1 } }, '', 'price.amount'],
+    ['a parameter', { price: { amount: '1' } }, '?after=x', 'after'],
+  ])('is told which %s is to blame', async (_, json, search, field) => {
+    expect(await ask(json, search)).toMatchObject({ code: 'bad-request', field })
+  })
+
+  it.each([
+    ['a member', { price: { amount: '1' }, more: 1 }, '', /^body: .*"more"/],
+    ['a parameter', { price: { amount: '1' } }, '?more=1', /^query: .*"more"/],
+  ])('is told where %s is unknown', async (_, json, search, detail) => {
+    const answer = await ask(json, search)
+    expect(answer).toMatchObject({ code: 'bad-request', detail: expect.stringMatching(detail) })
+    expect(answer).not.toHaveProperty('field')
   })
 })

@@ -95,6 +95,11 @@ describe('the JSON form', () => {
     expect(() => envelopeFromJson({ ...json, ...change })).toThrow(coded('bad-encoding'))
   })
 
+  it.each(['body', 'key', 'signature'])('names the member that is malformed: %s', (field) => {
+    const malformed = expect.objectContaining({ code: 'bad-encoding', members: { field } })
+    expect(() => envelopeFromJson({ ...json, [field]: 'ab+/' })).toThrow(malformed)
+  })
+
   it('limits the body, and a book’s body further up', () => {
     const ofLength = (length: number): EnvelopeJson => envelopeToJson({ ...envelope, body: new Uint8Array(length) })
     expect(envelopeFromJson(ofLength(limits.signedBytes)).body).toHaveLength(limits.signedBytes)
