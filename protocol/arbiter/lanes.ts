@@ -145,7 +145,7 @@ export async function requireRoom(
 async function requireFree(
   view: View,
   { starts, taken }: Reserve,
-  { declaration, first, segments }: Commitment,
+  { declaration, first, id, segments }: Commitment,
 ): Promise<void> {
   const end = first + segments
   let segment = first
@@ -154,9 +154,10 @@ async function requireFree(
   while (!hasPiece(starts, segment)) segment--
   const { lane } = await readKnown(view, laneIds, keys.segments(declaration, segment), 'segment')
   const { commitment } = await readKnown(view, lanes, keys.lane(lane), 'lane')
-  throw new Problem('lane-taken', 'Another commitment to these segments was claimed first.', {
-    commitment: envelopeToJson(commitment),
-  })
+  const detail = equal(lane, id)
+    ? 'This lane was claimed before, by another key or with another anchor.'
+    : 'Another commitment to these segments was claimed first.'
+  throw new Problem('lane-taken', detail, { commitment: envelopeToJson(commitment) })
 }
 
 function withLane(reserve: Reserve, { cap, first, segments }: Commitment): Reserve {

@@ -109,6 +109,7 @@ describe('a lane that is claimed again, by another key of its payee', () => {
     await expectAccepted(ledger.post('/v1/delegations', { delegation: delegation(bob) }))
     const other = lane.claimBy(bob, bob.agent)
     const { body } = await refused(ledger, () => claimLane(ledger, lane, other), 'lane-taken')
+    expect(body['detail']).toBe('This lane was claimed before, by another key or with another anchor.')
     expect(body['commitment']).toEqual(envelopeToJson(lane.commitment))
     expect((await claimLane(ledger, lane)).status).toBe(200)
   })
