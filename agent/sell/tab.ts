@@ -131,7 +131,7 @@ function takePrepaid(terms: LaneTerms, tab: Tab, { index, tick, nowMs }: PieceRe
  * under it. The latest is sent again, paid for or not.
  */
 function takeSealed(terms: LaneTerms, tab: Tab, { index, tick, nowMs }: PieceRequest): Step {
-  if (!tick && tab.unit > 0) throw replayed(tab)
+  if (!tick && tab.unit > 0) throw tickMissing(tab)
   const step = tick ? acceptTick(terms, tab, tick, nowMs) : { tab }
   if (step.tab.served > 0 && index === step.tab.piece) return { ...step, tab: sentAgain(step.tab) }
   if (owedOn(step.tab) > 0) {
@@ -143,7 +143,7 @@ function takeSealed(terms: LaneTerms, tab: Tab, { index, tick, nowMs }: PieceReq
 
 /** The tick pays for pieces before; this one is owed, within the credit of the payer and of each vouch on the way to it. */
 function takeOnCredit(terms: LaneTerms, tab: Tab, { index, tick, nowMs, line }: PieceRequest, owed: Owed): Step {
-  if (!tick && tab.unit > 0) throw replayed(tab)
+  if (!tick && tab.unit > 0) throw tickMissing(tab)
   const step = tick ? acceptTick(terms, tab, tick, nowMs) : { tab }
   if (owedOn(step.tab) > 0 && index === tab.piece) return { ...step, tab: sentAgain(step.tab) }
   if (step.tab.served >= terms.cap) return { ...step, refusal: new Problem('limit-reached', 'The lane is used up.') }
@@ -204,5 +204,9 @@ function checkChain(terms: LaneTerms, tab: Tab, tick: Tick): readonly string[] {
   verifyLink(tickRoot, shape, { first }, tick.unit, tick.link, tick.proof)
   return tick.proof.map(toBase64url)
 }
+
+/** As old as a request with a lower tick. */
+const tickMissing = ({ unit }: Tab): Problem =>
+  new Problem('tick-replayed', `The request carries no tick: each brings the last one, of unit ${unit}.`, { unit })
 
 const replayed = (tab: Tab): Problem => new Problem('tick-replayed', 'The tick was already spent.', { unit: tab.unit })

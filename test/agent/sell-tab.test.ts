@@ -162,6 +162,7 @@ describe('a tab on credit', () => {
   it('refuses a request older than the last tick, and a tick for more than was sent', () => {
     const tab = owe(owe(newTab(START_MS), 0, 1).tab, 1, 2).tab
     expect(codeOf(() => owe(tab, 0, 3))).toBe('tick-replayed')
+    expect(() => owe(tab, 0, 3)).toThrow('The request carries no tick')
     expect(codeOf(() => owe(tab, 3, 3))).toBe('tick-invalid')
   })
 
