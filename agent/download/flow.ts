@@ -35,6 +35,10 @@ const BURNS_FREE = 2
 const BURNS_PER_PIECE = 1 / 64
 const OTHER_TERMS: Failure = { kind: 'broken', detail: 'The seller no longer takes a lane of this kind.' }
 const NOTHING_AT_STAKE: Failure = { kind: 'broken', detail: 'The seller wants more paid before than may be at stake.' }
+const NO_WAY: Failure = {
+  kind: 'broken',
+  detail: 'The seller grants no credit and puts up no bond, and sells in no other way.',
+}
 /** A seller that refuses more lanes than that, one after the other, is left alone. */
 const REFUSALS_MOST = 1
 
@@ -46,7 +50,7 @@ export async function runFlow(run: Run, job: Job, buffer: Uint8Array): Promise<v
     const terms = await termsFor(run, job)
     const offer = lane ? undefined : chooseOffer(run, job.seller, terms)
     if (offer) lane = await laneFor(run, job.seller, offer)
-    else if (!lane && terms.length > 0) leave(run, job.seller, NOTHING_AT_STAKE)
+    else if (!lane && terms.length > 0) leave(run, job.seller, offerFor(terms, 'prepaid') ? NOTHING_AT_STAKE : NO_WAY)
     const canPay = job.seller.offer?.public || (lane !== undefined && offerFor(terms, lane.mode) !== undefined)
     if (canPay)
       await fetchAll({ run, seller: job.seller, buffer, lane, terms, opener: createOpener(run, job.seller) }, job.piece)

@@ -258,6 +258,16 @@ describe('money', () => {
     expect(claims.get('bert')).toBeLessThanOrEqual(4)
   })
 
+  it('says of a seller that sells on credit alone that it grants none', async () => {
+    const bazaar = await openBazaar(filmOf(2))
+    await bazaar.stand('anna', { modes: ['credit'] })
+    const buyer = await bazaar.buyer()
+    const detail = 'The seller grants no credit and puts up no bond, and sells in no other way.'
+    const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.content.infoHash }))
+    await bazaar.pass(10_000)
+    expect(await buyer.downloads.get(id)).toMatchObject({ reason: 'no-sellers', sellers: [{ detail }] })
+  })
+
   it('asks for no sealed piece over and over while the ledger does not answer', async () => {
     const bazaar = await openBazaar(filmOf(6))
     const stand = await bazaar.stand('anna', { modes: ['sealed'] })
