@@ -9,11 +9,11 @@ import { replay } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem, unlessBug } from '../../protocol/problem.ts'
 import { allowanceOf, evaluateOne, UNTRUSTED, type Edge, type Verdict } from '../../protocol/trust.ts'
-import { checkBook, parseHead, renewBook, requireAuthor, type Book } from '../../protocol/vouch.ts'
-import { createBookShelf } from './book-shelf.ts'
+import type { Book } from '../../protocol/vouch.ts'
 import type { AgentContext } from '../context.ts'
 import { createDistrusts, type Distrusting, type Distrusts } from './distrusts.ts'
 import { createLogView, type RepositoryBreach } from './log-view.ts'
+import { createOwnBook } from './own-book.ts'
 import { createPruner, type PruneReport, type PruneRequest } from './prune.ts'
 import { readNotices, type ToldNotice } from './notices.ts'
 import { lookAround, type Surroundings } from './surroundings.ts'
@@ -25,6 +25,7 @@ export interface TrustVerdict extends Pick<Verdict, 'trusted' | 'depth' | 'credi
 }
 
 export interface Trust {
+  /** The owner's newest, as far as the repository answers. */
   book(): Promise<Book | undefined>
   /**
    * Keeps and publishes a newer book of the owner's; the same again publishes it again.
@@ -84,18 +85,16 @@ export const vouchAccount = ({ issuer, subject }: Pick<Edge, 'issuer' | 'subject
   toHex(sha256(concat(issuer, subject)).subarray(0, ACCOUNT_BYTES))
 
 export function createTrust(context: AgentContext): Trust {
-  const { environment, repository, signer, delegation, store } = context
+  const { environment, repository, store } = context
   const { clock } = environment
-  const shelf = createBookShelf(store)
   const distrusts = createDistrusts(store)
   const owner = replay(context.operations, clock.now())
   const lines = new Map<string, Remembered>()
   const view = createLogView(context)
+  const book = createOwnBook(context, { owner, view, onChange: forgetLines })
   /** By subject, hex: what it brought along. */
   const carriedBy = new Map<string, Evidence>()
   const pruner = createPruner(context, { distrusts, lookAround: surroundings })
-  /** When the repository was last told of a book. */
-  let publishedMs = 0
   /** Until then the repository is not asked for chains: it did not answer. */
   let awayUntilMs = 0
   /** Of what the lines rest on. */
@@ -107,33 +106,9 @@ export function createTrust(context: AgentContext): Trust {
     lines.clear()
   }
 
-  async function putBook(book: Book): Promise<void> {
-    const head = checkBook(book)
-    requireAuthor(book, owner, clock.now())
-    const kept = await shelf.book()
-    const before = kept && parseHead(kept.head)
-    if (before && !equal(head.id, before.id) && head.seq <= before.seq) {
-      throw new Problem('conflict', `The book in force has number ${before.seq}.`, { seq: before.seq })
-    }
-    if (!before || head.seq > before.seq) {
-      // The repository takes one book after the other: what it missed comes first, but holds up no change of mind.
-      if (kept && (await shelf.isUnpublished())) await publish(kept).catch(unlessBug)
-      await shelf.putBook(book)
-      forgetLines()
-    }
-    await publish(book)
-  }
-
-  async function publish(book: Book): Promise<void> {
-    publishedMs = clock.now()
-    const receipt = await repository.putBook(toHex(context.owner), book)
-    if (receipt) await view.expect(receipt)
-    await shelf.markPublished(book)
-  }
-
   async function surroundings(): Promise<Surroundings> {
-    const book = await shelf.book()
-    return book ? lookAround(context, { owner, book }) : { edges: [], isWhole: true }
+    const kept = await book.kept()
+    return kept ? lookAround(context, { owner, book: kept }) : { edges: [], isWhole: true }
   }
 
   /** The owner's own, and where the owner wants it the repository's. */
@@ -144,9 +119,9 @@ export function createTrust(context: AgentContext): Trust {
 
   /** @param brought in place of what the repository shows */
   async function evaluate(subject: Bytes, brought?: Evidence): Promise<Verdict> {
-    const [book, options] = [await shelf.book(), await distrusting()]
-    if (!book || options.distrusted.has(toHex(subject))) return UNTRUSTED
-    const own = edgesOf({ identities: [owner], books: [book] }, clock.now())
+    const [kept, options] = [await book.kept(), await distrusting()]
+    if (!kept || options.distrusted.has(toHex(subject))) return UNTRUSTED
+    const own = edgesOf({ identities: [owner], books: [kept] }, clock.now())
     const direct = evaluateOne(context.owner, subject, own, options)
     if (direct.credit > 0 || own.every(({ depth }) => depth === 0)) return direct
     if (clock.now() >= awayUntilMs) await view.refresh()
@@ -155,7 +130,7 @@ export function createTrust(context: AgentContext): Trust {
     if (ageMs > limits.staleMs) return direct
     const found = await standing(brought ? { ...brought, isShown: false } : await chainsTo(subject))
     const identities = [owner, ...found.identities.filter(({ id }) => !equal(id, owner.id))]
-    const edges = edgesOf({ ...found, identities, books: [book] }, clock.now())
+    const edges = edgesOf({ ...found, identities, books: [kept] }, clock.now())
     const verdict = evaluateOne(context.owner, subject, edges, options)
     return ageMs > limits.freshMs ? { ...verdict, credit: Math.min(verdict.credit, limits.agingCredit) } : verdict
   }
@@ -216,20 +191,14 @@ export function createTrust(context: AgentContext): Trust {
 
   async function maintain(): Promise<void> {
     await distrusts.reload()
-    if (await shelf.book()) await view.refresh()
+    if (await book.newest()) await view.refresh()
     await pruner.maintain()
-    const book = await shelf.book()
-    if (!book) return
-    const { issued, expires } = parseHead(book.head)
-    const now = clock.now()
-    if (now - issued >= (expires - issued) / 2) {
-      await putBook(renewBook(book, { issued: now, expires: now + limits.bookMs }, signer, delegation))
-    } else if (now - publishedMs >= limits.askAgainMs && (await shelf.isUnpublished())) await publish(book)
+    await book.maintain()
   }
 
   return {
-    book: () => shelf.book(),
-    putBook,
+    book: () => book.newest(),
+    putBook: (next) => book.put(next),
     distrusted: async () => [...(await distrusts.current()).distrusted],
     putDistrusted: (ids) => distrusts.put(ids),
     prune: (id, request) => pruner.prune(id, request),

@@ -100,6 +100,12 @@ export function open(books: readonly { by: Person; book: Book }[] = []) {
         if (repository.away) throw new Problem('peer-failed', 'Away.')
         published.push(book)
       },
+      book: () =>
+        atHome(async () => {
+          const newest = published.at(-1)
+          if (!newest) throw new Problem('not-found', 'No book.')
+          return newest
+        }),
     },
   } as unknown as AgentContext
   const record = (book: Book) => enter([bookEntry(book, clock.now())])

@@ -1,12 +1,15 @@
 import { createReadStream } from 'node:fs'
+import { z } from 'zod'
 import { fromHex, toHex } from '../../../protocol/bytes.ts'
 import { limits } from '../../../protocol/limits.ts'
+import { Problem } from '../../../protocol/problem.ts'
 import {
   bookFromJson,
   bookToJson,
   checkBook,
   writeBook,
   type Book,
+  type BookHead,
   type BookJson,
   type Vouch,
 } from '../../../protocol/vouch.ts'
@@ -55,6 +58,9 @@ interface VerdictJson {
   credit: number
   chain: string[]
 }
+
+/** What a repository says of the newest book that it has. */
+const conflictShape = z.object({ seq: z.int(), head: z.string() })
 
 const UNTRUSTED = { trusted: false, depth: -1, credit: 0, chain: [] }
 const SALT_BYTES = 16
@@ -172,16 +178,36 @@ async function rewrite(
 }
 
 async function publish(call: Call, change: (vouches: readonly Vouch[]) => readonly Vouch[]): Promise<void> {
+  await publishAfter(call, change).catch((error: unknown) => publishAfter(call, change, newestIn(error)))
+}
+
+/** @param newest of the repository's, where it is not the agent's */
+async function publishAfter(
+  call: Call,
+  change: (vouches: readonly Vouch[]) => readonly Vouch[],
+  newest?: Place,
+): Promise<void> {
   const agent = await call.agent()
   const { book } = await agent.ask<TrustJson>('GET', '/v1/trust')
   const before = book && bookFromJson(book)
-  await agent.ask('PUT', '/v1/trust', { book: bookToJson(await nextBook(call, before, change(before?.vouches ?? []))) })
+  const last = before && checkBook(before)
+  const after = newest && (!last || last.seq <= newest.seq) ? newest : last
+  const next = await nextBook(call, after, change(before?.vouches ?? []))
+  await agent.ask('PUT', '/v1/trust', { book: bookToJson(next) })
 }
 
-async function nextBook(call: Call, before: Book | undefined, vouches: readonly Vouch[]): Promise<Book> {
+type Place = Pick<BookHead, 'seq' | 'id'>
+
+/** A book that the owner's agent knows nothing of, such as a thief's, has its number all the same. @throws what tells of none */
+function newestIn(error: unknown): Place {
+  const { success, data } = conflictShape.safeParse(error instanceof Problem && error.members)
+  if (!success) throw error
+  return { seq: data.seq, id: fromHex(data.head, 32) }
+}
+
+async function nextBook(call: Call, last: Place | undefined, vouches: readonly Vouch[]): Promise<Book> {
   const nowMs = call.environment.clock.now()
   const { id: issuer } = await call.owner()
-  const last = before && checkBook(before)
   const terms = {
     issuer,
     seq: last ? last.seq + 1 : 0,
