@@ -156,6 +156,10 @@ export function isEquivocation(a: Envelope, b: Envelope, issuer: IdentityState):
   return areOwners && one.seq === other.seq && !equal(one.root, other.root)
 }
 
+/** Whether a book renews another than the one that is known of its issuer: what its owner has changed since stays so. */
+export const renewsOlder = ({ head, base }: SignedHead, known: Pick<BookHead, 'seq' | 'root'>): boolean =>
+  base !== undefined && readHead(base).seq <= known.seq && !equal(readHead(head).root, known.root)
+
 /** The tree of a book's vouches: whoever proves several makes it once. */
 export const bookTree = ({ vouches }: Book): Levels => levelsOf(leavesOf(vouches))
 

@@ -12,6 +12,7 @@ import {
   isEquivocation,
   isLiveHead,
   readHead,
+  renewsOlder,
   requireAuthor,
   type Book,
   type BookHead,
@@ -92,6 +93,9 @@ export function createBooks({ store, environment, log, source }: RepositoryConte
       throw notNext(newest, isProof ? [before.head, book.head] : undefined)
     }
     const isRenewal = newest !== undefined && equal(newest.root, head.root)
+    // Whoever has an agent's key would bring back whom the owner has taken out.
+    if (newest && !source && renewsOlder(book, newest))
+      throw new Problem('delegation-exceeded', 'The renewed book has other vouches than the newest.')
     const run = before && isRenewal ? before.run : toHex(head.id)
     if (!isRenewal) await putAll(store, vouchItems(issuer.id, book, run))
     const entry = bookEntry(book, environment.clock.now())

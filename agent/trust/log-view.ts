@@ -26,7 +26,7 @@ import { parseReceipt } from '../../protocol/receipt.ts'
 import { envelopeToJson, type Envelope, type EnvelopeJson } from '../../protocol/signed.ts'
 import type { Store } from '../../protocol/store.ts'
 import { tileNodeReader, tilePath } from '../../protocol/tile.ts'
-import { parseHead, readHead } from '../../protocol/vouch.ts'
+import { parseHead, readHead, renewsOlder, type BookHead, type SignedHead } from '../../protocol/vouch.ts'
 import type { AgentContext } from '../context.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
 
@@ -59,8 +59,11 @@ export interface LogView {
   note(): Promise<string | undefined>
   /** Another's view of the same log: two that cannot both be true are a breach. @throws Problem when it is none of this log */
   compare(note: string): Promise<void>
-  /** Whether the log has a newer book of the issuer; a repository that showed this one hid the newer. */
-  isRevoked(head: Envelope, shownByRepository: boolean): Promise<boolean>
+  /**
+   * Whether the log has a newer book of the issuer, of which a repository that showed this one hid it; or this one renews
+   * an older one than that, whatever its number.
+   */
+  isRevoked(book: SignedHead, shownByRepository: boolean): Promise<boolean>
   /** Whether the log has later keys of somebody than are shown; a repository that showed these hid the later. */
   isOutdated(shown: IdentityState, shownByRepository: boolean): Promise<boolean>
   /** A book of the owner's was taken: the log has to have it. */
@@ -246,10 +249,12 @@ export function createLogView(context: AgentContext): LogView {
     return running
   }
 
-  async function isRevoked(head: Envelope, shownByRepository: boolean): Promise<boolean> {
+  async function isRevoked(book: SignedHead, shownByRepository: boolean): Promise<boolean> {
+    const { head } = book
     const { issuer, seq } = readHead(head)
     const newest = await get<NewestBook>(bookOf(issuer))
-    if (!newest || seq >= newest.seq) return false
+    if (!newest) return false
+    if (seq >= newest.seq) return renewsOlder(book, headIn(newest))
     if (shownByRepository) await noteHidden(head, issuer, newest).catch(unlessBug)
     return true
   }
@@ -303,6 +308,12 @@ export function createLogView(context: AgentContext): LogView {
       return items.map((item) => decodeRecord<RepositoryBreach>(item))
     },
   }
+}
+
+function headIn({ entry }: NewestBook): BookHead {
+  const record = readRecord(fromBase64url(entry))
+  if (record?.kind !== 'book') throw new Error('What was kept of a book is none.')
+  return readHead(record.book.head)
 }
 
 const bookOf = (issuer: Bytes): string => `book/${toHex(issuer)}`

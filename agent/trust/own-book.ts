@@ -6,7 +6,7 @@ import { equal, toHex } from '../../protocol/bytes.ts'
 import type { IdentityState } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem, unlessBug } from '../../protocol/problem.ts'
-import { checkBook, parseHead, renewBook, requireAuthor, type Book } from '../../protocol/vouch.ts'
+import { checkBook, parseHead, renewBook, renewsOlder, requireAuthor, type Book } from '../../protocol/vouch.ts'
 import type { AgentContext } from '../context.ts'
 import { createBookShelf } from './book-shelf.ts'
 import type { LogView } from './log-view.ts'
@@ -75,7 +75,7 @@ export function createOwnBook(context: AgentContext, { owner, view, onChange }: 
     requireAuthor(newest, owner, clock.now())
     const kept = await shelf.book()
     const before = kept && parseHead(kept.head)
-    if (before && (before.seq > head.seq || equal(before.id, head.id))) return
+    if (before && (before.seq > head.seq || equal(before.id, head.id) || renewsOlder(newest, before))) return
     await shelf.putBook(newest)
     await shelf.markPublished(newest)
     onChange()

@@ -138,7 +138,7 @@ export function createTrust(context: AgentContext): Trust {
   /** Without what the repository's log has newer books or later keys of. */
   async function standing({ identities, proofs = [], isShown }: Evidence & { isShown: boolean }): Promise<Evidence> {
     const outdated = await Promise.all(identities.map((shown) => view.isOutdated(shown, isShown)))
-    const revoked = await Promise.all(proofs.map(({ head }) => view.isRevoked(head, isShown)))
+    const revoked = await Promise.all(proofs.map((proof) => view.isRevoked(proof, isShown)))
     return { identities: identities.filter((_, i) => !outdated[i]), proofs: proofs.filter((_, i) => !revoked[i]) }
   }
 

@@ -5,11 +5,12 @@ import { readRecord } from '../../protocol/book-log.ts'
 import { fromBase64url, toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
 import { chainsToJson } from '../../protocol/chain.ts'
 import { noteKey, openNote, parseCheckpoint } from '../../protocol/checkpoint.ts'
+import { delegate } from '../../protocol/delegation.ts'
 import { genesis, replay, rotate } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { leafHash, verifyInclusion } from '../../protocol/merkle.ts'
 import { envelopeFromJson, envelopeToJson, signerFrom } from '../../protocol/signed.ts'
-import { parseHead, proveVouch } from '../../protocol/vouch.ts'
+import { parseHead, proveVouch, renewBook, type Book } from '../../protocol/vouch.ts'
 import { START_MS } from './hand-clock.ts'
 import { bookOf, friend, next, open, other, owner, person, stranger, vouch, type Person } from './trust-desk.ts'
 
@@ -47,6 +48,40 @@ describe('a repository that shows what its log has revoked', () => {
     await record(next(book, friend, []))
     expect(await trust.carry(stranger.hex, chainsToJson([friend.state], [[proveVouch(book, 0)]]))).toBe(0)
     expect(await trust.breaches()).toEqual([])
+  })
+})
+
+describe('a host that renews an older book of its owner’s than the newest', () => {
+  const host = person('host').signer
+  const caps = { day: 0n, total: 0n, issued: START_MS, expires: START_MS + limits.delegationMs }
+  const delegation = delegate({ ...caps, agent: host.key, owner: friend.id, may: ['announce'] }, friend.signer)
+  const old = bookOf(friend, [vouch(stranger, 0, 7)])
+  const times = { issued: START_MS, expires: START_MS + limits.bookMs }
+  const carry = (book: Book) => chainsToJson([friend.state], [[proveVouch(book, 0)]])
+
+  it('brings back nobody whom the owner has taken out, whatever number it takes', async () => {
+    const { trust, record, repository } = open()
+    await trust.putBook(bookOf(owner, [vouch(friend, 1, 20)]))
+    await record(old)
+    await record(next(old, friend, []))
+    await trust.maintain()
+    repository.away = true
+    let renewed = old
+    for (let i = 0; i < 5; i++) renewed = renewBook(renewed, times, host, delegation)
+    expect(await trust.carry(stranger.hex, carry(renewed))).toBe(0)
+    expect(await trust.breaches()).toEqual([])
+  })
+
+  it('is believed where the log has not gone on since, or only by renewals', async () => {
+    const { trust, record, repository } = open()
+    await trust.putBook(bookOf(owner, [vouch(friend, 1, 20)]))
+    await record(old)
+    const renewed = renewBook(old, times, host, delegation)
+    await record(renewed)
+    await trust.maintain()
+    repository.away = true
+    const again = renewBook(renewed, times, host, delegation)
+    expect(await trust.carry(stranger.hex, carry(again))).toBe(7)
   })
 })
 

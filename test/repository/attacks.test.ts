@@ -167,6 +167,23 @@ describe('a stolen host key', () => {
     expect(await asked(repository, eve)).toMatchObject({ trusted: false })
   })
 
+  it('brings back nobody whom the owner has taken out, by an older book of theirs', async () => {
+    const old = bookOf(ann, [vouchFor(bob.id), vouchFor(eve.id)])
+    const repository = await opened([ann, old.vouches])
+    const { id } = parseHead(old.head)
+    const without = bookOf(ann, [vouchFor(bob.id)], { seq: 1, prev: id })
+    expect(await repository.putBook(ann, without)).toMatchObject({ status: 201 })
+    expect(await asked(repository, eve)).toMatchObject({ trusted: false })
+    const { root, count } = parseHead(old.head)
+    const terms = { issuer: ann.id, seq: 2, prev: parseHead(without.head).id, issued: NOW, expires: NOW + DAY }
+    const head = seal('book', { ...terms, root, count }, ann.agent)
+    const delegation = delegationOf(ann, ['spend', 'announce'])
+    const revived = { head, delegation, base: old.head, vouches: old.vouches }
+    expect(await repository.putBook(ann, revived)).toMatchObject({ status: 403, json: { code: 'delegation-exceeded' } })
+    expect(await asked(repository, eve)).toMatchObject({ trusted: false })
+    expect(await asked(repository, bob)).toMatchObject({ trusted: true })
+  })
+
   it('that was a key of the identity is put out by the recovery key, and its book with it', async () => {
     const [recovery, host] = [signerFrom(numbered(6, 1)), signerFrom(numbered(6, 2))]
     const first = genesis([recovery, host], NOW)
