@@ -183,8 +183,7 @@ export function createAgent(
     () => trust.maintain(),
     () => follows.maintain(),
     () => circles.maintain(),
-    () => doorkeeper.sweep(),
-    () => linking.sweep(),
+    () => Promise.all([doorkeeper.sweep(), linking.sweep(), peers.sweep()]),
     () => usage.maintain(),
   ]
   async function maintain(): Promise<void> {

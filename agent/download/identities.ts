@@ -20,6 +20,8 @@ interface KnownIdentity {
 
 const IDENTITY_MS = 600_000
 const IDENTITIES_KEPT = 1024
+/** More than whoever changes keys now and then; who has more shows them itself where no repository does. */
+const OPERATIONS_KEPT = 16
 const profileShape = z.object({ operations: z.array(wire.envelope).max(limits.operationsPerIdentity) })
 
 export function createIdentities({ environment, repository }: AgentContext, met: Met): IdentityOf {
@@ -29,7 +31,7 @@ export function createIdentities({ environment, repository }: AgentContext, met:
   async function told(id: string): Promise<IdentityState> {
     try {
       const { state, operations } = await repository.identity(id)
-      await met.keep(`identity/${id}`, operations.map(envelopeToJson))
+      if (operations.length <= OPERATIONS_KEPT) await met.keep(`identity/${id}`, operations.map(envelopeToJson))
       return state
     } catch (error) {
       const operations = await met.get<EnvelopeJson[]>(`identity/${id}`)

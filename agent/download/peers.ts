@@ -62,6 +62,8 @@ export interface Peers {
   credentials(id: string, offer: PeerOffer | undefined, url: string): Promise<Record<string, string>>
   /** Pieces that the peer, as far as its vouches tell, lets us owe. */
   creditFrom(peer: Peer): Promise<number>
+  /** Forgets whom it has not heard of for days. */
+  sweep(): Promise<void>
 }
 
 /** Of base64url. */
@@ -123,9 +125,9 @@ export interface PeersParts {
 }
 
 export function createPeers(context: AgentContext, { view, passes, brokers }: PeersParts = {}): Peers {
-  const { environment, repository, owner, allowLoopback, store } = context
+  const { environment, repository, owner, allowLoopback } = context
   const { clock } = environment
-  const met = createMet(store)
+  const met = createMet(context)
   const identity = createIdentities(context, met)
 
   async function swarm(infoHash: Bytes): Promise<readonly Peer[]> {
@@ -270,6 +272,7 @@ export function createPeers(context: AgentContext, { view, passes, brokers }: Pe
     offer,
     credentials: async (id, known, url) => (known?.circle && (await passes?.pass(known.circle, url, id))) ?? {},
     creditFrom,
+    sweep: () => met.sweep(),
   }
 }
 
