@@ -217,6 +217,8 @@ export function createLogView(context: AgentContext): LogView {
   /** One that is logged again takes nobody back to the keys of then. */
   async function takeOperation(envelope: Envelope, logged: Logged): Promise<void> {
     const operation = parseOperation(envelope)
+    // Whatever keys are shown rest on the first: of who only registers, which anybody may, nothing is kept.
+    if (operation.seq === 0) return
     const [name, hash] = [operationOf(repository.url, identityOf(operation)), toHex(operation.hash)]
     const before = (await get<NewestOperation>(name))?.hashes ?? []
     if (before.includes(hash)) return

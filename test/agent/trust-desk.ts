@@ -124,6 +124,7 @@ export function open(books: readonly { by: Person; book: Book }[] = []) {
     asked,
     published,
     repository,
+    store: context.store,
     record,
     recordKeys,
     prune,

@@ -7,6 +7,7 @@ import { chainsToJson } from '../../protocol/chain.ts'
 import { noteKey, openNote, parseCheckpoint } from '../../protocol/checkpoint.ts'
 import { delegate } from '../../protocol/delegation.ts'
 import { genesis, replay, rotate } from '../../protocol/identity.ts'
+import { readAll } from '../../protocol/items.ts'
 import { limits } from '../../protocol/limits.ts'
 import { leafHash, verifyInclusion } from '../../protocol/merkle.ts'
 import { envelopeFromJson, envelopeToJson, signerFrom } from '../../protocol/signed.ts'
@@ -107,6 +108,16 @@ describe('a key that the log has rotated out', () => {
     await trust.maintain()
     return opened
   }
+
+  it('is all that is kept of keys: of who only registers, nothing', async () => {
+    const { trust, store, recordKeys, clock } = await rotatedOut()
+    const known = () => readAll(store, 'repository-log', ({ sk }) => sk, { prefix: 'identity/' })
+    expect(await known()).toHaveLength(1)
+    for (let i = 0; i < 20; i++) await recordKeys(person(`stranger ${i}`).operation)
+    clock.advance(limits.verdictMs)
+    await trust.maintain()
+    expect(await known()).toHaveLength(1)
+  })
 
   it('vouches no more in what a subject carries while the repository is away', async () => {
     const { trust, repository } = await rotatedOut()
