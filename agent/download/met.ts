@@ -25,7 +25,7 @@ const keyOf = (day: string): string => `${DAYS}/${day}`
 
 export function createMet({ store, environment }: Pick<AgentContext, 'store' | 'environment'>): Met {
   const kept = { day: '', names: new Set<string>() }
-  let sweptDay = ''
+  let [notedDay, sweptDay] = ['', '']
 
   const daysAgo = (days: number): string => String(dayOf(environment.clock.now()) - days)
 
@@ -46,8 +46,9 @@ export function createMet({ store, environment }: Pick<AgentContext, 'store' | '
       const [day, body] = [daysAgo(0), encodeRecord(value)]
       if (body.length > limits.itemBytes || !take(day, name)) return
       const put = { pk: keyOf(day), sk: name, expect: 'any', body } as const
-      const isFirst = kept.names.size === 1
-      await store.write(isFirst ? [{ pk: DAYS, sk: day, expect: 'any', body: encodeRecord({}) }, put] : [put])
+      const note = { pk: DAYS, sk: day, expect: 'any', body: encodeRecord({}) } as const
+      await store.write(notedDay === day ? [put] : [note, put])
+      notedDay = day
     },
     async sweep() {
       const today = daysAgo(0)

@@ -1,9 +1,10 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { createMet } from '../../agent/download/met.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import type { Environment } from '../../protocol/environment.ts'
 import { readAll } from '../../protocol/items.ts'
 import { limits } from '../../protocol/limits.ts'
+import { Problem } from '../../protocol/problem.ts'
 import { handClock, START_MS } from './hand-clock.ts'
 
 const DAY_MS = limits.announcementMs
@@ -44,6 +45,17 @@ describe('what an agent has met', () => {
       clock.advance(DAY_MS)
     }
     expect(await records()).toBeLessThanOrEqual(2 * 6)
+  })
+
+  it('is gone as well where the first write of its day failed', async () => {
+    const { clock, store, start, records } = opened()
+    const met = start()
+    vi.spyOn(store, 'write').mockRejectedValueOnce(new Problem('peer-failed', 'The store is away.'))
+    await expect(met.keep('swarm/a', [])).rejects.toThrow()
+    await met.keep('swarm/b', [])
+    clock.advance(2 * DAY_MS)
+    await met.sweep()
+    expect(await records()).toBe(0)
   })
 
   it('is bounded in a day, however many strangers are announced; who is known already is kept anew', async () => {
