@@ -118,7 +118,7 @@ export function takeRequest(terms: LaneTerms, tab: Tab, request: PieceRequest, o
 /** Each piece takes the next unit; the latest piece is sent again for the latest unit, after a lost reply. */
 function takePrepaid(terms: LaneTerms, tab: Tab, { index, tick, nowMs }: PieceRequest): Step {
   if (!tick) throw new Problem('payment-required', 'A prepaid piece takes a tick.')
-  if (tick.unit === tab.unit && index === tab.piece) return { tab: sentAgain(acceptTick(terms, tab, tick, nowMs).tab) }
+  if (tick.unit === tab.unit && index === tab.piece) return sentAgain(acceptTick(terms, tab, tick, nowMs))
   if (tick.unit <= tab.unit) throw replayed(tab)
   if (tick.unit !== tab.unit + 1)
     throw new Problem('tick-invalid', 'A prepaid tick pays one unit more.', { unit: tab.unit })
@@ -133,7 +133,7 @@ function takePrepaid(terms: LaneTerms, tab: Tab, { index, tick, nowMs }: PieceRe
 function takeSealed(terms: LaneTerms, tab: Tab, { index, tick, nowMs }: PieceRequest): Step {
   if (!tick && tab.unit > 0) throw tickMissing(tab)
   const step = tick ? acceptTick(terms, tab, tick, nowMs) : { tab }
-  if (step.tab.served > 0 && index === step.tab.piece) return { ...step, tab: sentAgain(step.tab) }
+  if (step.tab.served > 0 && index === step.tab.piece) return sentAgain(step)
   if (owedOn(step.tab) > 0) {
     return { ...step, refusal: new Problem('payment-required', 'The sealed piece sent last is not paid.') }
   }
@@ -145,7 +145,7 @@ function takeSealed(terms: LaneTerms, tab: Tab, { index, tick, nowMs }: PieceReq
 function takeOnCredit(terms: LaneTerms, tab: Tab, { index, tick, nowMs, line }: PieceRequest, owed: Owed): Step {
   if (!tick && tab.unit > 0) throw tickMissing(tab)
   const step = tick ? acceptTick(terms, tab, tick, nowMs) : { tab }
-  if (owedOn(step.tab) > 0 && index === tab.piece) return { ...step, tab: sentAgain(step.tab) }
+  if (owedOn(step.tab) > 0 && index === tab.piece) return sentAgain(step)
   if (step.tab.served >= terms.cap) return { ...step, refusal: new Problem('limit-reached', 'The lane is used up.') }
   const vouches = line.vouches.map(({ account }) => account)
   const served = { ...step.tab, served: step.tab.served + 1, piece: index, repeats: 0, vouches, atMs: nowMs }
@@ -166,11 +166,10 @@ export function takeLastTick(terms: LaneTerms, tab: Tab, tick: Tick, nowMs: numb
   return step
 }
 
-function sentAgain(tab: Tab): Tab {
-  if (tab.repeats < limits.repeatsPerTick) return { ...tab, repeats: tab.repeats + 1 }
-  throw new Problem('tick-replayed', `A piece is sent again ${limits.repeatsPerTick} times at most.`, {
-    unit: tab.unit,
-  })
+function sentAgain({ tab }: Step): Step {
+  if (tab.repeats < limits.repeatsPerTick) return { tab: { ...tab, repeats: tab.repeats + 1 } }
+  const detail = `A piece is sent again ${limits.repeatsPerTick} times at most.`
+  return { tab, refusal: new Problem('tick-replayed', detail, { unit: tab.unit }) }
 }
 
 /**

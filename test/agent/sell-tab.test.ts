@@ -112,7 +112,7 @@ describe('a prepaid tab', () => {
       tab = pay(tab, 1, 7).tab
       expect(tab).toMatchObject({ unit: 1, served: 1, repeats: again })
     }
-    expect(codeOf(() => pay(tab, 1, 7))).toBe('tick-replayed')
+    expect(pay(tab, 1, 7).refusal?.code).toBe('tick-replayed')
     expect(pay(tab, 2, 7).tab).toMatchObject({ unit: 2, repeats: 0 })
   })
 
@@ -156,7 +156,13 @@ describe('a tab on credit', () => {
     let tab = owe(newTab(START_MS), 0, 1, 1).tab
     for (let again = 1; again <= limits.repeatsPerTick; again++) tab = owe(tab, 0, 1, 1).tab
     expect(tab).toMatchObject({ served: 1, repeats: limits.repeatsPerTick })
-    expect(codeOf(() => owe(tab, 0, 1, 1))).toBe('tick-replayed')
+    expect(owe(tab, 0, 1, 1).refusal?.code).toBe('tick-replayed')
+  })
+
+  it('takes the tick that comes with one request too many for the latest piece', () => {
+    let tab = owe(owe(newTab(START_MS), 0, 1).tab, 0, 2).tab
+    for (let again = 1; again <= limits.repeatsPerTick; again++) tab = owe(tab, 0, 2).tab
+    expect(owe(tab, 1, 2)).toMatchObject({ tab: { unit: 1, served: 2 }, refusal: { code: 'tick-replayed' } })
   })
 
   it('refuses a request older than the last tick, and a tick for more than was sent', () => {
