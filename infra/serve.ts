@@ -1,6 +1,6 @@
 /** A hono app on a Node server. */
 import { createServer, STATUS_CODES, type RequestListener, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import { Problem, problemOf } from '../protocol/problem.ts'
@@ -36,7 +36,7 @@ export async function listen({ fetch, port, hostname }: ListenOptions): Promise<
     return answering.finally(() => atWork.delete(answering))
   }
   const answer = getRequestListener(noted, { errorHandler: refuseRequest })
-  const listener: RequestListener = (incoming, outgoing) => void answer(incoming, outgoing)
+  const listener = inTurn((incoming, outgoing) => void answer(incoming, outgoing))
   const server = createServer({ requireHostHeader: false }, listener)
   // What it expects may be left unheard (RFC 9110 §10.1.1).
   server.on('checkExpectation', listener)
@@ -47,6 +47,24 @@ export async function listen({ fetch, port, hostname }: ListenOptions): Promise<
     server.listen(port, hostname, resolve)
   })
   return { port: (server.address() as AddressInfo).port, close: () => close(server, atWork) }
+}
+
+/**
+ * One request of a connection after the other (RFC 9112 §9.3.2), of which one may wait: whoever asks on and reads nothing
+ * keeps neither the others waiting nor what their answers lie in.
+ */
+function inTurn(answer: RequestListener): RequestListener {
+  const waiting = new WeakSet<Socket>()
+  return (incoming, outgoing) => {
+    const { socket } = incoming
+    if (outgoing.socket) return answer(incoming, outgoing)
+    if (waiting.has(socket)) return void socket.destroy()
+    waiting.add(socket)
+    outgoing.once('socket', () => {
+      waiting.delete(socket)
+      if (!socket.destroyed) answer(incoming, outgoing)
+    })
+  }
 }
 
 function describe(error: NodeJS.ErrnoException, port: number): Error {

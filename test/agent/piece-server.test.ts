@@ -14,13 +14,13 @@ afterEach(async () => {
 })
 
 /** A server that sends one piece when the gate opens, and tells when it may use the buffer again. */
-async function open(gate: (socket: Promise<Socket>) => Promise<unknown>) {
+async function open(gate: (socket: Promise<Socket>) => Promise<unknown>, body = BODY) {
   const done = Promise.withResolvers<void>()
   const asked = Promise.withResolvers<Socket>()
   const reply: PieceReply = {
     status: 200,
     headers: { 'content-type': 'application/octet-stream' },
-    body: BODY,
+    body,
     done: () => done.resolve(),
   }
   const app = new OpenAPIHono()
@@ -58,5 +58,16 @@ describe('a piece on Node’s response', () => {
     await once(reader, 'data')
     reader.destroy()
     await done
+  })
+
+  it('takes one buffer at a time for a reader that asks for more, and gets it back when the reader leaves', async () => {
+    let pieces = 0
+    const { port, done } = await open(async () => pieces++, new Uint8Array(32 * 1024 ** 2))
+    const reader = connect(port, '127.0.0.1')
+    reader.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(2))
+    await once(reader, 'data')
+    reader.destroy()
+    await done
+    expect(pieces).toBe(1)
   })
 })

@@ -115,4 +115,20 @@ describe('a client that goes', () => {
     expect((await anna.piece(share, 1)).status).toBe(200)
     expect(world.faults).toEqual([])
   })
+
+  test('is answered one request after the other, and one that asks on and on is let go', async () => {
+    const path = `/v1/pieces/${share.infoHash}/2`
+    const line = `GET ${path} HTTP/1.1\r\nHost: a\r\n`
+    let asked = 0
+    anna.tamper = (request, answer) => {
+      if (request.url.endsWith(path)) asked++
+      return answer()
+    }
+    expect((await exchange(`${line}\r\n${line}${CLOSE}`)).status).toBe(200)
+    expect(asked).toBe(2)
+    await exchange(`${line}\r\n`.repeat(500))
+    expect(asked).toBeLessThan(10)
+    expect((await anna.piece(share, 1)).status).toBe(200)
+    expect(world.faults).toEqual([])
+  })
 })
