@@ -61,6 +61,15 @@ test('a refund of what others came for waits until as many go there: whatever a 
   expect([await available(here), await total(here)]).toEqual([FAUCET + LIMIT, 2n * FAUCET + LIMIT])
 })
 
+test('a refund waits no longer once the limit is raised', async () => {
+  const sent = await locked(FAUCET)
+  expect(await bring(FAUCET + LIMIT)).toBe('accepted')
+  const refunded = await declined(sent)
+  expect(await refunded()).toBe('limit-reached')
+  await trust(here, there, { max: FAUCET + LIMIT, seq: 2 })
+  expect(await refunded()).toBe('accepted')
+})
+
 test('a refund waits for nothing where none came, though the limit was lowered', async () => {
   expect(await bring(300n)).toBe('accepted')
   const before = await available(here)

@@ -109,6 +109,18 @@ test('a refused command changes nothing', async () => {
   expect(ledger.root()).toEqual(root)
 })
 
+test('a command has its objects, no fewer and no more', async () => {
+  const ledger = await opened()
+  const download = purchase(alice)
+  const { claim, commitment } = download.lane(bob)
+  const given = gift(alice, bob, 1n)
+  await expect(ledger.send('transfer', given, given)).rejects.toEqual(coded('bad-request'))
+  await ledger.send('declare', download.declaration)
+  await expect(ledger.send('claim', commitment)).rejects.toEqual(coded('bad-request'))
+  await expect(ledger.send('claim', commitment, claim, claim)).rejects.toEqual(coded('bad-request'))
+  await expect(ledger.send('release', download.release(), claim, claim)).rejects.toEqual(coded('bad-request'))
+})
+
 describe('a delegation', () => {
   const usageOf = async (ledger: Awaited<ReturnType<typeof opened>>) =>
     (await readKnown(ledger.view(), grants, keys.delegation(alice.id, alice.agent.key), 'delegation')).usage
