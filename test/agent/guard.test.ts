@@ -147,6 +147,15 @@ describe('a day’s cap', () => {
     expect(await through(times(50, () => guard.spend(1n)))).toBe(50)
   })
 
+  it('takes over nothing of what an instance held yesterday', async () => {
+    const [store, clock] = [openSqlite(':memory:'), handClock()]
+    const guard = guardOf(store, clock, { spend: 160n })
+    const spend = (count: number) => through(times(count, () => guard.spend(1n)))
+    expect(await spend(1)).toBe(1)
+    clock.advance(DAY_MS)
+    expect(await spend(200)).toBe(160)
+  })
+
   it('keeps half of the day for those who pay', async () => {
     const guard = guardOf(openSqlite(':memory:'), handClock(), { serve: 100n })
     expect(await through(times(100, () => guard.serve(1, true)))).toBe(50)
