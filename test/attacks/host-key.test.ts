@@ -164,6 +164,14 @@ describe('a request in the owner’s name', () => {
     await refused(world, () => ask(request), 'stale-request')
   })
 
+  test('is not carried out again for as long as its signature holds, whatever is forgotten meanwhile', async () => {
+    const request = await signed()
+    expect((await ask(request)).status).toBe(201)
+    world.clock.advance(limits.requestAgeMs)
+    await anna.service.maintain()
+    await refused(world, () => ask(request), 'stale-request')
+  })
+
   test.each<readonly [string, Signing, string]>([
     ['by nobody’s key', { signer: signerFrom(sha256(utf8('nobody'))) }, 'unknown-key'],
     ['for another audience', { audience: '0'.repeat(64) }, 'bad-signature'],
