@@ -61,6 +61,8 @@ describe('redeeming', () => {
     expect(await balance()).toBe(FAUCET)
     await buy(3, 3)
     clock.advance(limits.laneIdleMs)
+    await seller.redeem({})
+    expect(await balance()).toBe(FAUCET)
     await seller.redeem({ all: true })
     expect(await balance()).toBe(FAUCET + 3n * PRICE)
   })
@@ -148,16 +150,29 @@ describe('redeeming', () => {
     expect(await seller.signoff(lane.signoff(2))).toEqual({ lane: toHex(lane.id), redeemed: 0 })
   })
 
-  it('of less than the ledger knows of learns what it knows', async () => {
+  it('that is refused for now is tried again', async () => {
+    const { seller, ledger, restart, earned } = await sold(2)
+    const redeem = () => Promise.reject(new Problem('ledger-busy', 'Later.'))
+    const busy = restart({ ...ledger, client: { ...ledger.client, redeem } })
+    expect(await codeOf(busy.redeem({}))).toBe('ledger-busy')
+    await seller.redeem({})
+    expect(await earned()).toBe(2n * PRICE)
+  })
+
+  it('of less than the ledger knows of learns what it knows, and goes on', async () => {
     const { seller, restart, store, lane, buy, earned } = await sold(2)
     const pk = `sale/lane/${toHex(lane.id)}`
     const past = await store.get(pk, 'tab')
     await buy(3, 3)
     await seller.redeem({})
     await store.write([{ pk, sk: 'tab', expect: 'any', body: past?.body as Bytes }])
-    expect(await restart().redeem({})).toEqual({ redeemed: 0n, lanes: 0 })
-    expect(await restart().outstanding()).toBe(0n)
+    const again = restart()
+    expect(await again.redeem({})).toEqual({ redeemed: 0n, lanes: 0 })
+    expect(await again.outstanding()).toBe(0n)
     expect(await earned()).toBe(3n * PRICE)
+    await buy(3, 8, again)
+    await again.redeem({})
+    expect(await earned()).toBe(8n * PRICE)
   })
 })
 
@@ -206,6 +221,30 @@ describe('signing a lane off', () => {
     expect(await balance()).toBe(FAUCET + 2n * PRICE)
   })
 
+  it('is finished by maintenance when the ledger was away for the release alone', async () => {
+    const { seller, lane, ledger, balance } = await sold(2)
+    await seller.redeem({})
+    ledger.fail('away')
+    expect(await codeOf(seller.signoff(lane.signoff(2)))).toBe('peer-failed')
+    ledger.fail(undefined)
+    await seller.maintain()
+    expect(await balance()).toBe(FAUCET + 2n * PRICE)
+  })
+
+  it('leaves nothing behind once nobody may dispute any more', async () => {
+    const { seller, lane, store, clock, declared } = await sold(2)
+    await seller.signoff(lane.signoff(2))
+    const kept = (pk: string) => store.list(pk, { limit: 10 })
+    expect(await kept('sale/open')).toEqual([])
+    clock.advance(declared.terms.expires + limits.disputeWindowMs - clock.now() - 1)
+    await seller.maintain()
+    expect(await kept(`sale/lane/${toHex(lane.id)}`)).not.toEqual([])
+    clock.advance(1)
+    await seller.maintain()
+    expect(await kept(`sale/lane/${toHex(lane.id)}`)).toEqual([])
+    expect(await kept('sale/closed')).toEqual([])
+  })
+
   it('ends even at a ledger that has lost the lane', async () => {
     const { restart, lane, clock } = await sold(2)
     const seller = restart(await openLocalLedger(clock))
@@ -213,14 +252,19 @@ describe('signing a lane off', () => {
     expect(await seller.outstanding()).toBe(0n)
   })
 
-  it('takes a lane that the payer has taken back for closed', async () => {
-    const { seller, lane, declared, buyer, clock, ledger } = await sold(2)
+  it.each([
+    ['before it was redeemed', false, 0],
+    ['after it was redeemed', true, 2],
+  ])('takes a lane that the payer has taken back for closed: %s', async (_, isRedeemed, redeemed) => {
+    const { seller, lane, declared, buyer, clock, ledger, store } = await sold(2)
+    if (isRedeemed) await seller.redeem({})
     clock.advance(2 * 24 * 60 * 60 * 1000)
     await ledger.client.release(
       release({ by: buyer.party.id, declaration: declared.id, lane: lane.id }, buyer.party.agent),
     )
-    expect(await seller.signoff(lane.signoff(2))).toEqual({ lane: toHex(lane.id), redeemed: 0 })
+    expect(await seller.signoff(lane.signoff(2))).toEqual({ lane: toHex(lane.id), redeemed })
     expect(await seller.outstanding()).toBe(0n)
+    expect(await store.list('sale/open', { limit: 10 })).toEqual([])
   })
 })
 
