@@ -64,7 +64,6 @@ export function createRedeemer(context: AgentContext, lanes: SellerLanes): Redee
     const { unit } = lane.tab
     const answer = await context.ledger.redeem(redemptionOf(lane)).catch(finalRefusal)
     if (answer instanceof Problem) return [await markRefused(lane, unit, answer.code), 0n]
-    await lanes.keep(lane.terms.lane, 'redemption', answer.receipt)
     return [await markRedeemed(lane, unit), answer.amount]
   }
 
@@ -96,7 +95,7 @@ export function createRedeemer(context: AgentContext, lanes: SellerLanes): Redee
     const closing = await lanes.update(lane, (tab) => beginClosing(tab, paid))
     if (closing.tab.state === 'closed') return closing
     const [redeemed] = await redeemLane(closing)
-    const signoff = await lanes.kept(lane.terms.lane, 'signoff')
+    const signoff = await lanes.signoff(lane.terms.lane)
     if (redeemed.tab.state === 'closed' || !mayLeave(redeemed, signoff)) return redeemed
     await release(redeemed, hasRead(redeemed, signoff) ? signoff : undefined)
     return lanes.update(redeemed, (tab) => ({ tab: { ...tab, state: 'closed' } }))
@@ -112,8 +111,7 @@ export function createRedeemer(context: AgentContext, lanes: SellerLanes): Redee
   async function release({ terms }: SaleLane, consent: Envelope | undefined): Promise<void> {
     const body = { by: context.owner, declaration: terms.declaration, lane: terms.id }
     try {
-      const { receipt } = await context.ledger.release(sealRelease(body, context.signer), consent)
-      await lanes.keep(terms.lane, 'release', receipt)
+      await context.ledger.release(sealRelease(body, context.signer), consent)
     } catch (error) {
       // The payer may have released the lane after its dispute window.
       if (!isProblem(error, 'closed') && !isProblem(error, 'not-found')) throw error

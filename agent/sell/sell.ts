@@ -266,8 +266,7 @@ export function createSeller(context: AgentContext, { shares, trust, usage, guar
     if (!lane.terms.payerKeys.some((key) => equal(key, envelope.key))) {
       throw new Problem('not-payer', 'Only the payer may end a lane.')
     }
-    if (lane.terms.mode === 'sealed' && lane.tab.state !== 'closed')
-      await lanes.keep(lane.terms.lane, 'signoff', envelope)
+    if (lane.terms.mode === 'sealed' && lane.tab.state !== 'closed') await lanes.keepSignoff(lane.terms.lane, envelope)
     const { tab } = await redeemer.signOff(lane, unit)
     return { lane: lane.terms.lane, redeemed: tab.redeemed }
   }

@@ -42,10 +42,10 @@ export interface SellerLanes {
   owed(account: string): Promise<number>
   /** Lanes not closed yet as they stand now, the first to expire first. */
   open(): AsyncGenerator<SaleLane>
-  /** Keeps a receipt of the ledger by what it is for, or the payer's sign-off. */
-  keep(lane: string, what: Kept, document: Envelope): Promise<void>
-  /** What was kept last. */
-  kept(lane: string, what: Kept): Promise<Envelope | undefined>
+  /** Keeps the payer's word that the lane is done. */
+  keepSignoff(lane: string, signoff: Envelope): Promise<void>
+  /** The one kept last. */
+  signoff(lane: string): Promise<Envelope | undefined>
   /** Forgets lanes closed long ago. */
   sweep(nowMs: number): Promise<void>
 }
@@ -57,8 +57,6 @@ export interface LaneDocuments {
   /** The ledger's, for the claim. */
   readonly receipt: Envelope
 }
-
-export type Kept = 'redemption' | 'release' | 'signoff'
 
 /** May throw, to leave everything as it is. */
 export type TabRule = (tab: Tab, owed: Owed) => Step
@@ -79,10 +77,11 @@ const OPEN = 'sale/open'
 const CLOSED = 'sale/closed'
 const TERMS = 'terms'
 const TAB = 'tab'
+const SIGNOFF = 'signoff'
 const OWED = 'owed'
 const TIME_DIGITS = 15
 const PAGE = 100
-/** Terms, tab and receipts. */
+/** More than a lane has. */
 const ITEMS_OF_LANE = 10
 
 const laneKey = (lane: string): string => `sale/lane/${lane}`
@@ -257,12 +256,12 @@ export function createSellerLanes({ store, environment }: AgentContext): SellerL
     update,
     owed: async (account) => (await owedBy(account))[1].owed,
     open,
-    keep: async (lane, what, document) => {
-      const body = encodeRecord(envelopeToJson(document))
-      await store.write([{ pk: laneKey(lane), sk: `receipt/${what}`, expect: 'any', body }])
+    keepSignoff: async (lane, signoff) => {
+      const body = encodeRecord(envelopeToJson(signoff))
+      await store.write([{ pk: laneKey(lane), sk: SIGNOFF, expect: 'any', body }])
     },
-    kept: async (lane, what) => {
-      const item = await store.get(laneKey(lane), `receipt/${what}`)
+    signoff: async (lane) => {
+      const item = await store.get(laneKey(lane), SIGNOFF)
       return item && envelopeFromJson(decodeRecord<EnvelopeJson>(item))
     },
     sweep,
