@@ -4,9 +4,11 @@ import { equal, toHex, utf8 } from '../../protocol/bytes.ts'
 import { commit } from '../../protocol/commitment.ts'
 import { limits } from '../../protocol/limits.ts'
 import { makeChain, tickToJson } from '../../protocol/payword.ts'
+import { createGuard } from '../../agent/guard/guard.ts'
 import type { CreditLine } from '../../agent/trust/trust.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { envelopeToJson, objectId, signerFrom } from '../../protocol/signed.ts'
+import type { Store } from '../../protocol/store.ts'
 import {
   decodePaymentRequired,
   decodePaymentResponse,
@@ -143,13 +145,14 @@ describe('a prepaid piece', () => {
 })
 
 describe('a piece on credit', () => {
-  it('comes before its tick, for as many as trust grants', async () => {
-    const { declared, ask, grant } = await open()
+  it('comes before its tick, for as many as trust grants; no other is read', async () => {
+    const { declared, ask, grant, reads } = await open()
     grant(2)
     const lane = declared.lane('credit', 0, 2)
     expect(await ask(lane, 1, 0)).toBe('served')
     expect(await ask(lane, 2, 0)).toBe('served')
     expect(await ask(lane, 3, 0)).toBe('credit-exceeded')
+    expect(reads()).toBe(2)
     expect(await ask(lane, 3, 2)).toBe('served')
   })
 
@@ -367,5 +370,31 @@ describe('buffers', () => {
     const third = await seller.piece(share.infoHash, 2, undefined, url(2))
     expect(third.body.buffer).toBe(first.body.buffer)
     expect(equal(second.body, pieceOf(share, content, 1))).toBe(true)
+  })
+
+  it('are used again, and count for nothing in the day’s cap, when a piece cannot be read or sent', async () => {
+    const fault = new Problem('store-unavailable', 'No.')
+    let isAway = false
+    const wrapStore = (store: Store): Store => ({
+      ...store,
+      write: async (changes) =>
+        isAway && changes.some(({ sk }) => sk === 'tab') ? Promise.reject(fault) : store.write(changes),
+    })
+    const { seller, share, context, declared, ask, url, faults } = await open({ wrapStore })
+    await createGuard(context).change({ serve: BigInt(3 * share.pieceLength) })
+    const lane = declared.lane('prepaid', 0, 1)
+    const buy = (unit: number) => seller.piece(share.infoHash, unit, lane.payment(unit), url(unit))
+    const first = await buy(1)
+    first.done()
+    faults.read = fault
+    expect(await ask(lane, 2, 2)).toBe('store-unavailable')
+    delete faults.read
+    isAway = true
+    expect(await ask(lane, 2, 2)).toBe('store-unavailable')
+    isAway = false
+    const second = await buy(2)
+    expect(second.body.buffer).toBe(first.body.buffer)
+    expect(await ask(lane, 3, 3)).toBe('served')
+    expect(await ask(lane, 4, 4)).toBe('cap-reached')
   })
 })
