@@ -96,6 +96,17 @@ describe('a prepaid tick', () => {
     await refused(world, () => piece(9, lane.pay(7)), 'tick-invalid')
   })
 
+  test('for one content buys no other, nor opens a lane for it', async () => {
+    const other = await anna.share('other.bin', filmOf(5))
+    const lane = await paidLane()
+    await refused(world, () => anna.piece(other, 0, lane.pay(7)), 'payment-required')
+    await refused(
+      world,
+      () => anna.piece(other, 0, bought.laneTo(anna.person, { first: 4 }).pay(1)),
+      'payment-required',
+    )
+  })
+
   test('that is none opens no lane: the ledger is not even asked', async () => {
     const lane = bought.laneTo(anna.person)
     const forged = lane.tickJson(1, { link: forgedLink })
