@@ -2,7 +2,7 @@
 import { Problem } from '../../protocol/problem.ts'
 import { rangeHeader } from '../storage/ranges.ts'
 import { openConnection, type Answer, type Connection, type Endpoint, type Exchange } from './piece-connection.ts'
-import { checkRange, goodStatus, JSON_TYPE, type PieceClient, type PieceResponse } from './piece-client.ts'
+import { checkRange, goodStatus, JSON_TYPE, rejection, type PieceClient, type PieceResponse } from './piece-client.ts'
 
 /** Idle connections kept for a peer, and the peers, those asked last, that they are kept for. */
 const IDLE_PER_PEER = 8
@@ -14,12 +14,14 @@ const FIELD_VALUE = /^[\t\x20-\x7e]*$/
 export function pieceClientNode(pin: (url: URL) => Promise<string>): PieceClient {
   const idle = new Map<string, Connection[]>()
 
-  async function connectionTo(url: URL): Promise<{ connection: Connection; reused: boolean }> {
+  async function connectionTo(url: URL, signal: AbortSignal): Promise<{ connection: Connection; reused: boolean }> {
     const kept = idle.get(url.origin)
     for (let connection = kept?.pop(); connection; connection = kept?.pop()) {
       if (connection.usable) return { connection, reused: true }
     }
-    return { connection: openConnection(endpointOf(url, await pin(url))), reused: false }
+    const { aborted, forget } = rejection(signal)
+    const address = await Promise.race([pin(url), aborted]).finally(forget)
+    return { connection: openConnection(endpointOf(url, address)), reused: false }
   }
 
   function keep(url: URL, connection: Connection): void {
@@ -37,10 +39,11 @@ export function pieceClientNode(pin: (url: URL) => Promise<string>): PieceClient
   }
 
   async function attempt(url: URL, exchange: Exchange, signal: AbortSignal): Promise<Answer> {
-    const { connection, reused } = await connectionTo(url)
+    const { connection, reused } = await connectionTo(url, signal)
     let received = false
     const abort = () => connection.destroy()
     signal.addEventListener('abort', abort, { once: true })
+    if (signal.aborted) abort()
     try {
       const answer = await connection.ask({
         ...exchange,

@@ -103,8 +103,8 @@ export function checkRange(range: ByteRange | undefined, headers: Headers): void
   throw new Problem('peer-failed', 'The link answered with another range than was asked for.')
 }
 
-/** A transport may not know of signals, so whatever is awaited races with this. */
-function rejection(signal: AbortSignal): { readonly aborted: Promise<never>; readonly forget: () => void } {
+/** What does not know of signals, as a transport may not, races with this. */
+export function rejection(signal: AbortSignal): { readonly aborted: Promise<never>; readonly forget: () => void } {
   const { promise: aborted, reject } = Promise.withResolvers<never>()
   aborted.catch(() => undefined)
   const abort = (): void => reject(signal.reason)

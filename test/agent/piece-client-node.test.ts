@@ -200,6 +200,18 @@ describe('a piece over a kept connection', () => {
     expect(sockets.size).toBe(2)
   })
 
+  test('ends at once, and calls nobody, when it is aborted while the name is looked up', async () => {
+    const url = await http(() => undefined)
+    const found = Promise.withResolvers<string>()
+    const stop = new AbortController()
+    const asked = get(url, { signal: stop.signal, client: pieceClientNode(() => found.promise) })
+    stop.abort(new Error('enough'))
+    await expect(asked).rejects.toThrow('enough')
+    found.resolve('127.0.0.1')
+    await found.promise
+    expect(sockets.size).toBe(0)
+  })
+
   test('ends at once when it is aborted, with the reason given', async () => {
     const url = await scripted('HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf')
     const stop = new AbortController()
