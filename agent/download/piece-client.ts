@@ -57,6 +57,7 @@ export function pieceClientOver(transport: Transport): PieceClient {
     init: Pick<RequestInit, 'method' | 'headers' | 'body'>,
     take: (response: Response, aborted: Promise<never>) => Promise<T>,
   ): Promise<T> {
+    signal.throwIfAborted()
     const { aborted, forget } = rejection(signal)
     try {
       const request = new Request(url, { ...init, signal, redirect: 'manual' })

@@ -23,7 +23,7 @@ export interface Run {
   readonly peers: Peers
   readonly pieceClient: PieceClient
   readonly guard: Pick<Guard, 'requireRunning' | 'spend'>
-  readonly usage: Pick<Usage, 'fetched' | 'stored'> | undefined
+  readonly usage?: Pick<Usage, 'fetched' | 'stored'>
   readonly meta: Metainfo
   /** The pieces that are this run's to fetch. */
   readonly span: Span
@@ -58,6 +58,8 @@ export interface Run {
   readonly signal: AbortSignal
   /** Resolves when the signal aborts. */
   readonly stopped: Promise<undefined>
+  /** Whether nobody is asked for anything more: all is there, it was stopped, or it failed. */
+  isOver(): boolean
   /** Whether some other seller, not slow, has a piece to fetch. */
   servedByOthers(seller: SellerState): boolean
   /** Ends the run with a fault that is not a seller's. */

@@ -123,7 +123,6 @@ export async function openRunner(parts: RunnerParts, task: RunnerTask): Promise<
   const purses = [purse, ...(await Promise.all(stretches.map((one) => wallet.open(one, journal))))]
   const run: Run = {
     ...parts,
-    usage: parts.usage,
     meta,
     infoHash: toHex(meta.infoHash),
     maxPrice: task.maxPrice,
@@ -149,6 +148,7 @@ export async function openRunner(parts: RunnerParts, task: RunnerTask): Promise<
     halt: undefined,
     isDistrusted,
     signal,
+    isOver: () => run.picker.left === 0 || signal.aborted || failures.length > 0,
     stopped: new Promise((resolve) => signal.addEventListener('abort', () => resolve(undefined), { once: true })),
     servedByOthers: (seller) => servedByOthers(run, seller),
     fail(error) {
@@ -228,9 +228,8 @@ async function fetchPieces(
   run.meter.start()
   const flows = createFlows(run)
   void followSwarm(run, over.signal).catch((error: unknown) => run.fail(error))
-  const isOver = (): boolean => run.picker.left === 0 || run.signal.aborted || failures.length > 0
   try {
-    for (await bell.next(); !isOver(); await bell.next()) {
+    for (await bell.next(); !run.isOver(); await bell.next()) {
       judge(run)
       await heedStop(run)
       await heedLiars(run)

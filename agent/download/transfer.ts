@@ -125,6 +125,8 @@ function openLine(run: Run, seller: SellerState, piece: number): Line {
     },
   }
   run.transfers.add(transfer)
+  // The end of a run cuts those that it finds; one that begins later would be nobody's.
+  if (run.isOver()) transfer.cut('stopped')
   void watch(clock, run.pace.stallMs, () => heardMs, closed.signal).then(
     (stalled) => stalled && transfer.cut('stalled'),
   )

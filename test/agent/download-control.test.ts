@@ -49,6 +49,36 @@ describe('the owner', () => {
     expect(await stand.earned()).toBe(40n)
   })
 
+  it('pauses a download, and a seller that was about to be asked is not', async () => {
+    const bazaar = await openBazaar(filmOf(40))
+    const stand = await bazaar.stand('anna')
+    const held = Promise.withResolvers<void>()
+    let isHeld = false
+    const holding = (inner: Store): Store => ({
+      ...inner,
+      async write(changes) {
+        if (isHeld && changes.some(({ pk }) => pk !== 'download')) await held.promise
+        return inner.write(changes)
+      },
+    })
+    const buyer = await bazaar.buyer({ wrapStore: holding })
+    const id = await half(bazaar, buyer)
+    isHeld = true
+    await bazaar.pass(60_000)
+    let asked = 0
+    stand.spoil = (_, answer) => {
+      asked++
+      return answer()
+    }
+    const pausing = buyer.downloads.pause(id)
+    await bazaar.pass(1_000)
+    held.resolve()
+    expect(await bazaar.happen(pausing)).toMatchObject({ state: 'paused' })
+    expect(asked).toBe(0)
+    await bazaar.happen(buyer.downloads.resume(id))
+    expect(await buyer.rest(id)).toMatchObject({ state: 'done', paid: 40n })
+  })
+
   /** The write that says so fails: the owner hears of it, and nothing has happened; or it has, `unanswered`. */
   async function whileTheStoreFails(order: 'pause' | 'cancel', fault: WriteFault = 'lost') {
     const bazaar = await openBazaar(filmOf(40))
