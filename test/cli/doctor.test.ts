@@ -48,6 +48,7 @@ test('finds nothing wrong with a new network', async () => {
     'reach',
     'funds',
     'repository',
+    'chains',
     'shares',
     'downloads',
   ])
@@ -152,7 +153,7 @@ test('says what to start when nothing answers, and looks at nothing that needs i
   expect(Object.keys(wrong(said))).toEqual(['agent', 'ledger', 'repository'])
   expect((await you.raincheck('doctor')).out).toContain('agent: start it: `npm start`')
   const { checks } = report.parse(said.json())
-  expect(checks.filter(({ isSkipped }) => isSkipped)).toHaveLength(11)
+  expect(checks.filter(({ isSkipped }) => isSkipped)).toHaveLength(12)
   await town.start()
 })
 

@@ -1,10 +1,14 @@
 /** `raincheck doctor`: what may be wrong between an owner and their downloads, and what to do about it. */
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { z } from 'zod'
 import { toHex } from '../../../protocol/bytes.ts'
+import { openNote, parseCheckpoint, parseVerifierKey } from '../../../protocol/checkpoint.ts'
 import { parseDelegation } from '../../../protocol/delegation.ts'
 import { limits } from '../../../protocol/limits.ts'
+import { unlessBug } from '../../../protocol/problem.ts'
 import { envelopeFromJson } from '../../../protocol/signed.ts'
+import { createHttpClient } from '../../clients/http-client.ts'
 import { formatBytes, formatCount } from '../../dashboard/figures.js'
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
 import { faultOf } from '../fault.ts'
@@ -93,6 +97,7 @@ const LOOKS: readonly Look[] = [
     fix: 'sell something: `raincheck share PATH`',
   },
   { name: 'repository', look: lookAtRepository, fix: 'start it, or name another in the settings' },
+  { name: 'chains', after: ['owner', 'repository'], look: lookAtChains, fix: 'see `raincheck proofs`' },
   { name: 'shares', after: ['owner'], look: lookAtShares, fix: 'see `raincheck shares`' },
   { name: 'downloads', after: ['owner'], look: lookAtDownloads, fix: 'see `raincheck downloads`' },
 ]
@@ -274,6 +279,43 @@ async function lookAtRepository(call: Call): Promise<string> {
   const repository = await call.repository()
   await repository.search('doctor')
   return `answers at ${repository.url}`
+}
+
+/** As anybody is told who shows an agent chains. */
+const seenShape = z.object({ checkpoint: z.string().optional() })
+
+/** The repository's log has to go on from what the agent has seen of it: else no chain of vouches through it counts. */
+async function lookAtChains(call: Call): Promise<string> {
+  const breaches = await (await call.agent()).ask<readonly { kind: string }[]>('GET', '/v1/breaches')
+  if (breaches.length > 0)
+    throw new Wrong(
+      `the repository broke its word: ${breaches.map(({ kind }) => kind).join(', ')}`,
+      'keep the proof (`raincheck proofs --json`) and show it; use another repository',
+    )
+  const json = { subject: toHex((await call.owner()).id), evidence: { identities: [], chains: [] } }
+  const http = createHttpClient(call.environment, await call.agentUrl())
+  const { checkpoint: seen } = await http.json({ method: 'POST', path: '/v1/chains', json }, seenShape)
+  if (seen === undefined) return 'nothing is seen of the repository’s log yet'
+  const repository = await call.repository()
+  const { vkey } = await repository.info()
+  const shown = await repository.checkpoint()
+  const sizes = sizesOf([seen, shown], vkey)
+  if (!sizes || sizes[0] > sizes[1])
+    throw new Wrong(
+      'the repository has not the log that the agent has followed: of chains of vouches, the first alone counts',
+      'tell who runs it: with its key or its store lost, it goes on under another URL only, which is then REPOSITORY_URL',
+    )
+  return `rest on ${sizes[0]} entries of the repository’s log`
+}
+
+/** Entries of the logs at these checkpoints; undefined where one is of another log. */
+function sizesOf(notes: readonly [string, string], vkey: string): readonly [number, number] | undefined {
+  const sizeOf = (note: string): number => parseCheckpoint(openNote(note, [parseVerifierKey(vkey)]).text).size
+  try {
+    return [sizeOf(notes[0]), sizeOf(notes[1])]
+  } catch (error) {
+    return unlessBug(error)
+  }
 }
 
 async function lookAtShares(call: Call): Promise<string> {
