@@ -107,7 +107,7 @@ export function createTrust(context: AgentContext): Trust {
   }
 
   async function surroundings(): Promise<Surroundings> {
-    const kept = await book.kept()
+    const kept = await book.newest()
     return kept ? lookAround(context, { owner, book: kept }) : { edges: [], isWhole: true }
   }
 
@@ -207,6 +207,7 @@ export function createTrust(context: AgentContext): Trust {
     around: async () => ({ ...(await surroundings()), ...(await distrusting()) }),
     followPrunes: (follows) => distrusts.follow(follows),
     async verdict(id) {
+      await book.newest()
       const { trusted, depth, credit, chain } = await evaluate(fromHex(id, 32))
       const ids = chain.length > 0 ? [context.owner, ...chain.map(({ subject }) => subject)] : []
       return { id, trusted, depth, credit, chain: ids.map(toHex) }
