@@ -3,10 +3,10 @@ import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { Environment } from '../../protocol/environment.ts'
 import type { Store } from '../../protocol/store.ts'
+import { printable } from '../dashboard/printable.js'
 import { openHome, readPassphrase } from '../home.ts'
 import { UsageError, type Call } from './command.ts'
 import { createOwnerClient } from './owner-client.ts'
-import { printable } from './printable.ts'
 
 export interface CliIo {
   readonly environment: Environment

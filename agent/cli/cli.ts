@@ -1,6 +1,7 @@
 /** The command `raincheck`: words in, an exit code out. `main.ts` hands in the process's own streams and files. */
 import { parseArgs, type ParseArgsOptionsConfig } from 'node:util'
 import { Problem } from '../../protocol/problem.ts'
+import { printable } from '../dashboard/printable.js'
 import { callFor, type CliIo, type Values } from './call.ts'
 import { UsageError, type Answer, type Command, type Commands } from './command.ts'
 import { auditCommands } from './commands/audit.ts'
@@ -26,7 +27,7 @@ import { trustCommands } from './commands/trust.ts'
 import { EXIT, exitCodeOf } from './exit-code.ts'
 import { faultOf } from './fault.ts'
 import { firstText, helpJson, helpText, nearest, usageOf, type Chapters } from './help.ts'
-import { printable, printableJson } from './printable.ts'
+import { printableJson } from './printable.ts'
 
 const COMMON_OPTIONS = {
   json: { type: 'boolean' },

@@ -6,6 +6,7 @@ import { formatBytes, formatCount, formatSeconds, formatWhen } from './figures.j
 import { button, onSubmit, report } from './forms.js'
 import { guardRows, startGuard } from './guard.js'
 import { linkRow, startStorage } from './storage.js'
+import { printable } from './printable.js'
 import { detail, element, find, row, show, terms } from './view.js'
 
 /**
@@ -218,7 +219,7 @@ function downloadRow({
   const bar = element('progress', {
     max: bytes || 1,
     value: bytes === 0 && state === 'done' ? 1 : done,
-    ariaLabel: name,
+    ariaLabel: printable(name),
   })
   const again = until && until - Date.now() > SOON_MS ? `goes on at ${formatWhen(until, Date.now())}` : ''
   const made = row(name, buttons, bar, facts, ...(reason ? [detail(why ?? reason, again)] : []))
@@ -264,7 +265,7 @@ function foundRow({ infoHash, name, bytes, pieces, sellers, price }) {
  */
 async function get(source, maxPrice) {
   const had = downloads.find(({ state, infoHash }) => state === 'done' && infoHash === source.trim())
-  if (had && !confirm(`You have had ${had.name}. Buy another copy?`)) return false
+  if (had && !confirm(printable(`You have had ${had.name}. Buy another copy?`))) return false
   await ask('POST', '/v1/downloads', { source: source.trim(), ...(maxPrice && { maxPrice }) })
   return true
 }

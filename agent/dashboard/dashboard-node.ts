@@ -20,6 +20,7 @@ const FILES = [
   'forms.js',
   'guard.js',
   'identity.js',
+  'printable.js',
   'signed-requests.js',
   'storage.js',
   'view.js',

@@ -1,4 +1,5 @@
 /** Buttons and forms: what they do may fail, and the card in which they are says why. */
+import { printable } from './printable.js'
 import { element, find } from './view.js'
 
 /**
@@ -10,7 +11,7 @@ export async function report(place, work) {
   const error = place.closest('.card')?.querySelector('.error')
   const say = (/** @type {string} */ text) => {
     if (!(error instanceof HTMLElement)) return
-    error.textContent = text
+    error.textContent = printable(text)
     error.hidden = text === ''
   }
   try {
@@ -32,7 +33,7 @@ export async function report(place, work) {
 export function button(text, work, question) {
   const made = element('button', { type: 'button' }, text)
   made.addEventListener('click', () => {
-    if (question === undefined || confirm(question)) void report(made, work)
+    if (question === undefined || confirm(printable(question))) void report(made, work)
   })
   return made
 }

@@ -1,4 +1,5 @@
 /** What the page is made of: elements with text, never with markup from outside. */
+import { printable } from './printable.js'
 
 /**
  * @param {string} name
@@ -7,7 +8,7 @@
  */
 export function element(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties)
-  made.append(...children)
+  made.append(...children.map((child) => (typeof child === 'string' ? printable(child) : child)))
   return made
 }
 
@@ -32,7 +33,7 @@ export const terms = (rows) =>
  * @param {(Node | string)[]} details
  */
 export function row(title, actions, ...details) {
-  for (const action of actions) action.ariaLabel = `${action.textContent} ${title}`
+  for (const action of actions) action.ariaLabel = printable(`${action.textContent} ${title}`)
   return element(
     'li',
     {},

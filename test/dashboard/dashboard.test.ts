@@ -109,7 +109,7 @@ describe('the page', () => {
       )
       waiting.push(...imported.map(({ pathname }) => pathname).filter((one) => !loaded.has(one)))
     }
-    expect(loaded.size).toBe(11)
+    expect(loaded.size).toBe(12)
   })
 
   test('lets the owner search through the agent, and nobody else', async () => {

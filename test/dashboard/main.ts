@@ -105,6 +105,16 @@ async function keepButtons(page: Page): Promise<void> {
   ])
 }
 
+/** A name from elsewhere that turns text round would show "exe.jpg" for "gpj.exe". */
+async function tellNames(page: Page): Promise<void> {
+  const told = await page.evaluate<unknown>(`(async () => {
+    const { detail, element, row } = await import('/dashboard/view.js')
+    const made = row('holiday\\u202egpj.exe', [element('button', {}, 'pause')], detail('saved as \\u2066x'))
+    return [made.textContent, made.querySelector('button').ariaLabel]
+  })()`)
+  deepEqual(told, ['holiday\ufffdgpj.exepausesaved as \ufffdx', 'pause holiday\ufffdgpj.exe'])
+}
+
 /** What is bought is what is shown: also when the same is found again, at another price. */
 async function buyAsShown(page: Page): Promise<void> {
   await page.evaluate(`{
@@ -215,6 +225,7 @@ async function story(page: Page, dir: string): Promise<void> {
     await buy(page)
     await keepButtons(page)
     await buyAsShown(page)
+    await tellNames(page)
     await fitPhone(page)
     equal(readFileSync(join(network.you.files, '<img src=x> holiday.bin')).equals(content), true)
     if (screenshot) await page.screenshot(screenshot)
