@@ -1,12 +1,15 @@
 /** The agent that serves this page. */
 import { freshNonce, signedRequest } from './signed-requests.js'
 
+/** For how long the page waits to be told something; what is to be done takes as long as it takes. */
+const PATIENCE_MS = 20_000
+
 /** What an agent says of itself to anyone. @typedef {{ id: string, key: string, ledger: string, repository: string }} Profile */
 
 /** @returns {Promise<Profile | undefined>} undefined while the agent has no owner */
 export async function readProfile() {
   try {
-    return await answerOf(await fetch('/.well-known/raincheck'))
+    return await answerOf(new Request('/.well-known/raincheck'))
   } catch (error) {
     if (error instanceof Refused && error.code === 'unclaimed') return undefined
     throw error
@@ -29,7 +32,7 @@ export function createAgentClient(signer, profile) {
     async ask(method, path, json) {
       const ask = { method, ...(json === undefined ? {} : { body: JSON.stringify(json) }) }
       const envelope = { signer, audience: profile.id, nowMs: Date.now(), nonce: freshNonce() }
-      return answerOf(await fetch(await signedRequest(location.origin + path, ask, envelope)))
+      return answerOf(await signedRequest(location.origin + path, ask, envelope))
     },
   }
 }
@@ -52,15 +55,28 @@ class Refused extends Error {
 
 /**
  * @template T
- * @param {Response} response
+ * @param {Request} request
  * @returns {Promise<T>}
  * @throws {Refused}
  */
-export async function answerOf(response) {
+export async function answerOf(request) {
+  const response = await reach(request)
   /** @type {unknown} */
   const answer = await response.json().catch(() => ({}))
   if (response.ok) return /** @type {T} */ (answer)
   const { code, detail } = /** @type {{ code?: string, detail?: string }} */ (answer)
   if (code === 'unknown-key') throw new Refused('This key is not the one of the agent’s owner.', code)
   throw new Refused(detail ?? `The agent answers with status ${response.status}.`, code)
+}
+
+/**
+ * What cannot be reached, each browser words in its own way.
+ * @param {Request} request
+ */
+async function reach(request) {
+  try {
+    return await fetch(request, request.method === 'GET' ? { signal: AbortSignal.timeout(PATIENCE_MS) } : {})
+  } catch {
+    throw new Error(`The agent at ${location.host} does not answer: is it running?`)
+  }
 }

@@ -142,10 +142,9 @@ function isThere() {
   status.className = ''
 }
 
-/** @param {Error} error what `fetch` cannot reach, each browser words in its own way */
+/** @param {Error} error */
 function isAway(error) {
-  const why = error instanceof TypeError ? 'is it running?' : error.message
-  status.textContent = `The agent at ${location.host} does not answer: ${why}`
+  status.textContent = printable(error.message)
   status.className = 'away'
 }
 

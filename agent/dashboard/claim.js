@@ -70,8 +70,9 @@ function saveAs(name, content) {
  */
 async function claim(owner, secret) {
   /** @type {Offer} */
-  const offer = await answerOf(await fetch('/v1/claim'))
+  const offer = await answerOf(new Request('/v1/claim'))
   const delegation = await delegationTo(owner, offer, Date.now())
   const body = JSON.stringify({ secret, operations: owner.operations, delegation })
-  await answerOf(await fetch('/v1/claim', { method: 'POST', headers: { 'content-type': 'application/json' }, body }))
+  const headers = { 'content-type': 'application/json' }
+  await answerOf(new Request('/v1/claim', { method: 'POST', headers, body }))
 }

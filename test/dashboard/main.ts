@@ -41,6 +41,12 @@ async function unlock(page: Page, you: Resident, dir: string): Promise<void> {
   await page.until(`!document.querySelector('#owner').hidden`)
 }
 
+/** An agent that takes what is asked and says nothing is not taken for one that is well. */
+async function noticeSilence(page: Page): Promise<void> {
+  await page.evaluate(`AbortSignal.timeout = () => AbortSignal.abort()`)
+  await page.until(`${textOf('#status')}.includes('does not answer: is it running?')`)
+}
+
 /** Its agent's switch is the owner's also while the ledger is away. */
 async function obeyWithoutLedger(page: Page, you: Resident, dir: string): Promise<void> {
   await page.open(`${you.url}/`)
@@ -48,7 +54,7 @@ async function obeyWithoutLedger(page: Page, you: Resident, dir: string): Promis
   await page.evaluate(`{
     const ask = window.fetch
     const away = () => Response.json({ code: 'peer-failed', detail: 'The ledger is away.' }, { status: 502 })
-    window.fetch = (asked) => (asked.url?.endsWith('/v1/balance') ? Promise.resolve(away()) : ask(asked))
+    window.fetch = (asked, how) => (asked.url.endsWith('/v1/balance') ? Promise.resolve(away()) : ask(asked, how))
   }`)
   await page.chooseFile('#key', join(dir, 'you', 'key'))
   await page.until(`${textOf('#guard')}.includes('It sells and buys')`)
@@ -228,6 +234,7 @@ async function story(page: Page, dir: string): Promise<void> {
   try {
     const content = await offer(network.neighbour)
     await obeyWithoutLedger(page, network.you, dir)
+    await noticeSilence(page)
     await unlock(page, network.you, dir)
     await buy(page)
     await keepButtons(page)
