@@ -57,8 +57,7 @@ function start(profile) {
       ([term, value]) => [element('dt', {}, term), element('dd', {}, value)],
     ),
   )
-  const input = find('#key', HTMLInputElement)
-  input.addEventListener('change', () => void report(unlock, () => open(profile, input)))
+  takeKey((file) => void report(unlock, async () => enter(profile, await openKey(await file.text()))))
   onSubmit('#lock', () => location.reload())
   startStorage(ask)
   startGuard(ask)
@@ -74,14 +73,25 @@ function start(profile) {
 }
 
 /**
- * @param {Profile} profile
- * @param {HTMLInputElement} input
+ * Chosen, or dropped anywhere: what the page does not take, the browser opens in a tab, where anybody can read it.
+ * @param {(file: File) => void} open
  */
-async function open(profile, input) {
-  const [file] = input.files ?? []
-  if (!file) return
-  await enter(profile, await openKey(await file.text()))
-  input.value = ''
+function takeKey(open) {
+  const input = find('#key', HTMLInputElement)
+  input.addEventListener('change', () => {
+    const [file] = input.files ?? []
+    // The same may be chosen again.
+    input.value = ''
+    if (file) open(file)
+  })
+  const take = (/** @type {DragEvent} */ event) => {
+    if (!event.dataTransfer?.types.includes('Files')) return
+    event.preventDefault()
+    const [file] = event.dataTransfer.files
+    if (file && event.type === 'drop' && !unlock.hidden) open(file)
+  }
+  document.addEventListener('dragover', take)
+  document.addEventListener('drop', take)
 }
 
 /**

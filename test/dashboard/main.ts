@@ -37,8 +37,20 @@ async function unlock(page: Page, you: Resident, dir: string): Promise<void> {
   await page.chooseFile('#key', join(dir, 'neighbour', 'key'))
   await page.until(`${textOf('#unlock .error')} !== ''`)
   match(await page.evaluate<string>(textOf('#unlock .error')), /not the one of the agent’s owner/)
-  await page.chooseFile('#key', join(dir, 'you', 'key'))
+  equal(await page.evaluate(`document.querySelector('#key').value`), '')
+  await dropBeside(page, readFileSync(join(dir, 'you', 'key'), 'utf8'))
   await page.until(`!document.querySelector('#owner').hidden`)
+}
+
+/** Beside the input: what the page does not take there, the browser opens in a tab, where anybody can read it. */
+async function dropBeside(page: Page, key: string): Promise<void> {
+  const isTaken = await page.evaluate(`['dragover', 'drop'].every((name) => {
+    const dataTransfer = new DataTransfer()
+    dataTransfer.items.add(new File([${JSON.stringify(key)}], 'key'))
+    const event = new DragEvent(name, { dataTransfer, bubbles: true, cancelable: true })
+    return !document.querySelector('#unlock p').dispatchEvent(event)
+  })`)
+  equal(isTaken, true)
 }
 
 /** An agent that takes what is asked and says nothing is not taken for one that is well. */
