@@ -85,17 +85,19 @@ async function buy(page: Page): Promise<void> {
   match(await page.evaluate<string>(textOf('#downloads')), /done · 8.58 MiB of 8.58 MiB · paid 6 credits · saved as/)
 }
 
-/** Nothing has to be scrolled to from the side, however long a name is. */
+/** Nothing has to be scrolled to from the side, however long a name is; and it keeps its room beside three buttons. */
 async function fitPhone(page: Page): Promise<void> {
   await page.resize(360, 740)
   await page.evaluate(`(async () => {
-    const { detail, row, show } = await import('/dashboard/view.js')
+    const { detail, element, row, show } = await import('/dashboard/view.js')
     const long = 'n'.repeat(255)
-    show(document.querySelector('#found'), [row(long, [], detail('saved as ' + long))])
+    const buttons = ['resume', 'pause', 'cancel'].map((text) => element('button', {}, text))
+    show(document.querySelector('#found'), [row(long, buttons, detail('saved as ' + long))])
     document.querySelector('#status').textContent = long
     Object.assign(document.querySelector('#search ~ .error'), { textContent: long, hidden: false })
   })()`)
   equal(await page.evaluate(`document.documentElement.scrollWidth`), 360)
+  equal(await page.evaluate(`document.querySelector('#found li > span').offsetWidth > 200`), true)
   await page.resize(1000, 1400)
 }
 
