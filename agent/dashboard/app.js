@@ -105,7 +105,15 @@ async function enter(profile, signer) {
   unlock.hidden = true
   owner.hidden = false
   document.addEventListener('visibilitychange', lookAtLinks)
+  // A browser keeps a page that was left, for whoever goes back to it.
+  window.addEventListener('pagehide', lock)
+  window.addEventListener('pageshow', () => location.reload())
   void refreshAlways()
+}
+
+function lock() {
+  agent = undefined
+  owner.hidden = true
 }
 
 function lookAtLinks() {

@@ -8,7 +8,7 @@ export interface Page {
   open(url: string): Promise<void>
   /** The value of an expression in the page. */
   evaluate<T>(expression: string): Promise<T>
-  /** Asks again until it is true. @throws after 30 seconds */
+  /** Asks again until it is true, also in the page that comes after this one. @throws after 30 seconds */
   until(expression: string): Promise<void>
   chooseFile(selector: string, path: string): Promise<void>
   /** Where files go that the page saves. */
@@ -95,12 +95,10 @@ async function connect(url: string, complaints: string[]): Promise<Send> {
 
 function actions(send: Send): Omit<Page, 'complaints' | 'close'> {
   async function evaluate<T>(expression: string): Promise<T> {
-    const { result } = await send<{ result: { value: T } }>('Runtime.evaluate', {
-      expression,
-      awaitPromise: true,
-      returnByValue: true,
-    })
-    return result.value
+    const ask = { expression, awaitPromise: true, returnByValue: true }
+    const answer = await send<{ result: { value: T } } | undefined>('Runtime.evaluate', ask)
+    // A page that is just being left gives none.
+    return answer?.result.value as T
   }
   return {
     evaluate,

@@ -42,6 +42,14 @@ async function unlock(page: Page, you: Resident, dir: string): Promise<void> {
   await page.until(`!document.querySelector('#owner').hidden`)
 }
 
+/** Whoever leaves the page and goes back to it, or somebody else at the same machine, shows a key again. */
+async function forget(page: Page, { url }: Resident): Promise<void> {
+  await page.open(`${url}/openapi.json`)
+  await page.until(`document.querySelector('#owner') === null`)
+  await page.evaluate(`history.back()`)
+  await page.until(`document.querySelector('#owner').hidden && !document.querySelector('#unlock').hidden`)
+}
+
 /** Beside the input: what the page does not take there, the browser opens in a tab, where anybody can read it. */
 async function dropBeside(page: Page, key: string): Promise<void> {
   const isTaken = await page.evaluate(`['dragover', 'drop'].every((name) => {
@@ -249,6 +257,8 @@ async function story(page: Page, dir: string): Promise<void> {
     const content = await offer(network.neighbour)
     await obeyWithoutLedger(page, network.you, dir)
     await noticeSilence(page)
+    await unlock(page, network.you, dir)
+    await forget(page, network.you)
     await unlock(page, network.you, dir)
     await buy(page)
     await keepButtons(page)
