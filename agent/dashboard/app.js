@@ -104,6 +104,7 @@ async function enter(profile, signer) {
   agent = candidate
   unlock.hidden = true
   owner.hidden = false
+  find('#search input', HTMLInputElement).focus()
   document.addEventListener('visibilitychange', lookAtLinks)
   // A browser keeps a page that was left, for whoever goes back to it.
   window.addEventListener('pagehide', lock)
@@ -291,9 +292,9 @@ async function get(source, maxPrice) {
 async function search(query) {
   /** @type {Found[]} */
   const found = await ask('GET', `/v1/search?${new URLSearchParams({ query }).toString()}`)
-  const rows = found.map(foundRow)
   // Anew each time: a row's button buys at the price that was found with it.
-  find('#found', HTMLElement).replaceChildren(...(rows.length > 0 ? rows : [row('Nobody offers that.', [])]))
+  find('#found', HTMLElement).replaceChildren(...found.map(foundRow))
+  find('#how-many', HTMLElement).textContent = found.length === 0 ? 'Nobody offers that.' : `${found.length} found`
 }
 
 readProfile().then((profile) => (profile ? start(profile) : startClaim(welcome)), isAway)

@@ -40,6 +40,7 @@ async function unlock(page: Page, you: Resident, dir: string): Promise<void> {
   equal(await page.evaluate(`document.querySelector('#key').value`), '')
   await dropBeside(page, readFileSync(join(dir, 'you', 'key'), 'utf8'))
   await page.until(`!document.querySelector('#owner').hidden`)
+  equal(await page.evaluate(`document.activeElement.name`), 'query')
 }
 
 /** Whoever leaves the page and goes back to it, or somebody else at the same machine, shows a key again. */
@@ -87,6 +88,7 @@ async function buy(page: Page): Promise<void> {
   await page.evaluate(`document.querySelector('#search input').value = 'holiday'`)
   await page.evaluate(`document.querySelector('#search button').click()`)
   await page.until(`${textOf('#found')}.includes('<img src=x> holiday.bin')`)
+  equal(await page.evaluate(textOf('#search ~ [role=status]')), '1 found')
   await page.evaluate(`document.querySelector('#found button').click()`)
   await page.until(`${textOf('#downloads')}.includes('saved as')`)
   await page.until(`${textOf('#balance')}.includes('999994')`)
