@@ -65,8 +65,7 @@ export async function answerOf(request) {
   const answer = await response.json().catch(() => ({}))
   if (response.ok) return /** @type {T} */ (answer)
   const { code, detail } = /** @type {{ code?: string, detail?: string }} */ (answer)
-  if (code === 'unknown-key') throw new Refused('This key is not the one of the agent’s owner.', code)
-  throw new Refused(detail ?? `The agent answers with status ${response.status}.`, code)
+  throw new Refused(inWords(code, detail) ?? `The agent answers with status ${response.status}.`, code)
 }
 
 /**
@@ -79,4 +78,17 @@ async function reach(request) {
   } catch {
     throw new Error(`The agent at ${location.host} does not answer: is it running?`)
   }
+}
+
+/**
+ * What the agent refuses of a page, for its owner.
+ * @param {string | undefined} code
+ * @param {string | undefined} detail
+ */
+function inWords(code, detail) {
+  if (code === 'unknown-key') return 'This key is not the one of the agent’s owner.'
+  if (code === 'stale-request')
+    return 'The clocks of this machine and of the agent’s are apart: set the one that is wrong.'
+  if (code === 'bad-signature') return `Open this page at the agent’s own address. ${detail}`
+  return detail
 }

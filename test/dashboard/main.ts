@@ -43,6 +43,22 @@ async function unlock(page: Page, you: Resident, dir: string): Promise<void> {
   equal(await page.evaluate(`document.activeElement.name`), 'query')
 }
 
+/** What is wrong with this browser's clock, or with the name it was given, is said in words of its owner's. */
+async function explainRefusals(page: Page, { url }: Resident, dir: string): Promise<void> {
+  const refusals = [
+    [url.replace('127.0.0.1', 'localhost'), '', /Open this page at the agent’s own address.* 127\.0\.0\.1:/],
+    [url, 'const now = Date.now; Date.now = () => now() - 3_600_000', /clock/],
+  ] as const
+  for (const [place, first, words] of refusals) {
+    await page.open(`${place}/`)
+    await page.until(`location.origin === '${place}' && document.querySelector('#who dd') !== null`)
+    await page.evaluate(`{ ${first} }`)
+    await page.chooseFile('#key', join(dir, 'you', 'key'))
+    await page.until(`${textOf('#unlock .error')} !== ''`)
+    match(await page.evaluate<string>(textOf('#unlock .error')), words)
+  }
+}
+
 /** Whoever leaves the page and goes back to it, or somebody else at the same machine, shows a key again. */
 async function forget(page: Page, { url }: Resident): Promise<void> {
   await page.open(`${url}/openapi.json`)
@@ -259,6 +275,7 @@ async function story(page: Page, dir: string): Promise<void> {
     const content = await offer(network.neighbour)
     await obeyWithoutLedger(page, network.you, dir)
     await noticeSilence(page)
+    await explainRefusals(page, network.you, dir)
     await unlock(page, network.you, dir)
     await forget(page, network.you)
     await unlock(page, network.you, dir)
