@@ -62,10 +62,11 @@ class Refused extends Error {
 export async function answerOf(request) {
   const response = await reach(request)
   /** @type {unknown} */
-  const answer = await response.json().catch(() => ({}))
-  if (response.ok) return /** @type {T} */ (answer)
-  const { code, detail } = /** @type {{ code?: string, detail?: string }} */ (answer)
-  throw new Refused(inWords(code, detail) ?? `The agent answers with status ${response.status}.`, code)
+  const answer = await response.json().catch(() => undefined)
+  if (response.ok && answer !== undefined) return /** @type {T} */ (answer)
+  const { code, detail } = /** @type {{ code?: string, detail?: string }} */ (answer ?? {})
+  const otherwise = `The agent answers with status ${response.status}, and not as an agent does.`
+  throw new Refused(inWords(code, detail) ?? otherwise, code)
 }
 
 /**

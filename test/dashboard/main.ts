@@ -84,6 +84,12 @@ async function noticeSilence(page: Page): Promise<void> {
   await page.until(`${textOf('#status')}.includes('does not answer: is it running?')`)
 }
 
+/** Something between the page and its agent may answer, as a hotel's sign-in does. */
+async function noticeStrangers(page: Page): Promise<void> {
+  await page.evaluate(`window.fetch = async () => new Response('<!doctype html>')`)
+  await page.until(`${textOf('#status')}.includes('The agent answers with status 200, and not as an agent does.')`)
+}
+
 /** Its agent's switch is the owner's also while the ledger is away. */
 async function obeyWithoutLedger(page: Page, you: Resident, dir: string): Promise<void> {
   await page.open(`${you.url}/`)
@@ -275,6 +281,7 @@ async function story(page: Page, dir: string): Promise<void> {
     const content = await offer(network.neighbour)
     await obeyWithoutLedger(page, network.you, dir)
     await noticeSilence(page)
+    await noticeStrangers(page)
     await explainRefusals(page, network.you, dir)
     await unlock(page, network.you, dir)
     await forget(page, network.you)
