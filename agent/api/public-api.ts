@@ -7,7 +7,7 @@ import { problemReply, wire } from '../../protocol/service.ts'
 import { envelopeFromJson, envelopeToJson } from '../../protocol/signed.ts'
 import { offerSchema } from '../../protocol/x402.ts'
 import type { AgentContext } from '../context.ts'
-import type { PieceReply, Seller } from '../sell/sell.ts'
+import type { PieceHead, PieceReply, Seller } from '../sell/sell.ts'
 
 /** Puts a piece on the wire and calls `reply.done()` when its buffer is free again. */
 export type SendPiece = (c: Context, reply: PieceReply) => Response
@@ -19,10 +19,8 @@ export const sendPieceCopy: SendPiece = (_, reply) => {
   return response
 }
 
-function headOf({ status, headers, body, done }: PieceReply): Response {
-  done()
-  return new Response(null, { status, headers: { ...headers, 'content-length': String(body.length) } })
-}
+const headOf = ({ status, headers, length }: PieceHead): Response =>
+  new Response(null, { status, headers: { ...headers, 'content-length': String(length) } })
 
 const profileRoute = createRoute({
   method: 'get',
@@ -117,12 +115,10 @@ export function mountPublicApi(app: OpenAPIHono, context: AgentContext, seller: 
   app.openapi(pieceRoute, async (c) => {
     const { infoHash, index } = c.req.valid('param')
     const url = `${context.publicUrl}${c.req.path}`
-    // Hono answers HEAD as GET without the body: no tick is taken for what is not sent.
-    const isHead = c.req.method === 'HEAD'
-    const payment = isHead ? undefined : c.req.header('payment-signature')
-    const reply = await seller.piece(infoHash, Number(index), payment, url, c.req.header('prefer'))
-    reply.tell?.(!isHead)
-    return isHead ? headOf(reply) : sendPiece(c, reply)
+    // Hono hands on HEAD as GET: no tick is taken for what is not sent.
+    if (c.req.method === 'HEAD') return headOf(await seller.head(infoHash, Number(index), url))
+    const payment = c.req.header('payment-signature')
+    return sendPiece(c, await seller.piece(infoHash, Number(index), payment, url, c.req.header('prefer')))
   })
   app.openapi(tickRoute, async (c) => c.json(await seller.tick(c.req.valid('json').tick), 200))
   app.openapi(signoffRoute, async (c) =>

@@ -42,8 +42,11 @@ export interface PieceReply {
   readonly done: () => void
   /** How the sending may be cut short, where others wait for the buffer. */
   readonly cutBy?: BufferLease['cutBy']
-  /** Of free content: what is not sent counts neither against the owner's cap nor as served. */
-  readonly tell?: (isSent: boolean) => void
+}
+
+export interface PieceHead extends Pick<PieceReply, 'status' | 'headers'> {
+  /** Of the body. */
+  readonly length: number
 }
 
 export interface TickAnswer {
@@ -64,6 +67,8 @@ export interface Seller {
    * @throws Problem any but those of status 402, which are replies with the offer in PAYMENT-REQUIRED
    */
   piece(infoHash: string, index: number, payment: string | undefined, url: string, way?: string): Promise<PieceReply>
+  /** What `piece` would answer without payment: nothing is read for it, as nothing is counted. */
+  head(infoHash: string, index: number, url: string): Promise<PieceHead>
   /** The last tick of a lane on credit, or that of a sealed piece. @throws Problem `not-found`, `closed`, `tick-invalid`, `tick-replayed`, `bad-request` */
   tick(json: unknown): Promise<TickAnswer>
   /** The payer's word that a lane is done. @throws Problem `not-found`, `not-payer`, `conflict` (a tick is missing), `peer-failed` */
@@ -121,6 +126,14 @@ export function createSeller(context: AgentContext, { shares, trust, usage, guar
     return share
   }
 
+  async function onOffer(infoHash: string, index: number): Promise<Share> {
+    await guard.requireRunning()
+    const share = await shared(infoHash)
+    if (index >= share.pieces) throw new Problem('not-found', `The content has ${share.pieces} pieces.`)
+    await guard.requireRoom(share.public)
+    return share
+  }
+
   async function piece(
     infoHash: string,
     index: number,
@@ -128,18 +141,22 @@ export function createSeller(context: AgentContext, { shares, trust, usage, guar
     url: string,
     way?: string,
   ): Promise<PieceReply> {
-    await guard.requireRunning()
-    const share = await shared(infoHash)
-    if (index >= share.pieces) throw new Problem('not-found', `The content has ${share.pieces} pieces.`)
-    await guard.requireRoom(share.public)
+    const share = await onOffer(infoHash, index)
     if (share.public) return freePiece(share, index)
     try {
-      if (payment === undefined) throw new Problem('payment-required', `This piece costs ${share.price} credits.`)
+      if (payment === undefined) throw unpaid(share)
       return await paidPiece(share, index, decodePayment(payment), wayIn(way))
     } catch (error) {
       if (!(error instanceof Problem) || error.status !== 402) throw error
       return refusal(error, share, url)
     }
+  }
+
+  async function head(infoHash: string, index: number, url: string): Promise<PieceHead> {
+    const share = await onOffer(infoHash, index)
+    if (share.public) return { status: 200, headers: OCTETS, length: locatePiece(share.meta, index).length }
+    const { status, headers, body } = await refusal(unpaid(share), share, url)
+    return { status, headers, length: body.length }
   }
 
   async function refusal(problem: Problem, share: Share, url: string): Promise<PieceReply> {
@@ -150,8 +167,8 @@ export function createSeller(context: AgentContext, { shares, trust, usage, guar
   async function freePiece(share: Share, index: number): Promise<PieceReply> {
     const giveBack = await guard.serve(locatePiece(share.meta, index).length, true)
     const { buffer, release, cutBy } = await read(share, index).catch(returning(giveBack))
-    const tell = (isSent: boolean): void => (isSent ? usage.served(ANYONE, buffer.length) : giveBack())
-    return { status: 200, headers: { ...OCTETS }, body: buffer, done: release, cutBy, tell }
+    usage.served(ANYONE, buffer.length)
+    return { status: 200, headers: { ...OCTETS }, body: buffer, done: release, cutBy }
   }
 
   async function paidPiece(share: Share, index: number, { payload }: PaymentPayload, way: Way): Promise<PieceReply> {
@@ -277,6 +294,7 @@ export function createSeller(context: AgentContext, { shares, trust, usage, guar
       return shareOffer(context, shares, await shared(infoHash))
     },
     piece,
+    head,
     tick,
     signoff,
     redeem: (options) => redeemer.redeem(options),
@@ -287,6 +305,8 @@ export function createSeller(context: AgentContext, { shares, trust, usage, guar
     owed: (account) => lanes.owed(account),
   }
 }
+
+const unpaid = ({ price }: Share): Problem => new Problem('payment-required', `This piece costs ${price} credits.`)
 
 const returning =
   (giveBack: GiveBack) =>

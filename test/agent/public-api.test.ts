@@ -26,12 +26,12 @@ it('a HEAD request on a piece spends no tick, whatever payment it shows', async 
   expect(new Uint8Array(await paid.arrayBuffer())).toEqual(pieceOf(share, content, 5))
 })
 
-it('a HEAD request on a free piece tells its length', async () => {
-  const { context, seller, path } = await open({ public: true })
+it('a HEAD request on a free piece tells its length, and reads nothing', async () => {
+  const { context, seller, path, reads } = await open({ public: true })
   const app = createService({ title: 'seller', description: '' })
   mountPublicApi(app, context, seller, sendPieceNode)
   const server = await listen({ fetch: app.fetch, port: 0, hostname: '127.0.0.1' })
   const head = await fetch(`http://127.0.0.1:${server.port}${path(0)}`, { method: 'HEAD' })
-  expect([head.status, head.headers.get('content-length'), await head.text()]).toEqual([200, '16384', ''])
+  expect([head.status, head.headers.get('content-length'), await head.text(), reads()]).toEqual([200, '16384', '', 0])
   await server.close()
 })
