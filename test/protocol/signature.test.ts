@@ -21,6 +21,7 @@ const rules = {
 const credulous = await ruleOver(async () => ({
   ...(await import('../../protocol/primitives-node.ts')),
   ed25519Verify: () => true,
+  ed25519VerifyAside: async () => true,
 }))
 afterAll(() => {
   vi.doUnmock('#primitives')
@@ -37,11 +38,12 @@ const cases = vectors.cases.map(({ name, accept, by, ...texts }) => ({
 }))
 const verdict = (accept: boolean): string => (accept ? 'accepts' : 'refuses')
 
-describe.each(Object.entries(rules))('the pinned ed25519 rule on %s', (_, { checkKey, verify }) => {
+describe.each(Object.entries(rules))('the pinned ed25519 rule on %s', (_, { checkKey, verify, verifyAside }) => {
   it.each(cases.map((example) => [verdict(example.accept), example.name, example] as const))(
     '%s %s',
-    (_verdict, _name, example) => {
-      expect(verify(example.signature, example.message, example.key)).toBe(example.accept)
+    async (_verdict, _name, { accept, key, message, signature }) => {
+      expect(verify(signature, message, key)).toBe(accept)
+      expect(await verifyAside(signature, message, key)).toBe(accept)
     },
   )
 
@@ -79,8 +81,9 @@ describe.each(Object.entries(rules))('the pinned ed25519 rule on %s', (_, { chec
 describe('the rule, wherever it runs', () => {
   it.each(cases.map((example) => [example.name, example] as const))(
     'leaves no more to a library than it says: %s',
-    (_, example) => {
-      expect(credulous.verify(example.signature, example.message, example.key)).toBe(example.by === 'equation')
+    async (_, { by, key, message, signature }) => {
+      expect(credulous.verify(signature, message, key)).toBe(by === 'equation')
+      expect(await credulous.verifyAside(signature, message, key)).toBe(by === 'equation')
     },
   )
 
