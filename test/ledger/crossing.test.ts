@@ -18,6 +18,7 @@ import {
 } from '../../protocol/checkpoint.ts'
 import { cosign } from '../../protocol/cosignature.ts'
 import { lock, mint, refund, type CarriedTerms, type LockTerms } from '../../protocol/crossing.ts'
+import { encodeEntry } from '../../protocol/entry.ts'
 import { limits } from '../../protocol/limits.ts'
 import { signerFrom, type Envelope } from '../../protocol/signed.ts'
 import { auditStore } from './audit.ts'
@@ -202,6 +203,15 @@ describe('a mint', () => {
     const elsewhere = await third.client.lock(lock(lockTerms({ ledger: third.id, target: here.id }), alice.signer))
     await third.ledger.sequence()
     expect(await minted(await proveEntry(third.client, elsewhere.receipt))).toBe('wrong-ledger')
+  })
+
+  test('is of an entry of one lock', async () => {
+    const { order, receipt } = await locked()
+    const carried = await proveEntry(here.client, receipt)
+    for (const parts of [[], [order, order]]) {
+      const entry = encodeEntry({ kind: 'lock', parts, time: START_MS, data: { moves: [] } })
+      expect(await minted({ ...carried, entry })).toBe('bad-request')
+    }
   })
 
   test('is to an account that there is', async () => {

@@ -244,6 +244,8 @@ describe('the payee of a sealed lane leaves', () => {
     await refused(() => leave(lane.consent(alice, 2)), 'not-expired')
     await refused(() => leave(lane.consent(bob, 3)), 'not-payer')
     await refused(() => leave(download.lane(bob, { mode: 'sealed', first: 3 }).consent(alice, 3)), 'bad-request')
+    const ofTheRest = { release: download.release(), signoff: lane.consent(alice, 3) }
+    await refused(() => ledger.post('/v1/releases', ofTheRest), 'bad-request')
     await expectAccepted(leave(lane.consent(alice, 3)))
     expect(await money(bob)).toEqual({ available: FAUCET + 3n * PRICE })
   })
