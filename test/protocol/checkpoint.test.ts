@@ -13,6 +13,7 @@ import {
   parseVerifierKey,
   signNote,
 } from '../../protocol/checkpoint.ts'
+import { limits } from '../../protocol/limits.ts'
 import { leafHash } from '../../protocol/merkle.ts'
 import { Problem, type ProblemCode } from '../../protocol/problem.ts'
 import { signerFrom } from '../../protocol/signed.ts'
@@ -102,6 +103,13 @@ describe('signed notes', () => {
     const keys = [parseVerifierKey(peter.vkey)]
     expect(openNote(`${text}\n${enoch.line.repeat(15)}${peter.line}`, keys).unknown).toHaveLength(15)
     expect(() => openNote(`${text}\n${peter.line.repeat(101)}`, keys)).toThrow(code('bad-encoding'))
+  })
+
+  it('refuses a note that is too long', () => {
+    const keys = [parseVerifierKey(peter.vkey)]
+    const long = (characters: number) => () => openNote(signNote(`${'x'.repeat(characters)}\n`, peterSigner), keys)
+    expect(long(limits.noteBytes - 1000)).not.toThrow()
+    expect(long(limits.noteBytes)).toThrow(code('bad-encoding'))
   })
 
   it('takes another signature later, as a witness adds it', () => {
