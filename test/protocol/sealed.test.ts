@@ -15,6 +15,7 @@ import {
   keyOf,
   openPiece,
   partsOf,
+  readSealed,
   rootsOf,
   sealedBytes,
   sealPiece,
@@ -129,6 +130,24 @@ describe('a sealed piece', () => {
     whole.update(plainOf(40_000))
     const { roots } = sealed({ piece: 0, length: 40_000, levels: 2 }, sha256(new Uint8Array(2)))
     expect(roots.plainRoot).toEqual(whole.digest())
+  })
+
+  it('is hashed as it arrives, in parts of any size', () => {
+    const key = sha256(new Uint8Array(7))
+    fc.assert(
+      fc.property(shapes, fc.integer({ min: 1000, max: 3 * BLOCK_BYTES }), (shape, size) => {
+        const { body, roots } = sealed(shape, key)
+        const arriving = new Uint8Array(body.length)
+        const reader = readSealed(arriving, shape)
+        for (let at = 0; at < body.length; at += size) {
+          const part = body.subarray(at, at + size)
+          arriving.set(part, at)
+          reader.arrived(part.length)
+        }
+        expect(reader.roots()).toEqual(roots)
+      }),
+      { numRuns: 20 },
+    )
   })
 
   it('has blocks that open alone', () => {
