@@ -10,6 +10,7 @@ import { parseBreach, verifyBrokenReceipt, verifyFork, type BrokenReceipt, type 
 import { fromHex, utf8 } from '../../protocol/bytes.ts'
 import { addSignature, formatVerifierKey, noteKey, noteText, signNote } from '../../protocol/checkpoint.ts'
 import { cosign } from '../../protocol/cosignature.ts'
+import type { TileSource } from '../../protocol/entry-logs.ts'
 import type { Transport } from '../../protocol/environment.ts'
 import { genesis } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -65,6 +66,18 @@ function answering(ledger: TestLedger, by: (request: Request) => TestLedger): Te
   const app = new OpenAPIHono()
   app.all('*', (c) => by(c.req.raw).app.fetch(c.req.raw))
   return { ...ledger, app }
+}
+
+/** Shows no hash of an entry as it is, but the first time, when who checks a log looks at its last entry. */
+function hiding(source: TileSource): TileSource {
+  const read = new Set<string>()
+  return {
+    async tile(path) {
+      const isHonest = !path.includes('tile/0/') || (!path.startsWith('shard/') && !read.has(path))
+      read.add(path)
+      return (await source.tile(path)).map((byte) => (isHonest ? byte : byte ^ 1))
+    },
+  }
 }
 
 describe('an agent', () => {
@@ -216,22 +229,24 @@ describe.each([
     const [breach] = (await watch.breaches()) as [BrokenReceipt]
     expect(breach).toMatchObject({ kind: 'receipt', receipt: envelopeToJson(receipt), witnesses: [WITNESS] })
     expect(await verifyBrokenReceipt(breach, bare)).toMatchObject({ kind: 'receipt' })
-    const isNone = (change: Partial<BrokenReceipt>, source = bare) =>
+    const isNone = (change: Partial<BrokenReceipt>, source: TileSource = bare) =>
       expect(verifyBrokenReceipt({ ...breach, ...change }, source)).rejects.toEqual(coded('proof-invalid'))
+    const noteOf = (text: string, seenMs: number) =>
+      addSignature(signNote(text, { name: ORIGIN, signer: signerFrom(SECRET) }), cosign(text, seenMs / 1000, witness))
+    const text = noteText(breach.note)
+    const dueMs = terms.time + terms.mergeDelay
     // Not without a witness who saw it late enough, not with another log.
     await isNone({ witnesses: [] })
-    const text = noteText(breach.note)
-    const early = cosign(text, (terms.time + terms.mergeDelay) / 1000, witness)
-    await isNone({ note: addSignature(signNote(text, { name: ORIGIN, signer: signerFrom(SECRET) }), early) })
+    await isNone({ note: noteOf(text, dueMs) })
+    await isNone({ note: noteOf(text.replace(ORIGIN, 'other.example'), dueMs + 1000) })
     await isNone({}, watching({ ledger: await grownLedger(['x', 'y'], policy) }).bare)
-    // Not for an entry that is there, not by a receipt that another signed, or that is another's.
+    // Not for an entry that is there, whatever hashes are shown; not by a receipt that another signed, or that is another's.
     const there = await shown.ledger.get(`/v1/entries/0${'shards' in policy ? '?shard=0' : ''}`)
-    for (const [change, secret] of [
-      [{ entry: fromHex(String(there.body['hash'])) }, SECRET],
-      [{}, sha256(SECRET)],
-      [{ ledger: OWNER }, SECRET],
-    ] as const)
-      await isNone({ receipt: envelopeToJson(issueReceipt({ ...terms, ...change }, signerFrom(secret))) })
+    const kept = issueReceipt({ ...terms, entry: fromHex(String(there.body['hash'])) }, signerFrom(SECRET))
+    const strangers = issueReceipt(terms, witness.signer)
+    const elsewhere = issueReceipt({ ...terms, ledger: OWNER }, signerFrom(SECRET))
+    for (const each of [kept, strangers, elsewhere]) await isNone({ receipt: envelopeToJson(each) })
+    await isNone({ receipt: envelopeToJson(kept) }, hiding(bare))
     // The ledger is still dealt with: what it owes is for the owner to claim.
     await watch.require()
   })
