@@ -12,6 +12,7 @@ import {
   replay,
   rotate,
   speaksFor,
+  wroteFor,
   type IdentityState,
 } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -68,6 +69,28 @@ describe('an identity', () => {
     expect(replay(log.slice(1), START, start())).toEqual(rotated)
     const long = Array.from({ length: limits.operationsPerIdentity + 1 }, () => first)
     for (const none of [[], long]) expect(() => replay(none, START)).toThrow(coded('bad-request'))
+  })
+})
+
+describe('a vouch book counts by its number', () => {
+  const turned = (state: IdentityState, by: Signer, to: Signer, since?: number) =>
+    applyOperation(state, rotate(state, keysOf(to), START, by, state.seq, since), START)
+  const counts = (state: IdentityState, { key }: Signer, ...books: readonly number[]) =>
+    books.map((book) => wroteFor(state, key, book))
+
+  it('whatever it is from a key of now, below what the owner names from one of before, none from a stranger', () => {
+    const state = turned(start(), host, fresh, 5)
+    expect(counts(state, fresh, 0, 5, 99)).toEqual([true, true, true])
+    expect(counts(state, host, 0, 4, 5)).toEqual([true, true, false])
+    expect(counts(state, stranger, 0, 4)).toEqual([false, false])
+  })
+
+  it('below the lowest number that was named since, and none where none was', () => {
+    const state = turned(start(), host, fresh, 5)
+    expect(counts(turned(state, fresh, spare, 3), host, 2, 3)).toEqual([true, false])
+    const unnamed = turned(state, fresh, stranger)
+    expect(counts(unnamed, host, 4, 5)).toEqual([true, false])
+    expect(counts(unnamed, fresh, 0, 4)).toEqual([false, false])
   })
 })
 
