@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { sha256 } from '#primitives'
 import { shardOf } from '../../protocol/arbiter/shard-of.ts'
 import { fromHex, toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
-import { formatCheckpoint, noteKey, parseVerifierKey, signNote } from '../../protocol/checkpoint.ts'
+import { formatCheckpoint, noteKey, noteText, parseVerifierKey, signNote } from '../../protocol/checkpoint.ts'
 import { decodeEntry, encodeEntry, entryHash, type Entry } from '../../protocol/entry.ts'
 import { entryLogs, isIncluded, leafHashes } from '../../protocol/entry-logs.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -73,6 +73,8 @@ describe('a join', () => {
       coded('bad-encoding'),
     )
     expect(() => open(note(0, 1), note(0, 1))).toThrow(coded('bad-signature'))
+    const disguised = signNote(noteText(note(0, 1)), { name: shardOrigin(ORIGIN, 1), signer })
+    expect(() => open(note(0, 1), disguised)).toThrow(coded('bad-signature'))
     expect(() => open(note(0, 1), note(1, 1).replace('\n1\n', '\n2\n'))).toThrow(coded('bad-signature'))
     expect(() => openJoin(encodeJoin({ round: 0, checkpoints: [note(0, 1), note(1, 1)] }, 0), key)).toThrow(
       coded('bad-encoding'),
