@@ -7,6 +7,7 @@
 import { toHex } from '../../protocol/bytes.ts'
 import { putAll, readAll, removeAll, type Put } from '../../protocol/items.ts'
 import { Problem, problemOf, unlessBug } from '../../protocol/problem.ts'
+import { allAtRest } from '../at-rest.ts'
 import type { AgentContext } from '../context.ts'
 import { createCalls, createLeases, type Lease, type Rest } from '../download/shift.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
@@ -314,9 +315,7 @@ export function createCopies(
         throw error
       }),
     )
-    // All of them are at rest before the first failure is told.
-    const failed = (await Promise.allSettled(flows)).find(({ status }) => status === 'rejected')
-    if (failed?.status === 'rejected') throw failed.reason
+    await allAtRest(flows)
     if (stopped.aborted) return { ...copy, state: 'running', done: sum(held) }
     const path = copy.folder ? copy.to.path : (names[0] ?? copy.to.path)
     return { ...copy, state: 'done', done: copy.bytes, to: { ...copy.to, path } }

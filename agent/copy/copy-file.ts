@@ -3,6 +3,7 @@
  * says what it has, so it goes on after a crash where the target says; inside one provider no byte passes us.
  */
 import { Problem } from '../../protocol/problem.ts'
+import { allAtRest } from '../at-rest.ts'
 import type { ByteRange, FileRef, Storage, WriteRef } from '../storage/storage.ts'
 
 export interface CopyTask {
@@ -43,7 +44,7 @@ export async function copyFile(task: CopyTask): Promise<FileRef | undefined> {
     }
   }
   const flows = task.isOneOfMany || target.writes === 'in-order' ? 1 : PARTS_AT_ONCE
-  await Promise.all(Array.from({ length: flows }, flow))
+  await allAtRest(Array.from({ length: flows }, flow))
   return signal.aborted ? undefined : target.commit(write)
 }
 

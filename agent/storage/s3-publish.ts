@@ -9,6 +9,7 @@ import {
   type HeadObjectCommandOutput,
 } from '@aws-sdk/client-s3'
 import { Problem } from '../../protocol/problem.ts'
+import { allAtRest } from '../at-rest.ts'
 import { numberedPaths, takeName } from './names.ts'
 import { rangeHeader } from './ranges.ts'
 import { unlessMissing, type S3Bucket } from './s3-client.ts'
@@ -105,7 +106,7 @@ export function createS3Publisher({ client, bucket, key: keyOf, call }: S3Bucket
     }
     for (let first = 1; first <= count; first += COPIES_AT_ONCE) {
       const numbers = Array.from({ length: Math.min(COPIES_AT_ONCE, count - first + 1) }, (_, i) => first + i)
-      await Promise.all(numbers.map(copyPart))
+      await allAtRest(numbers.map(copyPart))
     }
     return parts
   }

@@ -1,6 +1,8 @@
+import { setImmediate } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { copyFile, type CopyTask } from '../../agent/copy/copy-file.ts'
 import type { Storage } from '../../agent/storage/storage.ts'
+import { Problem } from '../../protocol/problem.ts'
 import { readAll } from '../conformance/storage-world.ts'
 import { pattern } from '../pattern.ts'
 import { sparseContent } from '../servers/s3-content.ts'
@@ -46,6 +48,28 @@ describe('a copy', () => {
     expect(stops).toBeGreaterThan(1)
     expect(Buffer.from(await folder.storage.read(made, { offset: 0, length: bytes.length })).equals(bytes)).toBe(true)
     expect(bucket.server.traffic.out).toBe(bytes.length)
+  })
+
+  test('fails once no part of it is on its way any more', async () => {
+    await bucket.plant('file', pattern(2 * folder.storage.partBytes))
+    const second = Promise.withResolvers<void>()
+    let hasLanded = false
+    const target: Storage = {
+      ...folder.storage,
+      async put(write, offset, bytes) {
+        if (offset === 0) {
+          await second.promise
+          throw new Problem('storage-full', 'The folder is full.')
+        }
+        second.resolve()
+        await setImmediate()
+        await folder.storage.put(write, offset, bytes)
+        hasLanded = true
+      },
+    }
+    const task = await taskOf(bucket.storage, target, 'file')
+    await expect(copyFile(task)).rejects.toMatchObject({ code: 'storage-full' })
+    expect(hasLanded).toBe(true)
   })
 
   test('of a file that changes meanwhile is refused', async () => {

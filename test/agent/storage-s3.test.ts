@@ -1,7 +1,9 @@
+import { setImmediate } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { S3Bucket } from '../../agent/storage/s3-client.ts'
 import { createS3Publisher } from '../../agent/storage/s3-publish.ts'
 import type { S3Reads } from '../../agent/storage/s3-reads.ts'
+import { Problem } from '../../protocol/problem.ts'
 import { describeFaults } from '../conformance/storage-faults.ts'
 import { describeHuge } from '../conformance/storage-huge.ts'
 import { describeStorage } from '../conformance/storage.ts'
@@ -82,3 +84,23 @@ test.each([5 * 1024 ** 4, SIZE_MOST])(
     expect(ranges.length).toBeLessThanOrEqual(10_000)
   },
 )
+
+test('the copy that names a file is let go of once none of its parts is on its way', async () => {
+  let underWay = 0
+  let leftAtAbort: number | undefined
+  const send = async ({ input, constructor }: { input: { PartNumber?: number }; constructor: { name: string } }) => {
+    if (constructor.name === 'AbortMultipartUploadCommand') leftAtAbort = underWay
+    if (input.PartNumber === 1) throw new Problem('storage-denied', 'No.')
+    if (input.PartNumber === undefined) return {}
+    underWay++
+    await setImmediate()
+    underWay--
+    return {}
+  }
+  const bucket = { client: { send }, bucket: 'b', key: String, call: (action: () => unknown) => action() }
+  const reads = { head: async () => undefined }
+  const publisher = createS3Publisher(bucket as unknown as S3Bucket, reads as unknown as S3Reads)
+  const publishing = publisher.publish({ id: 'id', name: 'file', size: 6 * 1024 ** 3 }, 'nonce', 'key')
+  await expect(publishing).rejects.toMatchObject({ code: 'storage-denied' })
+  expect(leftAtAbort).toBe(0)
+})
