@@ -134,10 +134,9 @@ export function createSupervisor(parts: SupervisorParts): LocalSupervisor {
       return undefined
     }
     const failures = before.failures + 1
-    if (!mayPass(ended, failures, active.runner)) {
-      await fail(id, ended)
-      return undefined
-    }
+    // Where that cannot be written now, it is tried, and fails, anew.
+    const isOver = !mayPass(ended, failures, active.runner) && (await fail(id, ended).then(() => true, unlessPassing))
+    if (isOver) return undefined
     const parkedMs = parkedUntil(ended)
     const untilMs = Math.max(clock.now() + doubled(FIRST_PAUSE_MS, failures, LONGEST_PAUSE_MS), parkedMs ?? 0)
     await note(id, active, { reason, detail, until: untilMs })
@@ -337,6 +336,10 @@ const noMatter = (): void => undefined
 function parkedUntil(problem: Problem): number | undefined {
   const fault = faultOf(problem)
   return fault?.kind === 'park' ? fault.untilMs : undefined
+}
+
+function unlessPassing(error: unknown): undefined {
+  if (!(error instanceof Problem && PASSING.has(error.code))) throw error
 }
 
 /** A full storage is worth waiting for only once something has been paid. */

@@ -16,6 +16,9 @@ async function half(bazaar: Bazaar, buyer: Buyer): Promise<string> {
 const isDone = ({ pk, body }: Change): boolean =>
   pk === 'download' && body !== undefined && fromUtf8(body).includes('"state":"done"')
 
+const isFailed = ({ pk, body }: Change): boolean =>
+  pk === 'download' && body !== undefined && fromUtf8(body).includes('"state":"failed"')
+
 /** A disk on which each `put` may fail. */
 const failing =
   (problem: () => Problem | undefined) =>
@@ -255,6 +258,27 @@ describe('the owner', () => {
 })
 
 describe('a storage', () => {
+  it.each(['lost', 'unanswered'] as const)(
+    'that fails for good is told so, though that write is %s at first',
+    async (fault) => {
+      const bazaar = await openBazaar(filmOf(4))
+      await bazaar.stand('anna')
+      let failures = 0
+      const buyer = await bazaar.buyer({
+        wrapStore: (inner) => {
+          const store = createFaultyStore(inner)
+          store.setFaults((_, changes) => (changes.some(isFailed) && failures++ === 0 ? fault : undefined))
+          return store
+        },
+        wrapStorage: failing(() => new Problem('storage-denied', 'The disk lets nobody in.', { fatal: 'auth' })),
+      })
+      const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.content.infoHash }))
+      await bazaar.pass(600_000)
+      expect(await buyer.downloads.get(id)).toMatchObject({ state: 'failed', reason: 'storage-denied' })
+      expect(buyer.faults).toEqual([])
+    },
+  )
+
   it('that is full in the midst of a download is waited for, and what was paid is not paid again', async () => {
     const bazaar = await openBazaar(filmOf(30))
     const stand = await bazaar.stand('anna')
