@@ -1,5 +1,5 @@
 import { chmodSync } from 'node:fs'
-import { mkdir, rm, unlink } from 'node:fs/promises'
+import { mkdir, rename, rm, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
@@ -139,6 +139,22 @@ test('says that a linked folder is gone, that settings name other services, and 
   const said = await you.with({ agentUrl: agent.url })('doctor', '--json')
   expect(wrong(said)).toEqual({ agent: expect.stringContaining(`raincheck claim ${agent.url} --secret`) })
   await agent.stop()
+})
+
+test('says how a linked folder that moved is linked again, so that its shares go on', async () => {
+  const [old, now] = [join(town.dir, 'old'), join(town.dir, 'now')]
+  await mkdir(old)
+  await writeFile(join(old, 'kept.bin'), new Uint8Array(1000))
+  await neighbour.ask('link', 'folder', old, '--name', 'place')
+  const share = shapes.share.parse(await neighbour.ask('share', 'kept.bin', '--link', 'place', '--price', '1'))
+  await rename(old, now)
+  const fix = wrong(await neighbour.raincheck('doctor', '--json'))['storage']
+  expect(fix).toContain('raincheck link folder … --name place')
+  await neighbour.ask('unlink', 'place')
+  await neighbour.ask('link', 'folder', now, '--name', 'place')
+  expect(shapes.download.parse(await you.ask('get', share.infoHash, '--wait'))).toMatchObject({ state: 'done' })
+  await neighbour.ask('unshare', share.infoHash)
+  await neighbour.ask('unlink', 'place')
 })
 
 test('says that something else answers where the agent should', async () => {

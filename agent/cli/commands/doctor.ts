@@ -242,7 +242,7 @@ async function lookAtStorage(call: Call): Promise<string> {
       `'${shut.name}' cannot be used: ${shut.detail}`,
       shut.reason === 'storage-denied'
         ? `link it again, under the same name: \`raincheck link ${shut.kind} --name ${shut.name} …\``
-        : `bring it back, or take it away: \`raincheck unlink ${shut.name}\``,
+        : `bring it back, or take it away: \`raincheck unlink ${shut.name}\`; where it only moved, its shares go on once it is linked again: \`raincheck link ${shut.kind} … --name ${shut.name}\``,
     )
   const { total, used } = first.quota ?? {}
   if (total === undefined || used === undefined) return links.map(({ name }) => name).join(', ')
