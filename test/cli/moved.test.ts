@@ -84,6 +84,23 @@ test('keeps the old one from announcing by a new key, which the new one is told 
   expect(faults).toEqual([])
 })
 
+test('who has lost the device takes the agent up on another one, with the recovery key alone', async () => {
+  const other = join(folder(), 'new')
+  const { id } = JSON.parse(await done('whoami', '--json')) as { id: string }
+  const { ledgerUrl, repositoryUrl } = town.network()
+  const where = ['--id', id, '--ledger', ledgerUrl, '--repository', repositoryUrl]
+  const said = (...words: string[]) => raincheck(other, words)
+  expect(await said('recover', '--recovery-file', join(home, 'recovery'), ...where)).toMatchObject({ code: 0 })
+  expect(await said('claim', after.url)).toMatchObject({ code: 0, out: `The agent at ${after.url} is yours.\n` })
+  await eventually(
+    () => said('balance'),
+    ({ code }) => code === 0,
+  )
+  expect(await ada('balance')).toMatchObject({ code: 5 })
+  expect((await said('vouch', town.neighbour.id())).out).toContain('trusted')
+  expect((await said('doctor')).out).not.toContain('WRONG')
+})
+
 /** What the repository says to what the agent there goes on to announce. */
 async function announcedBy(url: string): Promise<string> {
   const profile = (await (await fetch(`${url}/.well-known/raincheck`)).json()) as { delegation: object }
