@@ -267,9 +267,11 @@ export function createDownloads(context: AgentContext, parts: DownloadParts): Do
   }
 
   async function resumeUnfinished(record: DownloadRecord): Promise<void> {
-    if (await leases.isTaken(record.id)) return
+    // Of all that ever ended, nothing more is read.
+    const isOver = !isUnderWay(record.state) && !record.untidy
+    if (isOver || (await leases.isTaken(record.id))) return
     if (isUnderWay(record.state)) await supervisor.launch(record.id)
-    else if (record.untidy) await supervisor.discard(record).catch(onFault)
+    else await supervisor.discard(record).catch(onFault)
   }
 
   /** For whoever looks from another process. */

@@ -135,6 +135,17 @@ describe('a download in shifts', () => {
     expect(await next.get(id)).toMatchObject({ state: 'done', paid: 40n, ticks: 40 })
   })
 
+  it('that has ended costs each round of chores nothing but a line of the list', async () => {
+    const { bazaar, buyer } = await openFleet(3)
+    await buyer.fetch()
+    const read: string[] = []
+    const { store } = buyer.context
+    const watched: Store = { ...store, get: (pk, sk) => (read.push(pk), store.get(pk, sk)) }
+    const front = createDownloads({ ...buyer.context, store: watched }, { ...buyer.parts, wake: async () => undefined })
+    await bazaar.happen(front.resumeAll())
+    expect(read.filter((pk) => pk.startsWith('download'))).toEqual([])
+  })
+
   it('ends its shift when it has to wait, and says until when', async () => {
     const fleet = await openFleet(8, FAUCET)
     const { id } = await start(fleet)
