@@ -231,7 +231,7 @@ function downloadRow({
     `${formatBytes(done)} of ${formatBytes(bytes)}`,
     isRunning && bytesPerSecond ? `${formatBytes(bytesPerSecond)}/s` : '',
     isRunning && secondsLeft !== undefined ? `${formatSeconds(secondsLeft)} left` : '',
-    `paid ${formatCount(Number(paid), 'credit')}`,
+    `paid ${formatCount(paid, 'credit')}`,
     file ? `saved as ${file}` : '',
   )
   const bar = element('progress', {
@@ -245,7 +245,7 @@ function downloadRow({
 }
 
 /** @param {string} price */
-const priceText = (price) => (price === '0' ? 'free' : `${formatCount(Number(price), 'credit')} a piece`)
+const priceText = (price) => (price === '0' ? 'free' : `${formatCount(price, 'credit')} a piece`)
 
 /** @param {Share} share */
 function shareRow({ infoHash, name, bytes, pieces, price, public: isPublic, withdrawn, refused }) {

@@ -23,10 +23,10 @@ export function formatSeconds(seconds) {
 
 /**
  * "1 piece", "3 pieces".
- * @param {number} count
+ * @param {number | string} count an amount as it is in JSON, which a number may not hold
  * @param {string} noun
  */
-export const formatCount = (count, noun) => `${count} ${noun}${count === 1 ? '' : 's'}`
+export const formatCount = (count, noun) => `${count} ${noun}${String(count) === '1' ? '' : 's'}`
 
 /**
  * The hour of a time to come, with its day where that is another: "14:00", "3 May, 00:10".

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import fc from 'fast-check'
 import { delegateTo, USUAL_CAPS } from '../../agent/adopt.ts'
+import { formatCount } from '../../agent/dashboard/figures.js'
 import { bencode, delegationTo, makeOwner, type NewOwner } from '../../agent/dashboard/identity.js'
 import { freshNonce, openKey, signedRequest, type Signer } from '../../agent/dashboard/signed-requests.js'
 import { openHome } from '../../agent/home.ts'
@@ -70,6 +71,11 @@ describe('a request signed in the page', () => {
       await expect(openKey(text)).rejects.toThrow('not a key file')
     }
   })
+})
+
+test('an amount is told to its last digit', () => {
+  expect(formatCount('999999999999999999', 'credit')).toBe('999999999999999999 credits')
+  expect(formatCount('1', 'credit')).toBe('1 credit')
 })
 
 describe('the page', () => {
