@@ -282,7 +282,7 @@ function foundRow({ infoHash, name, bytes, pieces, sellers, price }) {
  * @param {string} maxPrice
  */
 async function get(source, maxPrice) {
-  const had = downloads.find(({ state, infoHash }) => state === 'done' && infoHash === source.trim())
+  const had = downloads.find(({ state, infoHash }) => state === 'done' && source.toLowerCase().includes(infoHash))
   if (had && !confirm(printable(`You have had ${had.name}. Buy another copy?`))) return false
   await ask('POST', '/v1/downloads', { source: source.trim(), ...(maxPrice && { maxPrice }) })
   return true
