@@ -128,6 +128,24 @@ async function askBeforeAnother(page: Page): Promise<void> {
   await page.until(`window.asked?.startsWith('You have had <img')`)
 }
 
+/** What cannot be right is said beside the field, before anybody is asked. */
+async function checkFields(page: Page): Promise<void> {
+  const hash = 'aB'.repeat(20)
+  const takes = async (selector: string, texts: readonly string[]): Promise<boolean[]> => {
+    const answers = []
+    for (const text of texts) {
+      await type(page, selector, text)
+      answers.push(await page.evaluate<boolean>(`document.querySelector('${selector}').checkValidity()`))
+    }
+    await type(page, selector, '')
+    return answers
+  }
+  const sources = ['holiday.bin', hash.slice(1), ` ${hash} `, hash.slice(16) + hash, `magnet:?xt=urn:btih:${hash}`]
+  deepEqual(await takes('#get [name=source]', sources), [false, false, true, true, true])
+  const buckets = ['My bucket', 'ab', 'a.bucket-of-mine']
+  deepEqual(await takes('#link-s3 [name=bucket]', buckets), [false, false, true])
+}
+
 /** Nothing has to be scrolled to from the side, however long a name is; and it keeps its room beside three buttons. */
 async function fitPhone(page: Page): Promise<void> {
   await page.resize(360, 740)
@@ -299,6 +317,7 @@ async function story(page: Page, dir: string): Promise<void> {
     await unlock(page, network.you, dir)
     await buy(page)
     await askBeforeAnother(page)
+    await checkFields(page)
     await keepButtons(page)
     await buyAsShown(page)
     await tellNames(page)
