@@ -60,8 +60,8 @@ async function explainRefusals(page: Page, { url }: Resident, dir: string): Prom
 }
 
 /** Whoever leaves the page and goes back to it, or somebody else at the same machine, shows a key again. */
-async function forget(page: Page, { url }: Resident): Promise<void> {
-  await page.open(`${url}/openapi.json`)
+async function forget(page: Page): Promise<void> {
+  await page.open('about:blank')
   await page.until(`document.querySelector('#owner') === null`)
   await page.evaluate(`history.back()`)
   await page.until(`document.querySelector('#owner').hidden && !document.querySelector('#unlock').hidden`)
@@ -313,7 +313,7 @@ async function story(page: Page, dir: string): Promise<void> {
     await noticeStrangers(page)
     await explainRefusals(page, network.you, dir)
     await unlock(page, network.you, dir)
-    await forget(page, network.you)
+    await forget(page)
     await unlock(page, network.you, dir)
     await buy(page)
     await askBeforeAnother(page)
