@@ -51,7 +51,7 @@ describe('what an agent has met', () => {
     const { clock, store, start, records } = opened()
     const met = start()
     vi.spyOn(store, 'write').mockRejectedValueOnce(new Problem('peer-failed', 'The store is away.'))
-    await expect(met.keep('swarm/a', [])).rejects.toThrow()
+    await expect(met.keep('swarm/a', [])).rejects.toMatchObject({ code: 'peer-failed' })
     await met.keep('swarm/b', [])
     clock.advance(2 * DAY_MS)
     await met.sweep()
