@@ -263,7 +263,7 @@ function shareRow({ infoHash, name, bytes, pieces, price, public: isPublic, with
 
 /** @param {Found} found */
 function foundRow({ infoHash, name, bytes, pieces, sellers, price }) {
-  const made = row(
+  return row(
     name,
     [button('download', () => get(infoHash, price))],
     detail(
@@ -274,7 +274,6 @@ function foundRow({ infoHash, name, bytes, pieces, sellers, price }) {
     ),
     element('code', {}, infoHash),
   )
-  return Object.assign(made, { id: `found-${infoHash}` })
 }
 
 /**
