@@ -91,6 +91,8 @@ export function createBufferPool(options: BufferPoolOptions): BufferPool {
         return take(bytes)
       }
       if (waiters.length >= options.waiting) {
+        // Else a queue full of readers who have left would keep the slow ones from being cut.
+        cutSlowest()
         throw new Problem('limit-reached', 'Too many pieces are being sent; try again.')
       }
       const started = new Promise<void>((start) => waiters.push({ bytes, start }))

@@ -71,6 +71,17 @@ describe('the buffer pool', () => {
     expect(cut).toEqual(['first', 'second'])
   })
 
+  it('has the slowest reader cut short for those who wait, also when one comes that it refuses', async () => {
+    const clock = handClock()
+    const pool = poolOf(1, 1, clock)
+    const slow = await pool.lease(1)
+    slow.cutBy(slow.release)
+    const waiting = pool.lease(1)
+    clock.advance(PATIENCE_MS)
+    await expect(pool.lease(1)).rejects.toMatchObject({ code: 'limit-reached' })
+    await waiting
+  })
+
   it('takes a buffer back once', async () => {
     const pool = poolOf(20, 0)
     const lease = await pool.lease(20)
