@@ -299,6 +299,7 @@ describe('a release', () => {
     await refused(ledger, () => releaseWith(ledger, lane.release(alice, mallory.signer)), 'not-payer')
     await refused(ledger, () => releaseWith(ledger, download.release(mallory)), 'not-payer')
     await refused(ledger, () => releaseWith(ledger, download.release(bob)), 'not-payer')
+    await refused(ledger, () => releaseWith(ledger, download.release(bob, alice.signer)), 'not-payer')
     await refused(ledger, () => releaseWith(ledger, download.release(alice, mallory.signer)), 'not-payer')
   })
 
