@@ -82,11 +82,15 @@ describe('chains', () => {
 describe('the JSON of chains', () => {
   const good = chainsToJson(identities, [[toBob, toCid]])
 
-  it('is refused with too many chains, or too long ones', () => {
+  it('is refused with too many chains or identities, or a chain that is too long', () => {
     const [chain = []] = good.chains
     const many = { ...good, chains: Array.from({ length: limits.chains + 1 }, () => chain) }
-    const long = { ...good, chains: [Array.from({ length: limits.chainVouches + 1 }, () => chain[0] ?? never())] }
-    for (const each of [many, long]) expect(() => evidenceFromJson(each, NOW)).toThrow(coded('too-large'))
+    const long = {
+      ...good,
+      chains: [chain, Array.from({ length: limits.chainVouches + 1 }, () => chain[0] ?? never())],
+    }
+    const crowd = { ...good, identities: Array.from({ length: limits.chains * limits.chainVouches + 1 }, () => []) }
+    for (const each of [many, long, crowd]) expect(() => evidenceFromJson(each, NOW)).toThrow(coded('too-large'))
   })
 
   it('loses what is malformed in it, and nothing else', () => {
