@@ -127,6 +127,11 @@ describe('who may write a book', () => {
     requireAuthor(byAgent(['book']), ann.state, NOW)
   })
 
+  it('is nobody in the name of another identity', () => {
+    const forged = writeBook({ ...parseHead(three.head), issuer: bob.id }, three.vouches, ann.owner)
+    expect(() => requireAuthor(forged, ann.state, NOW)).toThrow(coded('unknown-key'))
+  })
+
   it('is no agent that may only announce, nor one whose delegation ended', () => {
     expect(() => requireAuthor(byAgent(['announce']), ann.state, NOW)).toThrow(coded('delegation-exceeded'))
     const ended = byAgent(['book'], { expires: NOW - 1 })
@@ -182,6 +187,12 @@ describe('a renewal by the agent', () => {
     const again = renewBook(renewed, renewal, ann.agent, delegation)
     expect(again.base).toEqual(three.head)
     requireAuthor(bookFromJson(bookToJson(again)), ann.state, NOW)
+  })
+
+  it('ends with the delegation', () => {
+    const book = renewBook(three, renewal, ann.agent, delegationOf(ann, ['announce'], { expires: NOW + 1 }))
+    requireAuthor(book, ann.state, NOW)
+    expect(() => requireAuthor(book, ann.state, NOW + 1)).toThrow(coded('delegation-exceeded'))
   })
 
   it('cannot add a vouch, show no base, or show one of a later number or of a stranger', () => {
@@ -240,6 +251,11 @@ describe('one vouch alone', () => {
       expect(() => checkProof(changed)).toThrow(coded('bad-encoding'))
     }
     expect(() => proveVouch(three, 3)).toThrow(RangeError)
+  })
+
+  it('is none for its own issuer, nor for longer than a vouch lasts', () => {
+    for (const vouch of [vouchFor(ann.id), vouchFor(bob.id, { expires: NOW + limits.vouchMs + DAY })])
+      expect(() => checkProof(proveVouch(bookOf(ann, [vouch]), 0))).toThrow(coded('bad-encoding'))
   })
 
   it('holds within its own times and those of its book', () => {
