@@ -1,7 +1,7 @@
 /** Strangers who cheat with sealed pieces: what it brings a seller to withhold or to lie, and a buyer to take and not to pay. */
 import { beforeEach, describe, expect, test } from 'vitest'
 import { fromHex } from '../../protocol/bytes.ts'
-import { parseLabel, label } from '../../protocol/label.ts'
+import { parseLabel, label, type LabelTerms } from '../../protocol/label.ts'
 import { parseTorrent } from '../../protocol/metainfo.ts'
 import { partsOf, pieceShape, rootsOf } from '../../protocol/sealed.ts'
 import { envelopeFromJson, envelopeToJson } from '../../protocol/signed.ts'
@@ -14,7 +14,7 @@ import {
 } from '../../protocol/x402.ts'
 import type { HandClock } from '../agent/hand-clock.ts'
 import { declared } from './hand.ts'
-import { download, filmOf, moveIn, PIECE_BYTES, PRICE, type Resident, type ShareJson } from './resident.ts'
+import { download, filmOf, moveIn, PRICE, type Resident, type ShareJson } from './resident.ts'
 import { FAUCET, openWorld, refused, type World } from './world.ts'
 
 const PATIENCE_MS = 4 * 60_000
@@ -69,16 +69,22 @@ describe('a tick is taken and its key withheld: the seller earns nothing, or the
     expect(await takings()).toBe(0n)
   })
 
-  test('who redeems the tick after all has shown the key: the piece is read from the ledger', async () => {
-    withhold(async () => {
-      void world.clock.sleep(60_000).then(() => cheat.service.seller.redeem({}))
-      return Response.json({ code: 'closed', detail: 'Sorry.' }, { status: 409 })
-    })
-    const found = await download(world, you, share.infoHash, PATIENCE_MS)
-    expect(found.piecesDone).toBeGreaterThan(0)
-    // The last may have been redeemed just as the download was stopped.
-    expect(await takings()).toBeLessThanOrEqual(BigInt(found.piecesDone + 1) * PRICE)
-  })
+  test.each<readonly [string, (honest: Response) => Response | Promise<Response>]>([
+    ['that the lane is closed', () => Response.json({ code: 'closed', detail: 'Sorry.' }, { status: 409 })],
+    ['another key', async (honest) => Response.json({ ...(await honest.json()), key: 'A'.repeat(43) } as object)],
+  ])(
+    'who answers %s and redeems the tick after all has shown the key: the piece is read from the ledger',
+    async (_, instead) => {
+      withhold(async (honest) => {
+        void world.clock.sleep(60_000).then(() => cheat.service.seller.redeem({}))
+        return instead(honest)
+      })
+      const found = await download(world, you, share.infoHash, PATIENCE_MS)
+      expect(found.piecesDone).toBeGreaterThan(0)
+      // The last may have been redeemed just as the download was stopped.
+      expect(await takings()).toBeLessThanOrEqual(BigInt(found.piecesDone + 1) * PRICE)
+    },
+  )
 
   test('and an honest seller brings the rest', async () => {
     withhold(() => Response.json({ code: 'closed', detail: 'Sorry.' }, { status: 409 }))
@@ -91,22 +97,87 @@ describe('a tick is taken and its key withheld: the seller earns nothing, or the
   })
 })
 
-/** Other bytes than the piece's, sealed as if they were it: both roots hold, and the seller signs for them. */
-async function falsely(infoHash: string, index: number, honest: Response): Promise<Response> {
-  const meta = parseTorrent(await world.library.torrent(infoHash))
-  const shape = pieceShape(meta, index)
+/**
+ * Other `bytes` than the piece's, sealed as if they were it; or other `leaves`, as another piece has. Both roots hold, and
+ * the seller signs for them.
+ */
+async function falsely(part: 'bytes' | 'leaves', { url }: Pick<Request, 'url'>, honest: Response): Promise<Response> {
+  const meta = parseTorrent(await world.library.torrent(share.infoHash))
+  const shape = pieceShape(meta, Number(new URL(url).pathname.split('/').at(-1)))
   const body = new Uint8Array(await honest.arrayBuffer())
-  const last = partsOf(body, shape).bytes
-  last[PIECE_BYTES / 2] = (last[PIECE_BYTES / 2] as number) ^ 1
-  const said = decodePaymentResponse(honest.headers.get(PAYMENT_RESPONSE) as string)
+  const changed = partsOf(body, shape)[part]
+  changed[changed.length / 2] = (changed[changed.length / 2] as number) ^ 1
+  return relabelled(honest, body, () => rootsOf(body, shape))
+}
+
+/** The body under a label that says something else. */
+function relabelled(
+  { headers: before }: Response,
+  body: BodyInit | null,
+  change: (honest: LabelTerms) => Partial<LabelTerms>,
+  signer = cheat.person.agent,
+): Response {
+  const said = decodePaymentResponse(before.get(PAYMENT_RESPONSE) as string)
   const sealed = said.extensions?.sealed as SealedPart
   const { id: _, key: __, ...terms } = parseLabel(envelopeFromJson(sealed.label))
-  const signed = label({ ...terms, ...rootsOf(body, shape) }, cheat.person.agent)
-  const extensions = { sealed: { ...sealed, label: envelopeToJson(signed) } }
-  const headers = new Headers(honest.headers)
+  const extensions = { sealed: { ...sealed, label: envelopeToJson(label({ ...terms, ...change(terms) }, signer)) } }
+  const headers = new Headers(before)
   headers.set(PAYMENT_RESPONSE, encodePaymentResponse({ ...said, extensions }))
   return new Response(body, { headers })
 }
+
+const isSale = (request: Request, { status }: Response): boolean =>
+  status === 200 && request.headers.has('payment-signature')
+
+describe('no tick leaves for a sealed piece', () => {
+  const OTHER = new Uint8Array(32)
+
+  test.each<readonly [string, (honest: LabelTerms) => Partial<LabelTerms>]>([
+    ['another lane', () => ({ lane: OTHER })],
+    ['another unit', ({ unit }) => ({ unit: unit + 1 })],
+    ['another piece', ({ piece }) => ({ piece: piece + 1 })],
+    ['a shorter piece', ({ length }) => ({ length: length - 1 })],
+    ['a taller tree', ({ levels }) => ({ levels: levels + 1 })],
+    ['another content', () => ({ plainRoot: OTHER })],
+    ['other bytes', () => ({ cipherRoot: OTHER })],
+  ])('whose label is of %s', async (_, change) => {
+    cheat.tamper = async (request, answer) => {
+      const honest = await answer()
+      return isSale(request, honest) ? relabelled(honest, honest.body, change) : honest
+    }
+    expect(await download(world, you, share.infoHash, PATIENCE_MS)).toMatchObject({ piecesDone: 0, ticks: 0 })
+  })
+
+  test('that is truly labelled, and not the one that was asked for', async () => {
+    cheat.tamper = async (request, answer) => {
+      const honest = await answer()
+      return isSale(request, honest) ? falsely('leaves', request, honest) : honest
+    }
+    expect(await download(world, you, share.infoHash, PATIENCE_MS)).toMatchObject({
+      piecesDone: 0,
+      ticks: 0,
+      sellers: [{ status: 'lied' }],
+    })
+  })
+
+  test('whose label is signed by another key than claimed the lane', async () => {
+    cheat.tamper = async (request, answer) => {
+      const honest = await answer()
+      return isSale(request, honest) ? relabelled(honest, honest.body, () => ({}), cheat.person.signer) : honest
+    }
+    expect(await download(world, you, share.infoHash, PATIENCE_MS)).toMatchObject({ piecesDone: 0, ticks: 0 })
+  })
+
+  test('while the ledger does not say that its lane is claimed', async () => {
+    const environment = world.environmentOf('careful')
+    const transport = async (request: Request): Promise<Response> =>
+      new URL(request.url).pathname.startsWith('/v1/lanes/')
+        ? Response.json({ code: 'not-found', detail: 'No.' }, { status: 404 })
+        : environment.transport(request)
+    const careful = await moveIn(world, 'careful', { environment: { ...environment, transport } })
+    expect(await download(world, careful, share.infoHash, PATIENCE_MS)).toMatchObject({ piecesDone: 0, ticks: 0 })
+  })
+})
 
 describe('garbage that is sealed as if it were the piece', () => {
   /** Good pieces first. */
@@ -114,9 +185,7 @@ describe('garbage that is sealed as if it were the piece', () => {
     let left = good
     cheat.tamper = async (request, answer) => {
       const honest = await answer()
-      const index = Number(new URL(request.url).pathname.split('/').at(-1))
-      const isPiece = honest.status === 200 && request.headers.has('payment-signature')
-      return isPiece && left-- <= 0 ? falsely(share.infoHash, index, honest) : honest
+      return isSale(request, honest) && left-- <= 0 ? falsely('bytes', request, honest) : honest
     }
   }
 
