@@ -71,6 +71,7 @@ export interface ResidentOptions {
   readonly sendPiece?: SendPiece
   readonly allowLoopback?: boolean
   readonly modes?: readonly LaneMode[]
+  readonly stakeMost?: bigint
   readonly repositoryWitnesses?: LogPolicy
   readonly links?: (context: AgentContext) => Links
   /** Of a day. */
@@ -111,6 +112,7 @@ export async function moveIn<C extends Clock>(
     publicUrl: url,
     allowLoopback,
     ...(options.modes && { modes: options.modes }),
+    ...(options.stakeMost !== undefined && { stakeMost: options.stakeMost }),
     ...(options.repositoryWitnesses && { repositoryWitnesses: options.repositoryWitnesses }),
   }
   const service = createAgent(context, {

@@ -91,6 +91,26 @@ describe('a tick is taken and the piece is withheld: one unit is lost at most', 
   })
 })
 
+test('no tick leaves before its piece where its price is more than the owner lets be at stake', async () => {
+  const careful = await moveIn(world, 'careful', { stakeMost: PRICE - 1n })
+  const found = await download(world, careful, share.infoHash, PATIENCE_MS)
+  expect(found).toMatchObject({ state: 'waiting', piecesDone: 0, ticks: 0 })
+  const bold = await moveIn(world, 'bold', { stakeMost: PRICE })
+  expect(await download(world, bold, share.infoHash)).toMatchObject({ state: 'done', piecesDone: 24 })
+})
+
+test('who wants more for a piece than it says that one costs is paid nothing', async () => {
+  cheat.tamper = async (request, answer) => {
+    const honest = await answer()
+    if (!request.url.endsWith(`/v1/pieces/${share.infoHash}`)) return honest
+    const { accepts, ...said } = (await honest.json()) as { readonly accepts: readonly object[] }
+    return Response.json({ ...said, accepts: accepts.map((offer) => ({ ...offer, amount: String(1000n * PRICE) })) })
+  }
+  const found = await download(world, you, share.infoHash, PATIENCE_MS)
+  expect(found).toMatchObject({ state: 'waiting', piecesDone: 0, ticks: 0 })
+  expect((await world.money(you.person)).frozen).toBe(0n)
+})
+
 describe('what is not the piece is refused and not stored', () => {
   test.each<readonly [string, Trick]>([
     [
