@@ -176,6 +176,20 @@ describe('a session', () => {
     expect(await seller.context.store.list('session-nonce', { limit: 10 })).toEqual([])
   })
 
+  test('lets in at its broker’s own agent only when that signed it, and its member is of the circle as it is now', async () => {
+    await broker.put('own.bin', pattern(40_000, 1))
+    const answer = await broker.ask('POST', '/v1/shares', { path: 'own.bin', public: true, circle: 'lab' })
+    const url = `${broker.url}/v1/pieces/${(answer.json as { infoHash: string }).infoHash}/0`
+    const [{ agent }, theirs] = [stranger.person, await sessionOf(member)]
+    const { id: _, key: __, ...terms } = parseSession(readSession(theirs))
+    const forged = formatSession(grantSession({ ...terms, holder: agent.key }, agent))
+    expect(await codeOf(shown(forged, agent, url, broker.id))).toBe('forbidden')
+    expect(await codeOf(shown(theirs, member.person.agent, url, broker.id))).toBe(200)
+    await broker.ask('DELETE', '/v1/circles/lab')
+    await broker.ask('PUT', '/v1/circles/lab', { add: [stranger.id] })
+    expect(await codeOf(shown(theirs, member.person.agent, url, broker.id))).toBe('forbidden')
+  })
+
   test('is shown many times, and what is kept of that goes away', async () => {
     const session = await sessionOf(member)
     for (let i = 0; i < 150; i++) expect(await codeOf(shown(session, member.person.agent))).toBe(200)
