@@ -7,11 +7,13 @@ import { button, onSubmit, report } from './forms.js'
 import { guardRows, startGuard } from './guard.js'
 import { linkRow, startStorage } from './storage.js'
 import { printable } from './printable.js'
+import { createRounds } from './rounds.js'
 import { detail, element, find, row, show, terms } from './view.js'
 
 /**
  * @typedef {import('./agent-client.js').AgentClient} AgentClient
  * @typedef {import('./agent-client.js').Profile} Profile
+ * @typedef {import('./rounds.js').Part} Part
  * @typedef {{ id: string, infoHash: string, state: string, reason?: string, detail?: string, until?: number, name: string, bytes: number,
  *   done: number, paid: string, file?: string, bytesPerSecond?: number, secondsLeft?: number }} Download
  * @typedef {{ infoHash: string, name: string, bytes: number, pieces: number, price: string, public: boolean,
@@ -20,7 +22,6 @@ import { detail, element, find, row, show, terms } from './view.js'
  */
 
 const REFRESH_MS = 1000
-const LINKS_MS = 30_000
 /** What comes sooner is not worth a word. */
 const SOON_MS = 60_000
 
@@ -46,7 +47,7 @@ const status = find('#status', HTMLElement)
 let downloads = []
 /** @type {AgentClient | undefined} Gone when the page is locked. */
 let agent
-let linksDueMs = 0
+const rounds = createRounds()
 
 /** @param {Profile} profile */
 function start(profile) {
@@ -105,7 +106,7 @@ async function enter(profile, signer) {
   unlock.hidden = true
   owner.hidden = false
   find('#search input', HTMLInputElement).focus()
-  document.addEventListener('visibilitychange', lookAtLinks)
+  document.addEventListener('visibilitychange', rounds.restart)
   // A browser keeps a page that was left, for whoever goes back to it.
   window.addEventListener('pagehide', lock)
   window.addEventListener('pageshow', () => location.reload())
@@ -115,10 +116,6 @@ async function enter(profile, signer) {
 function lock() {
   agent = undefined
   owner.hidden = true
-}
-
-function lookAtLinks() {
-  linksDueMs = 0
 }
 
 /**
@@ -144,14 +141,16 @@ async function ask(method, path, json) {
   try {
     return await agent.ask(method, path, json)
   } finally {
-    if (method !== 'GET') lookAtLinks()
+    if (method !== 'GET') rounds.restart()
   }
 }
 
-/** Each second, while somebody looks. */
+/** While somebody looks. */
 async function refreshAlways() {
   for (;;) {
-    if (document.visibilityState === 'visible') await refresh().then(isThere, isAway)
+    const isMoving = downloads.some(({ state }) => state === 'running' || state === 'queued')
+    const due = document.visibilityState === 'visible' ? rounds.take(performance.now(), isMoving) : []
+    if (due.length > 0) await refresh(due).then(isThere, isAway)
     await new Promise((resolve) => setTimeout(resolve, REFRESH_MS))
   }
 }
@@ -167,38 +166,37 @@ function isAway(error) {
   status.className = 'away'
 }
 
-/** What one part cannot tell, such as the credits while the ledger is away, keeps no other from being shown. */
-async function refresh() {
-  const parts = [refreshGuard(), refreshCredits(), refreshDownloads(), refreshShares(), refreshLinks()]
-  const fault = (await Promise.allSettled(parts)).find(({ status: came }) => came === 'rejected')
+/**
+ * What one part cannot tell, such as the credits while the ledger is away, keeps no other from being shown.
+ * @param {readonly Part[]} parts
+ */
+async function refresh(parts) {
+  const told = await Promise.allSettled(parts.map((part) => REFRESH[part]()))
+  const fault = told.find(({ status: came }) => came === 'rejected')
   if (fault?.status === 'rejected') throw fault.reason
 }
 
-const refreshGuard = async () => showIn('#guard', guardRows(await ask('GET', '/v1/guard'), ask))
-
-const refreshCredits = async () => showIn('#balance', terms(await ask('GET', '/v1/balance')))
-
-async function refreshDownloads() {
-  downloads = await ask('GET', '/v1/downloads')
-  showIn('#downloads', downloads.map(downloadRow))
-}
-
-async function refreshShares() {
-  /** @type {Share[]} */
-  const shares = await ask('GET', '/v1/shares')
-  showIn('#shares', shares.map(shareRow))
-}
-
-/** Their providers are asked each time: every half a minute, after whatever the owner does, and when they look again. */
-async function refreshLinks() {
-  if (Date.now() < linksDueMs) return
-  linksDueMs = Date.now() + LINKS_MS
-  /** @type {import('./storage.js').Link[]} */
-  const links = await ask('GET', '/v1/links')
-  showIn(
-    '#links',
-    links.map((link) => linkRow(link, ask)),
-  )
+/** @type {Readonly<Record<Part, () => Promise<void>>>} */
+const REFRESH = {
+  guard: async () => showIn('#guard', guardRows(await ask('GET', '/v1/guard'), ask)),
+  balance: async () => showIn('#balance', terms(await ask('GET', '/v1/balance'))),
+  async downloads() {
+    downloads = await ask('GET', '/v1/downloads')
+    showIn('#downloads', downloads.map(downloadRow))
+  },
+  async shares() {
+    /** @type {Share[]} */
+    const shares = await ask('GET', '/v1/shares')
+    showIn('#shares', shares.map(shareRow))
+  },
+  async links() {
+    /** @type {import('./storage.js').Link[]} */
+    const links = await ask('GET', '/v1/links')
+    showIn(
+      '#links',
+      links.map((link) => linkRow(link, ask)),
+    )
+  },
 }
 
 /**

@@ -21,6 +21,7 @@ const FILES = [
   'guard.js',
   'identity.js',
   'printable.js',
+  'rounds.js',
   'signed-requests.js',
   'storage.js',
   'view.js',

@@ -115,7 +115,7 @@ describe('the page', () => {
       )
       waiting.push(...imported.map(({ pathname }) => pathname).filter((one) => !loaded.has(one)))
     }
-    expect(loaded.size).toBe(12)
+    expect(loaded.size).toBe(13)
   })
 
   test('lets the owner search through the agent, and nobody else', async () => {
