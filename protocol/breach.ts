@@ -51,6 +51,8 @@ export interface Finding {
   /** Hex: SHA-256 of the key. */
   readonly ledger: string
   readonly detail: string
+  /** Of a promise not kept: verifier keys of those by whose clocks it is. It shows something to whoever trusts one of them. */
+  readonly witnesses?: readonly string[]
 }
 
 const MALFORMED = 'This is no proof of a breach.'
@@ -97,12 +99,16 @@ export async function verifyBrokenReceipt(
   if (!equal(signer, key.key) || !equal(ledger, sha256(key.key)))
     throw new Problem('proof-invalid', 'The receipt is not of this ledger.')
   const { checkpoint, opened } = openCheckpoint(note, key)
-  const keys = witnesses.map((witness) => parseVerifierKey(witness, 'cosignature'))
-  const seen = readCosignatures(opened.text, opened.unknown, keys).map(({ timeSeconds }) => timeSeconds * 1000)
-  if (!seen.some((seenMs) => seenMs > time + mergeDelay))
-    throw new Problem('proof-invalid', 'No witness saw the checkpoint after the merge delay.')
+  const dueMs = time + mergeDelay
+  const sawLate = (witness: string): boolean =>
+    readCosignatures(opened.text, opened.unknown, [parseVerifierKey(witness, 'cosignature')]).some(
+      ({ timeSeconds }) => timeSeconds * 1000 > dueMs,
+    )
+  const late = witnesses.filter(sawLate)
+  if (late.length === 0) throw new Problem('proof-invalid', 'No witness saw the checkpoint after the merge delay.')
   for (const log of await entryLogs(source, checkpoint, key)) await requireMissing(log, entry)
-  return finding('receipt', key, `promised entry ${toHex(entry)} by ${time + mergeDelay}, and has not got it`)
+  const detail = `promised entry ${toHex(entry)} by ${dueMs}, and has not got it, by the clock of ${late.join(', ')}`
+  return { ...finding('receipt', key, detail), witnesses: late }
 }
 
 /** @throws Problem `proof-invalid` */

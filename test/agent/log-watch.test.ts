@@ -228,7 +228,11 @@ describe.each([
     await watch.maintain()
     const [breach] = (await watch.breaches()) as [BrokenReceipt]
     expect(breach).toMatchObject({ kind: 'receipt', receipt: envelopeToJson(receipt), witnesses: [WITNESS] })
-    expect(await verifyBrokenReceipt(breach, bare)).toMatchObject({ kind: 'receipt' })
+    expect(await verifyBrokenReceipt(breach, bare)).toMatchObject({
+      kind: 'receipt',
+      witnesses: [WITNESS],
+      detail: expect.stringContaining(WITNESS),
+    })
     const isNone = (change: Partial<BrokenReceipt>, source: TileSource = bare) =>
       expect(verifyBrokenReceipt({ ...breach, ...change }, source)).rejects.toEqual(coded('proof-invalid'))
     const noteOf = (text: string, seenMs: number) =>
