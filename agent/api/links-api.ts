@@ -137,7 +137,16 @@ export function mountLinks(app: OpenAPIHono, { links, linking, downloads }: Link
     const { state, code } = c.req.valid('json')
     return c.json(linkJson(await linking.finish(state, code)), 200)
   })
-  app.openapi(routes.callback, async (c) => page(await linkedBy(linking, c.req.valid('query'))))
+  app.openapi(routes.callback, async (c) => {
+    try {
+      const { name } = await linkedBy(linking, c.req.valid('query'))
+      return page(200, `Linked as “${name}”. You can close this page.`)
+    } catch (error) {
+      // It is a person who comes here, with a browser.
+      if (!(error instanceof Problem) || !c.req.header('accept')?.includes('text/html')) throw error
+      return page(error.status, `${error.message} You can close this page.`)
+    }
+  })
 }
 
 /** A download keeps the storage that it has opened, and would go on paying and writing into it. */
@@ -167,11 +176,11 @@ const PAGE_HEADERS = {
   'cache-control': 'no-store',
 }
 
-const page = ({ name }: LinkInfo): Response =>
-  new Response(
-    `<!doctype html><meta charset="utf-8"><title>Raincheck</title><p>Linked as “${escaped(name)}”. You can close this page.</p>\n`,
-    { headers: PAGE_HEADERS },
-  )
+const page = (status: number, text: string): Response =>
+  new Response(`<!doctype html><meta charset="utf-8"><title>Raincheck</title><p>${escaped(text)}</p>\n`, {
+    status,
+    headers: PAGE_HEADERS,
+  })
 
 const escaped = (text: string): string => text.replaceAll(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`)
 

@@ -138,6 +138,9 @@ describe('drives', () => {
       expect(refused.status).toBeLessThan(500)
       expect(await refused.text()).not.toContain('<script>')
     }
+    const told = await fetch(`${agentUrl}/v1/oauth/callback?error=access_denied`, { headers: { accept: 'text/html' } })
+    expect([told.status, told.headers.get('referrer-policy')]).toEqual([403, 'no-referrer'])
+    expect(await told.text()).toContain('<p>Not linked: it was not allowed. You can close this page.</p>')
     const unsigned = await fetch(`${agentUrl}/v1/authorizations`, { method: 'PUT', body: '{}' })
     expect(unsigned.status).toBe(401)
     await neighbour.ask('unlink', 'paged')
