@@ -37,6 +37,8 @@ export const limits = {
   unitsPerSealedLane: 2 ** 12,
   /** What a seller puts up for a sealed lane, in units, or all of the lane where that is shorter. */
   bondUnits: 4,
+  /** How many times what is asked a sealed lane pays at the most: its payer chooses, and the bond grows with it. */
+  sealedPriceTimes: 2,
   declarationMs: 30 * DAY,
   disputeWindowMs: 7 * DAY,
   keysPerIdentity: 8,

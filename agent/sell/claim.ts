@@ -43,6 +43,7 @@ export async function claimLane(
   const promised = termsOf(commitment, declaration)
   if (!modesOf(context).includes(promised.mode)) refuse(`Pieces are not sold ${promised.mode}.`)
   if (promised.mode === 'credit') await requireCredit(trust, declaration)
+  if (promised.mode === 'sealed') requireModestBond(promised, share)
   if (promised.mode === 'prepaid') requireTick(promised, payload, context.environment.clock.now())
   const order = claimOf(context, promised)
   const claimed = await context.ledger.claim(envelope, order).catch(refusedClaim(promised))
@@ -64,6 +65,12 @@ async function requireCredit(trust: Trust, { payer }: Declaration): Promise<void
   const { credit } = await trust.creditFor(toHex(payer))
   if (credit === 0)
     throw new Problem('credit-exceeded', 'This payer gets no credit here: no piece may be unpaid.', { credit })
+}
+
+/** The payer says what a unit pays, and with it how many of our credits stand still, while it need not pay for any. */
+function requireModestBond({ price }: LaneTerms, { price: asked }: Share): void {
+  if (price > asked * BigInt(limits.sealedPriceTimes))
+    refuse(`A sealed piece is sold for ${limits.sealedPriceTimes} times what it costs at the most: ${asked} credits.`)
 }
 
 /** Nor is one worth it that comes without a tick: whoever has keys enough would have us ask the ledger all day. */

@@ -249,6 +249,17 @@ describe('a buyer of sealed pieces', () => {
     expect(Object.fromEntries(codes)).toEqual({ ok: 3, 'payment-required': 3 * (PIECES - 1) })
   })
 
+  test('who says that a unit pays far more than is asked binds none of the seller’s credits', async () => {
+    const bonds = async () => (await world.bank.account(cheat.person.hex)).bonds
+    const dear = await declared(world, you.person, share, { units: 24, unitPrice: 2n * PRICE + 1n })
+    const { code } = await cheat.piece(share, 0, dear.laneTo(cheat.person, { mode: 'sealed' }).pay(0))
+    expect([code, await bonds()]).toEqual(['payment-required', 0n])
+    // Whose price has just fallen is still paid the one before.
+    const fair = await declared(world, you.person, share, { units: 24, unitPrice: 2n * PRICE })
+    expect((await cheat.piece(share, 0, fair.laneTo(cheat.person, { mode: 'sealed' }).pay(0))).code).toBe('ok')
+    expect(await bonds()).toBe(2n * BOND)
+  })
+
   test('gets no key for another’s tick, one of another unit, or one that was never sealed', async () => {
     const lanes = await declared(world, you.person, share, { units: 24 })
     const [lane, other] = [0, 1].map((first) => lanes.laneTo(cheat.person, { first, mode: 'sealed' })) as [
