@@ -291,10 +291,27 @@ export function createSupervisor(parts: SupervisorParts): LocalSupervisor {
       // A link that is gone has taken the files with it.
       if (!(error instanceof Problem) || error.code !== 'not-found') throw error
     }
-    active.finished = settle(record.id, active.runner)
+    active.finished = settleAtLast(record.id, active)
       .catch(parts.onFault)
       .finally(() => actives.delete(record.id))
     actives.set(record.id, active)
+  }
+
+  /** Credits stay frozen until it is settled, and nobody else looks after what was cancelled. */
+  async function settleAtLast(id: string, active: Active): Promise<void> {
+    const { signal } = active.abort
+    for (let failures = 1; ; failures++) {
+      try {
+        return await settle(id, active.runner)
+      } catch (error) {
+        unlessPassing(error)
+        parts.onFault(error)
+      }
+      // What it knew of the store may not be so.
+      active.runner = undefined
+      await clock.sleep(doubled(FIRST_PAUSE_MS, failures, LONGEST_PAUSE_MS), signal).catch(noMatter)
+      if (signal.aborted) return
+    }
   }
 
   /** Where it could not even be opened, its lanes are ended all the same. */

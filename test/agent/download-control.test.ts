@@ -179,6 +179,26 @@ describe('the owner', () => {
     expect(await second.frozen()).toBe(0n)
   })
 
+  it('cancels a download while the store is away: nothing stays frozen once it is back', async () => {
+    const bazaar = await openBazaar(filmOf(40))
+    await bazaar.stand('anna')
+    let failures = 0
+    const buyer = await bazaar.buyer({
+      wrapStore: (inner) => {
+        const store = createFaultyStore(inner)
+        store.setFaults((_, changes) =>
+          changes.some(({ sk }) => sk.startsWith('settle/')) && failures++ < 3 ? 'lost' : undefined,
+        )
+        return store
+      },
+    })
+    const id = await half(bazaar, buyer)
+    await bazaar.happen(buyer.downloads.cancel(id))
+    await bazaar.pass(60_000)
+    expect(failures).toBeGreaterThan(3)
+    expect(await buyer.frozen()).toBe(0n)
+  })
+
   it('cancels a download in the midst of its declaration: nothing stays frozen', async () => {
     const bazaar = await openBazaar(filmOf(4))
     await bazaar.stand('anna')
