@@ -19,6 +19,15 @@ const isDone = ({ pk, body }: Change): boolean =>
 const isFailed = ({ pk, body }: Change): boolean =>
   pk === 'download' && body !== undefined && fromUtf8(body).includes('"state":"failed"')
 
+/** A store whose writes may fail. */
+const faulty =
+  (faultOf: (changes: readonly Change[]) => WriteFault | undefined) =>
+  (inner: Store): FaultyStore => {
+    const store = createFaultyStore(inner)
+    store.setFaults((_, changes) => faultOf(changes))
+    return store
+  }
+
 /** A disk on which each `put` may fail. */
 const failing =
   (problem: () => Problem | undefined) =>
@@ -183,15 +192,9 @@ describe('the owner', () => {
     const bazaar = await openBazaar(filmOf(40))
     await bazaar.stand('anna')
     let failures = 0
-    const buyer = await bazaar.buyer({
-      wrapStore: (inner) => {
-        const store = createFaultyStore(inner)
-        store.setFaults((_, changes) =>
-          changes.some(({ sk }) => sk.startsWith('settle/')) && failures++ < 3 ? 'lost' : undefined,
-        )
-        return store
-      },
-    })
+    const isSettling = ({ sk }: Change): boolean => sk.startsWith('settle/')
+    const wrapStore = faulty((changes) => (changes.some(isSettling) && failures++ < 3 ? 'lost' : undefined))
+    const buyer = await bazaar.buyer({ wrapStore })
     const id = await half(bazaar, buyer)
     await bazaar.happen(buyer.downloads.cancel(id))
     await bazaar.pass(60_000)
@@ -229,11 +232,7 @@ describe('the owner', () => {
     let isAway = how === 'in part'
     const unavailable = new Problem('storage-unavailable', 'The disk does not answer.')
     const buyer = await bazaar.buyer({
-      wrapStore: (inner) => {
-        const store = createFaultyStore(inner)
-        store.setFaults((_, changes) => (changes.some(isDone) ? 'lost' : undefined))
-        return store
-      },
+      wrapStore: faulty((changes) => (changes.some(isDone) ? 'lost' : undefined)),
       wrapStorage: (inner) => ({
         ...inner,
         commit: (write) =>
@@ -285,11 +284,7 @@ describe('a storage', () => {
       await bazaar.stand('anna')
       let failures = 0
       const buyer = await bazaar.buyer({
-        wrapStore: (inner) => {
-          const store = createFaultyStore(inner)
-          store.setFaults((_, changes) => (changes.some(isFailed) && failures++ === 0 ? fault : undefined))
-          return store
-        },
+        wrapStore: faulty((changes) => (changes.some(isFailed) && failures++ === 0 ? fault : undefined)),
         wrapStorage: failing(() => new Problem('storage-denied', 'The disk lets nobody in.', { fatal: 'auth' })),
       })
       const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.content.infoHash }))

@@ -256,13 +256,20 @@ async function lookAtLedger(call: Call): Promise<string> {
   return `${origin}, ${unitPrice} a unit`
 }
 
+interface Broken {
+  readonly kind: string
+}
+
+function requireNone(broken: readonly Broken[], whose: 'ledger' | 'repository'): void {
+  if (broken.length === 0) return
+  throw new Wrong(
+    `the ${whose} broke its word: ${broken.map(({ kind }) => kind).join(', ')}`,
+    `keep the proof (\`raincheck proofs --json\`) and show it; use another ${whose}`,
+  )
+}
+
 async function lookAtLog(call: Call): Promise<string> {
-  const proofs = await (await call.agent()).ask<readonly { kind: string }[]>('GET', '/v1/proofs')
-  if (proofs.length > 0)
-    throw new Wrong(
-      `the ledger broke its word: ${proofs.map(({ kind }) => kind).join(', ')}`,
-      'keep the proof (`raincheck proofs --json`) and show it; use another ledger',
-    )
+  requireNone(await (await call.agent()).ask<readonly Broken[]>('GET', '/v1/proofs'), 'ledger')
   return 'one history, as far as the agent has seen'
 }
 
@@ -286,12 +293,7 @@ const seenShape = z.object({ checkpoint: z.string().optional() })
 
 /** The repository's log has to go on from what the agent has seen of it: else no chain of vouches through it counts. */
 async function lookAtChains(call: Call): Promise<string> {
-  const breaches = await (await call.agent()).ask<readonly { kind: string }[]>('GET', '/v1/breaches')
-  if (breaches.length > 0)
-    throw new Wrong(
-      `the repository broke its word: ${breaches.map(({ kind }) => kind).join(', ')}`,
-      'keep the proof (`raincheck proofs --json`) and show it; use another repository',
-    )
+  requireNone(await (await call.agent()).ask<readonly Broken[]>('GET', '/v1/breaches'), 'repository')
   const json = { subject: toHex((await call.owner()).id), evidence: { identities: [], chains: [] } }
   const http = createHttpClient(call.environment, await call.agentUrl())
   const { checkpoint: seen } = await http.json({ method: 'POST', path: '/v1/chains', json }, seenShape)
