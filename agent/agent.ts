@@ -5,6 +5,7 @@ import { createService } from '../protocol/service.ts'
 import type { AgentContext } from './context.ts'
 import { createCopies, type Copies } from './copy/copies.ts'
 import { createDownloads, type Downloads } from './download/download.ts'
+import { mountTracker } from './bittorrent/tracker.ts'
 import { createLinking } from './storage/linking.ts'
 import { createLinks, type LinkAccess, type Links } from './storage/links.ts'
 import { mountChains } from './api/chain-api.ts'
@@ -29,7 +30,7 @@ import { createGuard, type DayCaps, type Guard } from './guard/guard.ts'
 import { createSeller, type Seller } from './sell/sell.ts'
 import { createShares, type Shares } from './share/share.ts'
 import { createTrust } from './trust/trust.ts'
-import { createUsage } from './usage.ts'
+import { createUsage, type Usage } from './usage.ts'
 import { createWallet } from './wallet/wallet.ts'
 
 const MAINTENANCE_MS = 5_000
@@ -64,6 +65,7 @@ export interface Agent {
   readonly seller: Seller
   readonly downloads: Downloads
   readonly guard: Guard
+  readonly usage: Usage
   /** Takes up unfinished downloads and copies. */
   resumeAll(): Promise<void>
   /** What a worker does that was woken: until it is over, has to wait, or the signal aborts. */
@@ -115,6 +117,7 @@ function mountNeighbours(app: OpenAPIHono, parts: BrokerParts & { circles: Circl
   for (const path of LIMITED_PATHS) app.use(path, circles.gate.middleware(shares.circleOf))
   mountCircles(app, context, circles)
   mountBrokers(app, parts)
+  if (context.bittorrent) mountTracker(app, shares, context.bittorrent)
 }
 
 const tasksOf = (downloads: Downloads, copies: Copies): Pick<Agent, 'resumeAll' | 'work'> => ({
@@ -189,7 +192,8 @@ export function createAgent(
   async function maintain(): Promise<void> {
     await Promise.all(chores.map((chore) => chore().catch(onFault)))
   }
-  return { app, links, shares, seller, downloads, guard, ...tasksOf(downloads, copies), maintain, ...lifecycle() }
+  const rooms = { links, shares, seller, downloads, guard, usage }
+  return { app, ...rooms, ...tasksOf(downloads, copies), maintain, ...lifecycle() }
 
   function lifecycle(): Pick<Agent, 'start' | 'stop'> {
     const stopping = new AbortController()

@@ -6,6 +6,7 @@ import type { Environment } from '../protocol/environment.ts'
 import type { LogPolicy } from '../protocol/log-policy.ts'
 import type { Envelope, Signer } from '../protocol/signed.ts'
 import type { Store } from '../protocol/store.ts'
+import type { TrackerOptions } from './bittorrent/tracker.ts'
 import type { LedgerClient } from './clients/ledger-client.ts'
 import type { OpenSpool } from './download/spool.ts'
 import type { LogWatch } from './ledger-watch/log-watch.ts'
@@ -30,6 +31,8 @@ export interface AgentContext {
   readonly publicUrl: string
   /** The operator's word that agents at loopback addresses may be called. */
   readonly allowLoopback: boolean
+  /** Where stock BitTorrent clients reach it; nowhere unless given. */
+  readonly bittorrent?: TrackerOptions
   /** Credits that may be at stake with a seller that sells neither on credit nor sealed; no limit unless given. */
   readonly stakeMost?: bigint
   /** The provider from whose network its bytes leave, as the table of costs knows it; its storage's unless given. */

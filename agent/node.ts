@@ -9,6 +9,7 @@ import { listen } from '../infra/serve.ts'
 import { openServiceKey } from '../infra/service-key.ts'
 import { settings, untilTerminated } from '../infra/service-process.ts'
 import { openStore } from '../infra/store/open.ts'
+import { listenForPeers } from './bittorrent/peer-server-node.ts'
 import { readDashboard } from './dashboard/dashboard-node.ts'
 import { dealing } from './dealing.ts'
 import { usualCaps } from './guard/usual-caps.ts'
@@ -41,6 +42,7 @@ await untilTerminated('agent', async (report) => {
   // Nothing is made in a home without an owner.
   await home.owner()
   const [witnesses, repositoryWitnesses] = [await home.witnesses(), await home.repositoryWitnesses()]
+  const peerPort = optional('BITTORRENT_PORT', '')
   const passphraseFile = optional('RAINCHECK_PASSPHRASE_FILE', '')
   const store = await openStore(optional('AGENT_STORE', `sqlite:${join(dir, 'agent', 'store.sqlite')}`), {
     ...KEPT_THROUGH_KILLS,
@@ -62,6 +64,7 @@ await untilTerminated('agent', async (report) => {
     ...(repositoryWitnesses && { repositoryWitnesses }),
     ...dealing(optional),
     caps: usualCaps(optional, false),
+    ...(peerPort !== '' && { bittorrent: { host: new URL(publicUrl).hostname, port: Number(peerPort) } }),
     ...(passphraseFile === '' ? {} : { passphrase: await readPassphrase(passphraseFile) }),
     pieceClient: pieceClientNode(pin),
     sendPiece: sendPieceNode,
@@ -70,12 +73,18 @@ await untilTerminated('agent', async (report) => {
   })
   const hostname = optional('HOST', '127.0.0.1')
   const server = await listen({ fetch: agent.app.fetch, port, hostname })
+  const { shares, guard, usage } = agent
+  const parts = { environment, shares, guard, usage, onFault: report }
+  const peers =
+    peerPort === ''
+      ? undefined
+      : await listenForPeers({ ...parts, hostname: optional('BITTORRENT_HOST', hostname), port: Number(peerPort) })
   agent.start()
   await nameAgent(home, { agent: publicUrl, ledger: ledgerUrl, repository: repositoryUrl })
   return {
     url: `http://${hostname}:${server.port}`,
     async stop() {
-      await server.close()
+      await Promise.all([server.close(), peers?.close()])
       await agent.stop()
       store.close()
     },

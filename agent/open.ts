@@ -44,6 +44,8 @@ export interface OpenAgentOptions extends AgentOptions {
   /** How it sells, and what may be at stake where it buys prepaid: as in its context. */
   readonly modes?: readonly LaneMode[]
   readonly stakeMost?: bigint
+  /** As in its context. */
+  readonly bittorrent?: AgentContext['bittorrent']
   /** Whose cosignatures the ledger's checkpoints need, and how many; nobody's unless given. */
   readonly witnesses?: LogPolicy
   /** The same of the repository's. */
@@ -98,6 +100,7 @@ export async function openAgent(options: OpenAgentOptions): Promise<OpenedAgent>
     allowLoopback,
     ...(options.modes && { modes: options.modes }),
     ...(options.stakeMost !== undefined && { stakeMost: options.stakeMost }),
+    ...(options.bittorrent && { bittorrent: options.bittorrent }),
   }
   const secrets = createSecrets(options.secret, environment.random)
   const linkAccess = { secrets, keyFolders: [home.dir, dir], ...(options.hosts && { hosts: options.hosts }) }

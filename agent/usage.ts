@@ -8,7 +8,7 @@ import type { Change, Item } from '../protocol/store.ts'
 import { decodeRecord, encodeRecord } from './records.ts'
 
 export interface Usage {
-  /** @param peer the payer's id, or `anyone` for public content */
+  /** @param peer the payer's id, or `ANYONE` */
   served(peer: string, bytes: number): void
   /** @param peer the seller's id */
   fetched(peer: string, bytes: number): void
@@ -26,6 +26,8 @@ export interface Usage {
 
 type Batch = readonly (readonly [string, UsageBytes])[]
 
+/** The peer of what is free. */
+export const ANYONE = 'anyone'
 const PK = 'usage'
 const DAY_DIGITS = 6
 const SAVED_AT_ONCE = 50

@@ -173,6 +173,22 @@ export const limits = {
   sendStallMs: 30 * SECOND,
   /** For how long it may read one piece while others wait for the memory. */
   sendPatienceMs: MINUTE,
+  /** Stock BitTorrent clients that are connected, in all and from one address. */
+  bittorrentPeers: 64,
+  bittorrentPeersPerAddress: 8,
+  /** Of those, whom blocks are sent to, and for how long while others wait. */
+  bittorrentSlots: 8,
+  bittorrentSlotMs: MINUTE,
+  /** What one may ask for before it is answered, in blocks of up to so many bytes. */
+  bittorrentRequests: 512,
+  bittorrentBlockBytes: 128 * KiB,
+  /** A message from one; its longest is the bitfield of a content. */
+  bittorrentMessageBytes: 64 * KiB,
+  /** Pieces kept for their other blocks. */
+  bittorrentCacheBytes: 32 * MiB,
+  /** How long one may say nothing: before it has said what it wants, and after. */
+  bittorrentHandshakeMs: 10 * SECOND,
+  bittorrentIdleMs: 3 * MINUTE,
   /** For how long an agent believes what it found out about a payer, and how many it remembers. */
   verdictMs: 4 * SECOND,
   /** How old a repository's checkpoint may be for all the credit that chains give, for up to `agingCredit` pieces of it, and for none. */

@@ -6,13 +6,14 @@ import { formatMagnet } from '../../protocol/magnet.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { byInfoHash, jsonBody, jsonReply, ok } from '../../protocol/route.ts'
 import { problemReply, wire } from '../../protocol/service.ts'
+import { TRACKER_PATH } from '../bittorrent/tracker.ts'
 import type { Circles } from '../circle/circles.ts'
 import type { AgentContext } from '../context.ts'
 import type { Download, Downloads } from '../download/download.ts'
 import type { Linking } from '../storage/linking.ts'
 import type { Links } from '../storage/links.ts'
 import type { Seller } from '../sell/sell.ts'
-import type { Share, Shares } from '../share/share.ts'
+import { isForAll, type Share, type Shares } from '../share/share.ts'
 import type { Trust } from '../trust/trust.ts'
 import { mountLinks } from './links-api.ts'
 import { mountProofs } from './proofs-api.ts'
@@ -197,7 +198,8 @@ export function mountOwnerApi(app: OpenAPIHono, parts: OwnerParts): void {
   })
 }
 
-function mountShares(app: OpenAPIHono, { shares, circles }: OwnerParts): void {
+function mountShares(app: OpenAPIHono, { context, shares, circles }: OwnerParts): void {
+  const shareJson = (share: Share) => jsonOf(share, magnetOf(context, share))
   app.openapi(routes.shares, async (c) => c.json((await shares.list()).map(shareJson), 200))
   app.openapi(routes.share, async (c) => {
     const { path, link, price, belowCost, public: isPublic, circle, series, keep } = c.req.valid('json')
@@ -261,10 +263,14 @@ function mountMoney(app: OpenAPIHono, { context, seller }: OwnerParts): void {
   })
 }
 
-const shareJson = (share: Share) => ({
+/** Stock clients are told of the tracker, where they are sent anything. */
+const magnetOf = ({ bittorrent, publicUrl }: AgentContext, share: Share): string =>
+  formatMagnet({ ...share.meta, ...(bittorrent && isForAll(share) && { tracker: `${publicUrl}${TRACKER_PATH}` }) })
+
+const jsonOf = (share: Share, magnet: string) => ({
   infoHash: share.infoHash,
   infoHashV1: share.infoHashV1,
-  magnet: formatMagnet(share.meta),
+  magnet,
   name: share.name,
   bytes: share.bytes,
   pieceLength: share.pieceLength,

@@ -32,7 +32,7 @@ import type { Share, Shares } from '../share/share.ts'
 import { acceptTick, takeLastTick, takeRequest, type LaneTerms, type PieceRequest, type Tab } from './tab.ts'
 import type { CreditLine, Trust } from '../trust/trust.ts'
 import type { Way } from '../storage/ways.ts'
-import type { Usage } from '../usage.ts'
+import { ANYONE, type Usage } from '../usage.ts'
 
 export interface PieceReply {
   readonly status: 200 | 402 | 307
@@ -102,7 +102,6 @@ interface Ready {
 /** `giveBack`: it is not sent after all. */
 type Counted<T> = T & { readonly giveBack: GiveBack }
 
-const ANYONE = 'anyone'
 const NO_CREDIT: CreditLine = { credit: 0, vouches: [] }
 const NOTHING: BufferLease = { buffer: new Uint8Array(0), release: () => undefined, cutBy: () => undefined }
 const OCTETS = { 'content-type': 'application/octet-stream' }

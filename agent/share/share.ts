@@ -88,6 +88,10 @@ interface Content {
   readonly torrentBytes: number
 }
 
+/** Whether anybody may have it, for nothing. */
+export const isForAll = (share: Share): boolean =>
+  share.public && share.circle === undefined && share.withdrawn === undefined
+
 /** Parsed torrents are kept in memory up to this size. */
 const CACHE_BYTES = 32 * 1024 * 1024
 /** The file is gone or another, rather than out of reach. */

@@ -46,6 +46,7 @@ const PACKAGES: readonly (readonly [name: RegExp, where: RegExp])[] = [
   [/^structured-headers$/, /^protocol\//],
   [/^@noble\//, /^protocol\/primitives-noble\.ts$/],
   [/^age-encryption$/, /^agent\//],
+  [/^bittorrent-protocol$/, /^agent\/bittorrent\//],
   [/^@hono\/node-server$/, /^infra\/|(?:\/|-)node\.ts$/],
   [/^node:crypto$/, /^protocol\/primitives-node\.ts$|^infra\//],
   [/^node:module$/, /^(?:infra\/local|agent\/cli)\/main\.ts$|^infra\/aws\/deploy\.ts$/],

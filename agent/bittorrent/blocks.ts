@@ -1,0 +1,103 @@
+/**
+ * Blocks of pieces. A piece is read once from the owner's storage and kept for its other blocks: a request for each 16 KiB
+ * of them is what a cloud bills.
+ */
+import { limits } from '../../protocol/limits.ts'
+import { locatePiece } from '../../protocol/metainfo.ts'
+import { Problem } from '../../protocol/problem.ts'
+import type { Guard } from '../guard/guard.ts'
+import { createSerial } from '../serial.ts'
+import { isForAll, type Share, type Shares } from '../share/share.ts'
+
+/** In bytes of the piece, as v1 counts them: zeros fill up the last piece of each file of a folder (BEP 47). */
+export interface BlockPlace {
+  readonly index: number
+  readonly offset: number
+  readonly length: number
+}
+
+export interface Blocks {
+  /** A share that strangers may have for nothing. @param infoHash v1 or v2, hex @throws Problem `stopped` */
+  find(infoHash: string): Promise<Share | undefined>
+  /** @throws Problem `bad-request` for what is no block, `not-found`, `content-changed`, `stopped`, `cap-reached`, `storage-unavailable` */
+  read(share: Share, place: BlockPlace): Promise<Uint8Array>
+}
+
+interface Kept {
+  readonly bytes: Uint8Array
+  /** Of what the day's cap was charged for reading it. */
+  left: number
+}
+
+export function createBlocks(shares: Shares, guard: Pick<Guard, 'requireRunning' | 'serve'>): Blocks {
+  /** The latest used last. */
+  const kept = new Map<string, Kept>()
+  const inTurn = createSerial()
+
+  async function find(infoHash: string): Promise<Share | undefined> {
+    await guard.requireRunning()
+    const share = await shares.get(infoHash)
+    return share && isForAll(share) ? share : undefined
+  }
+
+  /** One is read at a time: however many ask, memory holds one piece more than what is kept. */
+  async function pieceOf({ infoHash }: Share, index: number): Promise<Kept> {
+    const name = `${infoHash}/${index}`
+    return take(name) ?? inTurn('read', async () => take(name) ?? keep(name, await readPiece(infoHash, index)))
+  }
+
+  function take(name: string): Kept | undefined {
+    const piece = kept.get(name)
+    kept.delete(name)
+    if (piece) kept.set(name, piece)
+    return piece
+  }
+
+  function keep(name: string, piece: Kept): Kept {
+    makeRoom(piece.bytes.length)
+    kept.set(name, piece)
+    return piece
+  }
+
+  /** What is no longer shared is not read. */
+  async function readPiece(infoHash: string, index: number): Promise<Kept> {
+    const share = await find(infoHash)
+    if (!share) throw new Problem('not-found', 'This content is not shared here any more.')
+    const { length } = locatePiece(share.meta, index)
+    const giveBack = await guard.serve(length, true)
+    try {
+      return { bytes: await shares.readPiece(share, index), left: length }
+    } catch (error) {
+      giveBack()
+      throw error
+    }
+  }
+
+  function makeRoom(bytes: number): void {
+    let held = Array.from(kept.values()).reduce((sum, piece) => sum + piece.bytes.length, bytes)
+    for (const [name, piece] of kept) {
+      if (held <= limits.bittorrentCacheBytes) return
+      kept.delete(name)
+      held -= piece.bytes.length
+    }
+  }
+
+  /** To read a piece is charged like sending it once; what goes out beyond that is charged as it goes. */
+  async function charge(piece: Kept, bytes: number): Promise<void> {
+    if (piece.left < bytes) await guard.serve(bytes, true)
+    else piece.left -= bytes
+  }
+
+  return {
+    find,
+    async read(share, { index, offset, length }) {
+      const isBlock = offset >= 0 && length > 0 && length <= limits.bittorrentBlockBytes
+      if (!isBlock || offset + length > share.pieceLength) throw new Problem('bad-request', 'There is no such block.')
+      const piece = await pieceOf(share, index)
+      await charge(piece, length)
+      const block = new Uint8Array(length)
+      block.set(piece.bytes.subarray(offset, offset + length))
+      return block
+    },
+  }
+}

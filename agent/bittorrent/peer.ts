@@ -1,0 +1,164 @@
+/** One stock client on one connection (BEP 3, 6, 9, 10): it is told what is there, and sent blocks while it has a slot. */
+import type { Socket } from 'node:net'
+import { fullBitfield } from '../../protocol/bitfield.ts'
+import { limits } from '../../protocol/limits.ts'
+import { Problem } from '../../protocol/problem.ts'
+import type { Share } from '../share/share.ts'
+import type { Blocks, BlockPlace } from './blocks.ts'
+import { metadataReply, UT_METADATA } from './metadata.ts'
+import type { Slots } from './slots.ts'
+import { PeerWire } from './wire.ts'
+
+export interface PeerParts {
+  readonly blocks: Blocks
+  readonly slots: Slots
+  /** 20 bytes, hex. */
+  readonly peerId: string
+  /** Told of blocks that were sent. */
+  readonly onSent: (bytes: number) => void
+  /** Told of faults that are nobody's outside. */
+  readonly onFault: (error: unknown) => void
+}
+
+/** Something that the client waits for. */
+interface Ask {
+  /** Missing for metadata. */
+  readonly place?: BlockPlace
+  readonly answer: () => Promise<void>
+}
+
+/** How much may wait in memory for a client to take it. */
+const AHEAD_BYTES = 512 * 1024
+
+export function servePeer({ blocks, slots, peerId, onSent, onFault }: PeerParts, socket: Socket): void {
+  const cut = (): void => void socket.destroy()
+  const wire = new PeerWire(cut)
+  const outbox = createOutbox(wire, socket)
+  let asks: Ask[] = []
+  let current: Ask | undefined
+  let isAnswering = false
+  let isGreeted = false
+
+  const peer = {
+    unchoke: () => wire.unchoke(),
+    choke() {
+      asks = asks.filter(({ place }) => place === undefined)
+      wire.choke()
+    },
+  }
+  const fail = (error: unknown): void => {
+    if (!(error instanceof Problem)) onFault(error)
+    cut()
+  }
+
+  function ask(asked: Ask): void {
+    if (asks.push(asked) > limits.bittorrentRequests) return cut()
+    if (!isAnswering) void answerAll().catch(fail)
+  }
+
+  async function answerAll(): Promise<void> {
+    isAnswering = true
+    while (asks.length > 0 && !socket.destroyed) {
+      current = asks.shift()
+      await current?.answer()
+      current = undefined
+      await outbox.room()
+    }
+    isAnswering = false
+  }
+
+  async function greet(infoHash: string): Promise<void> {
+    const share = await blocks.find(infoHash)
+    if (!share || socket.destroyed) return cut()
+    socket.setTimeout(limits.bittorrentIdleMs)
+    answerRequests(share)
+    const { info } = share.meta
+    wire.use(metadataOf((message) => ask({ answer: async () => sendMetadata(metadataReply(info, message)) })))
+    wire.extendedHandshake = { metadata_size: info.length, reqq: limits.bittorrentRequests, upload_only: 1 }
+    wire.handshake(infoHash, peerId, { fast: true })
+    if (wire.hasFast) wire.haveAll()
+    else wire.bitfield(fullBitfield(share.pieces))
+    wire.setKeepAlive(true)
+    isGreeted = true
+    if (wire.peerInterested) slots.want(peer)
+  }
+
+  function answerRequests(share: Share): void {
+    wire.on('request', (index, offset, length, respond) => {
+      const place = { index, offset, length }
+      const answer = async (): Promise<void> => {
+        respond(null, await blocks.read(share, place))
+        onSent(length)
+        slots.check(peer)
+      }
+      ask({ place, answer })
+    })
+    wire.on('cancel', (index, offset, length) => {
+      const isMeant = ({ place }: Ask): boolean =>
+        place?.index === index && place.offset === offset && place.length === length
+      const cancelled = [current, ...asks].find((asked) => asked !== undefined && isMeant(asked))
+      asks = asks.filter((asked) => asked !== cancelled)
+      // Whoever speaks BEP 6 waits for the block or for this.
+      if (cancelled && wire.hasFast) wire.reject(index, offset, length)
+    })
+  }
+
+  function sendMetadata(reply: Uint8Array | undefined): void {
+    if (reply && Object.hasOwn(wire.peerExtendedMapping, UT_METADATA)) wire.extended(UT_METADATA, reply)
+  }
+
+  wire.on('handshake', (infoHash) => void greet(infoHash).catch(fail))
+  wire.on('interested', () => isGreeted && slots.want(peer))
+  wire.on('uninterested', () => slots.leave(peer))
+  wire.on('error', cut)
+  wire.on('finish', cut)
+  socket.on('data', (chunk) => void wire.write(chunk))
+  socket.on('error', cut)
+  socket.on('timeout', cut)
+  socket.on('close', () => {
+    slots.leave(peer)
+    wire.destroy()
+    outbox.close()
+  })
+  socket.setTimeout(limits.bittorrentHandshakeMs)
+}
+
+interface Outbox {
+  /** Resolves once the client has taken most of what was sent, or has gone. */
+  room(): Promise<void>
+  close(): void
+}
+
+function createOutbox(wire: PeerWire, socket: Socket): Outbox {
+  let waiting = 0
+  let onRoom: (() => void) | undefined
+  function wake(): void {
+    onRoom?.()
+    onRoom = undefined
+  }
+  wire.on('data', (chunk) => {
+    if (socket.destroyed) return
+    waiting += chunk.length
+    socket.write(chunk, () => {
+      waiting -= chunk.length
+      if (waiting <= AHEAD_BYTES) wake()
+    })
+  })
+  return {
+    room: async () => {
+      if (waiting > AHEAD_BYTES && !socket.destroyed) await new Promise<void>((resolve) => (onRoom = resolve))
+    },
+    close: wake,
+  }
+}
+
+/** As the wire wants an extension: a class, the name in its prototype. */
+const metadataOf = (onMessage: (message: Uint8Array) => void) =>
+  class {
+    get name(): string {
+      return UT_METADATA
+    }
+    onMessage(message: Uint8Array): void {
+      onMessage(message)
+    }
+  }
