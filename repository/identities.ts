@@ -5,6 +5,7 @@ import {
   decodeIdentity,
   encodeIdentity,
   identityOf,
+  isInForce,
   parseOperation,
   replay,
   type IdentityState,
@@ -26,7 +27,7 @@ export interface Identities {
 const LOG = 'log'
 const STATES_KEPT = 4096
 
-export function createIdentities({ store, environment, log }: RepositoryContext): Identities {
+export function createIdentities({ store, environment, log, source }: RepositoryContext): Identities {
   const states = new Map<string, { readonly version: number; readonly state: IdentityState }>()
 
   async function get(id: Bytes): Promise<IdentityState | undefined> {
@@ -51,8 +52,10 @@ export function createIdentities({ store, environment, log }: RepositoryContext)
     return log.write(async () => {
       const item = await store.get(pk, LOG)
       const before = item && decodeIdentity(item.body)
-      const state = replay(operations, environment.clock.now(), before)
-      const changed = !before || !equal(before.head, state.head)
+      // Which operation overrides which is decided where the log is: a mirror comes by them at other times.
+      const shown = replay(operations, environment.clock.now(), source ? undefined : before)
+      const changed = !before || !isInForce(before, shown.head)
+      const state = changed ? shown : before
       const changes = changed ? [{ pk, sk: LOG, expect: item?.version ?? 0, body: encodeIdentity(state) }] : []
       const added = state.operations.slice(before ? sharedOf(before, state) : 0)
       const entries = identityEntries(

@@ -2,23 +2,26 @@ import { describe, expect, it } from 'vitest'
 import { fromUtf8, toHex } from '../../protocol/bytes.ts'
 import { edgesOf, evidenceFromJson, type ChainsJson } from '../../protocol/chain.ts'
 import { followLog, readSeen, type LogReader } from '../../protocol/follow-log.ts'
+import { applyOperation, genesis, rotate } from '../../protocol/identity.ts'
+import { limits } from '../../protocol/limits.ts'
 import { EMPTY_FRONTIER } from '../../protocol/merkle.ts'
+import { envelopeToJson, signerFrom, type Envelope } from '../../protocol/signed.ts'
 import { evaluateOne } from '../../protocol/trust.ts'
 import { parseHead } from '../../protocol/vouch.ts'
 import { createRepository } from '../../repository/repository.ts'
 import { stores, testRepository } from './kit.ts'
-import { bookOf, NOW, person, vouchFor } from './people.ts'
+import { bookOf, NOW, numbered, person, vouchFor } from './people.ts'
 
 const [ann, bob, cid, dan] = [person(1), person(2), person(3), person(4)]
 
 async function opened() {
   const source = testRepository()
-  const place = { isDown: false }
+  const place = { isDown: false, nowMs: NOW }
   const store = stores.open()
   const open = () =>
     createRepository({
       environment: {
-        clock: { now: () => NOW, sleep: () => new Promise<never>(() => undefined) },
+        clock: { now: () => place.nowMs, sleep: () => new Promise<never>(() => undefined) },
         random: { bytes: (length) => new Uint8Array(length) },
         async transport(request) {
           if (place.isDown) throw new TypeError('connection refused')
@@ -74,6 +77,26 @@ describe('a mirror', () => {
     await expect(mirror.maintain()).rejects.toMatchObject({ code: 'peer-failed' })
     expect(await chainsOf(mirror)).toEqual(await chainsOf(source))
     expect(fromUtf8(new Uint8Array(await (await mirror.app.request('/checkpoint')).arrayBuffer()))).toContain('\n5\n')
+  })
+
+  it('goes by which operation the other lets override which, however late it comes by it', async () => {
+    const { source, mirror, place } = await opened()
+    const keys = [signerFrom(numbered(6, 1)), signerFrom(numbered(6, 2))] as const
+    const state = applyOperation(undefined, genesis(keys, NOW), NOW)
+    const stolen = rotate(state, [keys[1].key], NOW, keys[1])
+    const register = (...operations: readonly Envelope[]) =>
+      source.ask('POST', '/v1/identities', { operations: operations.map(envelopeToJson) })
+    await register(...state.operations.map(({ envelope }) => envelope), stolen)
+    await mirror.maintain()
+    source.setNow(NOW + limits.recoveryWindowMs)
+    await register(rotate(state, [keys[0].key], NOW, keys[0], 0))
+    await source.register(dan)
+    place.nowMs = NOW + limits.recoveryWindowMs + 1
+    expect(await mirror.maintain()).toBe(2)
+    for (const id of [state.id, dan.id]) {
+      const path = `/v1/identities/${toHex(id)}`
+      expect(await (await mirror.app.request(path)).json()).toEqual((await source.get(path)).json)
+    }
   })
 
   it('takes nothing from anybody else', async () => {
