@@ -13,7 +13,7 @@ import { identityOf, operationFromJson, parseOperation } from '../protocol/ident
 import { decideAndWrite, putAll } from '../protocol/items.ts'
 import { limits } from '../protocol/limits.ts'
 import { EMPTY_FRONTIER } from '../protocol/merkle.ts'
-import { Problem, unlessBug } from '../protocol/problem.ts'
+import { Problem } from '../protocol/problem.ts'
 import { bookSchema, wire } from '../protocol/service.ts'
 import type { Envelope } from '../protocol/signed.ts'
 import { createStoreLog, growthOf, headOfLog, readLogHead } from '../protocol/store-log.ts'
@@ -118,13 +118,17 @@ export async function mirror({ store, source, log, identities, books }: MirrorPa
   for (const id of changed.identities) await identities.put(await source.identity(id))
   for (const id of changed.issuers) {
     const book = await source.book(id)
-    // One that has expired meanwhile, or that its issuer no longer stands by, vouches for nobody anyway.
-    if (book) await books.put(fromHex(id), book).catch(unlessBug)
+    if (book) await books.put(fromHex(id), book).catch(unlessRefused)
   }
   const { changes } = await growthOf(store, before, entries)
   await putAll(store, changes)
   await store.write([headOfLog({ ...frontier, note: seen.note }, before.version)])
   return entries.length
+}
+
+/** A book that has expired meanwhile, or that its issuer no longer stands by, vouches for nobody anyway. */
+function unlessRefused(error: unknown): void {
+  if (!(error instanceof Problem) || error.code === 'store-unavailable') throw error
 }
 
 function unreachable(error: unknown): never {

@@ -5,7 +5,9 @@ import { followLog, readSeen, type LogReader } from '../../protocol/follow-log.t
 import { applyOperation, genesis, rotate } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { EMPTY_FRONTIER } from '../../protocol/merkle.ts'
+import { Problem } from '../../protocol/problem.ts'
 import { envelopeToJson, signerFrom, type Envelope } from '../../protocol/signed.ts'
+import type { Store } from '../../protocol/store.ts'
 import { evaluateOne } from '../../protocol/trust.ts'
 import { parseHead } from '../../protocol/vouch.ts'
 import { createRepository } from '../../repository/repository.ts'
@@ -16,8 +18,15 @@ const [ann, bob, cid, dan] = [person(1), person(2), person(3), person(4)]
 
 async function opened() {
   const source = testRepository()
-  const place = { isDown: false, nowMs: NOW }
-  const store = stores.open()
+  const place = { isDown: false, nowMs: NOW, mayWrite: (_: string): boolean => true }
+  const kept = stores.open()
+  const store: Store = {
+    ...kept,
+    async write(changes) {
+      if (changes.some(({ pk }) => !place.mayWrite(pk))) throw new Problem('store-unavailable', 'For a moment.')
+      return kept.write(changes)
+    },
+  }
   const open = () =>
     createRepository({
       environment: {
@@ -97,6 +106,15 @@ describe('a mirror', () => {
       const path = `/v1/identities/${toHex(id)}`
       expect(await (await mirror.app.request(path)).json()).toEqual((await source.get(path)).json)
     }
+  })
+
+  it.each(['identity/', 'book/'])('goes on from where it was when it could not write %s', async (what) => {
+    const { source, mirror, place, chainsOf } = await opened()
+    place.mayWrite = (pk) => !pk.startsWith(what)
+    await expect(mirror.maintain()).rejects.toMatchObject({ code: 'store-unavailable' })
+    place.mayWrite = () => true
+    expect(await mirror.maintain()).toBe(5)
+    expect(await chainsOf(mirror)).toEqual(await chainsOf(source))
   })
 
   it('takes nothing from anybody else', async () => {
