@@ -81,6 +81,8 @@ export const limits = {
   cosignatureMs: HOUR,
   cosignedAgainMs: 20 * MINUTE,
   bookMs: 7 * DAY,
+  /** How far a book may be after the newest that a repository has. */
+  booksSkipped: 4096,
   vouchMs: 90 * DAY,
   vouchesPerBook: 10_000,
   vouchDepth: 4,

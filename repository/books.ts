@@ -4,6 +4,7 @@ import { equal, toHex, type Bytes } from '../protocol/bytes.ts'
 import { liveEdges } from '../protocol/chain.ts'
 import type { IdentityState } from '../protocol/identity.ts'
 import { putAll, removeAll } from '../protocol/items.ts'
+import { limits } from '../protocol/limits.ts'
 import { Problem } from '../protocol/problem.ts'
 import { envelopeToJson, type Envelope } from '../protocol/signed.ts'
 import type { Edge } from '../protocol/trust.ts'
@@ -35,7 +36,7 @@ import { bookKey } from './keys.ts'
 
 export interface Books {
   /**
-   * Takes the first book of an issuer, or the successor of its newest. The newest again changes nothing.
+   * Takes the first book of an issuer, or a later one than its newest. The newest again changes nothing.
    * @throws Problem `not-found`, `expired`, `conflict` (its members: `seq` and `head` of the newest, and `proof` when the
    *   owner signed another book under that number), and those of `checkBook` and `requireAuthor`
    */
@@ -85,8 +86,7 @@ export function createBooks({ store, environment, log, source }: RepositoryConte
       return { changes: [], entries: [], result: { changed: false, receipt: before?.receipt } }
     requireLive(head, environment.clock.now())
     requireAuthor(book, issuer, environment.clock.now())
-    // A mirror may have missed some in between.
-    const isNext = newest === undefined || follows(head, newest) || (source && head.seq > newest.seq)
+    const isNext = newest === undefined || (source ? head.seq > newest.seq : follows(head, newest))
     if (before && newest && !isNext) {
       const isProof = isEquivocation(before.head, book.head, issuer)
       if (isProof) await keepEquivocation(store, issuer.id, [before.head, book.head])
@@ -131,8 +131,11 @@ export function createBooks({ store, environment, log, source }: RepositoryConte
   }
 }
 
-const follows = (head: BookHead, newest: BookHead): boolean =>
-  head.seq === newest.seq + 1 && head.prev !== undefined && equal(head.prev, newest.id)
+/** Some in between may never have come here. Whoever steals a key must not be able to use up the owner's numbers. */
+const follows = ({ seq, prev }: BookHead, newest: BookHead): boolean =>
+  seq === newest.seq + 1
+    ? prev !== undefined && equal(prev, newest.id)
+    : seq > newest.seq && seq <= newest.seq + limits.booksSkipped
 
 function notNext({ seq, id }: BookHead, proof: Equivocation | undefined): Problem {
   const place = { seq, head: toHex(id) }

@@ -71,15 +71,28 @@ describe('a book', () => {
     })
   })
 
-  it('of the past, with a gap, or beside the line is refused, and the newest stays', async () => {
+  it('is taken though those before it never came, and none of them comes after it', async () => {
+    const { repository, newest } = await opened()
+    await repository.putBook(ann, first)
+    const missed = next(first, [vouchFor(cid.id)])
+    const last = next(missed, [])
+    expect(await repository.putBook(ann, last)).toMatchObject({ status: 201 })
+    expect(await repository.putBook(ann, missed)).toMatchObject(refusal(409, 'conflict'))
+    const renewed = renewBook(last, { issued: NOW, expires: NOW + DAY }, ann.agent, delegationOf(ann, ['announce']))
+    const again = renewBook(renewed, { issued: NOW, expires: NOW + DAY }, ann.agent, delegationOf(ann, ['announce']))
+    expect(await repository.putBook(ann, again)).toMatchObject({ status: 201 })
+    expect(await newest()).toEqual(again)
+  })
+
+  it('of the past, far ahead, or beside the line is refused, and the newest stays', async () => {
     const { repository, newest } = await opened()
     const second = next(first, [vouchFor(cid.id)])
     await repository.putBook(ann, first)
     await repository.putBook(ann, second)
     const beside = next(first, [vouchFor(cid.id)], { issued: NOW + 1 })
     const wrong = bookOf(ann, [], { seq: 2, prev: numbered(1, 1) })
-    const gap = bookOf(ann, [], { seq: 3, prev: parseHead(second.head).id })
-    for (const book of [first, beside, wrong, gap]) {
+    const ahead = bookOf(ann, [], { seq: 2 + limits.booksSkipped, prev: parseHead(second.head).id })
+    for (const book of [first, beside, wrong, ahead]) {
       const reply = await repository.putBook(ann, book)
       expect(reply).toMatchObject({
         status: 409,
