@@ -17,7 +17,7 @@ import type { Change, Item } from '../protocol/store.ts'
 import type { Content, Contents } from './contents.ts'
 import type { RepositoryContext } from './context.ts'
 import type { Identities } from './identities.ts'
-import { dueKey, dueSwarm, EMPTY, ownerKey, swarmKey } from './keys.ts'
+import { dueKey, dueSwarm, EMPTY, liveKey, liveOffer, ownerKey, paddedTime, swarmKey } from './keys.ts'
 import { wordItems } from './search.ts'
 import { envelopeField } from './stored.ts'
 
@@ -43,8 +43,8 @@ export interface Announcements {
     delegation?: Envelope,
   ): Promise<{ readonly announcement: Announcement; readonly changed: boolean }>
   /**
-   * The offers of a content (v2, hex) that count now: up to `count` of them, in the order of the owners' ids.
-   * @param sought owners that no crowd may hide: where not all offers are read, theirs are, and stand first
+   * The offers of a content (v2, hex) that count now: up to `count` of them, those that end first before the others.
+   * @param sought owners that no crowd may hide: where there are more than that, theirs stand first
    */
   offers(infoHash: string, count: number, sought?: ReadonlySet<string>): Promise<readonly Offer[]>
   /** Forgets an announcement whose time is over, unless a newer one took its place. */
@@ -52,9 +52,6 @@ export interface Announcements {
 }
 
 const COUNT = 'announcements'
-const PAGE = 128
-/** For one answer, those that no longer count among them. */
-const OFFERS_READ = 1024
 const SOUGHT_READ = 256
 
 const offerShape = {
@@ -97,42 +94,37 @@ export function createAnnouncements(
     if (before && before.issued >= announcement.issued)
       throw new Problem('conflict', 'A newer announcement of this owner is known.')
     requireTimely(announcement, environment.clock.now())
+    const body = encodeOffer(announcement, signed)
     const changes: Change[] = [
-      { pk, sk: owner, expect: item?.version ?? 0, body: encodeOffer(announcement, signed) },
+      { pk, sk: owner, expect: item?.version ?? 0, body },
       due(announcement.issued, infoHash, owner, EMPTY),
     ]
-    if (before) changes.push(due(before.issued, infoHash, owner))
+    if (before) changes.push(due(before.issued, infoHash, owner), live(before, infoHash, owner))
     else changes.push(await counted(context, owner, 1))
-    if (!isWithdrawal(announcement)) changes.push(...wordItems(content))
+    if (!isWithdrawal(announcement)) changes.push(live(announcement, infoHash, owner, body), ...wordItems(content))
     return { changes, result: true }
   }
 
   async function offers(infoHash: string, count: number, sought: ReadonlySet<string> = new Set()): Promise<Offer[]> {
     const nowMs = environment.clock.now()
-    const live: Offer[] = []
-    let after: string | undefined
-    for (let read = 0; read < OFFERS_READ && live.length < count; read += PAGE) {
-      const items = await store.list(swarmKey(infoHash), { limit: PAGE, ...(after !== undefined && { after }) })
-      live.push(...items.map(readOffer).filter((offer) => isLive(offer, nowMs)))
-      after = items.length < PAGE ? undefined : items.at(-1)?.sk
-      if (after === undefined) break
-    }
-    if (after === undefined) return live.slice(0, count)
-    const known = new Set(live.map(({ owner }) => owner))
+    const items = await store.list(liveKey(infoHash), { after: paddedTime(nowMs + 1), limit: count })
+    const listed = items.map((item) => readOffer(item, item.sk.split('/')[1]))
+    if (listed.length < count) return listed
+    const known = new Set(listed.map(({ owner }) => owner))
     const others = [...sought].filter((owner) => !known.has(owner)).slice(0, SOUGHT_READ)
-    const items = await Promise.all(others.map((owner) => store.get(swarmKey(infoHash), owner)))
-    const found = items.flatMap((item) => (item ? [readOffer(item)] : [])).filter((offer) => isLive(offer, nowMs))
-    return [...found, ...live].slice(0, count)
+    const theirs = await Promise.all(others.map((owner) => store.get(swarmKey(infoHash), owner)))
+    const found = theirs.flatMap((item) => (item ? [readOffer(item)] : [])).filter((offer) => isLive(offer, nowMs))
+    return [...found, ...listed].slice(0, count)
   }
 
   async function forget(infoHash: string, owner: string): Promise<void> {
     await decideAndWrite(store, async () => {
       const item = await store.get(swarmKey(infoHash), owner)
-      const isOver = item && readOffer(item).issued + limits.announcementMs <= environment.clock.now()
-      const changes = isOver
-        ? [{ pk: item.pk, sk: owner, expect: item.version }, await counted(context, owner, -1)]
-        : []
-      return { changes, result: undefined }
+      const offer = item && readOffer(item)
+      const isOver = offer && offer.issued + limits.announcementMs <= environment.clock.now()
+      if (!isOver) return { changes: [], result: undefined }
+      const taken = { pk: item.pk, sk: owner, expect: item.version }
+      return { changes: [taken, live(offer, infoHash, owner), await counted(context, owner, -1)], result: undefined }
     })
   }
 
@@ -160,6 +152,19 @@ const due = (issued: number, infoHash: string, owner: string, body?: Bytes): Cha
   ...(body && { body }),
 })
 
+/** What the offers are read from: however many are withdrawn or over, none of them is read with it. */
+const live = (
+  { expires, issued }: Pick<Offer, 'expires' | 'issued'>,
+  infoHash: string,
+  owner: string,
+  body?: Bytes,
+): Change => ({
+  pk: liveKey(infoHash),
+  sk: liveOffer(expires, owner, issued),
+  expect: 'any',
+  ...(body && { body }),
+})
+
 function requireTimely(announcement: Announcement, nowMs: number): void {
   const { issued, expires } = announcement
   if (issued > nowMs + limits.clockSkewMs)
@@ -180,4 +185,4 @@ const encodeOffer = (
     price: terms.public ? 0n : price,
   })
 
-const readOffer = (item: Item): Offer => ({ ...fields(decode(item.body), offerShape), owner: item.sk })
+const readOffer = ({ sk, body }: Item, owner = sk): Offer => ({ ...fields(decode(body), offerShape), owner })

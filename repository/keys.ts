@@ -18,6 +18,7 @@
  * | content/HASH | torrent/RUN/N, files/RUN/FIRST, hashes/RUN/N, leaves/RUN/FILE/UNIT | its bytes, files, piece hashes, 16 KiB hashes |
  * | content-v1/HASH | v2 | its v2 info hash |
  * | swarm/HASH | ID | the newest announcement of an owner, or its withdrawal |
+ * | live/HASH | EXPIRES/ID/ISSUED | the same announcement, unless it is a withdrawal: those that are over come before all others |
  * | owner/ID | announcements | how many of those there are |
  * | word/LETTER | WORD/HASH | the contents that have a word in their name |
  * | due/H | TIME/swarm/HASH/ID, TIME/content/HASH/RUN | what to look at when its time comes; H is a hash's first digit |
@@ -39,6 +40,9 @@ export const editionsKey = (id: Uint8Array): string => `editions/${toHex(id)}`
 export const contentKey = (infoHash: string): string => `content/${infoHash}`
 export const contentV1Key = (infoHashV1: string): string => `content-v1/${infoHashV1}`
 export const swarmKey = (infoHash: string): string => `swarm/${infoHash}`
+export const liveKey = (infoHash: string): string => `live/${infoHash}`
+export const liveOffer = (expires: number, owner: string, issued: number): string =>
+  `${paddedTime(expires)}/${owner}/${paddedTime(issued)}`
 export const ownerKey = (id: string): string => `owner/${id}`
 export const wordKey = (letter: string): string => `word/${letter}`
 

@@ -5,7 +5,7 @@ import { rotate } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { envelopeToJson } from '../../protocol/signed.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
-import { ownerKey, swarmKey } from '../../repository/keys.ts'
+import { liveKey, liveOffer, ownerKey, swarmKey } from '../../repository/keys.ts'
 import { announcementOf, content, contentOf, signedAnnouncement, testRepository, type TestContent } from './kit.ts'
 import { bookOf, DAY, delegationOf, NOW, numbered, person, vouchFor } from './people.ts'
 
@@ -269,9 +269,9 @@ describe('many announcements', () => {
     const { store } = repository
     for (const each of [ann, cid]) await repository.announce(each, film)
     await repository.putBook(bob, bookOf(bob, [vouchFor(cid.id)]))
-    // As of more identities than are read, each with a lower id.
-    const [pk, of] = [swarmKey(film.infoHash), await store.get(swarmKey(film.infoHash), toHex(ann.id))]
-    const crowd = Array.from({ length: 1100 }, (_, i) => String(i).padStart(64, '0'))
+    // As of more identities than are read, each before the others.
+    const [pk, of] = [liveKey(film.infoHash), await store.get(swarmKey(film.infoHash), toHex(ann.id))]
+    const crowd = Array.from({ length: 1100 }, (_, i) => liveOffer(NOW + 1, String(i).padStart(64, '0'), NOW))
     for (let at = 0; at < crowd.length; at += 100) {
       const some = crowd.slice(at, at + 100)
       await store.write(some.map((sk) => ({ pk, sk, expect: 0, body: of?.body ?? new Uint8Array() })))
@@ -283,6 +283,30 @@ describe('many announcements', () => {
 })
 
 describe('what is over', () => {
+  it('hides nothing of what is on offer, however much there is of it', async () => {
+    const { repository, sellers } = await opened()
+    const { store } = repository
+    const now = NOW + limits.contentMs - 1
+    repository.setNow(now)
+    await repository.announce(ann, film, { issued: now, expires: now, urls: [] })
+    await repository.announce(bob, film, { issued: now, expires: now + 1 })
+    await repository.announce(cid, film, { issued: now, expires: now + DAY })
+    // As of more identities than are read, each with a lower id.
+    const pk = swarmKey(film.infoHash)
+    for (let at = 0; at < 1100; at += 100) {
+      const { body = new Uint8Array() } = (await store.get(pk, toHex((at % 200 === 0 ? ann : bob).id))) ?? {}
+      const some = Array.from({ length: 100 }, (_, i) => String(at + i).padStart(64, '0'))
+      await store.write(some.map((sk) => ({ pk, sk, expect: 0, body })))
+    }
+    repository.setNow(now + 1)
+    expect(await repository.maintain()).toBe(1)
+    expect(await repository.search('film')).toMatchObject([{ sellers: 1 }])
+    expect(await sellers()).toEqual([announcementOf(cid, film, { issued: now, expires: now + DAY })])
+    repository.setNow(now + DAY)
+    await repository.maintain()
+    expect(await store.list(liveKey(film.infoHash), { limit: 9 })).toEqual([])
+  })
+
   it('is taken away, and what is not stays', async () => {
     const { repository, sellers } = await opened()
     await repository.announce(ann, film)
