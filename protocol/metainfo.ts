@@ -106,6 +106,10 @@ const hashesV1 = new WeakMap<Metainfo, Bytes>()
 export const filePath = (meta: Pick<Metainfo, 'name' | 'folder'>, file: MetaFile): FilePath =>
   meta.folder ? [meta.name, ...file.path] : file.path
 
+/** @param infoHash v2 or v1, hex */
+export const isNamed = (meta: Pick<Metainfo, 'infoHash' | 'infoHashV1'>, infoHash: string): boolean =>
+  toHex(meta.infoHash) === infoHash || toHex(meta.infoHashV1) === infoHash
+
 export const piecesOf = (length: number, pieceLength: number): number => Math.ceil(length / pieceLength)
 
 /**

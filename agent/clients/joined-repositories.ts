@@ -57,29 +57,36 @@ export function joinRepositories(first: RepositoryClient, ...others: readonly Re
 
 /** What the first says of somebody's keys counts: it is held to its log, which the others may be behind. */
 function joinChains(shown: readonly ChainsJson[]): ChainsJson {
-  const logs = shown.toReversed().flatMap(({ identities: each }) => each)
-  const identities = new Map(logs.map((log) => [log[0]?.body ?? '', log]))
-  const chains = new Map(shown.flatMap(({ chains: each }) => each).map((chain) => [JSON.stringify(chain), chain]))
+  const identities = new Map(inTurn(shown.map(({ identities: logs }) => logs)).map((log) => [nameOf(log), log]))
+  for (const log of shown[0]?.identities ?? []) identities.set(nameOf(log), log)
+  const chains = new Map(inTurn(shown.map(({ chains: each }) => each)).map((chain) => [JSON.stringify(chain), chain]))
   return {
     identities: [...identities.values()].slice(0, limits.chains * limits.chainVouches),
     chains: [...chains.values()].slice(0, limits.chains),
   }
 }
 
+const nameOf = ([first]: ChainsJson['identities'][number]): string => first?.body ?? ''
+
 const joinSwarms = (shown: readonly (readonly SwarmSeller[])[]): readonly SwarmSeller[] => {
-  const sellers = shown.flat()
-  const seen = new Map(sellers.map((seller) => [seller.announcement.signature.toString(), seller]))
+  const seen = new Map(inTurn(shown).map((seller) => [seller.announcement.signature.toString(), seller]))
   return [...seen.values()].slice(0, limits.swarmSellers)
 }
 
 function joinFound(shown: readonly (readonly Found[])[]): readonly Found[] {
   const found = new Map<string, Found>()
-  for (const one of shown.flat()) {
+  for (const one of inTurn(shown)) {
     const known = found.get(one.infoHash)
     if (!known || known.sellers < one.sellers) found.set(one.infoHash, one)
   }
   return [...found.values()].slice(0, limits.searchResults)
 }
+
+/** The first of each, then the second of each: whoever shows much, or makes it up, leaves the others their share. */
+const inTurn = <T>(lists: readonly (readonly T[])[]): readonly T[] =>
+  Array.from({ length: Math.max(...lists.map(({ length }) => length)) }, (_, i) =>
+    lists.flatMap((list) => list.slice(i, i + 1)),
+  ).flat()
 
 const longest = <T>(lists: readonly (readonly T[])[]): readonly T[] =>
   lists.reduce((most, list) => (list.length > most.length ? list : most))

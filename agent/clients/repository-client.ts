@@ -5,6 +5,7 @@ import type { ChainsJson } from '../../protocol/chain.ts'
 import type { Environment } from '../../protocol/environment.ts'
 import { operationFromJson, replay, type IdentityState } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
+import { isNamed, parseTorrent } from '../../protocol/metainfo.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { count } from '../../protocol/route.ts'
 import { bookSchema, vouchProofSchema, wire } from '../../protocol/service.ts'
@@ -63,7 +64,7 @@ export interface RepositoryClient {
   putTorrent(infoHash: string, torrent: Bytes): Promise<void>
   /** SHA-256 of 16 KiB blocks of one file, from block `from`. */
   putLeaves(infoHash: string, run: { file: number; from: number; leaves: Bytes }): Promise<void>
-  /** @param infoHash v2 or v1 */
+  /** @param infoHash v2 or v1. @throws Problem `bad-torrent`; `peer-failed` for another one */
   torrent(infoHash: string): Promise<Bytes>
   content(infoHash: string): Promise<Content>
   announce(announcement: Envelope, delegation?: Envelope): Promise<void>
@@ -107,6 +108,14 @@ export function createRepositoryClient({ environment, url }: RepositoryClientOpt
     return { state, operations: state.operations.map(({ envelope }) => envelope) }
   }
 
+  async function torrent(infoHash: string): Promise<Bytes> {
+    const call = { method: 'GET', path: `/v1/contents/${infoHash}/torrent`, replyBytes: limits.torrentBytes } as const
+    const bytes = await http.bytes(call)
+    if (!isNamed(parseTorrent(bytes), infoHash))
+      throw new Problem('peer-failed', `${url} answered with another torrent.`)
+    return bytes
+  }
+
   return {
     url,
     putIdentity: (operations) => send('POST', '/v1/identities', { operations: operations.map(envelopeToJson) }),
@@ -123,8 +132,7 @@ export function createRepositoryClient({ environment, url }: RepositoryClientOpt
     putTorrent: (infoHash, torrent) => upload(`/v1/contents/${infoHash}`, 'application/x-bittorrent', torrent),
     putLeaves: (infoHash, { file, from, leaves }) =>
       upload(`/v1/contents/${infoHash}/leaves?${query({ file, from })}`, 'application/octet-stream', leaves),
-    torrent: (infoHash) =>
-      http.bytes({ method: 'GET', path: `/v1/contents/${infoHash}/torrent`, replyBytes: limits.torrentBytes }),
+    torrent,
     content: (infoHash) => get(`/v1/contents/${infoHash}`, contentShape),
     announce: (announcement, delegation) =>
       send('POST', '/v1/announcements', {

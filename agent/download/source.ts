@@ -1,7 +1,7 @@
 /** What to download, as the owner names it: an info hash, a magnet link or a torrent; and the torrent that it means. */
 import { fromBase64url, toHex, type Bytes } from '../../protocol/bytes.ts'
 import { parseMagnet } from '../../protocol/magnet.ts'
-import { parseTorrent, type Metainfo } from '../../protocol/metainfo.ts'
+import { isNamed, parseTorrent, type Metainfo } from '../../protocol/metainfo.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { RepositoryClient } from '../clients/repository-client.ts'
 
@@ -38,9 +38,6 @@ async function fetchTorrent(infoHash: string, repository: Pick<RepositoryClient,
   if (!isNamed(meta, infoHash)) throw new Problem('peer-failed', 'The repository answered with another torrent.')
   return { bytes, meta }
 }
-
-const isNamed = (meta: Metainfo, infoHash: string): boolean =>
-  toHex(meta.infoHash) === infoHash || toHex(meta.infoHashV1) === infoHash
 
 function torrentBytes(source: string): Bytes {
   try {

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { sha256 } from '#primitives'
 import { joinRepositories } from '../../agent/clients/joined-repositories.ts'
-import { createRepositoryClient } from '../../agent/clients/repository-client.ts'
+import { createRepositoryClient, type RepositoryClient } from '../../agent/clients/repository-client.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { announce } from '../../protocol/announcement.ts'
 import { concat, toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
@@ -12,7 +12,7 @@ import { limits } from '../../protocol/limits.ts'
 import { makeTorrent } from '../../protocol/make-torrent.ts'
 import { fileHasher } from '../../protocol/piece.ts'
 import { envelopeToJson, objectId, seal, signerFrom } from '../../protocol/signed.ts'
-import { bookToJson, writeBook } from '../../protocol/vouch.ts'
+import { bookToJson, proofToJson, proveVouch, writeBook } from '../../protocol/vouch.ts'
 import { createRepository } from '../../repository/repository.ts'
 import { codeOf } from '../problems.ts'
 import { handClock, START_MS } from './hand-clock.ts'
@@ -224,5 +224,71 @@ describe('several repositories as one', () => {
       clientOf(() => Response.json({ identities: [identity], chains: [] })).client
     const joined = joinRepositories(showing(now), showing(before))
     expect(await joined.chains({ from: id, to: id })).toEqual({ identities: [now], chains: [] })
+  })
+
+  describe('leave room for what an honest one shows, whatever the other says', () => {
+    const numbers = (count: number) => Array.from({ length: count }, (_, i) => i)
+    const made = (name: string) => envelopeToJson(seal('announcement', { name }, signer))
+    const orders: [string, (one: RepositoryClient, other: RepositoryClient) => [RepositoryClient, RepositoryClient]][] =
+      [
+        ['last', (one, other) => [one, other]],
+        ['first', (one, other) => [other, one]],
+      ]
+    const answering = (answer: unknown) => clientOf(() => Response.json(answer)).client
+
+    it.each(orders)('%s: of sellers', async (_, inOrder) => {
+      const liar = answering({ sellers: numbers(limits.swarmSellers).map((i) => ({ announcement: made(`${i}`) })) })
+      const honest = answering({ sellers: [{ announcement: made('honest') }] })
+      const sellers = await joinRepositories(...inOrder(honest, liar)).swarm(infoHash)
+      expect(sellers.map(({ announcement }) => envelopeToJson(announcement))).toContainEqual(made('honest'))
+    })
+
+    it.each(orders)('%s: of what a search finds', async (_, inOrder) => {
+      const found = (n: number) => ({
+        infoHash: toHex(sha256(utf8(`${n}`))),
+        name: '',
+        bytes: 1,
+        sellers: 1,
+        price: '1',
+      })
+      const liar = answering(numbers(limits.searchResults).map(found))
+      const results = await joinRepositories(...inOrder(answering([found(-1)]), liar)).search('x')
+      expect(results).toContainEqual({ ...found(-1), price: 1n })
+    })
+
+    it.each(orders)('%s: of chains, and of who made them', async (_, inOrder) => {
+      const issuer = sha256(utf8('verifier'))
+      const salt = new Uint8Array(16)
+      const book = writeBook(
+        { issuer, seq: 0, issued: START_MS, expires: START_MS + 1000 },
+        [{ subject: sha256(utf8('subject')), depth: 1, credit: 1, scope: '', notBefore: 0, expires: 1, salt }],
+        signer,
+      )
+      const chain = (index: number) => [{ ...proofToJson(proveVouch(book, 0)), index }]
+      const most = limits.chains * limits.chainVouches
+      const liar = answering({
+        identities: numbers(most).map((i) => [made(`${i}`)]),
+        chains: numbers(limits.chains).map((i) => chain(i + 1)),
+      })
+      const honest = answering({ identities: [[envelopeToJson(first)]], chains: [chain(0)] })
+      const joined = await joinRepositories(...inOrder(honest, liar)).chains({ from: id, to: id })
+      expect(joined.identities).toContainEqual([envelopeToJson(first)])
+      expect(joined.chains).toContainEqual(chain(0))
+    })
+
+    it.each(orders)('%s: of a torrent', async (_, inOrder) => {
+      const torrentOf = (name: string) => {
+        const hasher = fileHasher({ length: 1, pieceLength: 16_384, padded: false })
+        hasher.update(new Uint8Array(1))
+        const files = [{ path: [name], hashes: hasher.digest() }]
+        return makeTorrent({ name, folder: false, pieceLength: 16_384, files })
+      }
+      const [one, other] = [torrentOf('one'), torrentOf('other')]
+      const honest = clientOf(() => new Response(one.torrent)).client
+      for (const lie of [other.torrent, utf8('nonsense')]) {
+        const joined = joinRepositories(...inOrder(honest, clientOf(() => new Response(lie)).client))
+        expect(await joined.torrent(toHex(one.meta.infoHash))).toEqual(one.torrent)
+      }
+    })
   })
 })
