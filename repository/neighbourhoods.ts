@@ -23,6 +23,8 @@ export interface Neighbourhood {
 
 export interface Neighbourhoods {
   around(id: Bytes): Promise<Neighbourhood>
+  /** As `Books.open`. */
+  open(id: Bytes): Promise<OpenBook | undefined>
 }
 
 interface Kept extends Neighbourhood {
@@ -68,15 +70,15 @@ export function createNeighbourhoods({ store, environment, log }: RepositoryCont
     around.drop(({ asked }) => !changed || !changed.isDisjointFrom(asked))
   }
 
-  async function open(id: Bytes): Promise<KeptBook> {
+  async function read(id: Bytes): Promise<KeptBook> {
     const name = toHex(id)
     const kept = shelf.get(name)
     if (kept && clock.now() < kept.untilMs) return kept
     const [at, nowMs] = [epoch, clock.now()]
     const opened = await books.open(id)
-    const read = { opened, untilMs: Math.min(nowMs + KEPT_MS, opened ? nextChangeMs(opened, nowMs) : Infinity) }
-    if (at === epoch) shelf.put(name, read)
-    return read
+    const book = { opened, untilMs: Math.min(nowMs + KEPT_MS, opened ? nextChangeMs(opened, nowMs) : Infinity) }
+    if (at === epoch) shelf.put(name, book)
+    return book
   }
 
   async function explore(from: Bytes): Promise<Kept> {
@@ -89,7 +91,7 @@ export function createNeighbourhoods({ store, environment, log }: RepositoryCont
       for (const [name, id] of issuers) {
         if (asked.size >= BOOKS_READ || vouchesRead >= VOUCHES_READ) return keptOf(found, asked, untilMs)
         asked.add(name)
-        const { opened, untilMs: bookUntilMs } = await open(id)
+        const { opened, untilMs: bookUntilMs } = await read(id)
         untilMs = Math.min(untilMs, bookUntilMs)
         if (!opened) continue
         found.set(name, opened)
@@ -102,6 +104,10 @@ export function createNeighbourhoods({ store, environment, log }: RepositoryCont
   }
 
   return {
+    async open(id) {
+      await catchUp()
+      return (await read(id)).opened
+    },
     async around(id) {
       await catchUp()
       const name = toHex(id)

@@ -7,10 +7,10 @@ import { parseNotice, requireNotifier } from '../protocol/notice.ts'
 import { Problem } from '../protocol/problem.ts'
 import type { Envelope } from '../protocol/signed.ts'
 import type { Item } from '../protocol/store.ts'
-import type { Books } from './books.ts'
 import type { RepositoryContext } from './context.ts'
 import type { Identities } from './identities.ts'
 import { noticeKey } from './keys.ts'
+import type { Neighbourhoods } from './neighbourhoods.ts'
 import { envelopeField } from './stored.ts'
 
 export interface KeptNotice {
@@ -41,7 +41,7 @@ const readKept = ({ sk, body }: Item) => ({ sk, ...fields(decode(body), keptShap
 export function createNotices(
   { store, environment }: RepositoryContext,
   identities: Identities,
-  books: Books,
+  neighbourhoods: Neighbourhoods,
 ): Notices {
   async function put(envelope: Envelope, delegation?: Envelope): Promise<{ changed: boolean }> {
     const notice = parseNotice(envelope)
@@ -49,7 +49,7 @@ export function createNotices(
     requireNotifier(notice, await identities.require(notice.by), delegation, nowMs)
     if (notice.issued > nowMs + limits.clockSkewMs) throw new Problem('bad-request', 'The notice is of the future.')
     if (notice.issued + limits.noticeMs <= nowMs) throw new Problem('expired', 'The notice is too old.')
-    const opened = await books.open(notice.to)
+    const opened = await neighbourhoods.open(notice.to)
     if (!opened?.edges.some(({ subject }) => equal(subject, notice.subject)))
       throw new Problem('not-found', 'The recipient of the notice does not vouch for its subject.', {
         missing: 'vouch',

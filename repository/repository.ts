@@ -40,6 +40,7 @@ export function createRepository(options: RepositoryOptions): Repository {
   const contents = createContents(context)
   const announcements = createAnnouncements(context, identities, contents)
   const search = createSearch(context, announcements)
+  const neighbourhoods = createNeighbourhoods(context, books)
   const parts = {
     log: context.log,
     identities,
@@ -47,11 +48,11 @@ export function createRepository(options: RepositoryOptions): Repository {
     contents,
     announcements,
     search,
-    chains: createChains(createNeighbourhoods(context, books)),
+    chains: createChains(neighbourhoods),
     editions: createEditions(context, identities),
-    notices: createNotices(context, identities, books),
+    notices: createNotices(context, identities, neighbourhoods),
     hashes: createHashes(context, contents),
-    swarm: createSwarm(books, announcements),
+    swarm: createSwarm(neighbourhoods, announcements),
   }
   const { source, store } = context
   async function maintain(): Promise<number> {

@@ -2,7 +2,7 @@
 import { toHex, type Bytes } from '../protocol/bytes.ts'
 import { limits } from '../protocol/limits.ts'
 import type { Announcements, Offer } from './announcements.ts'
-import type { Books } from './books.ts'
+import type { Neighbourhoods } from './neighbourhoods.ts'
 
 export interface Swarm {
   /** At most `limits.swarmSellers`. @param reader whose vouches put sellers first; an id that is not known here has none */
@@ -11,9 +11,9 @@ export interface Swarm {
 
 const OFFERS_SORTED = 1024
 
-export function createSwarm(books: Books, announcements: Announcements): Swarm {
+export function createSwarm(neighbourhoods: Neighbourhoods, announcements: Announcements): Swarm {
   async function vouchedBy(reader: Bytes): Promise<ReadonlySet<string>> {
-    const opened = await books.open(reader)
+    const opened = await neighbourhoods.open(reader)
     return new Set(opened?.edges.map(({ subject }) => toHex(subject)))
   }
 

@@ -4,8 +4,10 @@ import { toHex } from '../../protocol/bytes.ts'
 import { rotate } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { envelopeToJson } from '../../protocol/signed.ts'
+import type { Store } from '../../protocol/store.ts'
+import { parseHead } from '../../protocol/vouch.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
-import { liveKey, liveOffer, ownerKey, swarmKey } from '../../repository/keys.ts'
+import { bookKey, liveKey, liveOffer, ownerKey, swarmKey } from '../../repository/keys.ts'
 import { announcementOf, content, contentOf, signedAnnouncement, testRepository, type TestContent } from './kit.ts'
 import { bookOf, DAY, delegationOf, NOW, numbered, person, vouchFor } from './people.ts'
 
@@ -262,6 +264,26 @@ describe('many announcements', () => {
     expect(forBob[0]).toEqual(announcementOf(friend, film, { price: 100n }))
     expect(forBob.slice(1)).toEqual(all.slice(0, -1))
     expect(await sellers(`?for=${toHex(numbered(4, 4))}`)).toEqual(all)
+  })
+
+  it('are told without reading anew whom the reader vouches for, until that changes', async () => {
+    const kept = openSqlite(':memory:')
+    let reads = 0
+    const list: Store['list'] = (pk, range) => {
+      if (pk === bookKey(bob.id)) reads++
+      return kept.list(pk, range)
+    }
+    const repository = testRepository({}, { ...kept, list })
+    const ask = async () => (await repository.get(`/v1/contents/${film.infoHash}/swarm?for=${toHex(bob.id)}`)).json
+    await repository.register(ann, bob, cid)
+    await repository.putTorrent(film)
+    for (const each of [ann, cid]) await repository.announce(each, film)
+    const first = bookOf(bob, [vouchFor(ann.id)])
+    await repository.putBook(bob, first)
+    for (let i = 0; i < 9; i++) expect(await ask()).toMatchObject({ sellers: [announcementOf(ann, film), {}] })
+    expect(reads).toBe(1)
+    await repository.putBook(bob, bookOf(bob, [vouchFor(cid.id)], { seq: 1, prev: parseHead(first.head).id }))
+    expect(await ask()).toMatchObject({ sellers: [announcementOf(cid, film), {}] })
   })
 
   it('hide nobody whom the reader vouches for, however many come before', async () => {
