@@ -77,6 +77,8 @@ export function createAnnouncements(
     const content = await contents.require(toHex(announcement.infoHash))
     const signed = { announcement: envelope, ...(delegation && { delegation }) }
     const changed = await decideAndWrite(store, () => decide(announcement, signed, content))
+    // One that was forgotten meanwhile is to be sent again.
+    await contents.require(content.infoHash)
     return { announcement, changed }
   }
 

@@ -51,8 +51,8 @@ export interface Contents {
   torrent(content: Content): Promise<Bytes>
   /** Packed hashes of pieces of the torrent's own length, by their index over all files. */
   pieceHashes(content: Content, from: number, count: number): Promise<Bytes>
-  /** From then on it is not known here. */
-  forget(content: Content): Promise<void>
+  /** From then on it is not known here, unless it turns out to be wanted once it is gone. @returns whether it is gone */
+  forget(content: Content, isWanted: () => Promise<boolean>): Promise<boolean>
   /** Removes the items of one upload, once no head names them. */
   removeRun(infoHash: string, run: string): Promise<void>
 }
@@ -102,12 +102,14 @@ export function createContents({ store, environment }: RepositoryContext): Conte
     const note = dueContent(nowMs + limits.contentMs, infoHash, content.run)
     await store.write([{ pk: dueKey(infoHash), sk: note, expect: 'any', body: EMPTY }])
     await putAll(store, itemsOf(content, meta, torrent))
-    const changed = await store.write([
-      { pk: contentKey(infoHash), sk: HEAD, expect: 0, body: encodeHead(content) },
-      { pk: contentV1Key(content.infoHashV1), sk: V2, expect: 'any', body: fromHex(infoHash) },
-    ])
-    return { content, changed }
+    return { content, changed: await show(content) }
   }
+
+  const show = (content: Content): Promise<boolean> =>
+    store.write([
+      { pk: contentKey(content.infoHash), sk: HEAD, expect: 0, body: encodeHead(content) },
+      { pk: contentV1Key(content.infoHashV1), sk: V2, expect: 'any', body: fromHex(content.infoHash) },
+    ])
 
   return {
     put,
@@ -120,11 +122,14 @@ export function createContents({ store, environment }: RepositoryContext): Conte
     files: (content, first, count) => readFiles(store, content, first, count),
     torrent: (content) => readTorrent(store, content),
     pieceHashes: (content, from, count) => readPieceHashes(store, content, from, count),
-    async forget({ infoHash, infoHashV1 }) {
+    async forget(content, isWanted) {
       await store.write([
-        { pk: contentKey(infoHash), sk: HEAD, expect: 'any' },
-        { pk: contentV1Key(infoHashV1), sk: V2, expect: 'any' },
+        { pk: contentKey(content.infoHash), sk: HEAD, expect: 'any' },
+        { pk: contentV1Key(content.infoHashV1), sk: V2, expect: 'any' },
       ])
+      if (!(await isWanted())) return true
+      await show(content)
+      return false
     },
     async removeRun(infoHash, run) {
       for (const kind of ['torrent', 'files', 'hashes', 'leaves']) {

@@ -56,11 +56,11 @@ async function look(
   const content = await contents.find(infoHash)
   if (content) await search.forget(content)
   if (due.kind === 'swarm') return undefined
-  const isCurrent = content?.run === due.run
-  if (isCurrent && (await announcements.offers(infoHash, 1)).length > 0) {
-    return dueContent(nowMs + limits.contentMs, infoHash, due.run)
+  if (content?.run === due.run) {
+    const isOffered = async () => (await announcements.offers(infoHash, 1)).length > 0
+    const isKept = (await isOffered()) || !(await contents.forget(content, isOffered))
+    if (isKept) return dueContent(nowMs + limits.contentMs, infoHash, due.run)
   }
-  if (isCurrent) await contents.forget(content)
   await contents.removeRun(infoHash, due.run)
   return undefined
 }
