@@ -2,20 +2,39 @@
  * Several repositories as one: what the owner says is told to all of them, what is asked is answered by whichever knows.
  * An agent that is registered at two joins them. The first is the one whose log is followed.
  */
+import { parseAnnouncement } from '../../protocol/announcement.ts'
+import { toHex } from '../../protocol/bytes.ts'
 import type { ChainsJson } from '../../protocol/chain.ts'
 import { limits } from '../../protocol/limits.ts'
+import { Problem } from '../../protocol/problem.ts'
 import type { Found, RepositoryClient, SwarmSeller } from './repository-client.ts'
+
+type Introduce = (one: RepositoryClient) => Promise<void>
 
 /** @param first whose word decides whether something was taken */
 export function joinRepositories(first: RepositoryClient, ...others: readonly RepositoryClient[]): RepositoryClient {
   const all = [first, ...others]
 
   /** The others catch up when it is told again: what they refuse, or miss, is no failure. */
-  async function tell<T>(say: (one: RepositoryClient) => Promise<T>): Promise<T> {
-    const [said] = await Promise.allSettled(all.map(say))
+  async function tell<T>(say: (one: RepositoryClient) => Promise<T>, introduce?: Introduce): Promise<T> {
+    const catchUp = async (one: RepositoryClient, error: unknown): Promise<T> => {
+      const isBehind = error instanceof Problem && (error.code === 'not-found' || error.code === 'unknown-key')
+      if (!isBehind || !introduce || one === first) throw error
+      await introduce(one)
+      return say(one)
+    }
+    const [said] = await Promise.allSettled(all.map((one) => say(one).catch((error: unknown) => catchUp(one, error))))
     if (said?.status === 'fulfilled') return said.value
     throw said?.reason
   }
+
+  /** What the first knows of an owner and a content, for another that was away when it was told. */
+  const introducing =
+    (id: string, infoHash?: string): Introduce =>
+    async (one) => {
+      await one.putIdentity((await first.identity(id)).operations)
+      if (infoHash !== undefined) await one.putTorrent(infoHash, await first.torrent(infoHash))
+    }
 
   /** The first that has an answer. @throws what the first said, when none has */
   async function ask<T>(question: (one: RepositoryClient) => Promise<T>): Promise<T> {
@@ -37,10 +56,13 @@ export function joinRepositories(first: RepositoryClient, ...others: readonly Re
   return {
     ...first,
     putIdentity: (operations) => tell((one) => one.putIdentity(operations)),
-    putBook: (id, book) => tell((one) => one.putBook(id, book)),
+    putBook: (id, book) => tell((one) => one.putBook(id, book), introducing(id)),
     putTorrent: (infoHash, torrent) => tell((one) => one.putTorrent(infoHash, torrent)),
     putLeaves: (infoHash, run) => tell((one) => one.putLeaves(infoHash, run)),
-    announce: (announcement, delegation) => tell((one) => one.announce(announcement, delegation)),
+    announce: async (announcement, delegation) => {
+      const { agent, infoHash } = parseAnnouncement(announcement)
+      return tell((one) => one.announce(announcement, delegation), introducing(toHex(agent), toHex(infoHash)))
+    },
     putNotice: (notice, delegation) => tell((one) => one.putNotice(notice, delegation)),
     putEdition: (edition, delegation) => tell((one) => one.putEdition(edition, delegation)),
     identity: (id) => ask((one) => one.identity(id)),
