@@ -84,7 +84,8 @@ export function createBooks({ store, environment, log, source }: RepositoryConte
     const newest = before && readHead(before.head)
     if (newest && equal(newest.id, head.id))
       return { changes: [], entries: [], result: { changed: false, receipt: before?.receipt } }
-    requireLive(head, environment.clock.now())
+    // What was in time is decided where the log is: a mirror comes by it at other times.
+    if (!source) requireLive(head, environment.clock.now())
     requireAuthor(book, issuer, environment.clock.now())
     const isNext = newest === undefined || (source ? head.seq > newest.seq : follows(head, newest))
     if (before && newest && !isNext) {

@@ -10,6 +10,7 @@ import {
   replay,
   type IdentityState,
 } from '../protocol/identity.ts'
+import { limits } from '../protocol/limits.ts'
 import { Problem } from '../protocol/problem.ts'
 import type { Envelope } from '../protocol/signed.ts'
 import type { Item } from '../protocol/store.ts'
@@ -52,8 +53,10 @@ export function createIdentities({ store, environment, log, source }: Repository
     return log.write(async () => {
       const item = await store.get(pk, LOG)
       const before = item && decodeIdentity(item.body)
-      // Which operation overrides which is decided where the log is: a mirror comes by them at other times.
-      const shown = replay(operations, environment.clock.now(), source ? undefined : before)
+      // What is in time, and overrides which, is decided where the log is: a mirror comes by it at other times.
+      const shown = source
+        ? replay(operations, environment.clock.now() + limits.clockSkewMs)
+        : replay(operations, environment.clock.now(), before)
       const changed = !before || !isInForce(before, shown.head)
       const state = changed ? shown : before
       const changes = changed ? [{ pk, sk: LOG, expect: item?.version ?? 0, body: encodeIdentity(state) }] : []

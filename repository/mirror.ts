@@ -126,7 +126,7 @@ export async function mirror({ store, source, log, identities, books }: MirrorPa
   return entries.length
 }
 
-/** A book that has expired meanwhile, or that its issuer no longer stands by, vouches for nobody anyway. */
+/** A book that its issuer no longer stands by vouches for nobody anyway. */
 function unlessRefused(error: unknown): void {
   if (!(error instanceof Problem) || error.code === 'store-unavailable') throw error
 }

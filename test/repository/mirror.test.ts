@@ -6,7 +6,7 @@ import { applyOperation, genesis, rotate } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { EMPTY_FRONTIER } from '../../protocol/merkle.ts'
 import { Problem } from '../../protocol/problem.ts'
-import { envelopeToJson, signerFrom, type Envelope } from '../../protocol/signed.ts'
+import { envelopeToJson, objectId, signerFrom, type Envelope } from '../../protocol/signed.ts'
 import type { Store } from '../../protocol/store.ts'
 import { evaluateOne } from '../../protocol/trust.ts'
 import { parseHead } from '../../protocol/vouch.ts'
@@ -106,6 +106,20 @@ describe('a mirror', () => {
       const path = `/v1/identities/${toHex(id)}`
       expect(await (await mirror.app.request(path)).json()).toEqual((await source.get(path)).json)
     }
+  })
+
+  it('whose clock is behind takes what the other took from owners whose clocks are ahead', async () => {
+    const { source, mirror, place } = await opened()
+    const ahead = NOW + limits.clockSkewMs
+    const book = bookOf(dan, [], { issued: ahead, expires: ahead + 1000 })
+    await source.register(dan)
+    expect(await source.putBook(dan, book)).toMatchObject({ status: 201 })
+    const operation = genesis([signerFrom(numbered(6, 3))], ahead)
+    await source.ask('POST', '/v1/identities', { operations: [envelopeToJson(operation)] })
+    place.nowMs = NOW - 1000
+    expect(await mirror.maintain()).toBe(8)
+    expect((await mirror.app.request(`/v1/books/${toHex(dan.id)}`)).status).toBe(200)
+    expect((await mirror.app.request(`/v1/identities/${toHex(objectId('identity', operation.body))}`)).status).toBe(200)
   })
 
   it.each(['identity/', 'book/'])('goes on from where it was when it could not write %s', async (what) => {
