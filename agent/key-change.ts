@@ -4,7 +4,14 @@
  */
 import { equal, type Bytes } from '../protocol/bytes.ts'
 import type { Environment } from '../protocol/environment.ts'
-import { applyOperation, replay, rotate, type AppliedOperation, type IdentityState } from '../protocol/identity.ts'
+import {
+  applyOperation,
+  parseOperation,
+  replay,
+  rotate,
+  type AppliedOperation,
+  type IdentityState,
+} from '../protocol/identity.ts'
 import { limits } from '../protocol/limits.ts'
 import { Problem } from '../protocol/problem.ts'
 import type { Envelope, Signer } from '../protocol/signed.ts'
@@ -31,7 +38,9 @@ export interface KeyChange {
 /** @throws Problem of the keepers; the change is kept unless one says that it can never be */
 export async function changeKeys({ environment, home, keepers, make, state }: KeyChange): Promise<IdentityState> {
   const nowMs = environment.clock.now()
-  const begun = await home.change()
+  const saved = await home.change()
+  // A keeper takes no change before its time: one made while the clock was ahead is made anew, with the same new key.
+  const begun = saved?.every((operation) => isDue(operation, nowMs)) ? saved : undefined
   const operations = begun ?? (await make(await state(), nowMs))
   if (!begun) await home.saveChange(operations)
   const changed = replay(operations, nowMs)
@@ -44,6 +53,9 @@ export async function changeKeys({ environment, home, keepers, make, state }: Ke
   await home.takeChange()
   return changed
 }
+
+const isDue = (operation: Envelope, nowMs: number): boolean =>
+  parseOperation(operation).created <= nowMs + limits.clockSkewMs
 
 /** What a keeper says of a change that does not follow from what it knows. */
 const isFinal = (error: unknown): boolean =>

@@ -220,6 +220,23 @@ describe('an owner', () => {
     expect(keyIn(home, 'key')).toBe(changed.key)
   })
 
+  test.each([
+    ['replaces the key', 'rotate'],
+    ['puts a thief out', 'recover'],
+  ])('who %s while the clock is ahead does so anew once it is right, with the same key', async (_, command) => {
+    const home = folder()
+    const words = command === 'rotate' ? ['rotate'] : ['recover', '--recovery-file', join(home, 'recovery')]
+    const clock = { ...environment.clock, now: () => environment.clock.now() + 3_600_000 }
+    const { id } = shapes.owner.parse((await raincheck(home, ['init', '--json'])).json())
+    expect((await raincheck(home, ['register', '--ledger', town.network().ledgerUrl])).code).toBe(0)
+    const early = await raincheck(home, words, { environment: { ...environment, clock } })
+    expect(early).toMatchObject({ code: 1, err: expect.stringContaining('created in the future') })
+    const next = keyIn(home, 'next-key')
+    const changed = done<Changed>(await raincheck(home, [...words, '--json']))
+    expect(changed.key).toBe(next)
+    expect(await keysAtLedger(id)).toEqual(changed.keys)
+  })
+
   test('without a running agent tells the ledger where the account was opened', async () => {
     const home = folder()
     const { id } = shapes.owner.parse((await raincheck(home, ['init', '--json'])).json())
