@@ -119,6 +119,25 @@ test('says that the agent is stopped, or that a cap of today is reached', async 
   await you.ask('caps', '--serve', 'none')
 })
 
+test.each([
+  ['ledger', 3600],
+  ['repository', -3600],
+])('says that the clock of the agent is not that of its %s', async (service, aheadS) => {
+  const { ledgerUrl, repositoryUrl } = town.network()
+  const url = service === 'ledger' ? ledgerUrl : repositoryUrl
+  const real = realEnvironment()
+  const transport = async (request: Request): Promise<Response> => {
+    const { body, status, headers } = await real.transport(request)
+    const date = new Date(Date.now() + (request.url.startsWith(url) ? aheadS * 1000 : 0)).toUTCString()
+    return new Response(body, { status, headers: { ...Object.fromEntries(headers), date } })
+  }
+  const said = await you.with({ environment: { ...real, transport } })('doctor')
+  expect(said).toMatchObject({
+    code: 1,
+    out: expect.stringMatching(`WRONG +clock +the ${service}’s is 3[56]\\d\\d s away`),
+  })
+})
+
 test('says that a linked folder is gone, that settings name other services, and that an agent is nobody’s yet', async () => {
   const folder = join(town.dir, 'passing')
   await mkdir(folder)

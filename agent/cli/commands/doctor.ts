@@ -185,14 +185,36 @@ async function lookAtOwner(call: Call): Promise<string> {
   return 'the agent obeys this key'
 }
 
+/** The agent's clock against that of this machine, which is often the same, and against those that judge what it signs. */
 async function lookAtClock(call: Call): Promise<string> {
-  const { response } = await profileOf(call)
-  const theirs = Date.parse(response.headers.get('date') ?? '')
-  if (Number.isNaN(theirs)) return 'the agent does not tell its time'
-  const apartMs = Math.abs(call.environment.clock.now() - theirs)
+  const { response, profile } = await profileOf(call)
+  const its = timeIn(response)
+  if (Number.isNaN(its)) return 'the agent does not tell its time'
+  requireTogether('this machine’s', call.environment.clock.now(), its)
+  for (const service of ['ledger', 'repository'] as const)
+    requireTogether(`the ${service}’s`, await timeAt(call, profile[service] ?? ''), its)
+  return 'the agent’s agrees with this machine’s and the services’'
+}
+
+/** NaN where the service does not answer, or not say. */
+async function timeAt({ environment }: Call, url: string): Promise<number> {
+  let time = NaN
+  const transport = async (request: Request): Promise<Response> => {
+    const answer = await environment.transport(request)
+    time = timeIn(answer)
+    return answer
+  }
+  const http = createHttpClient({ ...environment, transport }, url)
+  await http.bytes({ method: 'GET', path: '/healthz', attempts: 1 }).catch(unlessBug)
+  return time
+}
+
+const timeIn = ({ headers }: Response): number => Date.parse(headers.get('date') ?? '')
+
+function requireTogether(whose: string, theirs: number, its: number): void {
+  const apartMs = Math.abs(theirs - its)
   if (apartMs > limits.clockSkewMs)
-    throw new Wrong(`the agent’s is ${Math.round(apartMs / 1000)} s away`, 'set the clock that is wrong')
-  return 'agrees with the agent’s'
+    throw new Wrong(`${whose} is ${Math.round(apartMs / 1000)} s away from the agent’s`, 'set the clock that is wrong')
 }
 
 async function lookAtDelegation(call: Call): Promise<string> {
