@@ -99,7 +99,8 @@ export function createLogWatch({ environment, store, ledger, owner, policy }: Lo
     askedMs = clock.now()
   }
 
-  const isRecent = (thenMs: number): boolean => clock.now() - thenMs < limits.logWatchMs
+  /** A time far ahead is one of before the clock was set back. */
+  const isRecent = (thenMs: number): boolean => Math.abs(clock.now() - thenMs) < limits.logWatchMs
 
   /** The newest checkpoint, opened and checked against the last that was seen. */
   async function look(): Promise<Shown> {

@@ -243,7 +243,8 @@ export function createLogView(context: AgentContext): LogView {
   }
 
   async function refresh(): Promise<void> {
-    if (clock.now() - triedMs < limits.verdictMs) return running
+    // One that is far ahead is of before the clock was set back.
+    if (Math.abs(clock.now() - triedMs) < limits.verdictMs) return running
     triedMs = clock.now()
     running = follow()
       .catch(unlessBug)

@@ -74,7 +74,7 @@ export interface CreditLine {
 
 interface Remembered {
   readonly line: CreditLine
-  readonly untilMs: number
+  readonly atMs: number
 }
 
 const NO_CREDIT: CreditLine = { credit: 0, vouches: [] }
@@ -179,13 +179,13 @@ export function createTrust(context: AgentContext): Trust {
   /** A seller asks with each piece: what was found is believed for a moment. */
   async function creditFor(payer: string): Promise<CreditLine> {
     const known = lines.get(payer)
-    if (known && clock.now() < known.untilMs) return known.line
+    if (known && Math.abs(clock.now() - known.atMs) < limits.verdictMs) return known.line
     const before = epoch
     const line = creditLineOf(await evaluate(fromHex(payer, 32)), await distrusts.current())
     if (epoch !== before) return creditFor(payer)
     lines.delete(payer)
     if (lines.size >= limits.verdictsCached) lines.delete(lines.keys().next().value as string)
-    lines.set(payer, { line, untilMs: clock.now() + limits.verdictMs })
+    lines.set(payer, { line, atMs: clock.now() })
     return line
   }
 

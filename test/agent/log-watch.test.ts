@@ -94,6 +94,15 @@ describe('an agent', () => {
     expect(await watch.breaches()).toEqual([])
   })
 
+  test('looks on though its clock was set back', async () => {
+    const shown = { ledger: await grownLedger(['a', 'b', 'c']) }
+    const { watch, later } = watching(shown)
+    await watch.maintain()
+    later(-24 * 3_600_000)
+    shown.ledger = await grownLedger(['a', 'x', 'c'])
+    await expect(watch.maintain()).rejects.toEqual(coded('log-forked'))
+  })
+
   test('that wants witnesses sends nothing while too few vouch for the checkpoint', async () => {
     const shown = { ledger: await grownLedger(['a']), isWitnessed: false }
     const { ledger, later } = watching(shown, POLICY)

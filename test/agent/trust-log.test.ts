@@ -15,6 +15,8 @@ import { parseHead, proveVouch, renewBook, type Book } from '../../protocol/vouc
 import { START_MS } from './hand-clock.ts'
 import { bookOf, friend, next, open, other, owner, person, stranger, vouch, type Person } from './trust-desk.ts'
 
+const HOUR_MS = 3_600_000
+
 /** @returns the entry that was hidden, which is in the repository's log */
 function includedEntry(breach: Extract<RepositoryBreach, { kind: 'hidden-revocation' }>): Bytes {
   const key = noteKey('repository.example', signerFrom(sha256(utf8('repository'))).key)
@@ -40,6 +42,18 @@ describe('a repository that shows what its log has revoked', () => {
     const logged = readRecord(includedEntry(breach))
     if (logged?.kind !== 'book') throw new Error('the entry is no book')
     expect(parseHead(logged.book.head).seq).toBeGreaterThan(parseHead(envelopeFromJson(breach.shown)).seq)
+  })
+
+  it('is not believed by an agent whose clock was set back either', async () => {
+    const book = bookOf(friend, [vouch(stranger, 0, 7)])
+    const { trust, record, clock } = open([{ by: friend, book }])
+    await trust.putBook(bookOf(owner, [vouch(friend, 1, 20)]))
+    await record(book)
+    clock.advance(HOUR_MS)
+    expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 7 })
+    clock.advance(-HOUR_MS)
+    await record(next(book, friend, []))
+    expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 0 })
   })
 
   it('carried by its subject, is refused as well, and nobody is to blame', async () => {
