@@ -14,7 +14,11 @@ const OFFER_MS = 30_000
 /** Asks who sells, then the sellers that may have something new, until the signal aborts. */
 export async function followSwarm(run: Run, signal: AbortSignal): Promise<void> {
   const { clock } = run.context.environment
+  let lookedMs = clock.now()
   for (let round = 0; !signal.aborted; round++) {
+    const nowMs = clock.now()
+    if (nowMs < lookedMs) forgetTimes(run)
+    lookedMs = nowMs
     await findPeers(run, round === 0)
     await openParked(run)
     await run.purse.giveBackExpired()
@@ -23,6 +27,12 @@ export async function followSwarm(run: Run, signal: AbortSignal): Promise<void> 
     run.wake()
     await clock.sleep(run.pace.refreshMs, signal).catch(() => undefined)
   }
+}
+
+/** Those of before the clock was set back may be far ahead: whoever was left alone until then is not any more. */
+function forgetTimes(run: Run): void {
+  run.blocked = undefined
+  for (const seller of run.sellers.all()) seller.untilMs = seller.offeredMs = 0
 }
 
 /** Not waited for: a seller that takes its time keeps nobody else. */

@@ -144,7 +144,8 @@ function openLine(run: Run, seller: SellerState, piece: number): Line {
 /** @returns true when nothing was heard for `stallMs`, false when the line closed first */
 async function watch(clock: Clock, stallMs: number, heardMs: () => number, closed: AbortSignal): Promise<boolean> {
   for (;;) {
-    const leftMs = heardMs() + stallMs - clock.now()
+    // What was heard far ahead was heard before the clock was set back.
+    const leftMs = stallMs - Math.abs(clock.now() - heardMs())
     if (leftMs <= 0) return true
     const isOver = await clock.sleep(leftMs, closed).then(
       () => false,

@@ -52,6 +52,7 @@ export interface Stand extends Pick<OpenStand, 'seller' | 'sent'> {
 export interface BuyerOptions {
   readonly wrapStore?: (store: Store) => Store
   readonly wrapStorage?: (storage: Storage) => Storage
+  readonly wrapClock?: (clock: Clock) => Clock
   readonly pace?: Partial<DownloadPace>
   /** Of a day. */
   readonly caps?: DayCaps
@@ -161,8 +162,8 @@ export async function openBazaar(content: Content, seed = 'bazaar'): Promise<Baz
     return made
   }
 
-  function contextOf(who: Party, own: Store, transport?: Transport): AgentContext {
-    const environment = environmentOf(who.name, transport)
+  function contextOf(who: Party, own: Store, transport?: Transport, wrapClock = (same: Clock) => same): AgentContext {
+    const environment = { ...environmentOf(who.name, transport), clock: wrapClock(clock) }
     return {
       environment,
       store: own,
@@ -208,7 +209,8 @@ export async function openBazaar(content: Content, seed = 'bazaar'): Promise<Baz
     const who = await party('buyer')
     const transport = life.ends(network.transportOf('buyer'))
     const kept = options.wrapStore?.(store) ?? store
-    const context = contextOf(who, { ...kept, write: life.ends((changes) => kept.write(changes)) }, transport)
+    const own: Store = { ...kept, write: life.ends((changes) => kept.write(changes)) }
+    const context = contextOf(who, own, transport, options.wrapClock)
     const opened = disk.open(chance.fork(`disk ${lives}`))
     const wrapped = options.wrapStorage?.(opened) ?? opened
     const storage = { ...wrapped, put: life.ends((...put: Parameters<Storage['put']>) => wrapped.put(...put)) }
