@@ -174,7 +174,7 @@ export function createSettler(context: AgentContext, isDistrusted: IsDistrusted)
     const chores = await readAll(store, CHORES, (item) => ({ ...decodeRecord<Chore>(item), sk: item.sk }), {
       prefix: CHORE,
     })
-    const due = chores.filter(({ dueMs }) => dueMs <= clock.now())
+    const due = chores.filter(({ dueMs }) => isDue(dueMs, clock.now()))
     const settled = Promise.all(due.map(({ sk }) => settle(sk.slice(CHORE.length))))
     await patiently(clock, MAINTENANCE_MS, settled)
   }
@@ -199,6 +199,9 @@ function later(chore: Chore | undefined, nowMs: number): Chore {
   const attempts = chore?.attempts ?? 0
   return { attempts: attempts + 1, dueMs: nowMs + Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** attempts) }
 }
+
+/** One that waits for longer than any is of before the clock was set back. */
+const isDue = (dueMs: number, nowMs: number): boolean => dueMs <= nowMs || dueMs > nowMs + LONGEST_PAUSE_MS
 
 type Stateful = Pick<LaneRecord | DeclarationRecord, 'state'>
 const isSettling = ({ state }: Stateful): boolean => state === 'settling'

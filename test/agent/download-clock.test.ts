@@ -16,7 +16,7 @@ async function begun() {
   await bazaar.until(async () => ((await buyer.downloads.get(id))?.piecesDone ?? 0) >= 20)
   const setBack = () => void (setBackMs = 600 * MINUTE_MS)
   const isDone = async () => (await buyer.downloads.get(id))?.state === 'done'
-  return { bazaar, stand, setBack, isDone }
+  return { bazaar, buyer, id, stand, setBack, isDone }
 }
 
 describe('a clock that is set back ten hours during a download', () => {
@@ -38,5 +38,23 @@ describe('a clock that is set back ten hours during a download', () => {
     stand.spoil = undefined
     await bazaar.pass(2 * MINUTE_MS)
     expect(await isDone()).toBe(true)
+  })
+
+  it('asks a seller that was away as soon as ever to let go of what is frozen', async () => {
+    const { bazaar, buyer, id, stand, setBack } = await begun()
+    const settle = async (minutes: number): Promise<void> => {
+      for (let minute = 0; minute < minutes; minute++) {
+        await bazaar.pass(MINUTE_MS)
+        await bazaar.happen(buyer.wallet.maintain())
+      }
+    }
+    stand.leave()
+    await bazaar.happen(buyer.downloads.cancel(id))
+    await settle(5)
+    expect(await buyer.frozen()).toBeGreaterThan(0n)
+    setBack()
+    stand.comeBack()
+    await settle(30)
+    expect(await buyer.frozen()).toBe(0n)
   })
 })
