@@ -81,6 +81,16 @@ export function createOwnBook(context: AgentContext, { owner, view, onChange }: 
     onChange()
   }
 
+  function isPutOut(book: Book): boolean {
+    try {
+      requireAuthor(book, owner, clock.now())
+    } catch (error) {
+      unlessBug(error)
+      return (error as Problem).code === 'unknown-key'
+    }
+    return false
+  }
+
   async function catchUp(): Promise<void> {
     if (clock.now() - askedMs < limits.askAgainMs) return
     askedMs = clock.now()
@@ -105,6 +115,8 @@ export function createOwnBook(context: AgentContext, { owner, view, onChange }: 
       if (!book) return
       const { issued, expires } = parseHead(book.head)
       const now = clock.now()
+      // One of a key that was put out is for the owner alone to replace.
+      if (isPutOut(book)) return
       if (now - issued >= (expires - issued) / 2) {
         await put(renewBook(book, { issued: now, expires: now + limits.bookMs }, signer, delegation))
       } else if (now - publishedMs >= limits.askAgainMs && (await shelf.isUnpublished())) await publish(book)

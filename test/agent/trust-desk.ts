@@ -119,7 +119,8 @@ export function open(books: readonly { by: Person; book: Book }[] = []) {
     }))
   return {
     trust: createTrust(context),
-    restart: () => createTrust(context),
+    /** @param operations the owner's by then */
+    restart: (operations = context.operations) => createTrust({ ...context, operations }),
     clock,
     asked,
     published,

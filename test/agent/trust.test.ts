@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { sha256 } from '#primitives'
 import { utf8 } from '../../protocol/bytes.ts'
 import { chainsToJson } from '../../protocol/chain.ts'
+import { rotate } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { checkBook, parseHead, proveVouch, type Book } from '../../protocol/vouch.ts'
 import { codeOf } from '../problems.ts'
@@ -290,6 +291,16 @@ describe('the owner’s book', () => {
       expect(await trust.creditFor(friend.hex)).toMatchObject({ credit: 20 })
     }
     expect(published.map(({ head }) => parseHead(head).seq)).toEqual([0, 1, 2, 3, 4])
+  })
+
+  it('is left to the owner once the key that signed it was put out', async () => {
+    const { trust, clock, published, restart } = open()
+    await trust.putBook(bookOf(owner, [vouch(friend, 1, 20)]))
+    const recovered = rotate(owner.state, [stranger.signer.key], START_MS, owner.signer)
+    const again = restart([owner.operation, recovered])
+    clock.advance(limits.bookMs / 2)
+    expect(await codeOf(again.maintain())).toBe('done')
+    expect(published).toHaveLength(1)
   })
 })
 
