@@ -15,6 +15,8 @@ const RECOVERY_OPTIONS = {
 } as const
 /** Where the settings name none. */
 const KEEPER_OPTIONS = { ledger: { type: 'string' }, repository: { type: 'string' } } as const
+const VOUCHES =
+  'Your vouches count again from your next `raincheck vouch` on: take back those that a thief has added by `raincheck unvouch ID`.'
 /** Loaded when they are asked for. */
 const changes = () => import('../../key-change.ts')
 
@@ -144,7 +146,8 @@ async function recover(call: Call): Promise<Answer> {
     ...(keepers.repository && { repository: keepers.repository.url }),
     ...(await home.settings()),
   })
-  return answer(call, state, keepers)
+  const { text, ...told } = await answer(call, state, keepers)
+  return { ...told, text: `${text}\n${VOUCHES}` }
 }
 
 async function readRecovery(path: string, passphrase: string | undefined): Promise<Bytes> {
