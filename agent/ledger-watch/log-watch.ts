@@ -132,15 +132,16 @@ export function createLogWatch({ environment, store, ledger, owner, policy }: Lo
       before.size <= now.checkpoint.size
         ? [{ checkpoint: before, note: seen }, now]
         : [now, { checkpoint: before, note: seen }]
-    const proof = await consistencyOf(ledger, older.checkpoint, newer.checkpoint)
+    const proof = await consistencyOf(ledger, older.checkpoint, newer.checkpoint).catch((error: unknown) => {
+      throw isMissing(error) ? behind(before, now.checkpoint) : error
+    })
     if (isFork(older.checkpoint, newer.checkpoint, proof)) {
       const notes: [string, string] = [older.note, newer.note]
       await keep({ kind: 'fork', vkey: formatVerifierKey(key), notes, proof: proof.map(toHex) }, 'fork')
       askedMs = Number.NEGATIVE_INFINITY
       throw forked()
     }
-    if (before.size > now.checkpoint.size)
-      throw new Problem('log-behind', `The ledger shows ${now.checkpoint.size} entries, and had ${before.size} before.`)
+    if (before.size > now.checkpoint.size) throw behind(before, now.checkpoint)
   }
 
   async function settleOwed(): Promise<void> {
@@ -222,6 +223,12 @@ export function createLogWatch({ environment, store, ledger, owner, policy }: Lo
 
 const forked = (): Problem =>
   new Problem('log-forked', 'The ledger has shown two histories. The proof is kept: see `raincheck proofs`.')
+
+/** Of a ledger that was put back as it had been, the log lacks what the checkpoint of before covers. */
+const isMissing = (error: unknown): boolean => error instanceof Problem && error.code === 'not-found'
+
+const behind = (before: Checkpoint, now: Checkpoint): Problem =>
+  new Problem('log-behind', `The ledger shows ${now.size} entries, and had ${before.size} before.`)
 
 const sizeOf = (note: string, key: NoteKey): number => parseCheckpoint(openNote(note, [key]).text).size
 

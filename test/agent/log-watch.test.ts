@@ -130,6 +130,18 @@ describe('an agent', () => {
     await watch.maintain()
     expect(await watch.breaches()).toEqual([])
   })
+
+  test('takes a ledger that was put back as it had been for one that is behind, too', async () => {
+    const shown = { ledger: await grownLedger(['a', 'b', 'c']), isWitnessed: true }
+    const { watch, ledger, later } = watching(shown, POLICY)
+    await watch.maintain()
+    shown.ledger = await grownLedger(['a', 'b'])
+    later()
+    await expect(watch.maintain()).rejects.toEqual(coded('log-behind'))
+    // What a ledger refuses as not found, it refuses for good: this it has not refused.
+    await expect(ledger.redeem(identityOf('owner'))).rejects.toEqual(coded('log-behind'))
+    expect(await watch.breaches()).toEqual([])
+  })
 })
 
 describe('a ledger that shows two histories', () => {
