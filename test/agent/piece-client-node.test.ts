@@ -160,10 +160,10 @@ describe('a piece over a kept connection', () => {
     expect(sockets.size).toBe(1)
   })
 
-  test('takes chunks however they are cut, with extensions and trailers', async () => {
+  test('takes a head and chunks however they are cut, with extensions and trailers', async () => {
     const text = `${CHUNKED}2;x=1\r\nab\r\n2\r\ncd\r\n0\r\nx: y\r\n\r\n`
     const url = await listening(
-      createServer((socket) => {
+      createServer({ noDelay: true }, (socket) => {
         void (async () => {
           for (const character of text)
             await new Promise((done) => void socket.write(character, () => setImmediate(done)))
@@ -192,8 +192,9 @@ describe('a piece over a kept connection', () => {
     expect(sockets.size).toBe(2)
   })
 
-  test('opens a new connection after "Connection: close"', async () => {
-    const url = await http((_, res) => res.writeHead(200, { 'content-length': 2, connection: 'close' }).end('hi'))
+  test('opens a new connection after "Connection: close", also where the peer leaves it open', async () => {
+    const answer = 'HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi'
+    const url = await scripted(answer, answer)
     const client = newClient()
     await get(url, { client, length: 2 })
     await get(url, { client, length: 2 })
