@@ -81,6 +81,13 @@ describe('a broker', () => {
     expect(found?.sellers.map(({ id }) => id).toSorted()).toEqual([broker.id, holder.id].toSorted())
   })
 
+  test('names nobody whose announcement is over', async () => {
+    await download()
+    expect(await sellersTold()).toHaveLength(1)
+    town.clock.advance(limits.announcementMs)
+    expect(await sellersTold()).toEqual([])
+  })
+
   test('may be a repository', async () => {
     await name('https://repository.example')
     expect(await download()).toMatchObject({ state: 'done' })
@@ -102,8 +109,7 @@ describe('a broker', () => {
     lies([claim(holder, holder.person.agent), garbage(broker.person.agent)])
     expect(await download()).toMatchObject({ state: 'done' })
     // Nor does it stop the agent from telling others.
-    const told = await fetchAt(`${buyer.url}/v1/contents/${infoHash}/swarm`)
-    expect(((await told.json()) as { sellers: unknown[] }).sellers).toHaveLength(1)
+    expect(await sellersTold()).toHaveLength(1)
     // Signed by who it names, and not there.
     lies([claim(broker, broker.person.agent)])
     const again = await town.open('again')
@@ -145,3 +151,8 @@ describe('a broker', () => {
 })
 
 const fetchAt = (url: string) => town.environment.transport(new Request(url))
+/** By the buyer, to whoever asks. */
+async function sellersTold(): Promise<unknown[]> {
+  const told = await fetchAt(`${buyer.url}/v1/contents/${infoHash}/swarm`)
+  return ((await told.json()) as { sellers: unknown[] }).sellers
+}
