@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { floorOf } from '../../agent/share/floor.ts'
+import { createShares } from '../../agent/share/share.ts'
 import { COSTS, costOf, DEAREST } from '../../agent/storage/ways.ts'
 import { limits } from '../../protocol/limits.ts'
 import { pattern } from '../pattern.ts'
@@ -72,6 +73,15 @@ describe('a seller', () => {
     await home.plant('film', pattern(5))
     expect(await home.shares.add({ path: 'film', price: 1n })).toMatchObject({ price: 1n })
     await home.close()
+  })
+
+  test('goes by the storage that it shares from, where it sends from home', async () => {
+    const { storage } = await shop.links.open()
+    const lent = { ...storage, site: async () => ({ provider: DEAREST, hosts: [], lends: false }) }
+    const links = { ...shop.links, open: async () => ({ name: 'folder', storage: lent }) }
+    const { sendsFrom: _, ...home } = shop.context
+    const shares = createShares(home, links)
+    await expect(shares.add({ path: 'film', price: 7n })).rejects.toMatchObject({ members: { least: '8' } })
   })
 
   test('that names no price asks what a piece costs where that is more than the usual', async () => {
