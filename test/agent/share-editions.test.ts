@@ -23,10 +23,13 @@ const delegation = delegationOf(ann, MAY, DAY)
 let shop: Shop
 let shown: SignedEdition[]
 let isDown: boolean
+/** Happens once, while it is looked up which edition is the last. */
+let meanwhile: () => Promise<void>
 beforeEach(async () => {
   shop = await openShop()
   shown = []
   isDown = false
+  meanwhile = async () => undefined
 })
 afterEach(() => shop.close())
 
@@ -47,7 +50,12 @@ function sharesOver(
       if (known.some((one) => one.seq >= seq)) throw new Problem('conflict', 'A later edition is known.')
       shown.push({ edition, delegation: keys.delegation })
     },
-    editions: async () => shown,
+    async editions() {
+      const happens = meanwhile
+      meanwhile = async () => undefined
+      await happens()
+      return shown
+    },
   }
   const repository = { ...shop.context.repository, ...editions }
   const who = { owner: ann.id, signer: ann.agent, operations: keys.operations, delegation: keys.delegation }
@@ -70,6 +78,26 @@ describe('editions', () => {
     for (let round = 0; round < 3; round++) await shares.announce()
     expect(seqs()).toEqual([0, 1, 2])
     expect(new Set(hashes())).toEqual(new Set(added))
+  })
+
+  test('are all told, also where another instance signs one at the same time', async () => {
+    const [here, there] = [sharesOver(shop.context.store), sharesOver(shop.context.store)]
+    const added: string[] = []
+    isDown = true
+    meanwhile = async () => void added.push(await add(there, 'bb', 'other'))
+    added.push(await add(here, 'a'))
+    isDown = false
+    for (let round = 0; round < 3; round++) await here.announce()
+    expect(seqs()).toEqual([0, 1])
+    expect(hashes()).toEqual(added)
+  })
+
+  test('cost what the one before in their series did, and are limited to its circle', async () => {
+    const shares = sharesOver(shop.context.store)
+    await shop.plant('a', pattern(100))
+    await shares.add({ path: 'a', series: 'data', price: 9n, circle: 'lab' })
+    const next = await shares.get(await add(shares, 'bb'))
+    expect(next).toMatchObject({ price: 9n, circle: 'lab' })
   })
 
   test('go on from those that the repository has, where the agent has lost its store', async () => {
