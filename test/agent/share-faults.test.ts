@@ -1,7 +1,8 @@
-import { mkdir, rm, symlink, truncate } from 'node:fs/promises'
+import { mkdir, rename, rm, symlink, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { Share } from '../../agent/share/share.ts'
+import { createShares, type Share } from '../../agent/share/share.ts'
+import type { Storage } from '../../agent/storage/storage.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { isWithdrawal, type Announcement } from '../../protocol/announcement.ts'
 import { countPieces } from '../../protocol/bitfield.ts'
@@ -73,6 +74,27 @@ describe('a shared file that changes', () => {
     expect(shop.repository.state.calls).toBe(calls)
   })
 
+  test('is not led to by a link, nor by a place to copy from that its owner does not lend', async () => {
+    const { storage } = await shop.links.open()
+    const bucket: Storage = {
+      ...storage,
+      site: async () => ({ provider: 's3', hosts: [], lends: false }),
+      link: async () => new URL('https://bucket.example/file'),
+      place: () => ({ provider: 's3', place: 'bucket/file', version: '1' }),
+    }
+    const shares = createShares(shop.context, {
+      ...shop.links,
+      open: async () => ({ name: 'folder', storage: bucket }),
+    })
+    await shop.plant('file', pattern(5000))
+    const share = await shares.add({ path: 'file' })
+    expect(await shares.locate(share, 0, 'link')).toBe('https://bucket.example/file')
+    expect(await shares.locate(share, 0, 'copy')).toBeUndefined()
+    await shop.plant('file', pattern(5000, 2))
+    await expect(shares.locate(share, 0, 'link')).rejects.toMatchObject({ code: 'content-changed' })
+    expect((await shares.get(share.infoHash))?.withdrawn).toBeDefined()
+  })
+
   test('is shared anew in place of the old share', async () => {
     await shop.plant('file', pattern(5000))
     const old = await shop.shares.add({ path: 'file', price: 9n })
@@ -96,6 +118,17 @@ describe('a shared file that changes', () => {
     expect(await shop.shares.readPiece(share, 0)).toEqual(pattern(5000))
     await expect(shop.shares.readPiece(old, 0)).rejects.toMatchObject({ code: 'content-changed' })
     expect((await shop.shares.get(share.infoHash))?.withdrawn).toBeUndefined()
+  })
+
+  test('is served again once the folder that it lay in is back, and it is shared again', async () => {
+    const [here, elsewhere] = [join(shop.folder, 'here'), join(shop.folder, 'elsewhere')]
+    await shop.plant('here/file', pattern(5000))
+    const share = await shop.shares.add({ path: 'here/file' })
+    await rename(here, elsewhere)
+    await shop.links.close()
+    await expect(shop.shares.readPiece(share, 0)).rejects.toMatchObject({ code: 'content-changed' })
+    await rename(elsewhere, here)
+    expect((await shop.shares.add({ path: 'here/file' })).withdrawn).toBeUndefined()
   })
 
   test('is not withdrawn because its storage is out of reach', async () => {
