@@ -2,7 +2,8 @@ import { rm, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { createShares } from '../../agent/share/share.ts'
+import { createLeafBox } from '../../agent/share/leaves.ts'
+import { createShares, type Share } from '../../agent/share/share.ts'
 import { choosePieceLength } from '../../agent/share/source.ts'
 import { countPieces } from '../../protocol/bitfield.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -46,10 +47,26 @@ describe('sharing a file', () => {
     expect(await shop.shares.add({ path: 'file' })).toMatchObject({ price: 2n, public: false })
     expect(await shop.shares.add({ path: 'file', public: true })).toMatchObject({ price: 0n, public: true })
     expect(await shop.shares.add({ path: 'file' })).toMatchObject({ price: 0n, public: true })
+    const paid = await shop.shares.add({ path: 'file', public: false })
+    expect(paid).toMatchObject({ price: 5n, public: false })
+    // What was free is not had for nothing by who comes later.
+    expect(paid.held).toBeUndefined()
     expect(await shop.shares.add({ path: 'file', price: 7n })).toMatchObject({ price: 7n, public: false })
     expect(await shop.shares.list()).toHaveLength(1)
-    expect(shop.repository.announcements.map(({ price }) => price)).toEqual([5n, 2n, 0n, 7n])
+    expect(shop.repository.announcements.map(({ price }) => price)).toEqual([5n, 2n, 0n, 5n, 7n])
     await expect(shop.shares.add({ path: 'file', price: -1n })).rejects.toMatchObject({ code: 'bad-request' })
+  })
+
+  test('stays limited to a circle until told otherwise, also when other content takes its place', async () => {
+    await shop.plant('file', pattern(100))
+    await shop.shares.add({ path: 'file', circle: 'lab' })
+    const again = await shop.shares.add({ path: 'file', price: 2n })
+    expect(await shop.shares.circleOf(again.infoHash)).toBe('lab')
+    await shop.plant('file', pattern(200))
+    const other = await shop.shares.add({ path: 'file' })
+    expect(await shop.shares.circleOf(other.infoHashV1)).toBe('lab')
+    await shop.shares.add({ path: 'file', circle: '' })
+    expect(await shop.shares.circleOf(other.infoHash)).toBeUndefined()
   })
 
   test('hashes the same path once', async () => {
@@ -90,6 +107,26 @@ describe('sharing a file', () => {
     expect(await shop.shares.list()).toEqual([other])
     await rm(join(shop.folder, 'a/file'))
     expect(await shop.shares.readPiece(other, 0)).toEqual(pattern(100))
+    await shop.plant('a/file', pattern(200))
+    const anew = await shop.shares.add({ path: 'a/file' })
+    expect((await shop.shares.list()).map(({ path }) => path).toSorted()).toEqual([anew.path, other.path])
+  })
+
+  test('is served as long as it is shared', async () => {
+    await shop.plant('file', pattern(100))
+    const { infoHash } = await shop.shares.add({ path: 'file' })
+    shop.clock.advance(limits.announcementMs + 1)
+    await shop.shares.announce()
+    const restarted = createShares(shop.context, shop.links)
+    expect(await restarted.readPiece((await restarted.get(infoHash)) as Share, 0)).toEqual(pattern(100))
+  })
+
+  test('shares the copy that was made of it when it is shared again, and nothing that took its place', async () => {
+    await shop.plant('file', pattern(100))
+    const first = await shop.shares.add({ path: 'file', keep: true })
+    expect(await shop.shares.add({ path: 'file', keep: true })).toEqual(first)
+    await shop.plant(first.path, pattern(99))
+    await expect(shop.shares.add({ path: 'file', keep: true })).rejects.toMatchObject({ code: 'conflict' })
   })
 })
 
@@ -132,6 +169,20 @@ describe('sharing a folder', () => {
     const copy = await shop.download(share)
     expect(copy.size).toBe(1000)
     for (let i = 0; i < 1000; i++) expect(copy.get(`many/${i % 10}/${i % 7}/ünd ${i}`)).toEqual(pattern(i * 7, i))
+    // Some at a time.
+    for (let round = 0; round < 1000 / 64; round++) await shop.shares.announce()
+    expectLeaves(shop, share)
+  })
+
+  test('whose block hashes wait in runs that every store takes', async () => {
+    const box = createLeafBox(shop.context.store)
+    const writer = box.writer('source')
+    const leaves = pattern(200 * KiB)
+    for (let from = 0; from < 3; from++) await writer.add({ file: 0, from, leaves })
+    await writer.end()
+    expect((await box.first('source', 9)).map(({ run }) => run)).toEqual(
+      [0, 1, 2].map((from) => ({ file: 0, from, leaves })),
+    )
   })
 
   test('refuses what is not there, what leads out, and what no torrent can carry', async () => {
