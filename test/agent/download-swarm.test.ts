@@ -74,6 +74,26 @@ describe('many sellers', () => {
     expect(bazaar.disk.files.get('film.bin')?.bytes).toEqual(bazaar.content.files.get('film.bin'))
   })
 
+  it('of which one lied are known to an agent that is started again, and it is asked for nothing', async () => {
+    const bazaar = await openBazaar(filmOf(10))
+    const liar = await bazaar.stand('liar')
+    sendGarbage(liar)
+    const first = await bazaar.buyer()
+    const { id } = await bazaar.happen(first.downloads.start({ source: bazaar.content.infoHash }))
+    const reported = async () => (await first.downloads.get(id))?.sellers.map(({ status }) => status)
+    await bazaar.until(async () => (await reported())?.includes('lied') === true)
+    let asked = 0
+    liar.spoil = (_, answer) => {
+      asked++
+      return answer()
+    }
+    await bazaar.stand('honest')
+    const second = await bazaar.buyer()
+    await bazaar.happen(second.downloads.resumeAll())
+    expect(await second.rest(id)).toMatchObject({ state: 'done', paid: 10n })
+    expect(asked).toBe(0)
+  })
+
   it('have different pieces, and the rarest is not left for last', async () => {
     const bazaar = await openBazaar(filmOf(40))
     const order: number[] = []
