@@ -129,11 +129,8 @@ describe('a link', () => {
   it('is followed with the range of the piece, and without the payment', async () => {
     const { outcome, asked } = await fetchBy('https://s3.example/file?signed', () => ({ status: 206, length: PIECE }))
     expect(outcome).toMatchObject({ status: 200 })
-    expect(asked[1]).toMatchObject({
-      url: 'https://s3.example/file?signed',
-      headers: {},
-      range: { offset: PIECE, length: PIECE },
-    })
+    expect(asked[1]).toMatchObject({ url: 'https://s3.example/file?signed', range: { offset: PIECE, length: PIECE } })
+    expect(asked[1]?.headers).toEqual({})
   })
 
   it.each([
