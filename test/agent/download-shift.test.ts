@@ -1,11 +1,16 @@
+import { randomBytes } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { createDownloads, type Downloads } from '../../agent/download/download.ts'
+import { createCalls, createLeases, superviseElsewhere, type Lease } from '../../agent/download/shift.ts'
 import { createWallet } from '../../agent/wallet/wallet.ts'
+import { openSqlite } from '../../infra/store/sqlite.ts'
 import { toBase64url } from '../../protocol/bytes.ts'
+import type { Environment } from '../../protocol/environment.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Store } from '../../protocol/store.ts'
 import { FAUCET, openBazaar, type Bazaar, type Buyer, type Stand } from './bazaar.ts'
 import { filmOf } from './bazaar-content.ts'
+import { handClock } from './hand-clock.ts'
 
 const NEVER = new AbortController().signal
 
@@ -51,6 +56,40 @@ async function shiftOf(fleet: Fleet, id: string, ms: number) {
   void fleet.bazaar.scheduler.sleep(ms).then(() => over.abort())
   return fleet.bazaar.happen(fleet.worker().work(id, over.signal))
 }
+
+describe('the lease of a download', () => {
+  function openLeases() {
+    const clock = handClock()
+    const random = { bytes: (length: number) => new Uint8Array(randomBytes(length)) }
+    const store = openSqlite(':memory:')
+    const environment: Environment = { clock, random, transport: () => Promise.reject(new Error('no network')) }
+    return { clock, leases: createLeases({ store, environment }), calls: createCalls({ store }) }
+  }
+
+  it('is had by one of two workers that are woken at the same moment', async () => {
+    const { leases } = openLeases()
+    const both = await Promise.all([leases.take('a'), leases.take('a')])
+    expect(both.filter((lease) => typeof lease === 'number')).toHaveLength(1)
+  })
+
+  it('is neither kept nor given up by a worker that was missed, and came late', async () => {
+    const { clock, leases } = openLeases()
+    const late = (await leases.take('a')) as Lease
+    clock.advance(10_000)
+    const next = (await leases.take('a')) as Lease
+    expect(await late.keep()).toBe(false)
+    await late.leave()
+    expect(await leases.take('a')).toBeTypeOf('number')
+    expect(await next.keep()).toBe(true)
+  })
+
+  it('holds up its owner no longer than a worker that was killed is missed', async () => {
+    const { clock, leases, calls } = openLeases()
+    const leased = { ...leases, isAtWork: async () => true }
+    const supervisor = superviseElsewhere({ clock, leases: leased, calls, wake: async () => undefined })
+    await expect(clock.until(supervisor.halt('a'))).rejects.toMatchObject({ code: 'conflict' })
+  })
+})
 
 describe('a download in shifts', () => {
   it('begins when a worker is woken, goes on in the next shift, and pays each piece once', async () => {
