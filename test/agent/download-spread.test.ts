@@ -253,19 +253,25 @@ describe('a large download', () => {
   })
 
   it('fails as a whole when one worker cannot go on, keeps no credit frozen, and can be resumed', async () => {
-    const fleet = await openFleet(filmOf(60))
+    const fleet = await openFleet(filmOf(160), 1n, 1_000)
     let isDenied = true
     fleet.wrap = (storage) => ({
       ...storage,
       async put(write, offset, part) {
-        if (isDenied && offset >= 40 * PIECE_BYTES) throw new Problem('storage-denied', 'The bucket refuses.')
+        if (isDenied && offset >= 120 * PIECE_BYTES) throw new Problem('storage-denied', 'The bucket refuses.')
         await storage.put(write, offset, part)
       },
     })
     const id = await fleet.start()
     await fleet.until(id, 'failed')
-    expect(await fleet.front.get(id)).toMatchObject({ reason: 'storage-denied', detail: 'The bucket refuses.' })
+    const { piecesDone, ...failed } = (await fleet.front.get(id)) ?? {}
+    expect(failed).toMatchObject({ reason: 'storage-denied', detail: 'The bucket refuses.' })
+    // The others are called to rest, and none is at work by then.
+    expect(piecesDone).toBeLessThan(120)
+    const asked: string[] = []
+    fleet.bazaar.network.onSend(({ url }) => asked.push(url.host))
     await fleet.bazaar.pass(120_000)
+    expect(asked).not.toContain('anna.example')
     expect(await fleet.buyer.frozen()).toBe(0n)
     isDenied = false
     await fleet.bazaar.happen(fleet.front.resume(id))
