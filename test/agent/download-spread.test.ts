@@ -322,6 +322,24 @@ describe('a large download', () => {
     await fleet.bazaar.happen(fleet.front.cancel(id))
   })
 
+  it('stays with one worker where it could not be spread before that one began, and died', async () => {
+    const fleet = await openFleet(filmOf(60))
+    let begun = 0
+    fleet.wrap = (storage) => ({
+      ...storage,
+      async begin(...file) {
+        if (begun++ === 0) throw new Problem('storage-unavailable', 'The bucket does not answer.')
+        return storage.begin(...file)
+      },
+    })
+    fleet.doom = { nth: 0, at: 40 }
+    const id = await fleet.start()
+    await fleet.until(id, 'done')
+    expect(fleet.woken).toEqual([id])
+    expect(await fleet.front.get(id)).toMatchObject(costs(60))
+    expectRight(fleet)
+  })
+
   it('stays with one worker where it is not large, or its parts must come in order', async () => {
     const small = await openFleet(filmOf(19))
     const one = await small.start()
