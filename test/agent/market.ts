@@ -76,6 +76,8 @@ export interface MarketOptions {
   readonly name?: string
   readonly pieces?: number
   readonly public?: boolean
+  /** Where every piece may be had without the agent. */
+  readonly place?: string
   /** Stands between the agent and its store. */
   readonly wrapStore?: (store: Store) => Store
 }
@@ -92,7 +94,7 @@ export async function openMarket(options: MarketOptions = {}): Promise<Market> {
 
   const shares: Pick<Shares, 'get' | 'readPiece' | 'bitfield' | 'ways' | 'locate'> = {
     ways: async () => [],
-    locate: async () => undefined,
+    locate: async () => options.place,
     get: async (infoHash) => (infoHash === share.infoHash || infoHash === share.infoHashV1 ? share : undefined),
     bitfield: async () => new Uint8Array(Math.ceil(share.pieces / 8)).fill(0xff),
     readPiece: async (_, index, into) => {

@@ -95,6 +95,15 @@ describe('a sealed piece', () => {
     expect(await ask(2, 0)).toBe('tick-replayed')
   })
 
+  it('is had by no link and from no place, whatever is preferred', async () => {
+    const { seller, share, lane, url } = await open({ place: 'https://bucket.example/film.bin' })
+    for (const way of ['link', 'copy']) {
+      const { status, done } = await seller.piece(share.infoHash, 3, lane.payment(0), url(3), way)
+      done()
+      expect(status).toBe(200)
+    }
+  })
+
   it('is sent again a few times, the same bytes, also after a restart', async () => {
     const { ask, take, restart } = await open()
     const first = await take(7, 0)
