@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { USUAL_PACE } from '../../agent/download/pace.ts'
 import { toBase64url, toHex } from '../../protocol/bytes.ts'
 import { formatMagnet } from '../../protocol/magnet.ts'
 import { Problem } from '../../protocol/problem.ts'
@@ -123,6 +124,16 @@ describe('money', () => {
     await bazaar.stand('fair', { price: 3n })
     expect(await rest(id)).toMatchObject({ state: 'done', paid: 18n })
     expect(await dear.earned()).toBe(0n)
+  })
+
+  it('goes to the cheaper of two sellers that are alike', async () => {
+    const bazaar = await openBazaar(filmOf(20))
+    const dear = await bazaar.stand('anna', { price: 9n })
+    await bazaar.stand('berta', { price: 1n })
+    const buyer = await bazaar.buyer({ pace: { workers: 1 } })
+    expect(await buyer.fetch()).toMatchObject({ state: 'done' })
+    // A lane at the most, from before the other has answered.
+    expect(dear.sent.size).toBeLessThanOrEqual(USUAL_PACE.firstLaneUnits)
   })
 
   it('is waited for when there is too little, without spinning', async () => {
