@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { createDownloads } from '../../agent/download/download.ts'
+import type { Rest } from '../../agent/download/shift.ts'
+import { STOP_HEARD_MS } from '../../agent/guard/guard.ts'
 import { leave, type Leaving } from '../../agent/leave.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { openBazaar, FAUCET } from './bazaar.ts'
@@ -29,9 +31,20 @@ async function halfWay() {
     links: { list: async () => [{ name: 'drive' }], remove: (name: string) => step(`unlink ${name}`) },
   } as unknown as Leaving['agent']
   const { clock } = buyer.context.environment
-  const go = (): Promise<void> =>
-    bazaar.happen(leave({ clock, agent, work: (name) => worker.work(name, new AbortController().signal) }))
-  return { ...buyer, bazaar, id, done, faults, go, front }
+  const slept: number[] = []
+  const sleep: typeof clock.sleep = (ms, signal) => {
+    slept.push(ms)
+    return clock.sleep(ms, signal)
+  }
+  /** What comes of working on the download, before it is worked on. */
+  const ends: (Rest | Problem)[] = []
+  async function work(name: string): Promise<Rest> {
+    const end = ends.shift()
+    if (end instanceof Problem) throw end
+    return end ?? worker.work(name, new AbortController().signal)
+  }
+  const go = (): Promise<void> => bazaar.happen(leave({ clock: { ...clock, sleep }, agent, work }))
+  return { ...buyer, bazaar, id, done, faults, ends, slept, go, front }
 }
 
 describe('an agent that leaves', () => {
@@ -52,6 +65,35 @@ describe('an agent that leaves', () => {
     await go()
     expect(await available()).toBe(FAUCET - 10n)
     expect(done.slice(4)).toEqual(done.slice(0, 4))
+  })
+
+  it('begins once every instance has heard that it stops, and does not wait for that again', async () => {
+    const { go, slept } = await halfWay()
+    await go()
+    await go()
+    expect(slept).toEqual([STOP_HEARD_MS])
+  })
+
+  it('waits for who is at a download, and keeps its links from who stays at it', async () => {
+    const { done, ends, go, frozen } = await halfWay()
+    const taken: Rest = { isOver: false, isTaken: true }
+    const conflict = new Problem('conflict', 'Another has written first.')
+    ends.push(...Array.from({ length: 20 }, () => taken))
+    await expect(go()).rejects.toMatchObject({ code: 'conflict' })
+    expect([(await frozen()) > 0n, done.at(-1)]).toEqual([true, 'unshare film'])
+    ends.splice(0, ends.length, taken, conflict)
+    await go()
+    expect([await frozen(), done.at(-1)]).toEqual([0n, 'unlink drive'])
+  })
+
+  it('goes on after a download that has ended meanwhile, and says at once what keeps one from its end', async () => {
+    const { done, ends, go } = await halfWay()
+    ends.push(new Problem('store-unavailable', 'The store is away.'))
+    await expect(go()).rejects.toMatchObject({ code: 'store-unavailable' })
+    expect(done.at(-1)).toBe('unshare film')
+    ends.push(new Problem('closed', 'The download is done.'))
+    await go()
+    expect(done.at(-1)).toBe('unlink drive')
   })
 
   it('does all else, but keeps its links while its ticks cannot be redeemed', async () => {
