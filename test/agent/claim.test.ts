@@ -85,6 +85,11 @@ describe('a deployed agent', () => {
       'bad-request',
     ],
     ['with a delegation that another signed', claimOf(1, { shown: claimSecret(secret), signer: 2 }), 'unknown-key'],
+    [
+      'with a delegation of another owner who has the same key',
+      claimOf(1, { shown: claimSecret(secret), owner: new Uint8Array(32).fill(9) }),
+      'unknown-key',
+    ],
     ['without an identity', { ...claimOf(1, { shown: claimSecret(secret) }), operations: [] }, 'bad-request'],
   ])('is nobody’s who claims it %s', async (_, request, code) => {
     const { claims, told } = open()
