@@ -1,6 +1,6 @@
 /** Content of a circle, and everybody who tries to have it without being of it. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { Bytes } from '../../protocol/bytes.ts'
+import { toHex, type Bytes } from '../../protocol/bytes.ts'
 import { genesis, replay, rotate } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { formatSession, grantSession, parseSession, readSession, SESSION_HEADER } from '../../protocol/session.ts'
@@ -8,7 +8,7 @@ import { envelopeToJson, signerFrom, type Envelope, type Signer } from '../../pr
 import { openCircleTown, signedBy, type CircleTown, type Resident } from '../agent/circle-town.ts'
 import { pattern } from '../pattern.ts'
 import { codeOf as problemOf } from '../problems.ts'
-import { numbered } from '../repository/people.ts'
+import { delegationOf, numbered } from '../repository/people.ts'
 
 let town: CircleTown
 let broker: Resident
@@ -75,6 +75,7 @@ describe.each(['inner', 'bubble'] as const)('content of an %s circle', (kind) =>
 
   test('goes to a member, and to nobody else', async () => {
     expect(await member.fetch(infoHash)).toMatchObject({ state: 'done' })
+    expect(await broker.fetch(infoHash)).toMatchObject({ state: 'done' })
     expect(await stranger.fetch(infoHash)).toMatchObject({ state: 'waiting', reason: 'no-sellers' })
     expect(await codeOf(granted(stranger))).toBe('forbidden')
   })
@@ -206,6 +207,38 @@ describe('a session', () => {
     expect(session.holder).toEqual(member.person.agent.key)
   })
 
+  test('is not granted to an agent whose delegation is over', async () => {
+    const { operations } = member.context
+    const times = { issued: town.clock.now() - 1, expires: town.clock.now() }
+    const over = delegationOf(member.person, ['spend'], times)
+    expect(await codeOf(grantTo(operations, member.person.agent, 'lab', over))).toBe('delegation-exceeded')
+  })
+
+  test('is confirmed by its broker for its own circle, and as long as it lasts', async () => {
+    await broker.ask('PUT', '/v1/circles/club', { add: [member.id] })
+    const confirmed = (session: string, circle: string) => {
+      const init = {
+        method: 'POST',
+        body: JSON.stringify({ session }),
+        headers: { 'content-type': 'application/json' },
+      }
+      return codeOf(new Request(`${broker.url}/v1/sessions/${circle}/validations`, init))
+    }
+    const session = await sessionOf(member)
+    expect([await confirmed(session, 'lab'), await confirmed(session, 'club')]).toEqual([200, 'forbidden'])
+    town.clock.advance(limits.sessionMs)
+    expect(await confirmed(session, 'lab')).toBe('expired')
+  })
+
+  test('holds while others are taken in and out', async () => {
+    const session = await sessionOf(member)
+    await broker.ask('PUT', '/v1/circles/lab', { add: [stranger.id] })
+    await broker.ask('PUT', '/v1/circles/lab', { remove: [stranger.id] })
+    town.clock.advance(limits.revocationsMs)
+    await seller.agent.maintain()
+    expect(await codeOf(shown(session, member.person.agent))).toBe(200)
+  })
+
   test('is not granted to an agent whose owner has changed keys since', async () => {
     const { state, owner } = member.person
     const rotation = rotate(state, [stranger.person.owner.key], town.clock.now(), owner)
@@ -295,6 +328,9 @@ describe('a session', () => {
     const asked = () => town.requests.filter(({ host }) => host === 'repository.example').length
     const before = asked()
     expect(await codeOf(granted(stranger))).toBe('forbidden')
+    // Nor does who has a member's operations, as anybody may, learn that it is one.
+    expect(await codeOf(grantTo(stranger.context.operations, broker.person.agent, 'lab'))).toBe('unknown-key')
+    expect(await codeOf(grantTo(member.context.operations, broker.person.agent, 'lab'))).toBe('unknown-key')
     expect(asked()).toBe(before)
   })
 
@@ -314,9 +350,43 @@ describe('a session', () => {
     await stranger.ask('DELETE', '/v1/circles/lab')
     await stranger.ask('PUT', '/v1/circles/lab', { add: [member.id] })
     expect((await member.ask('PUT', '/v1/circles/lab', { url: stranger.url })).json).toMatchObject({ code: 'conflict' })
+    expect((await member.ask('PUT', '/v1/circles/lab', { add: [stranger.id] })).json).toMatchObject({
+      code: 'conflict',
+    })
     expect((await member.ask('PUT', '/v1/circles/Lab!', { kind: 'inner' })).status).toBe(400)
     expect((await member.ask('PUT', '/v1/circles/none', { url: 'https://127.0.0.1' })).json).toMatchObject({
       code: 'address-refused',
     })
+  })
+
+  test('is of a broker that shows its own keys, and answers for itself and the circle it is asked for', async () => {
+    const profile = await town.environment.transport(new Request(`${stranger.url}/.well-known/raincheck`))
+    const theirs = (await profile.json()) as object
+    async function joins(shown: object, answer: object): Promise<unknown> {
+      const circle = { by: stranger.id, circle: 'den', kind: 'bubble', revoked: [], ...answer }
+      town.answer('den.example', ({ url }) =>
+        Response.json(url.endsWith('/raincheck') ? { ...theirs, ...shown } : circle),
+      )
+      const { status, json } = await member.ask('PUT', '/v1/circles/den', { url: 'https://den.example' })
+      return status === 200 ? status : (json as { code: string }).code
+    }
+    expect(await joins({}, { by: broker.id })).toBe('peer-failed')
+    expect(await joins({}, { circle: 'lab' })).toBe('peer-failed')
+    expect(await joins({ id: broker.id }, { by: broker.id })).toBe('unknown-key')
+    const nowMs = town.clock.now()
+    const over = delegationOf(stranger.person, ['spend'], { issued: nowMs - 1, expires: nowMs })
+    expect(await joins({ delegation: envelopeToJson(over) }, {})).toBe('delegation-exceeded')
+    expect(await joins({}, {})).toBe(200)
+  })
+
+  test('is of a circle of so many members, and no more', async () => {
+    const add = (from: number, count: number) =>
+      broker.ask('PUT', '/v1/circles/lab', {
+        add: Array.from({ length: count }, (_, i) => toHex(numbered(4, from + i))),
+      })
+    const part = limits.membersPerCircle / 8
+    for (let from = 0; from < 7 * part; from += part) expect((await add(from, part)).status).toBe(200)
+    expect((await add(7 * part, part - 1)).json).toMatchObject({ code: 'limit-reached' })
+    expect((await add(7 * part, part - 2)).status).toBe(200)
   })
 })
