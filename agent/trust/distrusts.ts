@@ -20,6 +20,8 @@ export interface Distrusts {
   current(): Promise<Distrusting>
   /** As last read or written. */
   has(id: string): boolean
+  /** Who is blamed for it, as last read or written. */
+  blamedFor(id: string): readonly string[]
   /** Takes the place of the list; blame that rested on an id that is not in it ends. */
   put(ids: readonly string[]): Promise<void>
   add(ids: readonly string[], blame: Blame): Promise<void>
@@ -43,6 +45,7 @@ const SK = 'distrusts'
 export function createDistrusts(store: Store): Distrusts {
   const listeners = new Set<() => void>()
   let known: Distrusting | undefined
+  let blamed: Blame = {}
   let text = ''
 
   async function read(): Promise<{ kept: Kept; version: number }> {
@@ -56,6 +59,7 @@ export function createDistrusts(store: Store): Distrusts {
     const isFirst = known === undefined
     text = now
     known = distrustingOf(kept)
+    blamed = kept.blame
     if (!isFirst) for (const listener of listeners) listener()
     return known
   }
@@ -75,6 +79,7 @@ export function createDistrusts(store: Store): Distrusts {
   return {
     current: async () => known ?? take((await read()).kept),
     has: (id) => known?.distrusted.has(id) ?? false,
+    blamedFor: (id) => blamed[id] ?? [],
     put: (ids) => change(({ blame, ...rest }) => ({ ...rest, ...keptOf(ids, blame) })),
     add: (ids, more) =>
       change(({ ids: before, blame, ...rest }) => ({ ...rest, ...keptOf([...before, ...ids], { ...blame, ...more }) })),

@@ -12,7 +12,7 @@ import { envelopeFromJson, envelopeToJson, type Envelope, type EnvelopeJson } fr
 import type { EvaluateOptions } from '../../protocol/trust.ts'
 import type { AgentContext } from '../context.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
-import type { Blame, Distrusts } from './distrusts.ts'
+import type { Distrusts } from './distrusts.ts'
 import type { Surroundings } from './surroundings.ts'
 
 export interface PruneReport {
@@ -64,16 +64,22 @@ export function createPruner(context: AgentContext, { distrusts, lookAround }: P
     // At once, for what is under way: what it comes to is found out after.
     if (!preview) await distrusts.add([id], {})
     const { edges, isWhole } = await lookAround()
-    const pruned = tree ? firstVoucherTree(owner, edges, id, now) : [id]
-    const vouchers = vouchersOf(owner, edges, id, now).filter((voucher) => !pruned.includes(voucher))
-    const isKnown = now.distrusted.has(id)
+    // Who came in by it is seen while it is trusted: it may be distrusted by now, by a prune that came to no end too.
+    const before = { ...now, distrusted: now.distrusted.difference(new Set([id])) }
+    const pruned = tree ? firstVoucherTree(owner, edges, id, before) : [id]
+    const vouchers = vouchersOf(owner, edges, id, before).filter((voucher) => !pruned.includes(voucher))
+    const blamed = distrusts.blamedFor(id)
+    const fresh = vouchers.filter((voucher) => !blamed.includes(voucher))
     const halved = new Map(now.halved)
-    if (!isKnown) for (const voucher of vouchers) halved.set(voucher, (halved.get(voucher) ?? 0) + 1)
+    for (const voucher of fresh) halved.set(voucher, (halved.get(voucher) ?? 0) + 1)
     const then: EvaluateOptions = { distrusted: new Set([...now.distrusted, ...pruned]), halved }
-    const told = vouchers.map((voucher) => ({ id: voucher, halved: halved.get(voucher) ?? 0 }))
-    if (!preview) await distrusts.add(pruned, isKnown ? {} : ({ [id]: vouchers } satisfies Blame))
-    if (!preview && !isKnown) await tell(id, told)
-    return { pruned, ...lossOf(owner, edges, now, then), vouchers: told, isWhole }
+    const said = (ids: readonly string[]) => ids.map((voucher) => ({ id: voucher, halved: halved.get(voucher) ?? 0 }))
+    if (!preview) {
+      // Once they are blamed they are told of it no more.
+      await tell(id, said(fresh))
+      await distrusts.add(pruned, { [id]: [...blamed, ...fresh] })
+    }
+    return { pruned, ...lossOf(owner, edges, now, then), vouchers: said(vouchers), isWhole }
   }
 
   async function tell(id: string, vouchers: PruneReport['vouchers']): Promise<void> {

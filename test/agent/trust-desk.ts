@@ -125,6 +125,7 @@ export function open(books: readonly { by: Person; book: Book }[] = []) {
     asked,
     published,
     repository,
+    context,
     store: context.store,
     record,
     recordKeys,
