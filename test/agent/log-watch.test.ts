@@ -7,7 +7,7 @@ import { createLogWatch } from '../../agent/ledger-watch/log-watch.ts'
 import { watchLedger } from '../../agent/ledger-watch/watched-ledger.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { parseBreach, verifyBrokenReceipt, verifyFork, type BrokenReceipt, type Fork } from '../../protocol/breach.ts'
-import { fromHex, utf8 } from '../../protocol/bytes.ts'
+import { fromHex, toHex, utf8 } from '../../protocol/bytes.ts'
 import { addSignature, formatVerifierKey, noteKey, noteText, signNote } from '../../protocol/checkpoint.ts'
 import { cosign } from '../../protocol/cosignature.ts'
 import type { TileSource } from '../../protocol/entry-logs.ts'
@@ -16,7 +16,7 @@ import { genesis } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { parseLogPolicy } from '../../protocol/log-policy.ts'
 import { Problem } from '../../protocol/problem.ts'
-import { issueReceipt } from '../../protocol/receipt.ts'
+import { issueReceipt, parseReceipt } from '../../protocol/receipt.ts'
 import { envelopeToJson, objectId, signerFrom, type Envelope } from '../../protocol/signed.ts'
 import { LEDGER_ID, openLedger, ORIGIN, SECRET, START_MS, testRandom, type TestLedger } from '../ledger/kit.ts'
 import { gift, person } from '../ledger/people.ts'
@@ -58,13 +58,25 @@ function watching(shown: { ledger: TestLedger; isWitnessed?: boolean }, policy?:
     return { watch, ledger: watchLedger(ledger, watch), bare: ledger }
   }
   const later = (ms = limits.logWatchMs) => clock.advance(ms)
-  return { ...open(), open, clock, later }
+  return { ...open(), open, clock, later, store }
 }
 
 /** A ledger of which some answers are another's. */
 function answering(ledger: TestLedger, by: (request: Request) => TestLedger): TestLedger {
   const app = new OpenAPIHono()
   app.all('*', (c) => by(c.req.raw).app.fetch(c.req.raw))
+  return { ...ledger, app }
+}
+
+/** A ledger whose statements are of the test's own making. */
+function stating(ledger: TestLedger, rows: readonly { entry: string; index: number }[]): TestLedger {
+  const moved = { available: '0', frozen: '0', earned: '0', bonds: '0' }
+  const entries = rows.map((row) => ({ ...row, ...moved, kind: 'transfer', time: START_MS }))
+  const app = new OpenAPIHono()
+  app.all('*', async (c) => {
+    if (!c.req.path.endsWith('/entries')) return ledger.app.fetch(c.req.raw)
+    return c.json({ entries: c.req.query('after') === undefined ? entries : [] })
+  })
   return { ...ledger, app }
 }
 
@@ -176,6 +188,18 @@ describe('a ledger that shows two histories', () => {
     await expect(open().watch.require()).rejects.toEqual(coded('log-forked'))
   })
 
+  test('is held to all that it has shown, not to what it showed first', async () => {
+    const shown = { ledger: await grownLedger(['a']) }
+    const { watch, later } = watching(shown)
+    await watch.maintain()
+    shown.ledger = await grownLedger(['a', 'b', 'c'])
+    later()
+    await watch.maintain()
+    shown.ledger = await grownLedger(['a', 'b', 'x', 'd'])
+    later()
+    await expect(watch.maintain()).rejects.toEqual(coded('log-forked'))
+  })
+
   test('is not proven by two checkpoints of one history, or by what was changed', async () => {
     const shown = { ledger: await grownLedger(['a', 'b', 'c']) }
     const { watch, later } = watching(shown)
@@ -203,7 +227,7 @@ describe.each([
 ])('%s', (_, policy) => {
   test('whose entry is in the log after the merge delay is done with', async () => {
     const shown = { ledger: await grownLedger(['a'], policy) }
-    const { watch, ledger, later } = watching(shown)
+    const { watch, ledger, later, store } = watching(shown)
     await ledger.register(identityOf('owner'))
     later()
     await shown.ledger.sequence()
@@ -211,6 +235,41 @@ describe.each([
     later(10 * limits.logWatchMs)
     await watch.maintain()
     expect(await watch.breaches()).toEqual([])
+    expect(await store.list('log-owed', { limit: 10 })).toEqual([])
+  })
+
+  test('whose entry comes late is waited for a while', async () => {
+    const shown = { ledger: await grownLedger(['a'], policy) }
+    const { watch, ledger, later, store } = watching(shown)
+    await ledger.register(identityOf('owner'))
+    later(limits.mergeDelayMs + limits.receiptPatienceMs - 1)
+    await watch.maintain()
+    expect(await store.list('log-owed', { limit: 10 })).toHaveLength(1)
+    await shown.ledger.sequence()
+    later()
+    await watch.maintain()
+    expect(await watch.breaches()).toEqual([])
+    expect(await store.list('log-owed', { limit: 10 })).toEqual([])
+  })
+
+  test('is held against the log itself, whatever the statement says', async () => {
+    const honest = await grownLedger(['a'], policy)
+    const shown = { ledger: honest }
+    const { watch, ledger, later } = watching(shown)
+    const { receipt } = await ledger.register(identityOf('owner'))
+    await honest.sequence()
+    shown.ledger = stating(honest, [])
+    later(limits.mergeDelayMs + limits.receiptPatienceMs)
+    await watch.maintain()
+    expect(await watch.breaches()).toEqual([])
+    const { entry: there } = parseReceipt(receipt)
+    const entry = sha256(there)
+    const terms = { entry, ledger: LEDGER_ID, mergeDelay: limits.mergeDelayMs, time: START_MS }
+    await watch.owe(issueReceipt(terms, signerFrom(SECRET)))
+    shown.ledger = stating(honest, [{ entry: toHex(entry), index: 0 }])
+    later()
+    await watch.maintain()
+    expect(await watch.breaches()).toMatchObject([{ kind: 'receipt' }])
   })
 
   test('is looked for together with others of its time, each tile once', async () => {
