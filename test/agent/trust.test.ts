@@ -6,10 +6,10 @@ import { createPruner } from '../../agent/trust/prune.ts'
 import type { Surroundings } from '../../agent/trust/surroundings.ts'
 import { utf8 } from '../../protocol/bytes.ts'
 import { chainsToJson, edgesOf } from '../../protocol/chain.ts'
-import { rotate } from '../../protocol/identity.ts'
+import { replay, rotate } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
-import { checkBook, parseHead, proveVouch, type Book } from '../../protocol/vouch.ts'
+import { checkBook, parseHead, proveVouch, renewBook, type Book } from '../../protocol/vouch.ts'
 import { codeOf } from '../problems.ts'
 import { START_MS } from './hand-clock.ts'
 
@@ -190,6 +190,15 @@ describe('chains that anybody brings', () => {
     }
   })
 
+  it('count for nothing where they show the owner with keys that the owner knows nothing of', async () => {
+    const { trust } = await away()
+    const theirs = rotate(owner.state, [other.signer.key], START_MS, owner.signer)
+    const taken = { ...owner, signer: other.signer, state: replay([owner.operation, theirs], START_MS) }
+    const book = bookOf(taken, [vouch(other, 0, 64), vouch(person('third'), 0, 64)], 9, sha256(utf8('before')))
+    const proofs = book.vouches.map((_, i) => proveVouch(book, i))
+    expect(await trust.carry(person('third').hex, chainsToJson([taken.state], [proofs]))).toBe(0)
+  })
+
   it('count where they show more', async () => {
     const { trust, clock } = await away()
     const third = person('third')
@@ -289,6 +298,7 @@ describe('the owner’s book', () => {
     const book = bookOf(owner, [vouch(friend, 1, 20)])
     await trust.putBook(next(book, owner, []))
     expect(await codeOf(trust.putBook(book))).toBe('conflict')
+    expect(await codeOf(trust.putBook(next(book, owner, [vouch(other, 0, 1)])))).toBe('conflict')
     expect(await codeOf(trust.putBook(bookOf(friend, [], 0)))).toBe('unknown-key')
     const stolen = bookOf({ ...owner, signer: agent }, [vouch(stranger, 4, 64)], 9, sha256(utf8('before')))
     expect(await codeOf(trust.putBook(stolen))).toBe('unknown-key')
@@ -301,6 +311,32 @@ describe('the owner’s book', () => {
     repository.away = true
     expect(await codeOf(trust.putBook(bookOf(owner, [vouch(friend, 1, 20)])))).toBe('peer-failed')
     expect(await restart().creditFor(friend.hex)).toMatchObject({ credit: 20 })
+  })
+
+  it('is not replaced by what a repository shows of another’s hand, of before, or renewed from before', async () => {
+    const { trust, restart, published, context } = open()
+    const first = bookOf(owner, [vouch(stranger, 4, 64)])
+    const second = next(first, owner, [vouch(friend, 0, 5)])
+    await trust.putBook(first)
+    await trust.putBook(second)
+    const times = { issued: START_MS, expires: START_MS + limits.bookMs }
+    const renew = (book: Book) => renewBook(book, times, agent, context.delegation)
+    const forged = bookOf({ ...owner, signer: agent }, first.vouches, 9, sha256(utf8('before')))
+    for (const shown of [forged, first, renew(renew(first))]) {
+      published.push(shown)
+      expect(await restart().book()).toEqual(second)
+    }
+  })
+
+  it('is asked for until the repository has answered, where the store was lost', async () => {
+    const { trust, published, repository, clock } = open()
+    const book = bookOf(owner, [vouch(friend, 1, 20)])
+    published.push(book)
+    repository.away = true
+    expect(await trust.book()).toBeUndefined()
+    repository.away = false
+    clock.advance(limits.askAgainMs)
+    expect(await trust.book()).toEqual(book)
   })
 
   it('is told to the repository when it is back, and before the next one', async () => {
