@@ -56,7 +56,7 @@ describe('a declaration whose answer did not come', () => {
     }
     const arrive = () => bazaar.happen(context.ledger.declare(posted[0] as Envelope))
     const chores = async () => (await context.store.list('wallet', { limit: 10 })).length
-    return { frozen, maintainAfter, arrive, chores }
+    return { bazaar, frozen, maintainAfter, arrive, chores }
   }
 
   it('is released though it reaches the ledger after the download has ended', async () => {
@@ -66,6 +66,18 @@ describe('a declaration whose answer did not come', () => {
     await maintainAfter(MINUTE_MS)
     expect(await frozen()).toBe(0n)
     expect(await chores()).toBe(0)
+  })
+
+  it('is not given up because the ledger is away when it ends', async () => {
+    const { bazaar, frozen, maintainAfter, arrive, chores } = await begin()
+    await arrive()
+    bazaar.setLedgerUp(false)
+    await maintainAfter(26 * HOUR_MS)
+    await bazaar.pass(HOUR_MS)
+    bazaar.setLedgerUp(true)
+    expect(await chores()).toBe(1)
+    await maintainAfter(MINUTE_MS)
+    expect(await frozen()).toBe(0n)
   })
 
   it('is given up once the ledger would take it no more', async () => {

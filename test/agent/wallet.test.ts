@@ -5,6 +5,7 @@ import type { LaneTerms, Purse } from '../../agent/wallet/wallet.ts'
 import { fromHex } from '../../protocol/bytes.ts'
 import { parseCommitment } from '../../protocol/commitment.ts'
 import { parseDeclaration } from '../../protocol/declaration.ts'
+import { limits } from '../../protocol/limits.ts'
 import { segmentOf, tickFromJson, verifyLink } from '../../protocol/payword.ts'
 import { decodePayment, type Offer } from '../../protocol/x402.ts'
 import { envelopeFromJson } from '../../protocol/signed.ts'
@@ -157,7 +158,7 @@ describe('a wallet', () => {
     expect((await bazaar.account(second.id)).declarations).toHaveLength(1)
   })
 
-  it('declares anew when the segments are used up, at another price, and for shorter segments', async () => {
+  it('declares anew when the segments are used up or about to end, at another price, and for shorter segments', async () => {
     const bazaar = await openBazaar(filmOf(1))
     const buyer = await bazaar.buyer()
     const purse = await openPurse(bazaar, buyer)
@@ -169,6 +170,9 @@ describe('a wallet', () => {
     expect(await declared()).toBe(3)
     await bazaar.happen(purse.openLane(termsOf(bazaar, { unitsLeft: 512, segmentMax: 2 })))
     expect(await declared()).toBe(4)
+    await bazaar.pass(24 * HOUR_MS - limits.redeemAheadMs)
+    await bazaar.happen(purse.openLane(termsOf(bazaar, { unitsLeft: 512 })))
+    expect(await declared()).toBe(5)
     expect(purse.paid()).toEqual({ ticks: 0, credits: 0n })
   })
 
@@ -191,7 +195,7 @@ describe('a wallet', () => {
 })
 
 describe('the end of a download', () => {
-  it('gives back what a vanished seller claimed, once its time has passed', async () => {
+  it('gives back what a vanished seller claimed, once its time has passed and the ledger is there', async () => {
     const bazaar = await openBazaar(filmOf(1_000))
     const stand = await bazaar.stand('anna', { price: 5n })
     const buyer = await bazaar.buyer()
@@ -209,7 +213,11 @@ describe('the end of a download', () => {
       await bazaar.happen(buyer.wallet.maintain())
     }
     expect(await buyer.frozen()).toBe(frozen)
+    bazaar.setLedgerUp(false)
     await bazaar.pass(2 * HOUR_MS)
+    await bazaar.happen(buyer.wallet.maintain())
+    await bazaar.pass(HOUR_MS)
+    bazaar.setLedgerUp(true)
     await bazaar.happen(buyer.wallet.maintain())
     expect(await buyer.frozen()).toBe(0n)
     expect(await buyer.available()).toBe(FAUCET)
