@@ -180,6 +180,21 @@ describe('money', () => {
     expect(await buyer.frozen()).toBe(0n)
   })
 
+  it('is paid in full where the seller gives credit, though the last tick arrives only once the download is done', async () => {
+    const bazaar = await openBazaar(filmOf(3))
+    const stand = await bazaar.stand('anna', { credit: 4, price: 2n })
+    const buyer = await bazaar.buyer({ pace: { patienceMs: 2_000 } })
+    let arrived = 0
+    bazaar.network.onArrival(({ headers, answer }) => {
+      if (headers.has('payment-signature') && answer.status === 200 && ++arrived === 3) stand.leave()
+    })
+    expect(await buyer.fetch()).toMatchObject({ state: 'done' })
+    stand.comeBack()
+    await bazaar.pass(60_000)
+    await bazaar.happen(buyer.wallet.maintain())
+    expect([await stand.earned(), await buyer.frozen()]).toEqual([6n, 0n])
+  })
+
   it('is paid before the piece when credit does not reach', async () => {
     const bazaar = await openBazaar(filmOf(30))
     const stand = await bazaar.stand('anna', { credit: 1 })
