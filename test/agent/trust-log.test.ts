@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { sha256 } from '#primitives'
 import type { RepositoryBreach } from '../../agent/trust/log-view.ts'
-import { readRecord } from '../../protocol/book-log.ts'
-import { fromBase64url, toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
+import { bookEntry, readRecord } from '../../protocol/book-log.ts'
+import { fromBase64url, fromHex, toHex, utf8, type Bytes } from '../../protocol/bytes.ts'
 import { chainsToJson } from '../../protocol/chain.ts'
 import { noteKey, openNote, parseCheckpoint } from '../../protocol/checkpoint.ts'
 import { delegate } from '../../protocol/delegation.ts'
@@ -10,6 +10,7 @@ import { genesis, replay, rotate } from '../../protocol/identity.ts'
 import { readAll } from '../../protocol/items.ts'
 import { limits } from '../../protocol/limits.ts'
 import { leafHash, verifyInclusion } from '../../protocol/merkle.ts'
+import { issueReceipt } from '../../protocol/receipt.ts'
 import { envelopeFromJson, envelopeToJson, signerFrom } from '../../protocol/signed.ts'
 import { parseHead, proveVouch, renewBook, type Book } from '../../protocol/vouch.ts'
 import { START_MS } from './hand-clock.ts'
@@ -63,6 +64,66 @@ describe('a repository that shows what its log has revoked', () => {
     await record(next(book, friend, []))
     expect(await trust.carry(stranger.hex, chainsToJson([friend.state], [[proveVouch(book, 0)]]))).toBe(0)
     expect(await trust.breaches()).toEqual([])
+  })
+})
+
+describe('a repository that shows another history than before', () => {
+  it.each([
+    ['a little longer', 2],
+    ['longer than is followed', limits.entriesFollowed + 64],
+  ])(
+    '%s, is caught by an agent that was started anew, and not believed again when it takes it back',
+    async (_, entries) => {
+      const book = bookOf(friend, [vouch(stranger, 0, 7)])
+      const [{ trust, restart, record, context, clock }, elsewhere] = [open([{ by: friend, book }]), open()]
+      await trust.putBook(bookOf(owner, [vouch(friend, 1, 20)]))
+      await record(book)
+      expect(await trust.creditFor(stranger.hex)).toMatchObject({ credit: 7 })
+      for (let i = 0; i < entries; i += 64)
+        await elsewhere.prune(...Array.from({ length: Math.min(64, entries) }, () => other))
+      const maintain = async () => {
+        clock.advance(limits.verdictMs)
+        const started = restart()
+        await started.maintain()
+        return started
+      }
+      const { repository } = context
+      const first = { ...repository }
+      Object.assign(repository, elsewhere.context.repository)
+      await maintain()
+      Object.assign(repository, first)
+      const after = await maintain()
+      expect(await after.breaches()).toMatchObject([{ kind: 'fork' }])
+      expect(await after.creditFor(stranger.hex)).toMatchObject({ credit: 0 })
+    },
+  )
+})
+
+describe('a repository that takes a book and leaves it out of its log', () => {
+  it('is found out by a checkpoint of later, though the log has the book before', async () => {
+    const { trust, record, prune, context, clock } = open()
+    const { repository } = context
+    const first = bookOf(owner, [vouch(friend, 1, 20)])
+    await trust.putBook(first)
+    await record(first)
+    await trust.maintain()
+    const second = next(first, owner, [])
+    const terms = { entry: leafHash(bookEntry(second, START_MS)), mergeDelay: limits.mergeDelayMs, time: START_MS }
+    const ledger = fromHex((await repository.info()).id)
+    const receipt = issueReceipt({ ...terms, ledger }, signerFrom(sha256(utf8('repository'))))
+    Object.assign(repository, { putBook: () => Promise.resolve(receipt) })
+    await trust.putBook(second)
+    const honest = { ...repository }
+    const note = await repository.checkpoint()
+    Object.assign(repository, { checkpoint: () => Promise.resolve(note) })
+    clock.advance(limits.verdictMs)
+    await trust.maintain()
+    expect(await trust.breaches()).toEqual([])
+    Object.assign(repository, { checkpoint: () => honest.checkpoint() })
+    await prune(stranger)
+    clock.advance(limits.verdictMs)
+    await trust.maintain()
+    expect(await trust.breaches()).toMatchObject([{ kind: 'dropped-book' }])
   })
 })
 
