@@ -39,7 +39,7 @@ export function createGate(context: AgentContext, { records, broker, brokers, re
   const { clock } = context.environment
   const nonces = createNonces(context, 'session-nonce')
   const authorities = [new URL(context.publicUrl).host]
-  /** When a circle was last asked about for a key that is not its broker's. */
+  /** When a circle was last asked about, whether or not its broker answered. */
   const tried = new Map<string, number>()
   /** Until when a session of an inner circle is taken for one that holds. */
   const validated = new Map<string, number>()
@@ -72,8 +72,7 @@ export function createGate(context: AgentContext, { records, broker, brokers, re
 
   /** The circle, whose broker may have another key by now than when it was last asked. */
   async function signerOf(circle: JoinedCircle, session: Session): Promise<JoinedCircle> {
-    const isNews = clock.now() - circle.readMs >= limits.revocationsMs
-    const known = isNews || !isKeyOf(circle, session.key) ? await askedAgain(circle) : circle
+    const known = await askedAgain(circle)
     if (!isKeyOf(known, session.key))
       throw new Problem('forbidden', 'The session is not signed by the circle’s broker.')
     // Who is no broker any more goes on signing.

@@ -349,10 +349,15 @@ describe('a session', () => {
   test('is of a circle that another’s agent cannot take the place of', async () => {
     await stranger.ask('DELETE', '/v1/circles/lab')
     await stranger.ask('PUT', '/v1/circles/lab', { add: [member.id] })
+    expect((await join(member)).status).toBe(200)
     expect((await member.ask('PUT', '/v1/circles/lab', { url: stranger.url })).json).toMatchObject({ code: 'conflict' })
     expect((await member.ask('PUT', '/v1/circles/lab', { add: [stranger.id] })).json).toMatchObject({
       code: 'conflict',
     })
+    town.answer('broker.example', (request) => stranger.agent.app.fetch(request))
+    town.clock.advance(limits.revocationsMs)
+    await member.agent.maintain()
+    expect((await member.ask('GET', '/v1/circles')).json).toMatchObject([{ by: broker.id }])
     expect((await member.ask('PUT', '/v1/circles/Lab!', { kind: 'inner' })).status).toBe(400)
     expect((await member.ask('PUT', '/v1/circles/none', { url: 'https://127.0.0.1' })).json).toMatchObject({
       code: 'address-refused',
