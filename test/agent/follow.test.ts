@@ -30,14 +30,15 @@ function chain(length: number, names: readonly string[] = ['data']): SignedEditi
 }
 
 function openFollows() {
-  const shown = { editions: [] as SignedEdition[], isDown: false, asked: 0, slow: Promise.resolve() }
+  const shown = { editions: [] as SignedEdition[], isDown: false, isDeaf: false, asked: 0, slow: Promise.resolve() }
   let nowMs = NOW
   const repository = {
     editions: async (_: string, after = -1) => {
       shown.asked++
       await shown.slow
       if (shown.isDown) throw new Problem('peer-failed', 'The repository is down.')
-      return shown.editions.filter((one) => parseEdition(one.edition).seq > after).slice(0, limits.editionsAnswered)
+      const isShown = (one: SignedEdition): boolean => shown.isDeaf || parseEdition(one.edition).seq > after
+      return shown.editions.filter(isShown).slice(0, limits.editionsAnswered)
     },
     identity: async () => ({ state: ann.state, operations: ann.operations }),
   } as unknown as RepositoryClient
@@ -91,7 +92,10 @@ describe('a follower', () => {
     shown.editions = editions
     await follows.follow(annId, [])
     shown.editions = editions.slice(0, 2)
+    // Whatever was asked for.
+    shown.isDeaf = true
     expect(await follows.alerts()).toMatchObject([{ seq: 2 }])
+    expect(await follows.list()).toMatchObject([{ missed: 0 }])
   })
 
   test('may choose series, and is told of those alone', async () => {
