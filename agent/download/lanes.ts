@@ -119,7 +119,7 @@ export function chooseOffer({ context }: Run, seller: SellerState, terms: readon
 export function openLane(run: Run, seller: SellerState, offer: Offer): Promise<Lane> {
   const { purse, meta, infoHash } = run
   const price = BigInt(offer.amount)
-  const unitsLeft = uncovered(run)
+  const share = flowShare(run, seller)
   return purse.openLane({
     content: infoHash,
     unitBytes: meta.pieceLength,
@@ -128,8 +128,9 @@ export function openLane(run: Run, seller: SellerState, offer: Offer): Promise<L
     url: seller.url,
     mode: offer.extra.mode,
     segmentMax: offer.extra.segmentMax,
-    units: Math.min(earnedUnits(run, seller), unitsLeft, flowShare(run, seller)),
-    unitsLeft,
+    units: Math.min(earnedUnits(run, seller), share),
+    // Where others have lanes for all of it, this one helps them: a piece at a time would be a declaration a piece.
+    unitsLeft: Math.max(uncovered(run), share),
   })
 }
 
@@ -145,7 +146,7 @@ function earnedUnits(run: Run, seller: SellerState): number {
 /** Pieces that no lane at work has a unit for. */
 function uncovered({ picker, waitingForLane, purse }: Run): number {
   const covered = [...purse.busy].reduce((sum, { left }) => sum + left, 0)
-  return Math.max(1, picker.open + waitingForLane - covered)
+  return picker.open + waitingForLane - covered
 }
 
 /** Of all pieces to come, by how fast the seller is, so that the flows are through with them together. */

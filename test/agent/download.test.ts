@@ -284,6 +284,28 @@ describe('money', () => {
     expect(claims.get('bert')).toBeLessThanOrEqual(4)
   })
 
+  it('declares seldom, also where two sellers come to the end of their lanes at different times', async () => {
+    const bazaar = await openBazaar(filmOf(400))
+    const asked: string[] = []
+    for (const [name, ms] of [
+      ['anna', 100],
+      ['bert', 200],
+    ] as const) {
+      const stand = await bazaar.stand(name)
+      stand.spoil = async (request, answer) => {
+        if (request.headers.has('payment-signature')) await bazaar.scheduler.sleep(ms)
+        return answer()
+      }
+    }
+    bazaar.network.onArrival(({ url, answer }) => {
+      if (answer.status < 300) asked.push(url.pathname)
+    })
+    const buyer = await bazaar.buyer({ pace: { lanesPerSeller: 3 } })
+    expect(await buyer.fetch()).toMatchObject({ state: 'done', paid: 400n })
+    expect(asked.filter((path) => path === '/v1/declarations').length).toBeLessThanOrEqual(4)
+    expect(asked.filter((path) => path === '/v1/claims').length).toBeLessThanOrEqual(14)
+  })
+
   it('says of a seller that sells on credit alone that it grants none', async () => {
     const bazaar = await openBazaar(filmOf(2))
     await bazaar.stand('anna', { modes: ['credit'] })
