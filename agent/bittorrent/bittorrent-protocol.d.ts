@@ -24,15 +24,14 @@ declare module 'bittorrent-protocol' {
     constructor(type: 'tcpIncoming' | 'tcpOutgoing')
     readonly hasFast: boolean
     readonly peerInterested: boolean
-    /** Numbers of the other end's extensions, by name. */
-    readonly peerExtendedMapping: Readonly<Record<string, number>>
     extendedHandshake: Record<string, number | string>
     on<E extends keyof Events>(event: E, listener: (...values: Events[E]) => void): this
     write(chunk: Uint8Array): boolean
     _write(chunk: Uint8Array, done: () => void): void
+    _onExtended(number: number, message: Uint8Array): void
     use(extension: { new (): Extension; readonly prototype: { readonly name: string } }): void
     handshake(infoHash: string, peerId: string, extensions: { readonly fast: boolean }): void
-    extended(name: string, message: Uint8Array): void
+    extended(number: number, message: Uint8Array): void
     bitfield(bitfield: Uint8Array): void
     haveAll(): void
     choke(): void

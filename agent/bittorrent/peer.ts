@@ -5,7 +5,7 @@ import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Share } from '../share/share.ts'
 import type { Blocks, BlockPlace } from './blocks.ts'
-import { metadataReply, UT_METADATA } from './metadata.ts'
+import { metadataReply, requestedChunk, UT_METADATA } from './metadata.ts'
 import type { Slots } from './slots.ts'
 import { PeerWire } from './wire.ts'
 
@@ -73,7 +73,12 @@ export function servePeer({ blocks, slots, peerId, onSent, onFault }: PeerParts,
     socket.setTimeout(limits.bittorrentIdleMs)
     answerRequests(share)
     const { info } = share.meta
-    wire.use(metadataOf((message) => ask({ answer: async () => sendMetadata(metadataReply(info, message)) })))
+    wire.use(
+      metadataOf((message) => {
+        const chunk = requestedChunk(message)
+        if (chunk !== undefined) ask({ answer: async () => sendMetadata(metadataReply(info, chunk)) })
+      }),
+    )
     wire.extendedHandshake = { metadata_size: info.length, reqq: limits.bittorrentRequests, upload_only: 1 }
     wire.handshake(infoHash, peerId, { fast: true })
     if (wire.hasFast) wire.haveAll()
@@ -103,8 +108,8 @@ export function servePeer({ blocks, slots, peerId, onSent, onFault }: PeerParts,
     })
   }
 
-  function sendMetadata(reply: Uint8Array | undefined): void {
-    if (reply && Object.hasOwn(wire.peerExtendedMapping, UT_METADATA)) wire.extended(UT_METADATA, reply)
+  function sendMetadata(reply: Uint8Array): void {
+    if (wire.metadataNumber !== 0) wire.extended(wire.metadataNumber, reply)
   }
 
   wire.on('handshake', (infoHash) => void greet(infoHash).catch(fail))

@@ -2,10 +2,16 @@
 import Wire from 'bittorrent-protocol'
 import { limits } from '../../protocol/limits.ts'
 import { createFraming } from './framing.ts'
+import { metadataNumberIn } from './metadata.ts'
+
+/** The extension of BEP 10 that is its handshake. */
+const HANDSHAKE = 0
 
 export class PeerWire extends Wire {
   readonly #isFramed = createFraming(limits.bittorrentMessageBytes)
   readonly #onMalformed: () => void
+  /** The other end's for `ut_metadata`; 0: none. */
+  metadataNumber = 0
 
   constructor(onMalformed: () => void) {
     super('tcpIncoming')
@@ -20,5 +26,11 @@ export class PeerWire extends Wire {
     } catch {
       this.#onMalformed()
     }
+  }
+
+  /** The library's own decoder goes round for ever at a text of a negative length. */
+  override _onExtended(number: number, message: Uint8Array): void {
+    if (number === HANDSHAKE) this.metadataNumber = metadataNumberIn(message) ?? this.metadataNumber
+    else super._onExtended(number, message)
   }
 }

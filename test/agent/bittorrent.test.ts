@@ -254,10 +254,7 @@ describe('hostility', () => {
   const cases: readonly (readonly [string, (client: stock.StockClient) => void])[] = [
     ['a message that is too long', (client) => client.write(TOO_LONG)],
     ['a message of 4 GiB', (client) => client.write(stock.words(0xff_ff_ff_ff))],
-    [
-      'a dictionary that has no way to be a text',
-      (client) => client.send(stock.EXTENDED, Uint8Array.of(0), utf8('d1:md1:ad8:toStringi1eeee')),
-    ],
+    ['a request that is cut off', (client) => client.send(stock.REQUEST, stock.words(0))],
     ['a piece that there is not', (client) => client.request(99, 0, BLOCK)],
     ['a block beyond its piece', (client) => client.request(0, 4 * MiB - 1, BLOCK)],
     ['a block before its piece', (client) => client.request(0, 0xff_ff_ff_ff, BLOCK)],
@@ -302,6 +299,22 @@ describe('hostility', () => {
     client.extend(1, { msg_type: 0, piece: 0 })
     client.send(stock.EXTENDED, Uint8Array.of(1), utf8('no dictionary'))
     expect((await client.piece(0, BLOCK)).length).toBe(BLOCK)
+  })
+
+  it.each([
+    ['goes round in circles', utf8('d-3:e')],
+    ['is nested without end', utf8('l'.repeat(60_000))],
+    ['is cut off', utf8('d1:md11:ut_meta')],
+    ['has no way to be a text', utf8('d1:md1:ad8:toStringi1eeee')],
+    ['has an extension by a text for its number', encode({ m: { ut_metadata: 'toString' } })],
+    ['switches an extension off', encode({ m: { ut_metadata: 0 } })],
+    ['has a number that is no byte', encode({ m: { ut_metadata: 256 } })],
+  ])('is passed over in a handshake of extensions that %s', async (_, handshake) => {
+    const client = await served(await aFile())
+    client.send(stock.EXTENDED, Uint8Array.of(0), handshake)
+    client.extend(1, { msg_type: 0, piece: 0 })
+    expect((await client.piece(0, BLOCK)).length).toBe(BLOCK)
+    expect(client.received.filter(({ id }) => id === stock.EXTENDED)).toEqual([])
   })
 
   it('is refused a chunk of metadata beyond the end', async () => {
