@@ -37,7 +37,7 @@ declare module 'bittorrent-protocol' {
     choke(): void
     reject(index: number, offset: number, length: number): void
     unchoke(): void
-    setKeepAlive(isOn: boolean): void
+    keepAlive(): void
     destroy(): void
   }
 }

@@ -39,6 +39,7 @@ export async function listenForPeers(options: PeerServerOptions): Promise<PeerSe
   const parts: PeerParts = {
     blocks: createBlocks(shares, guard),
     slots: createSlots(environment.clock),
+    clock: environment.clock,
     peerId: toHex(concat(CLIENT, environment.random.bytes(PEER_ID_BYTES - CLIENT.length))),
     onSent: (bytes) => usage.served(ANYONE, bytes),
     onFault,

@@ -1,6 +1,7 @@
 /** One stock client on one connection (BEP 3, 6, 9, 10): it is told what is there, and sent blocks while it has a slot. */
 import type { Socket } from 'node:net'
 import { fullBitfield } from '../../protocol/bitfield.ts'
+import type { Clock } from '../../protocol/environment.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Share } from '../share/share.ts'
@@ -12,6 +13,7 @@ import { PeerWire } from './wire.ts'
 export interface PeerParts {
   readonly blocks: Blocks
   readonly slots: Slots
+  readonly clock: Clock
   /** 20 bytes, hex. */
   readonly peerId: string
   /** Told of blocks that were sent. */
@@ -29,8 +31,10 @@ interface Ask {
 
 /** How much may wait in memory for a client to take it. */
 const AHEAD_BYTES = 512 * 1024
+/** BEP 3 has two minutes. */
+const KEEP_ALIVE_MS = 30_000
 
-export function servePeer({ blocks, slots, peerId, onSent, onFault }: PeerParts, socket: Socket): void {
+export function servePeer({ blocks, slots, clock, peerId, onSent, onFault }: PeerParts, socket: Socket): void {
   const cut = (): void => void socket.destroy()
   const wire = new PeerWire(cut)
   const outbox = createOutbox(wire, socket)
@@ -38,6 +42,8 @@ export function servePeer({ blocks, slots, peerId, onSent, onFault }: PeerParts,
   let current: Ask | undefined
   let isAnswering = false
   let isGreeted = false
+  let heardMs = clock.now()
+  const gone = new AbortController()
 
   const peer = {
     unchoke: () => wire.unchoke(),
@@ -70,7 +76,7 @@ export function servePeer({ blocks, slots, peerId, onSent, onFault }: PeerParts,
   async function greet(infoHash: string): Promise<void> {
     const share = await blocks.find(infoHash)
     if (!share || socket.destroyed) return cut()
-    socket.setTimeout(limits.bittorrentIdleMs)
+    socket.setTimeout(0)
     answerRequests(share)
     const { info } = share.meta
     wire.use(
@@ -83,9 +89,19 @@ export function servePeer({ blocks, slots, peerId, onSent, onFault }: PeerParts,
     wire.handshake(infoHash, peerId, { fast: true })
     if (wire.hasFast) wire.haveAll()
     else wire.bitfield(fullBitfield(share.pieces))
-    wire.setKeepAlive(true)
     isGreeted = true
     if (wire.peerInterested) slots.want(peer)
+    await watch()
+  }
+
+  /** Of whoever says nothing, nobody else would hear. */
+  async function watch(): Promise<void> {
+    while (!socket.destroyed) {
+      await clock.sleep(KEEP_ALIVE_MS, gone.signal).catch(() => undefined)
+      if (clock.now() - heardMs >= limits.bittorrentIdleMs) return cut()
+      wire.keepAlive()
+      slots.check(peer)
+    }
   }
 
   function answerRequests(share: Share): void {
@@ -94,7 +110,6 @@ export function servePeer({ blocks, slots, peerId, onSent, onFault }: PeerParts,
       const answer = async (): Promise<void> => {
         respond(null, await blocks.read(share, place))
         onSent(length)
-        slots.check(peer)
       }
       ask({ place, answer })
     })
@@ -117,10 +132,14 @@ export function servePeer({ blocks, slots, peerId, onSent, onFault }: PeerParts,
   wire.on('uninterested', () => slots.leave(peer))
   wire.on('error', cut)
   wire.on('finish', cut)
-  socket.on('data', (chunk) => void wire.write(chunk))
+  socket.on('data', (chunk) => {
+    heardMs = clock.now()
+    wire.write(chunk)
+  })
   socket.on('error', cut)
   socket.on('timeout', cut)
   socket.on('close', () => {
+    gone.abort()
     slots.leave(peer)
     wire.destroy()
     outbox.close()

@@ -36,7 +36,9 @@ export function createSlots(clock: Pick<Clock, 'now'>): Slots {
     },
     leave(peer) {
       waiting.delete(peer)
-      if (served.delete(peer)) fill()
+      if (!served.delete(peer)) return
+      peer.choke()
+      fill()
     },
     check(peer) {
       const sinceMs = served.get(peer)

@@ -194,22 +194,43 @@ describe('among many clients', () => {
     expect((await next.piece(0, BLOCK)).length).toBe(BLOCK)
   })
 
-  it('one that has had its turn waits while others do', async () => {
+  it('one that has had its turn waits while others do, whether it asks for anything or not', async () => {
     const film = await aFile()
-    const [old] = await Promise.all(Array.from({ length: limits.bittorrentSlots }, () => served(film)))
+    const eager = await Promise.all(Array.from({ length: limits.bittorrentSlots }, () => served(film)))
     const waiting = await greeted(film, { address: '127.0.0.2' })
     waiting.send(stock.INTERESTED)
     // Once this is answered, what came before it is heard.
     await waiting.metadata()
-    await old?.piece(0, BLOCK)
     expect(waiting.received.filter(({ id }) => id === stock.UNCHOKE)).toEqual([])
     shop.clock.advance(limits.bittorrentSlotMs)
-    await old?.piece(0, BLOCK)
-    await old?.next(stock.CHOKE)
     await waiting.next(stock.UNCHOKE)
     expect((await waiting.piece(0, BLOCK)).length).toBe(BLOCK)
-    old?.request(0, 0, BLOCK)
-    expect(await old?.next(stock.REJECT)).toEqual(stock.words(0, 0, BLOCK))
+    await Promise.all(eager.map((client) => client.metadata()))
+    const [choked, ...others] = eager.filter(({ received }) => received.every(({ id }) => id !== stock.UNCHOKE))
+    expect(others).toEqual([])
+    choked?.request(0, 0, BLOCK)
+    expect(await choked?.next(stock.REJECT)).toEqual(stock.words(0, 0, BLOCK))
+  })
+
+  it('one that wants nothing any more is sent nothing', async () => {
+    const client = await served(await aFile())
+    client.send(stock.UNINTERESTED)
+    await client.next(stock.CHOKE)
+    client.request(0, 0, BLOCK)
+    expect(await client.next(stock.REJECT)).toEqual(stock.words(0, 0, BLOCK))
+  })
+
+  it('one that says nothing is told that all is well, and cut off in the end', async () => {
+    const film = await aFile()
+    const [silent, other] = [await greeted(film), await greeted(film)]
+    for (let i = 0; i < 2; i++) {
+      shop.clock.advance(limits.bittorrentIdleMs / 3)
+      await silent.next(-1)
+      await other.metadata()
+    }
+    shop.clock.advance(limits.bittorrentIdleMs / 3)
+    await silent.closed
+    expect(other.isClosed).toBe(false)
   })
 
   it('one address has few of the connections', async () => {
@@ -281,6 +302,19 @@ describe('hostility', () => {
     send(client)
     await client.closed
     expect((await bystander.piece(0, BLOCK)).length).toBe(BLOCK)
+  })
+
+  it('leaves no timer behind', async () => {
+    const [set, clear] = [vi.spyOn(globalThis, 'setInterval'), vi.spyOn(globalThis, 'clearInterval')]
+    try {
+      const client = await served(await aFile())
+      client.write(stock.words(0xff_ff_ff_ff))
+      await client.closed
+      const left = (): number => set.mock.results.filter(({ value }) => !clear.mock.calls.flat().includes(value)).length
+      await expect.poll(left).toBe(0)
+    } finally {
+      vi.restoreAllMocks()
+    }
   })
 
   it.each([
