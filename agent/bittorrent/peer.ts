@@ -31,6 +31,8 @@ interface Ask {
 
 /** How much may wait in memory for a client to take it. */
 const AHEAD_BYTES = 512 * 1024
+/** What the shortest message takes there. */
+const CHUNK_BYTES = 512
 /** BEP 3 has two minutes. */
 const KEEP_ALIVE_MS = 30_000
 
@@ -153,6 +155,7 @@ interface Outbox {
   close(): void
 }
 
+/** Nobody is listened to who does not take the answers. */
 function createOutbox(wire: PeerWire, socket: Socket): Outbox {
   let waiting = 0
   let onRoom: (() => void) | undefined
@@ -162,10 +165,14 @@ function createOutbox(wire: PeerWire, socket: Socket): Outbox {
   }
   wire.on('data', (chunk) => {
     if (socket.destroyed) return
-    waiting += chunk.length
+    const bytes = Math.max(chunk.length, CHUNK_BYTES)
+    waiting += bytes
+    if (waiting > AHEAD_BYTES) socket.pause()
     socket.write(chunk, () => {
-      waiting -= chunk.length
-      if (waiting <= AHEAD_BYTES) wake()
+      waiting -= bytes
+      if (waiting > AHEAD_BYTES) return
+      socket.resume()
+      wake()
     })
   })
   return {

@@ -268,6 +268,18 @@ describe('a client that reads nothing', () => {
     // The rest lies in the buffers of the operating system.
     expect(before).toBeLessThanOrEqual(4 * MiB)
   })
+
+  it('is not listened to any further, either', async () => {
+    const client = await greeted(await aFile())
+    client.pause()
+    const request = concat(stock.words(13), Uint8Array.of(stock.REQUEST), stock.words(0, 0, BLOCK))
+    // While it has no slot, each is answered by as many bytes.
+    const requests = concat(...Array.from({ length: 4096 }, () => request))
+    const isTaken = () => Promise.race([client.hand(requests).then(() => true), sleep(500, false)])
+    let taken = 0
+    for (; taken < 48 * MiB; taken += requests.length) if (!(await isTaken())) break
+    expect(taken).toBeLessThan(48 * MiB)
+  })
 })
 
 describe('hostility', () => {

@@ -28,6 +28,8 @@ export interface StockClient {
   readonly received: { readonly id: number; readonly payload: Bytes }[]
   /** Bytes as they are. */
   write(bytes: Uint8Array): void
+  /** The same; resolves once the operating system has them. */
+  hand(bytes: Uint8Array): Promise<void>
   send(id: number, ...payload: readonly Uint8Array[]): void
   request(index: number, offset: number, length: number): void
   /** @param number the other side's for the extension; 0 for the handshake of BEP 10 */
@@ -111,6 +113,7 @@ export async function connectStock(port: number, localAddress = '127.0.0.1'): Pr
   return {
     received,
     write: (raw) => void socket.write(raw),
+    hand: (raw) => new Promise((resolve) => void socket.write(raw, () => resolve())),
     send,
     request,
     extend,
