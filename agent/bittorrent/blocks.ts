@@ -2,10 +2,11 @@
  * Blocks of pieces. A piece is read once from the owner's storage and kept for its other blocks: a request for each 16 KiB
  * of them is what a cloud bills.
  */
+import type { Clock } from '../../protocol/environment.ts'
 import { limits } from '../../protocol/limits.ts'
 import { locatePiece } from '../../protocol/metainfo.ts'
 import { Problem } from '../../protocol/problem.ts'
-import type { Guard } from '../guard/guard.ts'
+import { STOP_HEARD_MS, type Guard } from '../guard/guard.ts'
 import { createSerial } from '../serial.ts'
 import { isForAll, type Share, type Shares } from '../share/share.ts'
 
@@ -27,9 +28,15 @@ interface Kept {
   readonly bytes: Uint8Array
   /** Of what the day's cap was charged for reading it. */
   left: number
+  /** When it was known to be shared. */
+  sharedMs: number
 }
 
-export function createBlocks(shares: Shares, guard: Pick<Guard, 'requireRunning' | 'serve'>): Blocks {
+export function createBlocks(
+  shares: Shares,
+  guard: Pick<Guard, 'requireRunning' | 'serve'>,
+  clock: Pick<Clock, 'now'>,
+): Blocks {
   /** The latest used last. */
   const kept = new Map<string, Kept>()
   const inTurn = createSerial()
@@ -59,18 +66,31 @@ export function createBlocks(shares: Shares, guard: Pick<Guard, 'requireRunning'
     return piece
   }
 
-  /** What is no longer shared is not read. */
-  async function readPiece(infoHash: string, index: number): Promise<Kept> {
+  async function requireShared(infoHash: string): Promise<Share> {
     const share = await find(infoHash)
     if (!share) throw new Problem('not-found', 'This content is not shared here any more.')
+    return share
+  }
+
+  async function readPiece(infoHash: string, index: number): Promise<Kept> {
+    const sharedMs = clock.now()
+    const share = await requireShared(infoHash)
     const { length } = locatePiece(share.meta, index)
     const giveBack = await guard.serve(length, true)
     try {
-      return { bytes: await shares.readPiece(share, index), left: length }
+      return { bytes: await shares.readPiece(share, index), left: length, sharedMs }
     } catch (error) {
       giveBack()
       throw error
     }
+  }
+
+  /** What is kept goes to nobody once the owner has taken it back or stopped the agent. */
+  async function renew(piece: Kept, { infoHash }: Share): Promise<void> {
+    const nowMs = clock.now()
+    if (nowMs - piece.sharedMs < STOP_HEARD_MS) return
+    await requireShared(infoHash)
+    piece.sharedMs = nowMs
   }
 
   function makeRoom(bytes: number): void {
@@ -94,6 +114,7 @@ export function createBlocks(shares: Shares, guard: Pick<Guard, 'requireRunning'
       const isBlock = offset >= 0 && length > 0 && length <= limits.bittorrentBlockBytes
       if (!isBlock || offset + length > share.pieceLength) throw new Problem('bad-request', 'There is no such block.')
       const piece = await pieceOf(share, index)
+      await renew(piece, share)
       await charge(piece, length)
       const block = new Uint8Array(length)
       block.set(piece.bytes.subarray(offset, offset + length))

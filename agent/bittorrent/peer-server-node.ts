@@ -37,7 +37,7 @@ export async function listenForPeers(options: PeerServerOptions): Promise<PeerSe
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
     throw new RangeError('BITTORRENT_PORT takes a number from 0 to 65535')
   const parts: PeerParts = {
-    blocks: createBlocks(shares, guard),
+    blocks: createBlocks(shares, guard, environment.clock),
     slots: createSlots(environment.clock),
     clock: environment.clock,
     peerId: toHex(concat(CLIENT, environment.random.bytes(PEER_ID_BYTES - CLIENT.length))),

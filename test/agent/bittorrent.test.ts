@@ -159,6 +159,20 @@ describe('a connection', () => {
     await expect(client.next(stock.PIECE)).rejects.toThrow('closed')
   })
 
+  it.each([
+    ['was taken back', (film: Share) => shop.shares.remove(film.infoHash)],
+    ['has a price now', (film: Share) => shop.shares.add({ link: 'folder', path: film.path, price: 3n })],
+    ['lies with an agent that its owner has stopped', () => guard.change({ stopped: true })],
+  ])('ends within seconds where a piece that is kept %s', async (_, change) => {
+    const film = await aFile()
+    const client = await served(film)
+    await client.piece(0, BLOCK)
+    await change(film)
+    shop.clock.advance(2000)
+    client.request(0, BLOCK, BLOCK)
+    await expect(client.next(stock.PIECE)).rejects.toThrow('closed')
+  })
+
   it('ends with an agent that its owner has stopped', async () => {
     const film = await aFile()
     const before = await served(film)
