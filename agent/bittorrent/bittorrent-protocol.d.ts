@@ -13,6 +13,8 @@ declare module 'bittorrent-protocol' {
     uninterested: []
     request: [index: number, offset: number, length: number, respond: Respond]
     cancel: [index: number, offset: number, length: number]
+    /** A block has left. */
+    upload: [bytes: number]
   }
 
   interface Extension {

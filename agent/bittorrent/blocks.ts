@@ -20,8 +20,12 @@ export interface BlockPlace {
 export interface Blocks {
   /** A share that strangers may have for nothing. @param infoHash v1 or v2, hex @throws Problem `stopped` */
   find(infoHash: string): Promise<Share | undefined>
-  /** @throws Problem `bad-request` for what is no block, `not-found`, `content-changed`, `stopped`, `cap-reached`, `storage-unavailable` */
-  read(share: Share, place: BlockPlace): Promise<Uint8Array>
+  /**
+   * @param gone aborts once nobody waits for it: a piece that is not being read yet is left alone then
+   * @throws Problem `bad-request` for what is no block, `not-found`, `content-changed`, `stopped`, `cap-reached`,
+   *   `storage-unavailable`; the signal's reason
+   */
+  read(share: Share, place: BlockPlace, gone: AbortSignal): Promise<Uint8Array>
 }
 
 interface Kept {
@@ -48,9 +52,13 @@ export function createBlocks(
   }
 
   /** One is read at a time: however many ask, memory holds one piece more than what is kept. */
-  async function pieceOf({ infoHash }: Share, index: number): Promise<Kept> {
+  async function pieceOf({ infoHash }: Share, index: number, gone: AbortSignal): Promise<Kept> {
     const name = `${infoHash}/${index}`
-    return take(name) ?? inTurn('read', async () => take(name) ?? keep(name, await readPiece(infoHash, index)))
+    const load = async (): Promise<Kept> => {
+      gone.throwIfAborted()
+      return take(name) ?? keep(name, await readPiece(infoHash, index))
+    }
+    return take(name) ?? inTurn('read', load)
   }
 
   function take(name: string): Kept | undefined {
@@ -110,10 +118,10 @@ export function createBlocks(
 
   return {
     find,
-    async read(share, { index, offset, length }) {
+    async read(share, { index, offset, length }, gone) {
       const isBlock = offset >= 0 && length > 0 && length <= limits.bittorrentBlockBytes
       if (!isBlock || offset + length > share.pieceLength) throw new Problem('bad-request', 'There is no such block.')
-      const piece = await pieceOf(share, index)
+      const piece = await pieceOf(share, index, gone)
       await renew(piece, share)
       await charge(piece, length)
       const block = new Uint8Array(length)

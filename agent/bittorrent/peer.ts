@@ -109,11 +109,7 @@ export function servePeer({ blocks, slots, clock, peerId, onSent, onFault }: Pee
   function answerRequests(share: Share): void {
     wire.on('request', (index, offset, length, respond) => {
       const place = { index, offset, length }
-      const answer = async (): Promise<void> => {
-        respond(null, await blocks.read(share, place))
-        onSent(length)
-      }
-      ask({ place, answer })
+      ask({ place, answer: async () => respond(null, await blocks.read(share, place, gone.signal)) })
     })
     wire.on('cancel', (index, offset, length) => {
       const isMeant = ({ place }: Ask): boolean =>
@@ -130,6 +126,8 @@ export function servePeer({ blocks, slots, clock, peerId, onSent, onFault }: Pee
   }
 
   wire.on('handshake', (infoHash) => void greet(infoHash).catch(fail))
+  // Not of what is cancelled or choked while it is read.
+  wire.on('upload', onSent)
   wire.on('interested', () => isGreeted && slots.want(peer))
   wire.on('uninterested', () => slots.leave(peer))
   wire.on('error', cut)
@@ -141,7 +139,7 @@ export function servePeer({ blocks, slots, clock, peerId, onSent, onFault }: Pee
   socket.on('error', cut)
   socket.on('timeout', cut)
   socket.on('close', () => {
-    gone.abort()
+    gone.abort(new Problem('peer-failed', 'The client has gone.'))
     slots.leave(peer)
     wire.destroy()
     outbox.close()
