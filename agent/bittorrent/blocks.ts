@@ -103,7 +103,7 @@ export function createBlocks(
 
   function makeRoom(bytes: number): void {
     let held = Array.from(kept.values()).reduce((sum, piece) => sum + piece.bytes.length, bytes)
-    for (const [name, piece] of kept) {
+    for (const [name, piece] of Array.from(kept).toSorted(sentFirst)) {
       if (held <= limits.bittorrentCacheBytes) return
       kept.delete(name)
       held -= piece.bytes.length
@@ -130,3 +130,7 @@ export function createBlocks(
     },
   }
 }
+
+/** What is half sent would be read and charged anew for each block of a slow client. */
+const sentFirst = ([, one]: [string, Kept], [, other]: [string, Kept]): number =>
+  Number(other.left === 0) - Number(one.left === 0)
