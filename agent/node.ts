@@ -42,7 +42,7 @@ await untilTerminated('agent', async (report) => {
   // Nothing is made in a home without an owner.
   await home.owner()
   const [witnesses, repositoryWitnesses] = [await home.witnesses(), await home.repositoryWitnesses()]
-  const peerPort = optional('BITTORRENT_PORT', '')
+  const peerPort = Number(optional('BITTORRENT_PORT', '0'))
   const passphraseFile = optional('RAINCHECK_PASSPHRASE_FILE', '')
   const store = await openStore(optional('AGENT_STORE', `sqlite:${join(dir, 'agent', 'store.sqlite')}`), {
     ...KEPT_THROUGH_KILLS,
@@ -64,7 +64,7 @@ await untilTerminated('agent', async (report) => {
     ...(repositoryWitnesses && { repositoryWitnesses }),
     ...dealing(optional),
     caps: usualCaps(optional, false),
-    ...(peerPort !== '' && { bittorrent: { host: new URL(publicUrl).hostname, port: Number(peerPort) } }),
+    ...(peerPort !== 0 && { bittorrent: { host: new URL(publicUrl).hostname, port: peerPort } }),
     ...(passphraseFile === '' ? {} : { passphrase: await readPassphrase(passphraseFile) }),
     pieceClient: pieceClientNode(pin),
     sendPiece: sendPieceNode,
@@ -76,9 +76,9 @@ await untilTerminated('agent', async (report) => {
   const { shares, guard, usage } = agent
   const parts = { environment, shares, guard, usage, onFault: report }
   const peers =
-    peerPort === ''
+    peerPort === 0
       ? undefined
-      : await listenForPeers({ ...parts, hostname: optional('BITTORRENT_HOST', hostname), port: Number(peerPort) })
+      : await listenForPeers({ ...parts, hostname: optional('BITTORRENT_HOST', hostname), port: peerPort })
   agent.start()
   await nameAgent(home, { agent: publicUrl, ledger: ledgerUrl, repository: repositoryUrl })
   return {
