@@ -177,7 +177,7 @@ export const limits = {
   sendPatienceMs: MINUTE,
   /** Stock BitTorrent clients that are connected, in all and from one address. */
   bittorrentPeers: 64,
-  bittorrentPeersPerAddress: 8,
+  bittorrentPeersPerAddress: 10,
   /** Of those, whom blocks are sent to, and for how long while others wait. */
   bittorrentSlots: 8,
   bittorrentSlotMs: MINUTE,

@@ -162,14 +162,14 @@ describe('among many clients', () => {
     const eager = await Promise.all(Array.from({ length: limits.bittorrentSlots }, () => served(film)))
     await eager[0]?.piece(0, BLOCK)
     eager[0]?.send(stock.UNINTERESTED)
-    const next = await served(film, '127.0.0.2')
+    const next = await served(film)
     expect((await next.piece(0, BLOCK)).length).toBe(BLOCK)
   })
 
   it('one that has had its turn waits while others do, whether it asks for anything or not', async () => {
     const film = await aFile()
     const eager = await Promise.all(Array.from({ length: limits.bittorrentSlots }, () => served(film)))
-    const waiting = await greeted(film, { address: '127.0.0.2' })
+    const waiting = await greeted(film)
     waiting.send(stock.INTERESTED)
     // Once this is answered, what came before it is heard.
     await waiting.metadata()

@@ -11,11 +11,11 @@ export interface PeerStand {
   readonly shop: Shop
   readonly guard: Guard
   readonly usage: Usage
-  readonly connect: (address?: string) => Promise<stock.StockClient>
+  readonly connect: () => Promise<stock.StockClient>
   /** Past the handshake. */
-  readonly greeted: (share: Share, how?: { fast?: boolean; address?: string }) => Promise<stock.StockClient>
+  readonly greeted: (share: Share, how?: { fast?: boolean }) => Promise<stock.StockClient>
   /** It has a slot. */
-  readonly served: (share: Share, address?: string) => Promise<stock.StockClient>
+  readonly served: (share: Share) => Promise<stock.StockClient>
   readonly share: (name: string, bytes: Uint8Array, free?: boolean) => Promise<Share>
   /** Two pieces. */
   readonly aFile: () => Promise<Share>
@@ -36,14 +36,14 @@ export async function openPeerStand(): Promise<PeerStand> {
   const server = await listenForPeers({ ...parts, hostname: '127.0.0.1', port: 0 })
   const clients: stock.StockClient[] = []
 
-  async function connect(address?: string): Promise<stock.StockClient> {
-    const client = await stock.connectStock(server.port, address)
+  async function connect(): Promise<stock.StockClient> {
+    const client = await stock.connectStock(server.port)
     clients.push(client)
     return client
   }
 
-  const greeted: PeerStand['greeted'] = async (share, { fast = true, address = '127.0.0.1' } = {}) => {
-    const client = await connect(address)
+  const greeted: PeerStand['greeted'] = async (share, { fast = true } = {}) => {
+    const client = await connect()
     client.write(stock.handshake(share.meta.infoHashV1, fast))
     await client.next(-1)
     return client
@@ -60,8 +60,8 @@ export async function openPeerStand(): Promise<PeerStand> {
     usage,
     connect,
     greeted,
-    async served(of, address) {
-      const client = await greeted(of, { ...(address !== undefined && { address }) })
+    async served(of) {
+      const client = await greeted(of)
       client.send(stock.INTERESTED)
       await client.next(stock.UNCHOKE)
       return client

@@ -58,8 +58,8 @@ export const handshake = (infoHash: Uint8Array, fast = true): Bytes =>
   concat(PROTOCOL, Uint8Array.of(0, 0, 0, 0, 0, 0x10, 0, fast ? 4 : 0), infoHash, utf8('-XX0001-abcdefghijkl'))
 
 /** Says nothing yet. */
-export async function connectStock(port: number, localAddress = '127.0.0.1'): Promise<StockClient> {
-  const socket = connect({ port, host: '127.0.0.1', localAddress })
+export async function connectStock(port: number): Promise<StockClient> {
+  const socket = connect(port, '127.0.0.1')
   const received: { id: number; payload: Bytes }[] = []
   let bytes: Bytes = new Uint8Array(0)
   let hello: Bytes | undefined
