@@ -234,10 +234,14 @@ describe('money', () => {
     expect(most).toBe(3)
   })
 
-  it('divides the units among its flows so that they end together', async () => {
+  it('divides the units among its flows so that they end together, and declares once', async () => {
     const bazaar = await openBazaar(filmOf(256))
     const stand = await bazaar.stand('anna')
     const endsMs: number[] = []
+    let declarations = 0
+    bazaar.network.onArrival(({ url, answer }) => {
+      if (url.pathname === '/v1/declarations' && answer.status < 300) declarations++
+    })
     stand.spoil = async (request, answer) => {
       if (request.headers.has('payment-signature')) await bazaar.scheduler.sleep(1_000)
       endsMs.push(bazaar.scheduler.now())
@@ -248,6 +252,7 @@ describe('money', () => {
     const lastMs = endsMs.at(-1) as number
     // Three flows, a piece a second each. Units go in segments of four, and a share is rounded: for one and a half of them two flows may be at rest.
     expect(endsMs.filter((ms) => ms > lastMs - 10_000).length).toBeGreaterThanOrEqual(30 - 2 * 6)
+    expect(declarations).toBe(1)
   })
 
   it('opens few lanes with a seller that is fast', async () => {
