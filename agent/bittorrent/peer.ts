@@ -93,7 +93,6 @@ export function servePeer({ blocks, slots, clock, peerId, onSent, onFault }: Pee
     else wire.bitfield(fullBitfield(share.pieces))
     isGreeted = true
     if (wire.peerInterested) slots.want(peer)
-    await watch()
   }
 
   /** Of whoever says nothing, nobody else would hear. */
@@ -125,7 +124,7 @@ export function servePeer({ blocks, slots, clock, peerId, onSent, onFault }: Pee
     if (wire.metadataNumber !== 0) wire.extended(wire.metadataNumber, reply)
   }
 
-  wire.on('handshake', (infoHash) => void greet(infoHash).catch(fail))
+  wire.on('handshake', (infoHash) => void greet(infoHash).then(watch).catch(fail))
   // Not of what is cancelled or choked while it is read.
   wire.on('upload', onSent)
   wire.on('interested', () => isGreeted && slots.want(peer))

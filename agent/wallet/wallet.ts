@@ -34,7 +34,7 @@ export interface LaneTerms {
   readonly segmentMax: number
   /** Units the lane should have; it has one segment at least. */
   readonly units: number
-  /** Units to freeze when a declaration must be made: the pieces that no lane covers. */
+  /** Units to freeze when a declaration must be made: the pieces that no lane covers, and those of this lane at least. */
   readonly unitsLeft: number
 }
 

@@ -11,27 +11,19 @@ import * as stock from './stock-client.ts'
 const BLOCK = 16 * KiB
 
 let stand: PeerStand
-let shop: PeerStand['shop']
-let usage: PeerStand['usage']
-let connect: PeerStand['connect']
-let greeted: PeerStand['greeted']
-let served: PeerStand['served']
-let share: PeerStand['share']
-let aFile: PeerStand['aFile']
 
 beforeEach(async () => {
   stand = await openPeerStand()
-  ;({ shop, usage, connect, greeted, served, share, aFile } = stand)
 })
 afterEach(() => stand.close())
 
 describe('a client that has gone', () => {
   it('is not read for when its turn comes', async () => {
-    const film = await aFile()
-    const [first, gone] = [await served(film), await served(film)]
+    const film = await stand.aFile()
+    const [first, gone] = [await stand.served(film), await stand.served(film)]
     const { promise: held, resolve: release } = Promise.withResolvers<void>()
-    const readPiece = shop.shares.readPiece.bind(shop.shares)
-    const reading = vi.spyOn(shop.shares, 'readPiece').mockImplementation(async (...asked) => {
+    const readPiece = stand.shop.shares.readPiece.bind(stand.shop.shares)
+    const reading = vi.spyOn(stand.shop.shares, 'readPiece').mockImplementation(async (...asked) => {
       await held
       return readPiece(...asked)
     })
@@ -40,7 +32,7 @@ describe('a client that has gone', () => {
     gone.request(1, 0, BLOCK)
     gone.close()
     await gone.closed
-    await (await greeted(film)).metadata()
+    await (await stand.greeted(film)).metadata()
     release()
     await first.next(stock.PIECE)
     await first.piece(0, BLOCK)
@@ -51,15 +43,15 @@ describe('a client that has gone', () => {
 describe('a client that reads nothing', () => {
   it('is not read for any further than a little ahead', async () => {
     const blocks = 320
-    const film = await share('long.bin', new Uint8Array(blocks * limits.bittorrentBlockBytes))
-    const client = await served(film)
+    const film = await stand.share('long.bin', new Uint8Array(blocks * limits.bittorrentBlockBytes))
+    const client = await stand.served(film)
     client.pause()
     const perPiece = film.pieceLength / limits.bittorrentBlockBytes
     for (let i = 0; i < blocks; i++) {
       const offset = (i % perPiece) * limits.bittorrentBlockBytes
       client.request(Math.floor(i / perPiece), offset, limits.bittorrentBlockBytes)
     }
-    const sent = async () => (await usage.since(0)).served
+    const sent = async () => (await stand.usage.since(0)).served
     await expect.poll(sent).toBeGreaterThan(0)
     let before = -1
     while (before !== (await sent())) {
@@ -71,7 +63,7 @@ describe('a client that reads nothing', () => {
   })
 
   it('is not listened to any further, either', async () => {
-    const client = await greeted(await aFile())
+    const client = await stand.greeted(await stand.aFile())
     client.pause()
     const request = concat(stock.words(13), Uint8Array.of(stock.REQUEST), stock.words(0, 0, BLOCK))
     // While it has no slot, each is answered by as many bytes.
@@ -109,9 +101,9 @@ describe('hostility', () => {
     ],
   ]
   it.each(cases)('ends one connection, and no other, for %s', async (_, send) => {
-    const film = await aFile()
-    const bystander = await served(film)
-    const client = await served(film)
+    const film = await stand.aFile()
+    const bystander = await stand.served(film)
+    const client = await stand.served(film)
     send(client)
     await client.closed
     expect((await bystander.piece(0, BLOCK)).length).toBe(BLOCK)
@@ -120,7 +112,7 @@ describe('hostility', () => {
   it('leaves no timer behind', async () => {
     const [set, clear] = [vi.spyOn(globalThis, 'setInterval'), vi.spyOn(globalThis, 'clearInterval')]
     try {
-      const client = await served(await aFile())
+      const client = await stand.served(await stand.aFile())
       client.write(stock.words(0xff_ff_ff_ff))
       await client.closed
       const left = (): number => set.mock.results.filter(({ value }) => !clear.mock.calls.flat().includes(value)).length
@@ -134,15 +126,15 @@ describe('hostility', () => {
     ['a request of HTTP', utf8('GET / HTTP/1.1\r\nhost: agent\r\n\r\n')],
     ['another protocol', concat(Uint8Array.of(19), utf8('BitTorrent protocoL'), new Uint8Array(48))],
   ])('ends one connection, and no other, for %s in place of a handshake', async (_, bytes) => {
-    const film = await aFile()
-    const client = await connect()
+    const film = await stand.aFile()
+    const client = await stand.connect()
     client.write(bytes)
     await client.closed
-    expect((await (await served(film)).piece(0, BLOCK)).length).toBe(BLOCK)
+    expect((await (await stand.served(film)).piece(0, BLOCK)).length).toBe(BLOCK)
   })
 
   it('is not counted as sent what was asked for twice and sent once', async () => {
-    const client = await served(await aFile())
+    const client = await stand.served(await stand.aFile())
     const request = (at: number) =>
       concat(stock.words(13), Uint8Array.of(stock.REQUEST), stock.words(0, at * BLOCK, BLOCK))
     client.write(concat(...[1, 0, 0].map(request)))
@@ -154,11 +146,11 @@ describe('hostility', () => {
     await block()
     client.request(0, 2 * BLOCK, BLOCK)
     while ((await block()) !== toHex(stock.words(0, 2 * BLOCK)));
-    expect((await usage.since(0)).served).toBe(sent * BLOCK)
+    expect((await stand.usage.since(0)).served).toBe(sent * BLOCK)
   })
 
   it('is passed over where an extension is asked that was never agreed on', async () => {
-    const client = await served(await aFile())
+    const client = await stand.served(await stand.aFile())
     client.extend(1, { msg_type: 0, piece: 0 })
     client.send(stock.EXTENDED, Uint8Array.of(1), utf8('no dictionary'))
     expect((await client.piece(0, BLOCK)).length).toBe(BLOCK)
@@ -173,7 +165,7 @@ describe('hostility', () => {
     ['switches an extension off', encode({ m: { ut_metadata: 0 } })],
     ['has a number that is no byte', encode({ m: { ut_metadata: 256 } })],
   ])('is passed over in a handshake of extensions that %s', async (_, handshake) => {
-    const client = await served(await aFile())
+    const client = await stand.served(await stand.aFile())
     client.send(stock.EXTENDED, Uint8Array.of(0), handshake)
     client.extend(1, { msg_type: 0, piece: 0 })
     expect((await client.piece(0, BLOCK)).length).toBe(BLOCK)
@@ -181,7 +173,7 @@ describe('hostility', () => {
   })
 
   it('is refused a chunk of metadata beyond the end', async () => {
-    const client = await served(await aFile())
+    const client = await stand.served(await stand.aFile())
     await client.metadata()
     client.extend(1, { msg_type: 0, piece: 999 })
     const reply = await client.next(stock.EXTENDED)

@@ -3,16 +3,14 @@ import { expect, it } from 'vitest'
 import { sha256 } from '#primitives'
 import { joinRepositories } from '../../agent/clients/joined-repositories.ts'
 import { createRepositoryClient } from '../../agent/clients/repository-client.ts'
-import type { AgentContext } from '../../agent/context.ts'
 import { createTrust } from '../../agent/trust/trust.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { utf8 } from '../../protocol/bytes.ts'
-import { delegate } from '../../protocol/delegation.ts'
 import { limits } from '../../protocol/limits.ts'
 import { parseHead, type Book } from '../../protocol/vouch.ts'
 import { createRepository } from '../../repository/repository.ts'
-import { handClock, START_MS } from './hand-clock.ts'
-import { agent, bookOf, friend, next, other, owner, vouch } from './trust-desk.ts'
+import { handClock } from './hand-clock.ts'
+import { bookOf, contextOf, friend, next, other, owner, vouch } from './trust-desk.ts'
 
 async function opened() {
   const clock = handClock()
@@ -33,16 +31,7 @@ async function opened() {
   const [one, two] = ['one.example', 'two.example'].map((host) =>
     createRepositoryClient({ environment, url: `https://${host}` }),
   ) as [ReturnType<typeof createRepositoryClient>, ReturnType<typeof createRepositoryClient>]
-  const terms = { agent: agent.key, owner: owner.id, may: ['spend'] as const, day: 0n, total: 0n }
-  const trust = createTrust({
-    environment,
-    store: openSqlite(':memory:'),
-    owner: owner.id,
-    operations: [owner.operation],
-    signer: agent,
-    delegation: delegate({ ...terms, issued: START_MS, expires: START_MS + limits.delegationMs }, owner.signer),
-    repository: joinRepositories(one, two),
-  } as unknown as AgentContext)
+  const trust = createTrust(contextOf({ environment, repository: joinRepositories(one, two) }))
   for (const client of [one, two]) await client.putIdentity([owner.operation])
   const put = (book: Book) => clock.until(trust.putBook(book)).catch(() => undefined)
   return { clock, away, one, two, trust, put }

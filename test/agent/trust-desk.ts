@@ -1,6 +1,7 @@
 /** An agent’s trust in a test’s hands: an owner and others, their books, a repository that says what it is told. */
 import { sha256 } from '#primitives'
 import type { AgentContext } from '../../agent/context.ts'
+import type { RepositoryClient } from '../../agent/clients/repository-client.ts'
 import { createTrust, vouchAccount } from '../../agent/trust/trust.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { bookEntry, identityEntries, pruneEntry } from '../../protocol/book-log.ts'
@@ -55,6 +56,19 @@ export const next = (before: Book, issuer: Person, vouches: readonly Vouch[]): B
   return bookOf(issuer, vouches, seq + 1, id)
 }
 
+/** Of the owner's agent, with nothing in its store. */
+export function contextOf(parts: Pick<AgentContext, 'environment' | 'repository'>): AgentContext {
+  const caps = { day: 1n, total: 1n, issued: START_MS, expires: START_MS + limits.delegationMs }
+  return {
+    ...parts,
+    store: openSqlite(':memory:'),
+    owner: owner.id,
+    operations: [owner.operation],
+    signer: agent,
+    delegation: delegate({ ...caps, agent: agent.key, owner: owner.id, may: ['spend'] }, owner.signer),
+  } as unknown as AgentContext
+}
+
 /** An agent of the owner's, and a repository that knows these books. */
 export function open(books: readonly { by: Person; book: Book }[] = []) {
   const clock = handClock()
@@ -78,14 +92,8 @@ export function open(books: readonly { by: Person; book: Book }[] = []) {
       )
     },
   }
-  const caps = { day: 1n, total: 1n, issued: START_MS, expires: START_MS + limits.delegationMs }
-  const context = {
-    environment: { clock },
-    store: openSqlite(':memory:'),
-    owner: owner.id,
-    operations: [owner.operation],
-    signer: agent,
-    delegation: delegate({ ...caps, agent: agent.key, owner: owner.id, may: ['spend'] }, owner.signer),
+  const context = contextOf({
+    environment: { clock } as unknown as Environment,
     repository: {
       url: 'https://repository.example',
       info: () => atHome(() => log.info()),
@@ -106,8 +114,8 @@ export function open(books: readonly { by: Person; book: Book }[] = []) {
           if (!newest) throw new Problem('not-found', 'No book.')
           return newest
         }),
-    },
-  } as unknown as AgentContext
+    } as unknown as RepositoryClient,
+  })
   const record = (book: Book) => enter([bookEntry(book, clock.now())])
   const recordKeys = (...operations: Envelope[]) => enter(identityEntries(operations, clock.now()))
   const prune = (...pruned: Person[]) => enter(pruned.map(({ id }) => pruneEntry(id, clock.now())))

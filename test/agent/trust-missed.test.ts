@@ -2,18 +2,16 @@
 import { describe, expect, it } from 'vitest'
 import { sha256 } from '#primitives'
 import { createRepositoryClient } from '../../agent/clients/repository-client.ts'
-import type { AgentContext } from '../../agent/context.ts'
 import { createTrust } from '../../agent/trust/trust.ts'
 import { openSqlite } from '../../infra/store/sqlite.ts'
 import { utf8 } from '../../protocol/bytes.ts'
-import { delegate } from '../../protocol/delegation.ts'
 import type { Clock } from '../../protocol/environment.ts'
 import { limits } from '../../protocol/limits.ts'
 import { parseHead, writeBook, type Vouch } from '../../protocol/vouch.ts'
 import { createRepository } from '../../repository/repository.ts'
 import { codeOf } from '../problems.ts'
-import { handClock, START_MS } from './hand-clock.ts'
-import { agent, friend, other, owner, stranger, vouch } from './trust-desk.ts'
+import { handClock } from './hand-clock.ts'
+import { contextOf, friend, other, owner, stranger, vouch } from './trust-desk.ts'
 
 const HOUR_MS = 3_600_000
 
@@ -34,17 +32,7 @@ async function open() {
   const { app } = createRepository({ environment: { clock, random, transport }, store: openSqlite(':memory:') })
   const environment = { clock: agentClock, random, transport }
   const repository = createRepositoryClient({ environment, url: 'https://one.example' })
-  const times = { issued: START_MS, expires: START_MS + limits.delegationMs }
-  const terms = { agent: agent.key, owner: owner.id, may: ['announce'] as const, day: 0n, total: 0n, ...times }
-  const trust = createTrust({
-    environment,
-    store: openSqlite(':memory:'),
-    owner: owner.id,
-    operations: [owner.operation],
-    signer: agent,
-    delegation: delegate(terms, owner.signer),
-    repository,
-  } as unknown as AgentContext)
+  const trust = createTrust(contextOf({ environment, repository }))
   await repository.putIdentity([owner.operation])
 
   /** As the owner's command does. */
