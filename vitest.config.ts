@@ -1,4 +1,5 @@
 import { globSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
 /**
@@ -23,7 +24,7 @@ export default defineConfig({
     hookTimeout: 60_000,
     execArgv: ['--disable-warning=ExperimentalWarning'],
     // Tests start some hundred processes of the same few entry points.
-    env: { NODE_COMPILE_CACHE: new URL('node_modules/.cache/node', import.meta.url).pathname },
+    env: { NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/node', import.meta.url)) },
     projects: [
       { extends: true, test: { name: 'alone', include: ['test/**/*.test.ts'], exclude: together } },
       { extends: true, test: { name: 'together', include: together, isolate: false } },

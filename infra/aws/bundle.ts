@@ -1,6 +1,7 @@
 /** The code of each service's functions: minified, with all that it needs. */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { build, transform, type Plugin } from 'esbuild'
 import { readDashboard } from '../../agent/dashboard/dashboard-node.ts'
 
@@ -21,7 +22,7 @@ export interface BundleOptions {
 /** Of the AWS SDK, what Lambda's runtime brings. */
 const CLIENTS = ['dynamodb', 'lambda', 's3', 'ssm'].map((service) => `@aws-sdk/client-${service}`)
 const TARGET = 'node24'
-const root = new URL('../..', import.meta.url).pathname
+const root = fileURLToPath(new URL('../..', import.meta.url))
 
 /**
  * @returns the folder: `index.js`, and beside it what it loads when it is first needed, such as each driver of a storage. To

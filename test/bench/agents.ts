@@ -1,13 +1,14 @@
 /** A ledger, a repository and agents, each in a process of its own. */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { createOwnerClient, type OwnerClient } from '../../agent/cli/owner-client.ts'
 import { openHome } from '../../agent/home.ts'
 import { realEnvironment } from '../../infra/environment.ts'
 import { freePort } from '../local/ports.ts'
 import { start, type Child } from './processes.ts'
 
-const root = new URL('../..', import.meta.url).pathname
+const root = fileURLToPath(new URL('../..', import.meta.url))
 const environment = realEnvironment()
 /** As `npm run agent` has them: a small young generation lets go of buffers sooner. */
 const AGENT_FLAGS = ['--max-semi-space-size=1']

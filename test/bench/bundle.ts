@@ -11,6 +11,7 @@ import { request } from 'node:http'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
+import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { bundle } from '../../infra/aws/bundle.ts'
 import type { FunctionCode } from '../bundle/account.ts'
@@ -81,7 +82,7 @@ async function firstByte(options: BenchOptions): Promise<Figure> {
 /** What runs a handler, as JavaScript: the runtime's own start must not be ours. */
 async function instanceIn(dir: string): Promise<string> {
   const file = join(dir, 'instance.mjs')
-  const source = new URL('../bundle/instance.ts', import.meta.url).pathname
+  const source = fileURLToPath(new URL('../bundle/instance.ts', import.meta.url))
   const { outputFiles } = await build({ entryPoints: [source], write: false, format: 'esm', platform: 'node' })
   writeFileSync(file, outputFiles[0]?.contents ?? '')
   return file

@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { fileURLToPath } from 'node:url'
 import { openStorage, type DriverContext, type LinkSettings } from '../../agent/storage/open.ts'
 import { providerHosts } from '../../agent/storage/providers.ts'
 import { createSecrets, type LinkSecret } from '../../agent/storage/secrets.ts'
@@ -23,7 +24,7 @@ interface Servers {
   readonly tokens: Readonly<Record<'drive' | 'dropbox', string>>
 }
 
-const root = new URL('../..', import.meta.url).pathname
+const root = fileURLToPath(new URL('../..', import.meta.url))
 
 export const drivers: Bench = async (options) => {
   const child = await start(join(root, 'test/bench/clouds-server.ts'), { BYTES: String(BYTES) })

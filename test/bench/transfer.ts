@@ -11,6 +11,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { closeSync, createReadStream, linkSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import type { OwnerClient } from '../../agent/cli/owner-client.ts'
 import { realEnvironment } from '../../infra/environment.ts'
 import { madeFolder, startAgent, startServices } from './agents.ts'
@@ -23,7 +24,7 @@ const WARM_UP_BYTES = 256 * MIB
 /** Seldom while much is missing: each question is signed, and counts as CPU time of the buyer. */
 const POLL_MS = { far: 200, near: 20 }
 const NEAR = 0.85
-const root = new URL('../..', import.meta.url).pathname
+const root = fileURLToPath(new URL('../..', import.meta.url))
 const environment = realEnvironment()
 
 interface Measured {

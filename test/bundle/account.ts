@@ -8,6 +8,7 @@ import {
 import { spawn, type ChildProcess } from 'node:child_process'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { fileURLToPath } from 'node:url'
 import type { Faults } from '../conformance/storage-world.ts'
 import { startDynamodb } from '../infra/dynamodb-server.ts'
 import { startS3 } from '../servers/s3.ts'
@@ -78,7 +79,7 @@ export async function openAccount(
     variables: {
       PATH: process.env['PATH'] ?? '',
       // Where code is inside a template, the SDK is the runtime's.
-      NODE_PATH: new URL('../../node_modules', import.meta.url).pathname,
+      NODE_PATH: fileURLToPath(new URL('../../node_modules', import.meta.url)),
       AWS_REGION: REGION,
       AWS_ACCESS_KEY_ID: accessKeyId,
       AWS_SECRET_ACCESS_KEY: secretAccessKey,
@@ -143,7 +144,7 @@ function openExecutions(
   say: (line: string) => void,
 ): Executions {
   const running = new Set<ChildProcess>()
-  const program = new URL('durable.ts', import.meta.url).pathname
+  const program = fileURLToPath(new URL('durable.ts', import.meta.url))
 
   function begin(arn: string, payload: string): void {
     const found = functions.get(arn)

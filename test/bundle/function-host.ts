@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { createInterface } from 'node:readline'
 import { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { fileURLToPath } from 'node:url'
 
 export interface FunctionOptions {
   readonly name: string
@@ -73,7 +74,7 @@ export function hostFunction(options: FunctionOptions): FunctionHost {
     starts++
     const child = spawn(
       process.execPath,
-      ['--disable-warning=ExperimentalWarning', new URL('instance.ts', import.meta.url).pathname],
+      ['--disable-warning=ExperimentalWarning', fileURLToPath(new URL('instance.ts', import.meta.url))],
       {
         env: {
           ...options.environment,

@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process'
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { createOwnerClient, type OwnerClient } from '../../agent/cli/owner-client.ts'
 import { openHome } from '../../agent/home.ts'
 import { realEnvironment } from '../../infra/environment.ts'
@@ -17,7 +18,7 @@ export interface DeployedOwner extends OwnerClient {
 }
 
 const environment = realEnvironment()
-const program = new URL('../../agent/cli/main.ts', import.meta.url).pathname
+const program = fileURLToPath(new URL('../../agent/cli/main.ts', import.meta.url))
 
 export async function createOwner(url: string): Promise<DeployedOwner> {
   const dir = await mkdtemp(join(tmpdir(), 'raincheck-owner-'))

@@ -7,6 +7,7 @@ import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
 import { createRepositoryClient, type RepositoryClient } from '../../agent/clients/repository-client.ts'
 import { realEnvironment } from '../../infra/environment.ts'
 import { readRecord } from '../../protocol/book-log.ts'
@@ -43,7 +44,7 @@ export interface BooksReport {
 
 const environment = realEnvironment()
 const { clock } = environment
-const ENTRY_POINT = new URL('../../repository/node.ts', import.meta.url).pathname
+const ENTRY_POINT = fileURLToPath(new URL('../../repository/node.ts', import.meta.url))
 /** So that a process is up again sooner. */
 const NODE_COMPILE_CACHE = join(tmpdir(), 'raincheck-compile-cache')
 const RETRY_PAUSE_MS = 20

@@ -8,6 +8,7 @@ import { createReadStream, openSync, writeSync, closeSync } from 'node:fs'
 import { createHash, randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
 import { auditLedger } from '../../agent/cli/audit.ts'
 import { createOwnerClient, type OwnerClient } from '../../agent/cli/owner-client.ts'
 import { openHome } from '../../agent/home.ts'
@@ -91,7 +92,7 @@ interface Running {
 }
 
 const environment = realEnvironment()
-const MAIN = new URL('../../infra/local/main.ts', import.meta.url).pathname
+const MAIN = fileURLToPath(new URL('../../infra/local/main.ts', import.meta.url))
 const FINISH_MS = 120_000
 
 export async function crash(options: CrashOptions): Promise<CrashReport> {

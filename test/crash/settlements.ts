@@ -9,6 +9,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
 import { build, type BuildOptions } from 'esbuild'
 import { auditLedger } from '../../agent/cli/audit.ts'
 import { createLedgerClient, type LedgerClient } from '../../agent/clients/ledger-client.ts'
@@ -67,7 +68,7 @@ const { clock } = environment
 /** So that a process is up again sooner: two a second are, and the machine is there for what they do then. */
 const NODE_COMPILE_CACHE = join(tmpdir(), 'raincheck-compile-cache')
 const BUNDLED: BuildOptions = {
-  entryPoints: [new URL('ledger-process.ts', import.meta.url).pathname],
+  entryPoints: [fileURLToPath(new URL('ledger-process.ts', import.meta.url))],
   bundle: true,
   platform: 'node',
   target: 'node24',

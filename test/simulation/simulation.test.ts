@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { planted, PLANTS, sourceOf } from './plants.ts'
 import { summarize, type Summary } from './report.ts'
@@ -11,7 +12,7 @@ const AT_ONCE = 2
 /** One of each kind that is found within seconds. `PLANTS=all` looks for all of them (`.ci/parts/plants`). */
 const QUICK: ReadonlySet<string> = new Set(['a redemption may go back', 'a redemption is taken whoever signs it'])
 const LOOKED_FOR = PLANTS.filter(({ name }) => process.env['PLANTS'] === 'all' || QUICK.has(name))
-const MAIN = new URL('main.ts', import.meta.url).pathname
+const MAIN = fileURLToPath(new URL('main.ts', import.meta.url))
 const TIMEOUT_MS = 300_000
 
 /** In a process of its own. */
