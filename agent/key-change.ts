@@ -95,7 +95,8 @@ export function replaceKey(
 
 /**
  * What puts out whoever took a key below the recovery key: it overrides all that lower keys did as far back as the
- * window reaches, and leaves of the keys those above it, itself and a new one.
+ * window reaches, and leaves of the keys those above it, itself and a new one. No book that a key of before signed counts
+ * any more, whatever number a later change of keys names.
  * @throws Problem `unknown-key` when the recovery key has no say any more
  */
 export function recoverKeys(state: IdentityState, recovery: Signer, next: Bytes, nowMs: number): Envelope[] {
@@ -111,7 +112,7 @@ export function recoverKeys(state: IdentityState, recovery: Signer, next: Bytes,
   }
   const above = last.keys.slice(0, rankOf(last.keys, recovery.key) + 1)
   const kept = state.operations.slice(0, after + 1).map(({ envelope }) => envelope)
-  return [...kept, rotate(state, [...above, next], nowMs, recovery, after)]
+  return [...kept, rotate(state, [...above, next], nowMs, recovery, after, 0)]
 }
 
 /** Whether the recovery key may sign what follows an operation, in place of what does. */

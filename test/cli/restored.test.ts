@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { createRepositoryClient } from '../../agent/clients/repository-client.ts'
 import { realEnvironment } from '../../infra/environment.ts'
-import { fromHex, fromUtf8 } from '../../protocol/bytes.ts'
+import { fromHex, fromUtf8, toHex } from '../../protocol/bytes.ts'
 import { limits } from '../../protocol/limits.ts'
 import { signerFrom } from '../../protocol/signed.ts'
 import { parseHead, writeBook } from '../../protocol/vouch.ts'
@@ -73,30 +73,51 @@ describe('an agent whose store was put back as it had been', () => {
   })
 })
 
+/** Whoever has the owner's key vouches for their mate beside whomever the owner vouches for. */
+async function vouchForThief(): Promise<void> {
+  const { head, vouches } = await repository().book(you.id())
+  const others = vouches.filter(({ subject }) => toHex(subject) !== THIEF)
+  const newest = parseHead(head)
+  const nowMs = Date.now()
+  const expires = nowMs + limits.bookMs
+  const vouch = {
+    subject: fromHex(THIEF),
+    depth: 4,
+    credit: 64,
+    scope: '',
+    salt: new Uint8Array(16),
+    notBefore: nowMs,
+    expires,
+  }
+  const terms = { issuer: fromHex(you.id()), seq: newest.seq + 1, prev: newest.id, issued: nowMs, expires }
+  await repository().putBook(you.id(), writeBook(terms, [...others, vouch], keyIn(you.home)))
+}
+
+const recover = () => you.ask('recover', '--recovery-file', join(you.home, 'recovery'))
+
+async function restart(): Promise<void> {
+  await town.stop()
+  await town.start()
+}
+
 describe('an owner whose key was stolen', () => {
   beforeAll(async () => {
-    const newest = parseHead((await repository().book(you.id())).head)
-    const nowMs = Date.now()
-    const expires = nowMs + limits.bookMs
-    const vouch = {
-      subject: fromHex(THIEF),
-      depth: 4,
-      credit: 64,
-      scope: '',
-      salt: new Uint8Array(16),
-      notBefore: nowMs,
-      expires,
-    }
-    const terms = { issuer: fromHex(you.id()), seq: newest.seq + 1, prev: newest.id, issued: nowMs, expires }
-    await repository().putBook(you.id(), writeBook(terms, [vouch], keyIn(you.home)))
-    await you.ask('recover', '--recovery-file', join(you.home, 'recovery'))
-    await town.stop()
-    await town.start()
+    await vouchForThief()
+    await recover()
+    await restart()
   })
 
   test('replaces the thief’s vouches by the next book, and keeps their own', async () => {
     expect(await you.ask('vouch', ANN)).toMatchObject({ trusted: true })
     expect((await trusted()).toSorted()).toEqual([ANN, BEN, CAROL, DORA, neighbour.id()].toSorted())
     expect((await repository().book(you.id())).vouches).toHaveLength(5)
+  })
+
+  test('brings no vouch of the thief’s back by another change of keys', async () => {
+    await vouchForThief()
+    await recover()
+    await you.ask('rotate')
+    await loseStore()
+    expect(await trusted()).toEqual([])
   })
 })
