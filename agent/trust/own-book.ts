@@ -2,8 +2,9 @@
  * The owner's vouch book: kept here, told to the repository, renewed before it ends. Of the owner's books the newest counts, by
  * whomever the repository was told of it: another agent of theirs, or this one before its store was lost or put back.
  */
+import { authorityOf } from '../../protocol/authority.ts'
 import { equal, toHex } from '../../protocol/bytes.ts'
-import type { IdentityState } from '../../protocol/identity.ts'
+import { hasSpokenFor, type IdentityState } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
 import { Problem, unlessBug } from '../../protocol/problem.ts'
 import { checkBook, parseHead, renewBook, renewsOlder, requireAuthor, type Book } from '../../protocol/vouch.ts'
@@ -72,8 +73,10 @@ export function createOwnBook(context: AgentContext, { owner, view, onChange }: 
   async function adoptNewest(): Promise<void> {
     const newest = await repository.book(id)
     const head = checkBook(newest)
-    requireAuthor(newest, owner, clock.now())
     const kept = await shelf.book()
+    // One of a key that was put out counts for nothing, but tells the owner, who has no other, for whom they vouched.
+    if (kept || !isPutOut(newest)) requireAuthor(newest, owner, clock.now())
+    else authorityOf(owner, head.key, newest.delegation, (key) => hasSpokenFor(owner, key))
     const before = kept && parseHead(kept.head)
     if (before && (before.seq > head.seq || equal(before.id, head.id) || renewsOlder(newest, before))) return
     await shelf.putBook(newest)

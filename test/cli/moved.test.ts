@@ -97,6 +97,7 @@ test('who has lost the device takes the agent up on another one, with the recove
     ({ code }) => code === 0,
   )
   expect(await ada('balance')).toMatchObject({ code: 5 })
+  expect((await said('revouch', '--all')).out).toContain(town.neighbour.id())
   expect((await said('vouch', town.neighbour.id())).out).toContain('trusted')
   expect((await said('doctor')).out).not.toContain('WRONG')
 })

@@ -205,7 +205,7 @@ describe('an owner', () => {
     expect(await keysAtLedger(town.you.id())).toEqual(changed.keys)
     const old = await town.you.raincheck('recover', '--recovery-file', join(town.you.home, 'recovery'))
     // Within the window the key that stood above may still override what a lower one did.
-    expect(old).toMatchObject({ code: 0, out: expect.stringContaining('raincheck unvouch') })
+    expect(old).toMatchObject({ code: 0, out: expect.stringContaining('raincheck revouch') })
   })
 
   test('takes up a change that was interrupted, and makes no second one', async () => {

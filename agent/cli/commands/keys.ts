@@ -16,7 +16,7 @@ const RECOVERY_OPTIONS = {
 /** Where the settings name none. */
 const KEEPER_OPTIONS = { ledger: { type: 'string' }, repository: { type: 'string' } } as const
 const VOUCHES =
-  'Your vouches count again from your next `raincheck vouch` on: take back those that a thief has added by `raincheck unvouch ID`.'
+  'Your vouches count no more until you say which are yours: once your agent is started again, `raincheck revouch` shows them, a thief’s among them.'
 /** Loaded when they are asked for. */
 const changes = () => import('../../key-change.ts')
 

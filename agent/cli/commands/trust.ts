@@ -1,28 +1,22 @@
 import { createReadStream } from 'node:fs'
-import { z } from 'zod'
 import { fromHex, toHex } from '../../../protocol/bytes.ts'
 import { limits } from '../../../protocol/limits.ts'
 import { Problem } from '../../../protocol/problem.ts'
-import {
-  bookFromJson,
-  bookToJson,
-  checkBook,
-  writeBook,
-  type Book,
-  type BookHead,
-  type BookJson,
-  type Vouch,
-} from '../../../protocol/vouch.ts'
+import type { Vouch } from '../../../protocol/vouch.ts'
 import { UsageError, type Answer, type Call, type Commands } from '../command.ts'
 import { durationMs } from '../duration.ts'
+import { newestBook, publish, revouch, type Rewrite, type TrustJson } from '../own-book.ts'
 import type { OwnerClient } from '../owner-client.ts'
 import { table } from '../table.ts'
 import { timeText } from '../time-text.ts'
-import { idOf } from '../words.ts'
+import { idIn, idOf } from '../words.ts'
 
-interface TrustJson {
-  book?: BookJson
-  distrusted: string[]
+interface LapsedJson {
+  id: string
+  depth: number
+  credit: number
+  since: number
+  expires: number
 }
 interface PruneJson {
   pruned: string[]
@@ -59,13 +53,12 @@ interface VerdictJson {
   chain: string[]
 }
 
-/** What a repository says of the newest book that it has. */
-const conflictShape = z.object({ seq: z.int(), head: z.string() })
-
 const UNTRUSTED = { trusted: false, depth: -1, credit: 0, chain: [] }
 const SALT_BYTES = 16
 const DEFAULT_CREDIT = 16
 const DEFAULT_EXPIRES = '30d'
+const CHOICES =
+  'None of them counts until you say which are yours: `raincheck revouch ID…`, or `raincheck revouch --all --except ID`. A thief writes any date, and may have changed depth and credit.'
 
 export const trustCommands: Commands = {
   vouch: {
@@ -87,6 +80,14 @@ export const trustCommands: Commands = {
       const id = idOf(call)
       return rewrite(call, id, (vouches) => vouches.filter(isAbout(id, false)))
     },
+  },
+  revouch: {
+    usage: '[ID… | --all [--except ID]… | --none]',
+    summary:
+      'After a recovery: show the vouches of the key that was put out, or sign again those you choose, and no other',
+    options: { all: { type: 'boolean' }, except: { type: 'string', multiple: true }, none: { type: 'boolean' } },
+    takes: [0, limits.vouchesPerBook],
+    run: revouchSome,
   },
   distrust: {
     usage: 'ID [--tree] [--preview]',
@@ -167,59 +168,55 @@ function lifetimeMs(text: string): number {
   return ms
 }
 
-/** Publishes the owner's next book, signed by the owner's own key. */
-async function rewrite(
-  call: Call,
-  id: string,
-  change: (vouches: readonly Vouch[]) => readonly Vouch[],
-): Promise<Answer> {
+async function rewrite(call: Call, id: string, change: Rewrite): Promise<Answer> {
   await publish(call, change)
   return verdict(await call.agent(), id)
 }
 
-async function publish(call: Call, change: (vouches: readonly Vouch[]) => readonly Vouch[]): Promise<void> {
-  await publishAfter(call, change).catch((error: unknown) => publishAfter(call, change, newestIn(error)))
-}
-
-/** @param newest of the repository's, where it is not the agent's */
-async function publishAfter(
-  call: Call,
-  change: (vouches: readonly Vouch[]) => readonly Vouch[],
-  newest?: Place,
-): Promise<void> {
-  const agent = await call.agent()
-  const { book } = await agent.ask<TrustJson>('GET', '/v1/trust')
-  const before = book && bookFromJson(book)
-  const last = before && checkBook(before)
-  const after = newest && (!last || last.seq <= newest.seq) ? newest : last
-  const next = await nextBook(call, after, change(before?.vouches ?? []))
-  await agent.ask('PUT', '/v1/trust', { book: bookToJson(next) })
-}
-
-type Place = Pick<BookHead, 'seq' | 'id'>
-
-/** A book that the owner's agent knows nothing of, such as a thief's, has its number all the same. @throws what tells of none */
-function newestIn(error: unknown): Place {
-  const { success, data } = conflictShape.safeParse(error instanceof Problem && error.members)
-  if (!success) throw error
-  return { seq: data.seq, id: fromHex(data.head, 32) }
-}
-
-async function nextBook(call: Call, last: Place | undefined, vouches: readonly Vouch[]): Promise<Book> {
-  const nowMs = call.environment.clock.now()
-  const { id: issuer } = await call.owner()
-  const terms = {
-    issuer,
-    seq: last ? last.seq + 1 : 0,
-    ...(last ? { prev: last.id } : {}),
-    issued: nowMs,
-    expires: nowMs + limits.bookMs,
+/** Without words, those there are; nothing is signed by looking. */
+async function revouchSome(call: Call): Promise<Answer> {
+  const choice = choiceOf(call)
+  if (choice) {
+    await revouch(call, choice)
+    return overview(call)
   }
-  return writeBook(
-    terms,
-    vouches.filter((vouch) => vouch.expires > nowMs),
-    await call.signer(),
-  )
+  const json = (await newestBook(call)).lapsed.map(({ subject, depth, credit, notBefore, expires }) => ({
+    id: toHex(subject),
+    depth,
+    credit,
+    since: notBefore,
+    expires,
+  }))
+  return { json, text: lapsedText(json) }
+}
+
+/** What the owner says of the vouches that have lapsed. @throws UsageError where it is not one thing */
+function choiceOf(call: Call): Rewrite | undefined {
+  const ids = call.args.map((word) => idIn(word))
+  const except = call.all('except').map((word) => idIn(word))
+  const [all, none] = [call.flag('all'), call.flag('none')]
+  if ([ids.length > 0, all, none].filter(Boolean).length > 1 || (except.length > 0 && !all))
+    throw new UsageError('Name those to sign again, or --all, with --except ID for each that is not yours, or --none.')
+  if (none) return () => []
+  if (ids.length === 0 && !all) return undefined
+  return (lapsed) => {
+    const named = all ? except : ids
+    const unknown = named.find((id) => !lapsed.some(isAbout(id, true)))
+    if (unknown !== undefined) throw new Problem('not-found', `None of them is for ${unknown}.`)
+    return lapsed.filter(({ subject }) => named.includes(toHex(subject)) !== all)
+  }
+}
+
+function lapsedText(lapsed: readonly LapsedJson[]): string {
+  if (lapsed.length === 0) return 'There is no vouch to sign again.'
+  const rows = lapsed.map(({ id, depth, credit, since, expires }) => [
+    id,
+    String(depth),
+    String(credit),
+    timeText(since),
+    timeText(expires),
+  ])
+  return `${table(rows, ['id', 'depth', 'credit', 'since', 'until'])}\n${CHOICES}`
 }
 
 /** With --preview, what it would come to: nothing is changed. */
@@ -236,9 +233,8 @@ async function distrust(call: Call): Promise<Answer> {
 
 /** Own vouches for those whom the owner distrusts. */
 async function takeBack(call: Call, pruned: ReadonlySet<string>): Promise<void> {
-  const { book } = await (await call.agent()).ask<TrustJson>('GET', '/v1/trust')
   const isPruned = ({ subject }: Vouch): boolean => pruned.has(toHex(subject))
-  if (book === undefined || !bookFromJson(book).vouches.some(isPruned)) return
+  if (!(await newestBook(call)).vouches.some(isPruned)) return
   await publish(call, (vouches) => vouches.filter((vouch) => !isPruned(vouch)))
 }
 
