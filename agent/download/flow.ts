@@ -169,14 +169,20 @@ function finish({ run, seller, lane }: Flow, piece: number, bytes: number): read
 
 /** @param known the seller has seen the lane in this flow. @returns the verified piece, in the flow's buffer */
 async function obtain(flow: Flow, piece: number, known: boolean): Promise<Uint8Array | undefined> {
-  const { run, seller } = flow
+  const { run, seller, lane } = flow
   for (let attempt = 1; ; attempt++) {
     if (run.isDistrusted(seller.id)) return undefined
-    const came = await transfer(flow, piece, paymentOf(flow, !known || attempt > 1))
+    const isWhole = !known || attempt > 1
+    const came = await transfer(flow, piece, paymentOf(flow, isWhole))
     if (!('kind' in came)) return came
+    if (lane && !isWhole && mayHaveForgotten(came)) continue
     if ((await consequence(flow, came, attempt)) === 'over') return undefined
   }
 }
+
+/** A seller whose store was put back: the same tick once more, with all that it takes to know the lane. */
+const mayHaveForgotten = (failure: Failure): boolean =>
+  failure.kind === 'refused' && (failure.code === 'payment-required' || failure.code === 'tick-invalid')
 
 /** @returns the verified piece, or why it did not come */
 async function transfer(

@@ -176,7 +176,8 @@ export function createSeller(context: AgentContext, { shares, trust, usage, guar
     if (content !== share.infoHash) throw new Problem('payment-required', 'The lane pays for other content.')
     const tick = payload.tick && payload.tick.unit !== 0 ? tickOn(lane, payload.tick) : undefined
     const line = mode === 'credit' ? await trust.creditFor(payer) : NO_CREDIT
-    return oneAtATime(payload.lane, () => sell(share, lane, { index, tick, line, nowMs: clock.now() }, way))
+    const bringsLane = payload.commitment !== undefined
+    return oneAtATime(payload.lane, () => sell(share, lane, { index, tick, bringsLane, line, nowMs: clock.now() }, way))
   }
 
   async function openLane(share: Share, payload: PaywordPayload): Promise<SaleLane> {

@@ -7,6 +7,7 @@ import type { LaneMode } from '../../protocol/commitment.ts'
 import { limits } from '../../protocol/limits.ts'
 import { segmentOf, verifyLink, verifyNext, type ChainShape, type Tick } from '../../protocol/payword.ts'
 import { Problem, type ProblemCode } from '../../protocol/problem.ts'
+import { without } from '../records.ts'
 import type { CreditLine } from '../trust/trust.ts'
 
 /** Agreed once, with the ledger as witness; never changes. */
@@ -44,7 +45,7 @@ export interface Tab {
   readonly link?: string
   /** Of the segment that the last tick is in, base64url each: what proves its links to the ledger. */
   readonly proof?: readonly string[]
-  /** Units sent; prepaid, always those paid; sealed, one more at the most. */
+  /** Units sent, never fewer than are paid; prepaid, those; sealed, one more at the most. */
   readonly served: number
   /** The piece sent last, and how often it was sent again. */
   readonly piece?: number
@@ -68,6 +69,8 @@ export interface Step {
 export interface PieceRequest {
   readonly index: number
   readonly tick: Tick | undefined
+  /** With the lane's commitment, as to a seller that does not know the lane. */
+  readonly bringsLane: boolean
   readonly nowMs: number
   readonly line: CreditLine
 }
@@ -115,15 +118,18 @@ export function takeRequest(terms: LaneTerms, tab: Tab, request: PieceRequest, o
   return terms.mode === 'sealed' ? takeSealed(terms, tab, request) : takeOnCredit(terms, tab, request, owed)
 }
 
-/** Each piece takes the next unit; the latest piece is sent again for the latest unit, after a lost reply. */
-function takePrepaid(terms: LaneTerms, tab: Tab, { index, tick, nowMs }: PieceRequest): Step {
+/**
+ * Each piece takes the next unit; the latest piece is sent again for the latest unit, after a lost reply. Of requests that
+ * overtake each other the later must not take the units of the others: only who brings the lane again means to skip some.
+ */
+function takePrepaid(terms: LaneTerms, tab: Tab, { index, tick, bringsLane, nowMs }: PieceRequest): Step {
   if (!tick) throw new Problem('payment-required', 'A prepaid piece takes a tick.')
   if (tick.unit === tab.unit && index === tab.piece) return sentAgain(acceptTick(terms, tab, tick, nowMs))
   if (tick.unit <= tab.unit) throw replayed(tab)
-  if (tick.unit !== tab.unit + 1)
+  if (tick.unit !== tab.unit + 1 && !bringsLane)
     throw new Problem('tick-invalid', 'A prepaid tick pays one unit more.', { unit: tab.unit })
   const step = acceptTick(terms, tab, tick, nowMs)
-  return { ...step, tab: { ...step.tab, served: tick.unit, piece: index, repeats: 0 } }
+  return { ...step, tab: { ...step.tab, piece: index, repeats: 0 } }
 }
 
 /**
@@ -173,7 +179,9 @@ function sentAgain({ tab }: Step): Step {
 }
 
 /**
- * The tab after a tick; a tick that was taken already changes nothing.
+ * The tab after a tick; a tick that was taken already changes nothing. One of more units than were sent, as far as the tab
+ * knows, pays for them all the same, and they count as sent: the tab may be an older one that was put back, and the
+ * payer alone would lose by it.
  * @throws Problem `tick-invalid`, `tick-replayed`
  */
 export function acceptTick(terms: LaneTerms, tab: Tab, tick: Tick, nowMs: number): Step {
@@ -182,10 +190,11 @@ export function acceptTick(terms: LaneTerms, tab: Tab, tick: Tick, nowMs: number
     if (tab.link !== undefined && equal(fromBase64url(tab.link), tick.link)) return { tab }
     throw new Problem('tick-invalid', 'The tick is not the one taken before.')
   }
-  const most = terms.mode === 'prepaid' ? terms.cap : tab.served
-  if (tick.unit > Math.min(most, terms.cap)) throw new Problem('tick-invalid', 'The tick pays for more than it may.')
+  if (tick.unit > terms.cap) throw new Problem('tick-invalid', 'The tick pays for more than the lane has.')
   const proof = checkChain(terms, tab, tick)
-  return { tab: { ...tab, unit: tick.unit, link: toBase64url(tick.link), proof, atMs: nowMs } }
+  const paid = { ...tab, unit: tick.unit, link: toBase64url(tick.link), proof, atMs: nowMs }
+  // Which piece the last of them was for is not known: none is sent again for it.
+  return { tab: tick.unit > tab.served ? { ...without(paid, 'piece'), served: tick.unit, repeats: 0 } : paid }
 }
 
 /**

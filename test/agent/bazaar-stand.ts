@@ -12,6 +12,7 @@ import { emptyBitfield, fullBitfield, setPiece } from '../../protocol/bitfield.t
 import { toHex } from '../../protocol/bytes.ts'
 import type { LaneMode } from '../../protocol/commitment.ts'
 import { createService } from '../../protocol/service.ts'
+import type { Store } from '../../protocol/store.ts'
 import { pieceOf, type Content } from './bazaar-content.ts'
 
 /** Looked at anew with each request. */
@@ -24,6 +25,8 @@ export interface StandOptions {
   readonly credit?: number
   /** In which it sells; in all of them unless given. */
   readonly modes?: readonly LaneMode[]
+  /** One of its own unless given. */
+  readonly store?: Store
   /** Where pieces may be had without the stand. */
   readonly elsewhere?: { readonly ways: readonly OfferedWay[]; readonly place: (piece: number) => string }
 }

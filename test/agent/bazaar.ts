@@ -180,7 +180,7 @@ export async function openBazaar(content: Content, seed = 'bazaar'): Promise<Baz
 
   async function stand(name: string, options: StandOptions = {}): Promise<Stand> {
     const who = await party(name)
-    const { app, seller, sent } = openStand(contextOf(who, openSqlite(':memory:')), content, options)
+    const { app, seller, sent } = openStand(contextOf(who, options.store ?? openSqlite(':memory:')), content, options)
     const handler = (request: Request) => {
       const answer = async () => app.fetch(request)
       if (made.isTerse && request.url.endsWith(`/v1/pieces/${content.infoHash}`)) return answer().then(withoutTerms)

@@ -1,4 +1,4 @@
-/** A buyer whose store is put back as it was in the midst of a download: it has forgotten what it spent since. */
+/** A buyer, or a seller, whose store is put back as it was in the midst of a download: it has forgotten what was paid since. */
 import { DatabaseSync } from 'node:sqlite'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -12,6 +12,12 @@ const folder = scratch()
 const PRICE = 10n
 const [PIECES, COPIED, DIED] = [40, 10, 30]
 
+function copyStore(from: string, to: string): void {
+  const database = new DatabaseSync(from)
+  database.exec(`VACUUM INTO '${to}'`)
+  database.close()
+}
+
 /** @returns the buyer over the copy, which goes on */
 async function restored(mode: LaneMode, sellers: number) {
   const dir = folder()
@@ -24,9 +30,7 @@ async function restored(mode: LaneMode, sellers: number) {
   const { id } = await bazaar.happen(first.downloads.start({ source: bazaar.content.infoHash }))
   const pieces = async ({ downloads }: Buyer): Promise<number> => (await downloads.get(id))?.piecesDone ?? 0
   await bazaar.until(async () => (await pieces(first)) >= COPIED)
-  const database = new DatabaseSync(used)
-  database.exec(`VACUUM INTO '${copy}'`)
-  database.close()
+  copyStore(used, copy)
   await bazaar.until(async () => (await pieces(first)) >= DIED)
   first.kill()
   const again = openSqlite(copy)
@@ -55,4 +59,34 @@ describe('a buyer that is put back in the midst of a download', () => {
     await bazaar.happen(buyer.downloads.cancel(id))
     expect(await buyer.fetch()).toMatchObject({ state: 'done', piecesDone: PIECES })
   })
+})
+
+/** @returns what the seller is paid for all pieces, and what is still frozen for them */
+async function soldByRestored(mode: LaneMode) {
+  const dir = folder()
+  const [used, copy] = [join(dir, 'used.sqlite'), join(dir, 'copy.sqlite')]
+  const bazaar = await openBazaar(filmOf(PIECES))
+  const terms = { price: PRICE, modes: [mode], ...(mode === 'credit' && { credit: 64 }) }
+  const before = await bazaar.stand('seller', { ...terms, store: openSqlite(used) })
+  const buyer = await bazaar.buyer()
+  const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.content.infoHash }))
+  const pieces = async () => (await buyer.downloads.get(id))?.piecesDone ?? 0
+  await bazaar.until(async () => (await pieces()) >= COPIED)
+  copyStore(used, copy)
+  await bazaar.until(async () => (await pieces()) >= DIED)
+  before.announced = false
+  const after = await bazaar.stand('seller', { ...terms, store: openSqlite(copy) })
+  const { state, ticks } = await buyer.rest(id)
+  await bazaar.pass(60_000)
+  return { state, ticks, earned: await after.earned(), frozen: await buyer.frozen() }
+}
+
+describe('a seller that is put back in the midst of a download', () => {
+  it.each(['prepaid', 'credit', 'sealed'] as const)(
+    'sells the rest, and is paid for what it has forgotten: %s',
+    async (mode) => {
+      const sold = { state: 'done', ticks: PIECES, earned: BigInt(PIECES) * PRICE, frozen: 0n }
+      expect(await soldByRestored(mode)).toEqual(sold)
+    },
+  )
 })

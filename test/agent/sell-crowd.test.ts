@@ -39,7 +39,7 @@ function robbed(lines: ReadonlyMap<string, CreditLine>): Map<string, number> {
     const terms = termsOf(payer)
     let tab: Tab = newTab(NOW)
     for (let index = 0; ; index++) {
-      const request = { index, tick: undefined, nowMs: NOW, line }
+      const request = { index, tick: undefined, bringsLane: true, nowMs: NOW, line }
       const step = takeRequest(terms, tab, request, (account) => owed.get(account) ?? 0)
       if (step.refusal) break
       for (const [account, more] of debtChanges(terms, tab, step.tab))
@@ -80,7 +80,8 @@ describe('many identities', { timeout: PATIENCE_MS }, () => {
 
 it('a lane without a tick is refused no other way', () => {
   const line = { credit: 0, vouches: [] }
-  const { refusal } = takeRequest(termsOf('a'), newTab(NOW), { index: 0, tick: undefined, nowMs: NOW, line }, () => 0)
+  const request = { index: 0, tick: undefined, bringsLane: true, nowMs: NOW, line }
+  const { refusal } = takeRequest(termsOf('a'), newTab(NOW), request, () => 0)
   expect(refusal).toBeInstanceOf(Problem)
   expect(refusal?.code).toBe('credit-exceeded')
 })

@@ -269,7 +269,7 @@ describe('a buyer of sealed pieces', () => {
     expect((await cheat.piece(share, 0, lane.pay(0))).code).toBe('ok')
     expect((await cheat.piece(share, 0, other.pay(0))).code).toBe('ok')
     const key = (tick: object) => () => world.post(`${cheat.url}/v1/ticks`, { tick })
-    await refused(world, key(lane.tickJson(2)), 'tick-invalid')
+    await refused(world, key({ ...lane.tickJson(2), unit: 1 }), 'tick-invalid')
     await refused(world, key(other.tickJson(1, { lane: lane.hex })), 'tick-invalid')
     const unknown = lanes.laneTo(cheat.person, { first: 2, mode: 'sealed' })
     await refused(world, key(unknown.tickJson(1)), 'not-found')

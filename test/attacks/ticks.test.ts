@@ -86,8 +86,17 @@ describe('a prepaid tick', () => {
 
   test('that skips a unit, or is missing, buys nothing', async () => {
     const lane = await paidLane()
-    await refused(world, () => piece(9, lane.pay(8)), 'tick-invalid')
+    await refused(world, () => piece(9, lane.pay(8, { commitment: undefined })), 'tick-invalid')
     await refused(world, () => piece(9, lane.pay(0)), 'payment-required')
+  })
+
+  test('that skips units buys one piece for all of them where the lane is brought again, and no other piece for one of them', async () => {
+    const lane = await paidLane()
+    expect((await piece(9, lane.pay(9))).code).toBe('ok')
+    for (const unit of [7, 8]) await refused(world, () => piece(unit, lane.pay(unit)), 'tick-replayed')
+    await refused(world, () => piece(8, lane.pay(9)), 'tick-replayed')
+    expect((await world.state()).served).toEqual({ anna: 7 * PIECE_BYTES })
+    expect((await world.post(`${anna.url}/v1/signoffs`, lane.signoff(9))).json).toMatchObject({ redeemed: 9 })
   })
 
   test('beyond the cap of its lane buys nothing', async () => {
@@ -148,10 +157,16 @@ describe('a tick on credit', () => {
     }
   })
 
-  test('for more than was sent is none, and a lower one was spent', async () => {
+  test('for more than was sent is taken, and buys no credit: what it pays for counts as sent', async () => {
     const lane = await owedLane()
-    await refused(world, () => lastTick(lane.tickJson(7)), 'tick-invalid')
-    await refused(world, () => piece(9, lane.pay(7)), 'tick-invalid')
+    expect((await lastTick(lane.tickJson(9))).json).toMatchObject({ unit: 9 })
+    for (let i = 0; i < 3; i++) expect((await piece(6 + i, lane.pay(9))).code).toBe('ok')
+    await refused(world, () => lastTick(lane.tickJson(13)), 'tick-invalid', 'beyond the cap')
+    expect((await piece(9, lane.pay(9))).code).toBe('limit-reached')
+  })
+
+  test('that is lower was spent', async () => {
+    const lane = await owedLane()
     await refused(world, () => lastTick(lane.tickJson(1)), 'tick-replayed')
     await refused(world, () => piece(9, lane.pay(1)), 'tick-replayed')
     await refused(world, () => piece(9, lane.pay(0)), 'tick-replayed')

@@ -4,6 +4,7 @@
  */
 import { fromHex, toBase64url } from '../../protocol/bytes.ts'
 import { limits } from '../../protocol/limits.ts'
+import type { TickJson } from '../../protocol/payword.ts'
 import { pieceShape } from '../../protocol/sealed.ts'
 import type { LaneMode } from '../../protocol/commitment.ts'
 import { Problem } from '../../protocol/problem.ts'
@@ -93,7 +94,7 @@ const TRICKS: Readonly<Record<string, Trick>> = {
     const forged = { ...at.payer.tick(lane, 2), link: toBase64url(at.chance.bytes(32)) }
     at.trades.forge(forged.lane, forged.unit, forged.link)
     refused(at, 'a forged tick', await ask(at, stall.url, lane, 1, forged))
-    refused(at, 'a tick that skips a unit', await ask(at, stall.url, lane, 1, at.payer.tick(lane, 3)))
+    refused(at, 'a tick above its link', await ask(at, stall.url, lane, 1, aboveItsLink(at, lane, 3)))
     refused(at, 'no tick', await ask(at, stall.url, lane, 1))
   },
 
@@ -109,10 +110,10 @@ const TRICKS: Readonly<Record<string, Trick>> = {
     if (isWon) at.world.fail('a dispute about an honest piece is won')
   },
 
-  'a tick for what was never sent': async (at, stall) => {
+  'a tick above its link': async (at, stall) => {
     const lane = laneTo(at, await declare(at, stall, UNITS), stall.id, 'credit')
     await ask(at, stall.url, lane, 0)
-    refused(at, 'a tick ahead of its piece', await post(at, stall.url, '/v1/ticks', { tick: at.payer.tick(lane, 5) }))
+    refused(at, 'a tick above its link', await post(at, stall.url, '/v1/ticks', { tick: aboveItsLink(at, lane, 5) }))
   },
 
   'beyond the end of a lane': async (at, stall) => {
@@ -187,6 +188,13 @@ const declare = (
 
 const laneTo = ({ payer }: Freeloading, declared: Declared, payee: string, mode: LaneMode, first = 0): HandLane =>
   payer.lane(declared, { first, segments: 1, payee: fromHex(payee), mode })
+
+/** The link of the unit before. */
+function aboveItsLink({ payer, trades }: Freeloading, lane: HandLane, unit: number): TickJson {
+  const tick = { ...payer.tick(lane, unit - 1), unit }
+  trades.forge(tick.lane, unit, tick.link)
+  return tick
+}
 
 const ask = ({ payer }: Freeloading, ...request: Parameters<Payer['ask']>): Promise<Reply> =>
   payer.ask(...request).catch(() => NO_REPLY)
