@@ -354,7 +354,9 @@ export function createCopies(
     async get(id) {
       const copy = await find(id)
       const one = running.get(id)
-      return one && copy && copy.state !== 'done' ? { ...copy, done: sum(one.held) } : copy
+      if (!one || !copy || !isOpen(copy)) return copy
+      const isAtRest = (copy.until ?? 0) > clock.now()
+      return { ...(isAtRest ? copy : one.copy), done: sum(one.held) }
     },
     async resumeAll() {
       for (const copy of (await list()).filter(isOpen)) {

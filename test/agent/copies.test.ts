@@ -282,6 +282,7 @@ describe('a target', () => {
     expect(await copies.get(id)).toMatchObject(waiting)
     clock.advance(HOUR_MS)
     await expect.poll(() => puts).toBe(after + 2)
+    expect(await copies.get(id)).toMatchObject({ state: 'running', done: 2 * storage.partBytes })
     gate.resolve()
     const done = await desk.until(copies, id, ({ state }) => state === 'done')
     expect(Object.keys(done)).not.toContain('reason')
