@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import type { LedgerClient, LedgerLane } from '../../agent/clients/ledger-client.ts'
 import { createJournal } from '../../agent/download/journal.ts'
 import { createWallet, type LaneTerms } from '../../agent/wallet/wallet.ts'
 import { Problem } from '../../protocol/problem.ts'
@@ -87,5 +88,38 @@ describe('a declaration whose answer did not come', () => {
     await maintainAfter(24 * HOUR_MS)
     expect(await chores()).toBe(0)
     await expect(arrive()).rejects.toMatchObject({ code: 'expired' })
+  })
+})
+
+describe('a lane that its seller claims while the ledger does not take its release', () => {
+  it('is looked after until it has ended, and costs what the seller took', async () => {
+    const bazaar = await openBazaar(filmOf(1))
+    const { context } = await bazaar.buyer()
+    let known: LedgerLane | Problem = new Problem('not-found', 'It knows no such lane.')
+    const ledger: LedgerClient = {
+      ...context.ledger,
+      release: (release) =>
+        known instanceof Problem
+          ? Promise.reject(new Problem('peer-failed', 'The ledger did not answer.'))
+          : context.ledger.release(release),
+      lane: () => (known instanceof Problem ? Promise.reject(known) : Promise.resolve(known)),
+    }
+    const wallet = createWallet({ ...context, ledger })
+    const journal = createJournal(context.store)
+    const purse = await bazaar.happen(wallet.open('one', journal))
+    const lane = await bazaar.happen(purse.openLane(wishFor(bazaar)))
+    await bazaar.happen(journal.write([lane.assign(0)]))
+    expect(purse.paid().ticks).toBe(1)
+    await bazaar.happen(wallet.finish('one', MINUTE_MS))
+    const choresAfter = async (claimed: Pick<LedgerLane, 'redeemed' | 'closed'>) => {
+      known = claimed as LedgerLane
+      await bazaar.pass(HOUR_MS)
+      await bazaar.happen(wallet.maintain())
+      return (await context.store.list('wallet', { limit: 10 })).length
+    }
+    expect(await choresAfter({ redeemed: 0, closed: false })).toBe(1)
+    expect(await choresAfter({ redeemed: 0, closed: true })).toBe(0)
+    await purse.reload()
+    expect(purse.paid().ticks).toBe(0)
   })
 })

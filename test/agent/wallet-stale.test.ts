@@ -5,6 +5,8 @@ import type { Lane } from '../../agent/wallet/lane.ts'
 import type { Parked } from '../../agent/wallet/parked.ts'
 import { createWallet } from '../../agent/wallet/wallet.ts'
 import { Problem } from '../../protocol/problem.ts'
+import { sealedBytes } from '../../protocol/sealed.ts'
+import { envelopeToJson, type Envelope } from '../../protocol/signed.ts'
 import type { Store } from '../../protocol/store.ts'
 import { FAUCET, openBazaar, type Bazaar, type Buyer } from './bazaar.ts'
 import type { StandOptions } from './bazaar-stand.ts'
@@ -139,16 +141,18 @@ describe('a purse without enough for another declaration', () => {
       await bazaar.happen(journal.write([lane.pay()]))
     }
     await bazaar.happen(journal.write([read.verified(), other.verified()]))
-    await bazaar.happen(purse.parking.park(parkedOn(paid), new Uint8Array(PIECE_BYTES)))
+    const body = new Uint8Array(sealedBytes({ length: PIECE_BYTES }))
+    // Any envelope does: nobody reads the label.
+    await bazaar.happen(purse.parking.park(parkedOn(paid, context.delegation), body))
     const states = () => [read, paid, other].map(({ state }) => state)
     return { bazaar, purse, open, states, frozen }
   }
 
-  const parkedOn = ({ id, unit }: Lane): Parked => ({
+  const parkedOn = ({ id, unit }: Lane, label: Envelope): Parked => ({
     lane: id,
     unit,
     shape: { piece: 0, length: PIECE_BYTES, levels: 0 },
-    label: { body: '', key: '', signature: '' },
+    label: envelopeToJson(label),
   })
 
   it('ends the lanes that the seller takes no more, but for one whose piece may still come', async () => {
@@ -159,6 +163,16 @@ describe('a purse without enough for another declaration', () => {
     expect(states()).toEqual(['settling', 'open', 'open'])
     expect(await frozen()).toBe(0n)
     // What came sealed is kept for its key.
+    expect(await purse.parking.list()).toHaveLength(1)
+  })
+
+  it('leaves a sealed piece whose key is shown by now to the download that waits for it', async () => {
+    const sealed = { key: 'ab'.repeat(32) }
+    const lane = async (): Promise<LedgerLane> => ({ redeemed: 1, closed: false, sealed }) as unknown as LedgerLane
+    const { purse, open, states } = await threeLanes({ lane })
+    purse.busy.clear()
+    await expect(open(FAUCET)).rejects.toMatchObject({ code: 'funds-insufficient' })
+    expect(states()).toEqual(['settling', 'open', 'open'])
     expect(await purse.parking.list()).toHaveLength(1)
   })
 

@@ -235,6 +235,60 @@ describe('garbage that is sealed as if it were the piece', () => {
   })
 })
 
+describe('a seller that lied', () => {
+  const HOUR_MS = 3_600_000
+
+  /** Garbage instead of each piece, whose download is cancelled once one was paid for. @param keeps what it says no to */
+  async function lieAndCancel(keeps: readonly string[] = []): Promise<void> {
+    cheat.tamper = async (request, answer) => {
+      const { pathname } = new URL(request.url)
+      if (pathname === '/v1/signoffs' && keeps.includes(pathname)) return Response.json({}, { status: 500 })
+      const honest = await answer()
+      if (keeps.includes(pathname)) return Response.json({ code: 'closed', detail: 'Sorry.' }, { status: 409 })
+      return isSale(request, honest) ? falsely('bytes', request, honest) : honest
+    }
+    const { id, ticks } = await download(world, you, share.infoHash, PATIENCE_MS)
+    expect(ticks).toBe(1)
+    await world.clock.until(you.owner.ask('POST', `/v1/downloads/${id}/cancel`))
+  }
+
+  async function keepHouse(hours: number): Promise<void> {
+    for (let hour = 0; hour < hours; hour++) {
+      world.clock.advance(HOUR_MS)
+      await world.clock.until(you.service.maintain())
+    }
+  }
+
+  test('and shows the ledger alone its key, after the download was cancelled, pays its bond all the same', async () => {
+    await lieAndCancel(['/v1/ticks'])
+    await cheat.service.seller.redeem({})
+    await keepHouse(1)
+    expect(await takings()).toBe(-BOND)
+  })
+
+  test('and shows its key to nobody is paid nothing, and nothing of what it sent is kept', async () => {
+    const kept = async () => Object.keys((await world.state()).items).filter((name) => name.startsWith('you: parked/'))
+    await lieAndCancel(['/v1/ticks', '/v1/signoffs'])
+    expect(await kept()).not.toEqual([])
+    await keepHouse(26)
+    expect(await takings()).toBe(0n)
+    expect((await world.money(you.person)).frozen).toBe(0n)
+    expect(await kept()).toEqual([])
+  })
+
+  test('keeps its lane open, and what it is to pay, until the ledger takes disputes', async () => {
+    await world.host('ledger', (request) =>
+      request.url.endsWith('/v1/disputes') ? Response.json({}, { status: 503 }) : world.ledger.app.fetch(request),
+    )
+    await lieAndCancel()
+    await keepHouse(2)
+    await world.host('ledger', (request) => world.ledger.app.fetch(request))
+    await keepHouse(1)
+    expect(await takings()).toBe(-BOND)
+    expect((await world.money(you.person)).frozen).toBe(0n)
+  })
+})
+
 describe('a buyer of sealed pieces', () => {
   test('who never pays has one a lane, and can read none', async () => {
     const lanes = await declared(world, you.person, share, { units: 24 })
