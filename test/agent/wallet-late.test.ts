@@ -123,3 +123,37 @@ describe('a lane that its seller claims while the ledger does not take its relea
     expect(purse.paid().ticks).toBe(0)
   })
 })
+
+describe('a dispute', () => {
+  it.each([
+    ['peer-failed', 'waited for'],
+    ['conflict', 'waited for'],
+    ['limit-reached', 'waited for'],
+    ['delegation-exceeded', 'waited for'],
+    ['closed', 'at an end'],
+    ['expired', 'at an end'],
+  ] as const)('to which the ledger says %s is %s', async (code, end) => {
+    const bazaar = await openBazaar(filmOf(1))
+    const { context } = await bazaar.buyer()
+    let asked = 0
+    const ledger: LedgerClient = {
+      ...context.ledger,
+      dispute: () => (asked++, Promise.reject(new Problem(code, 'Not now, or not at all.'))),
+      lane: async () => ({ redeemed: 1, closed: true }) as LedgerLane,
+    }
+    const wallet = createWallet({ ...context, ledger })
+    const journal = createJournal(context.store)
+    const purse = await bazaar.happen(wallet.open('one', journal))
+    const lane = await bazaar.happen(purse.openLane(wishFor(bazaar)))
+    await bazaar.happen(journal.write([lane.assign(0)]))
+    // The ledger is not asked, so any envelopes do.
+    await bazaar.happen(purse.accuse({ lane: lane.id, label: context.delegation, dispute: context.delegation }))
+    await bazaar.happen(wallet.finish('one', MINUTE_MS))
+    const before = asked
+    await bazaar.pass(HOUR_MS)
+    await bazaar.happen(wallet.maintain())
+    const isWaitedFor = end === 'waited for'
+    expect(asked > before).toBe(isWaitedFor)
+    expect(await context.store.list('wallet', { limit: 10 })).toHaveLength(isWaitedFor ? 1 : 0)
+  })
+})

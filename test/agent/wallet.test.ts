@@ -244,6 +244,21 @@ describe('the end of a download', () => {
     expect(await buyer.available()).toBe(FAUCET - earned)
   })
 
+  it('gives all back at once though the last tick has not reached its seller', async () => {
+    const bazaar = await openBazaar(filmOf(20))
+    const stand = await bazaar.stand('anna', { modes: ['prepaid'] })
+    const buyer = await bazaar.buyer()
+    const { id } = await bazaar.happen(buyer.downloads.start({ source: bazaar.content.infoHash }))
+    await bazaar.until(async () => ((await buyer.downloads.get(id))?.piecesDone ?? 0) >= 5)
+    stand.spoil = async () => Response.json({ code: 'internal', detail: 'Sorry.' }, { status: 500 })
+    await bazaar.pass(10_000)
+    await bazaar.happen(buyer.downloads.cancel(id))
+    await bazaar.pass(60_000)
+    expect(await buyer.frozen()).toBe(0n)
+    expect(await buyer.available()).toBe(FAUCET - (await stand.earned()))
+    expect((await buyer.downloads.get(id))?.paid).toBe(await stand.earned())
+  })
+
   it('does not wait longer for a seller than it has patience', async () => {
     const bazaar = await openBazaar(filmOf(6))
     const stand = await bazaar.stand('anna', { modes: ['prepaid'] })
