@@ -88,6 +88,25 @@ describe('an agent that is stopped', () => {
     expect(await stand.earned()).toBe(60n)
   })
 
+  it('asks for nothing, not even for what is free', async () => {
+    const bazaar = await openBazaar(filmOf(60))
+    const stand = await bazaar.stand('anna', { public: true })
+    stand.spoil = async (_, answer) => {
+      await bazaar.scheduler.sleep(2_000)
+      return answer()
+    }
+    const buyer = await bazaar.buyer()
+    const id = await begin(bazaar, buyer)
+    await bazaar.until(async () => ((await buyer.downloads.get(id))?.piecesDone ?? 0) > 5)
+    await bazaar.happen(buyer.guard.change({ stopped: true }))
+    await bazaar.pass(10_000)
+    const stopped = await buyer.downloads.get(id)
+    expect(stopped).toMatchObject({ state: 'waiting', reason: 'stopped' })
+    await bazaar.pass(HOUR_MS)
+    expect((await buyer.downloads.get(id))?.piecesDone).toBe(stopped?.piecesDone)
+    expect(stopped?.piecesDone).toBeLessThan(60)
+  })
+
   it('goes on once it may with what was under way when it was killed', async () => {
     const bazaar = await openBazaar(filmOf(40))
     const stand = await bazaar.stand('anna')
