@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Storage } from '../../agent/storage/storage.ts'
-import { fromUtf8 } from '../../protocol/bytes.ts'
+import { fromUtf8, toBase64url } from '../../protocol/bytes.ts'
 import { Problem } from '../../protocol/problem.ts'
 import type { Change, Store } from '../../protocol/store.ts'
 import { createFaultyStore, type FaultyStore, type WriteFault } from '../faults/faulty-store.ts'
@@ -250,6 +250,17 @@ describe('the owner', () => {
     expect(bazaar.disk.files.size + bazaar.disk.unfinished.size).toBe(0)
   })
 
+  it('gets two folders of one name apart, though nothing of the first is there yet', async () => {
+    const bazaar = await openBazaar(contentOf('album', { 'a.bin': bytesOf(PIECE_BYTES), empty: bytesOf(0) }, true))
+    await bazaar.stand('anna')
+    const buyer = await bazaar.buyer()
+    const unsold = contentOf('album', { 'a.bin': bytesOf(PIECE_BYTES, 7) }, true)
+    const { id } = await bazaar.happen(buyer.downloads.start({ source: toBase64url(unsold.torrent) }))
+    await bazaar.until(async () => (await buyer.downloads.get(id))?.reason === 'no-sellers')
+    expect(await buyer.fetch()).toMatchObject({ state: 'done', file: 'album (2)' })
+    expect([...bazaar.disk.files.keys()].toSorted()).toEqual(['album (2)/a.bin', 'album (2)/empty'])
+  })
+
   it('cannot change what has ended, nor what never was', async () => {
     const bazaar = await openBazaar(filmOf(2))
     await bazaar.stand('anna')
@@ -293,6 +304,34 @@ describe('a storage', () => {
       expect(buyer.faults).toEqual([])
     },
   )
+
+  it('that says over and over that another is at it fails the download, after a few tries', async () => {
+    const bazaar = await openBazaar(filmOf(4))
+    await bazaar.stand('anna')
+    let tries = 0
+    const buyer = await bazaar.buyer({
+      wrapStorage: (inner) => ({
+        ...inner,
+        commit: () => (tries++, Promise.reject(new Problem('conflict', 'Another is at it.'))),
+      }),
+    })
+    expect(await buyer.fetch()).toMatchObject({ state: 'failed', reason: 'conflict' })
+    expect(tries).toBe(3)
+  })
+
+  it('that does not answer is asked less and less often', async () => {
+    const bazaar = await openBazaar(filmOf(4))
+    await bazaar.stand('anna')
+    let tries = 0
+    const away = () => (tries++, new Problem('storage-unavailable', 'The disk does not answer.'))
+    const buyer = await bazaar.buyer({
+      wrapStorage: (inner) => ({ ...inner, begin: () => Promise.reject(away()) }),
+    })
+    await bazaar.happen(buyer.downloads.start({ source: bazaar.content.infoHash }))
+    await bazaar.pass(600_000)
+    expect(tries).toBeGreaterThan(20)
+    expect(tries).toBeLessThan(30)
+  })
 
   it('that is full in the midst of a download is waited for, and what was paid is not paid again', async () => {
     const bazaar = await openBazaar(filmOf(30))
