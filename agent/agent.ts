@@ -10,6 +10,7 @@ import { createLinking } from './storage/linking.ts'
 import { createLinks, type LinkAccess, type Links } from './storage/links.ts'
 import { mountChains } from './api/chain-api.ts'
 import { mountCopies } from './api/copies-api.ts'
+import { mountFiles, sendFileCopy, type FilesParts, type SendFile } from './api/files-api.ts'
 import { mountGuard } from './api/guard-api.ts'
 import { mountBrokers, type BrokerParts } from './api/broker-api.ts'
 import { mountCircles } from './api/circle-api.ts'
@@ -29,7 +30,7 @@ import { mountPublicApi, sendPieceCopy, type SendPiece } from './api/public-api.
 import { createGuard, type DayCaps, type Guard } from './guard/guard.ts'
 import { createSeller, type Seller } from './sell/sell.ts'
 import { createShares, type Shares } from './share/share.ts'
-import { createTrust } from './trust/trust.ts'
+import { createTrust, type Trust } from './trust/trust.ts'
 import { createUsage, type Usage } from './usage.ts'
 import { createWallet } from './wallet/wallet.ts'
 
@@ -80,6 +81,7 @@ export interface Agent {
 export interface AgentOptions {
   readonly pieceClient: PieceClient
   readonly sendPiece?: SendPiece
+  readonly sendFile?: SendFile
   /** The storages that the owner links, unless given. */
   readonly links?: Links
   readonly linkAccess?: LinkAccess
@@ -120,6 +122,19 @@ function mountNeighbours(app: OpenAPIHono, parts: BrokerParts & { circles: Circl
   if (context.bittorrent) mountTracker(app, shares, context.bittorrent)
 }
 
+interface PublicParts extends FilesParts {
+  readonly context: AgentContext
+  readonly seller: Seller
+  readonly trust: Trust
+  readonly sendPiece: SendPiece
+}
+
+function mountForAnyone(app: OpenAPIHono, parts: PublicParts): void {
+  mountPublicApi(app, parts.context, parts.seller, parts.sendPiece)
+  mountFiles(app, parts)
+  mountChains(app, parts.trust)
+}
+
 const tasksOf = (downloads: Downloads, copies: Copies): Pick<Agent, 'resumeAll' | 'work'> => ({
   resumeAll: async () => void (await Promise.all([downloads.resumeAll(), copies.resumeAll()])),
   work: (task, signal) => (copies.isTask(task) ? copies : downloads).work(task, signal),
@@ -130,6 +145,7 @@ export function createAgent(
   {
     pieceClient,
     sendPiece = sendPieceCopy,
+    sendFile = sendFileCopy,
     linkAccess,
     links = createLinks(context, linkAccess),
     pieceLength,
@@ -168,8 +184,7 @@ export function createAgent(
 
   const app = createApp(doorkeeper, onFault)
   mountNeighbours(app, { context, circles, brokers, shares, peers, guard })
-  mountPublicApi(app, context, seller, sendPiece)
-  mountChains(app, trust)
+  mountForAnyone(app, { context, seller, trust, sendPiece, sendFile, onFault })
   if (dashboard) mountDashboard(app, dashboard)
   mountCopies(app, copies)
   mountFollows(app, follows)

@@ -17,6 +17,7 @@ import { openHome, readPassphrase, type Home, type Settings as HomeSettings } fr
 import { openAgent } from './open.ts'
 import { pieceClientNode } from './download/piece-client-node.ts'
 import { providerHosts } from './storage/providers.ts'
+import { sendFileNode } from './sell/file-server-node.ts'
 import { sendPieceNode } from './sell/piece-server-node.ts'
 
 /** Where the settings name no agent, or one of this machine, which was this one on another port. */
@@ -68,6 +69,7 @@ await untilTerminated('agent', async (report) => {
     ...(passphraseFile === '' ? {} : { passphrase: await readPassphrase(passphraseFile) }),
     pieceClient: pieceClientNode(pin),
     sendPiece: sendPieceNode,
+    sendFile: sendFileNode,
     dashboard: await readDashboard(),
     onFault: report,
   })

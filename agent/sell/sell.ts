@@ -31,6 +31,7 @@ import { createSerial } from '../serial.ts'
 import type { Share, Shares } from '../share/share.ts'
 import { acceptTick, takeLastTick, takeRequest, type LaneTerms, type PieceRequest, type Tab } from './tab.ts'
 import type { CreditLine, Trust } from '../trust/trust.ts'
+import type { ByteRange } from '../storage/storage.ts'
 import type { Way } from '../storage/ways.ts'
 import { ANYONE, type Usage } from '../usage.ts'
 
@@ -43,6 +44,9 @@ export interface PieceReply {
   /** How the sending may be cut short, where others wait for the buffer. */
   readonly cutBy?: BufferLease['cutBy']
 }
+
+/** Bytes on their way out, in a buffer that waits to be given back. */
+export type Sendable = Pick<PieceReply, 'body' | 'done' | 'cutBy'>
 
 export interface PieceHead extends Pick<PieceReply, 'status' | 'headers'> {
   /** Of the body. */
@@ -69,6 +73,17 @@ export interface Seller {
   piece(infoHash: string, index: number, payment: string | undefined, url: string, way?: string): Promise<PieceReply>
   /** What `piece` would answer without payment: nothing is read for it, as nothing is counted. */
   head(infoHash: string, index: number, url: string): Promise<PieceHead>
+  /**
+   * What anybody may have for nothing, and now.
+   * @throws Problem `not-found`, also for what has a price or is for a circle; `content-changed`, `stopped`, `cap-reached`
+   */
+  free(infoHash: string): Promise<Share>
+  /**
+   * Bytes of one of its pieces. All of the piece is charged to the day's cap: each read costs the owner a request, however
+   * little it brings.
+   * @throws Problem as `free`, and `storage-unavailable`, `limit-reached`
+   */
+  freePart(infoHash: string, index: number, within: ByteRange): Promise<Sendable>
   /** The last tick of a lane on credit, or that of a sealed piece. @throws Problem `not-found`, `closed`, `tick-invalid`, `tick-replayed`, `bad-request` */
   tick(json: unknown): Promise<TickAnswer>
   /** The payer's word that a lane is done. @throws Problem `not-found`, `not-payer`, `conflict` (a tick is missing), `peer-failed` */
@@ -118,10 +133,17 @@ export function createSeller(context: AgentContext, { shares, trust, usage, guar
   })
   const oneAtATime = createSerial()
 
-  async function shared(infoHash: string): Promise<Share> {
+  async function shared(infoHash: string, isMeant: (share: Share) => boolean = () => true): Promise<Share> {
     const share = await shares.get(infoHash)
-    if (!share) throw new Problem('not-found', 'This content is not shared here.')
+    if (!share || !isMeant(share)) throw new Problem('not-found', 'This content is not shared here.')
     if (share.withdrawn !== undefined) throw new Problem('content-changed', share.withdrawn)
+    return share
+  }
+
+  async function free(infoHash: string): Promise<Share> {
+    await guard.requireRunning()
+    const share = await shared(infoHash, (one) => one.public && one.circle === undefined)
+    await guard.requireRoom(true)
     return share
   }
 
@@ -163,11 +185,17 @@ export function createSeller(context: AgentContext, { shares, trust, usage, guar
     return { status: 402, ...refusalWithOffer(problem, offers, url), done: () => undefined }
   }
 
-  async function freePiece(share: Share, index: number): Promise<PieceReply> {
+  const freePiece = async (share: Share, index: number): Promise<PieceReply> => ({
+    status: 200,
+    headers: { ...OCTETS },
+    ...(await readFree(share, index)),
+  })
+
+  async function readFree(share: Share, index: number, within?: ByteRange): Promise<Sendable> {
     const giveBack = await guard.serve(locatePiece(share.meta, index).length, true)
-    const { buffer, release, cutBy } = await read(share, index).catch(returning(giveBack))
+    const { buffer, release, cutBy } = await read(share, index, within).catch(returning(giveBack))
     usage.served(ANYONE, buffer.length)
-    return { status: 200, headers: { ...OCTETS }, body: buffer, done: release, cutBy }
+    return { body: buffer, done: release, cutBy }
   }
 
   async function paidPiece(share: Share, index: number, { payload }: PaymentPayload, way: Way): Promise<PieceReply> {
@@ -245,9 +273,9 @@ export function createSeller(context: AgentContext, { shares, trust, usage, guar
     throw fault
   }
 
-  async function read(share: Share, index: number): Promise<BufferLease> {
-    const { length } = locatePiece(share.meta, index)
-    const [lease] = await fill(length, (buffer) => shares.readPiece(share, index, buffer))
+  async function read(share: Share, index: number, within?: ByteRange): Promise<BufferLease> {
+    const { length } = within ?? locatePiece(share.meta, index)
+    const [lease] = await fill(length, (buffer) => shares.readPiece(share, index, buffer, within))
     return lease
   }
 
@@ -295,6 +323,8 @@ export function createSeller(context: AgentContext, { shares, trust, usage, guar
     },
     piece,
     head,
+    free,
+    freePart: async (infoHash, index, within) => readFree(await free(infoHash), index, within),
     tick,
     signoff,
     redeem: (options) => redeemer.redeem(options),

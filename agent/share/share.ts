@@ -10,6 +10,7 @@ import { Problem, unlessBug } from '../../protocol/problem.ts'
 import type { Envelope } from '../../protocol/signed.ts'
 import type { AgentContext } from '../context.ts'
 import type { Links } from '../storage/links.ts'
+import type { ByteRange } from '../storage/storage.ts'
 import { createShareAdder, type ShareOptions } from './adder.ts'
 import { createAnnouncer } from './announcer.ts'
 import { createEditions } from './editions.ts'
@@ -62,8 +63,11 @@ export interface Shares {
   readonly circleOf: (infoHash: string) => Promise<string | undefined>
   /** Leaves the files alone. @throws Problem `not-found` */
   remove(infoHash: string): Promise<void>
-  /** @throws Problem `content-changed` when a file is not what was shared: the share is withdrawn then; `storage-unavailable` */
-  readPiece(share: Share, index: number, into?: Uint8Array): Promise<Uint8Array>
+  /**
+   * @param within the piece, where not all of it is wanted
+   * @throws Problem `content-changed` when a file is not what was shared: the share is withdrawn then; `storage-unavailable`
+   */
+  readPiece(share: Share, index: number, into?: Uint8Array, within?: ByteRange): Promise<Uint8Array>
   /** Besides sending it, how a piece may be had. */
   ways(share: Share): Promise<readonly OfferedWay[]>
   /**
@@ -117,12 +121,13 @@ export function createShares(context: AgentContext, links: Links, pieceLength?: 
     return v2 === undefined ? undefined : records.head(v2)
   }
 
-  async function readPiece(share: Share, index: number, into?: Uint8Array): Promise<Uint8Array> {
+  async function readPiece(share: Share, index: number, into?: Uint8Array, within?: ByteRange): Promise<Uint8Array> {
     const { file, offset, length } = locatePiece(share.meta, index)
     const { ref, version } = share.files[file] as SharedFile
+    const range = within ? { offset: offset + within.offset, length: within.length } : { offset, length }
     return unlessGone(share, ref, async () => {
       const { storage } = await links.open(share.link)
-      return storage.read({ ...ref, version }, { offset, length }, into)
+      return storage.read({ ...ref, version }, range, into)
     })
   }
 

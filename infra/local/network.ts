@@ -8,6 +8,7 @@ import { makeFolder } from '../../agent/make-folder.ts'
 import { openAgent, type OpenedAgent } from '../../agent/open.ts'
 import { PROVIDER_HOSTS, type ProviderHosts } from '../../agent/storage/providers.ts'
 import { pieceClientNode } from '../../agent/download/piece-client-node.ts'
+import { sendFileNode } from '../../agent/sell/file-server-node.ts'
 import { sendPieceNode } from '../../agent/sell/piece-server-node.ts'
 import { createLedger } from '../../ledger/ledger.ts'
 import { toHex, utf8 } from '../../protocol/bytes.ts'
@@ -180,6 +181,7 @@ async function openResident(options: ResidentOptions): Promise<Resident> {
     ...(passphrase === undefined ? {} : { passphrase }),
     pieceClient: pieceClientNode(pin),
     sendPiece: sendPieceNode,
+    sendFile: sendFileNode,
     dashboard: await readDashboard(),
     onFault,
   })

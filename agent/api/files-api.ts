@@ -1,0 +1,196 @@
+/**
+ * What is free for all, file by file: to a browser by its link, and to BitTorrent clients as a web seed (BEP 19). It comes
+ * from the address at which the owner's dashboard is, so no browser may take it for a page.
+ */
+import { z, type OpenAPIHono } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import { toHex } from '../../protocol/bytes.ts'
+import type { FilePath } from '../../protocol/file-path.ts'
+import { filePath, type MetaFile } from '../../protocol/metainfo.ts'
+import { Problem, problemOf } from '../../protocol/problem.ts'
+import { binary, byInfoHash } from '../../protocol/route.ts'
+import { problemReply, wire } from '../../protocol/service.ts'
+import type { Seller, Sendable } from '../sell/sell.ts'
+import type { Share } from '../share/share.ts'
+import type { ByteRange } from '../storage/storage.ts'
+import { askedRange } from './asked-range.ts'
+
+export interface FileReply {
+  readonly status: 200 | 206
+  readonly headers: Record<string, string>
+  /** In their order; the first has been read, and is given back once it is taken from here. */
+  readonly parts: AsyncGenerator<Sendable, void>
+}
+
+/** Puts a file on the wire, part by part, no faster than it is read there; and gives each part's buffer back. */
+export type SendFile = (c: Context, reply: FileReply) => Response | Promise<Response>
+
+/** For every host but Node: the bytes are copied, so that each buffer is free at once. */
+export const sendFileCopy: SendFile = (_, { status, headers, parts }) => {
+  async function pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
+    const { value, done } = await parts.next()
+    if (done) return controller.close()
+    controller.enqueue(new Uint8Array(value.body))
+    value.done()
+  }
+  const cancel = async (): Promise<void> => parts.return().then(() => undefined)
+  // The first is taken at once, whether or not anybody reads on.
+  const body = new ReadableStream<Uint8Array>({ start: pull, pull, cancel }, { highWaterMark: 0 })
+  return new Response(body, { status, headers })
+}
+
+const FILES_PATH = '/v1/files'
+
+/** Ends with a slash, after which BEP 19 puts a file's name, or the folder's and the path in it. */
+export const webSeedOf = (publicUrl: string, { infoHash }: Pick<Share, 'infoHash'>): string =>
+  `${publicUrl}${FILES_PATH}/${infoHash}/`
+
+export const linkOf = (publicUrl: string, share: Pick<Share, 'infoHash' | 'meta'>, file: MetaFile): string =>
+  webSeedOf(publicUrl, share) + filePath(share.meta, file).map(encodeURIComponent).join('/')
+
+export interface FilesParts {
+  readonly seller: Pick<Seller, 'free' | 'freePart'>
+  readonly sendFile: SendFile
+  /** Told of faults of ours once the head of an answer is out. */
+  readonly onFault: (error: unknown) => void
+}
+
+export function mountFiles(app: OpenAPIHono, { seller, sendFile, onFault }: FilesParts): void {
+  describeFile(app)
+  app.get(`${FILES_PATH}/:infoHash/*`, async (c) => {
+    const { infoHash, path } = place(c)
+    const share = await seller.free(infoHash)
+    const file = share.meta.files.find((one) => isSame(filePath(share.meta, one), path))
+    if (!file) throw new Problem('not-found', 'The content has no such file.')
+    const headers = headersOf(file)
+    if (isKnown(c.req.header('if-none-match'), headers.etag)) return new Response(null, { status: 304, headers })
+    const range = rangeOf(c, file, headers.etag)
+    if (range === 'unsatisfiable') return refuseRange(file)
+    const wanted = range ?? { offset: 0, length: file.length }
+    const head = { ...headers, ...(range && contentRange(range, file)), 'content-length': String(wanted.length) }
+    const status = range ? 206 : 200
+    if (c.req.method === 'HEAD' || wanted.length === 0) return new Response(null, { status, headers: head })
+    const parts = await begun(told(onFault, partsOf(seller, share, file, wanted)))
+    return sendFile(c, { status, headers: head, parts })
+  })
+}
+
+/** Of a file's path, OpenAPI has no way to say that there may be slashes in it. */
+function describeFile(app: OpenAPIHono): void {
+  app.openAPIRegistry.registerPath({
+    method: 'get',
+    path: `${FILES_PATH}/{infoHash}/{path}`,
+    summary: 'A file of what is free for all, or one range of it',
+    description: 'The path in the torrent: the name of a file, or that of a folder and the path below it.',
+    request: {
+      params: byInfoHash.extend({ path: z.string() }),
+      headers: z.object({
+        range: z.string().optional(),
+        'if-range': z.string().optional(),
+        'if-none-match': z.string().optional(),
+      }),
+    },
+    responses: {
+      200: { description: 'The file', content: binary(OCTETS) },
+      206: { description: 'The range of it that was asked for', content: binary(OCTETS) },
+      304: { description: 'The reader has it' },
+      416: { description: 'No byte of the file is in the range', content: problemReply.content },
+      default: problemReply,
+    },
+  })
+}
+
+const OCTETS = 'application/octet-stream'
+
+/** Names are read off the path as it came, each decoded once: a slash that is escaped is none between names. */
+function place(c: Context): { infoHash: string; path: FilePath } {
+  const [infoHash = '', ...names] = new URL(c.req.url).pathname.slice(FILES_PATH.length + 1).split('/')
+  const { success, data } = wire.infoHash.safeParse(infoHash)
+  if (!success) throw new Problem('bad-request', 'An info hash has 40 or 64 digits from 0 to f.')
+  return { infoHash: data, path: names.map(decoded) }
+}
+
+/** What is no text is no name that a file has. */
+function decoded(name: string): string {
+  try {
+    return decodeURIComponent(name)
+  } catch {
+    return ''
+  }
+}
+
+const isSame = (a: FilePath, b: FilePath): boolean => a.length === b.length && a.every((name, i) => name === b[i])
+
+/** Equal for the same bytes, whatever they are called. */
+const etagOf = ({ piecesRoot }: MetaFile): string => `"${piecesRoot ? toHex(piecesRoot) : 'empty'}"`
+
+const headersOf = (file: MetaFile) => ({
+  'content-type': OCTETS,
+  'accept-ranges': 'bytes',
+  etag: etagOf(file),
+  'content-disposition': attachment(file.path.at(-1) ?? ''),
+  'x-content-type-options': 'nosniff',
+  'content-security-policy': "sandbox; default-src 'none'",
+})
+
+/** RFC 6266 §4.3: what every reader understands, and the name itself (RFC 8187). */
+function attachment(name: string): string {
+  const plain = name.replaceAll(/[^ -~]|["%\\]/gu, '_')
+  const exact = encodeURIComponent(name).replaceAll(/[*'()]/g, (one) => `%${one.charCodeAt(0).toString(16)}`)
+  return `attachment; filename="${plain}"; filename*=UTF-8''${exact}`
+}
+
+/** RFC 9110 §13.1.2 */
+const isKnown = (known: string | undefined, etag: string): boolean =>
+  known?.split(',').some((tag) => tag.trim() === '*' || tag.trim().replace(/^W\//, '') === etag) ?? false
+
+/** RFC 9110 §13.1.5, §14.2: of GET alone, and only of the content that the reader has the rest of. */
+function rangeOf(c: Context, { length }: MetaFile, etag: string): ReturnType<typeof askedRange> {
+  const isOther = (c.req.header('if-range') ?? etag) !== etag
+  return c.req.method !== 'GET' || isOther ? undefined : askedRange(c.req.header('range'), length)
+}
+
+const contentRange = ({ offset, length }: ByteRange, file: MetaFile) => ({
+  'content-range': `bytes ${offset}-${offset + length - 1}/${file.length}`,
+})
+
+function refuseRange({ length }: MetaFile): Response {
+  const problem = new Problem('range-invalid', `The file has ${length} bytes.`)
+  const headers = { 'content-type': 'application/problem+json', 'content-range': `bytes */${length}` }
+  return new Response(JSON.stringify(problem), { status: problem.status, headers })
+}
+
+/** Each is asked for by itself: what the owner takes back, or stops, ends before the next piece. */
+async function* partsOf(
+  seller: FilesParts['seller'],
+  { infoHash, pieceLength }: Share,
+  { firstPiece }: MetaFile,
+  range: ByteRange,
+): AsyncGenerator<Sendable, void> {
+  const end = range.offset + range.length
+  for (let at = range.offset; at < end;) {
+    const offset = at % pieceLength
+    const length = Math.min(pieceLength - offset, end - at)
+    yield await seller.freePart(infoHash, firstPiece + (at - offset) / pieceLength, { offset, length })
+    at += length
+  }
+}
+
+/** Whoever reads them on knows of no fault but that there is no more. */
+async function* told(onFault: FilesParts['onFault'], parts: AsyncGenerator<Sendable, void>) {
+  try {
+    yield* parts
+  } catch (error) {
+    if (problemOf(error).status >= 500) onFault(error)
+    throw error
+  }
+}
+
+/** What is wrong with the first is answered with its problem: nothing of the answer is out yet. */
+async function begun(parts: AsyncGenerator<Sendable, void>): Promise<AsyncGenerator<Sendable, void>> {
+  const first = await parts.next()
+  return (async function* () {
+    if (!first.done) yield first.value
+    yield* parts
+  })()
+}
