@@ -184,7 +184,7 @@ export function createAgent(
 
   const app = createApp(doorkeeper, onFault)
   mountNeighbours(app, { context, circles, brokers, shares, peers, guard })
-  mountForAnyone(app, { context, seller, trust, sendPiece, sendFile, onFault })
+  mountForAnyone(app, { context, seller, shares, guard, trust, sendPiece, sendFile, onFault })
   if (dashboard) mountDashboard(app, dashboard)
   mountCopies(app, copies)
   mountFollows(app, follows)

@@ -1,6 +1,7 @@
 /**
  * Magnet links (BEP 9, BEP 52): `xt=urn:btih:` the v1 info hash, `xt=urn:btmh:1220` the v2 one, `dn` the name. Other
- * parameters are ignored when read: sellers are found through repositories. `tr` names a tracker to stock clients.
+ * parameters are ignored when read: sellers are found through repositories. `tr` names a tracker to stock clients, `ws` a web
+ * seed (BEP 19).
  *
  * @example magnet:?xt=urn:btih:631a…42ac&xt=urn:btmh:1220d8dd…fabb&dn=photos
  */
@@ -15,6 +16,8 @@ export interface Magnet {
   readonly name?: string
   /** URL. */
   readonly tracker?: string
+  /** URL. */
+  readonly webSeed?: string
 }
 
 const PREFIX = 'magnet:?'
@@ -24,12 +27,13 @@ const V1_BASE32 = /^urn:btih:([a-z2-7]{32})$/i
 /** 12 20: the multihash of a SHA-256. */
 const V2_HEX = /^urn:btmh:1220([0-9a-f]{64})$/i
 
-export function formatMagnet({ infoHash, infoHashV1, name, tracker }: Magnet): string {
+export function formatMagnet({ infoHash, infoHashV1, name, tracker, webSeed }: Magnet): string {
   const parts = [
     infoHashV1 && `xt=urn:btih:${toHex(infoHashV1)}`,
     infoHash && `xt=urn:btmh:1220${toHex(infoHash)}`,
     name !== undefined && `dn=${encodeURIComponent(name)}`,
     tracker !== undefined && `tr=${encodeURIComponent(tracker)}`,
+    webSeed !== undefined && `ws=${encodeURIComponent(webSeed)}`,
   ]
   return PREFIX + parts.filter(Boolean).join('&')
 }

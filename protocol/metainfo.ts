@@ -106,6 +106,12 @@ const hashesV1 = new WeakMap<Metainfo, Bytes>()
 export const filePath = (meta: Pick<Metainfo, 'name' | 'folder'>, file: MetaFile): FilePath =>
   meta.folder ? [meta.name, ...file.path] : file.path
 
+/** The same torrent, saying where else it is had: of a tracker (BEP 3), by web seed (BEP 19). The info dictionary is as it was. */
+export const withPlaces = (torrent: Uint8Array, places: { tracker?: string; webSeed: string }): Bytes => {
+  const outer = decode(torrent, BINARY) as Dictionary
+  return encode({ ...outer, announce: places.tracker, 'url-list': [places.webSeed] }, BINARY)
+}
+
 /** @param infoHash v2 or v1, hex */
 export const isNamed = (meta: Pick<Metainfo, 'infoHash' | 'infoHashV1'>, infoHash: string): boolean =>
   toHex(meta.infoHash) === infoHash || toHex(meta.infoHashV1) === infoHash

@@ -2,18 +2,21 @@
  * What is free for all, file by file: to a browser by its link, and to BitTorrent clients as a web seed (BEP 19). It comes
  * from the address at which the owner's dashboard is, so no browser may take it for a page.
  */
-import { z, type OpenAPIHono } from '@hono/zod-openapi'
+import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { toHex } from '../../protocol/bytes.ts'
 import type { FilePath } from '../../protocol/file-path.ts'
-import { filePath, type MetaFile } from '../../protocol/metainfo.ts'
+import { filePath, withPlaces, type MetaFile, type Metainfo } from '../../protocol/metainfo.ts'
 import { Problem, problemOf } from '../../protocol/problem.ts'
 import { binary, byInfoHash } from '../../protocol/route.ts'
 import { problemReply, wire } from '../../protocol/service.ts'
+import type { AgentContext } from '../context.ts'
+import type { Guard } from '../guard/guard.ts'
 import type { Seller, Sendable } from '../sell/sell.ts'
-import type { Share } from '../share/share.ts'
+import type { Share, Shares } from '../share/share.ts'
 import type { ByteRange } from '../storage/storage.ts'
 import { askedRange } from './asked-range.ts'
+import { FILES_PATH, publicLinks, TORRENTS_PATH } from './public-links.ts'
 
 export interface FileReply {
   readonly status: 200 | 206
@@ -39,28 +42,47 @@ export const sendFileCopy: SendFile = (_, { status, headers, parts }) => {
   return new Response(body, { status, headers })
 }
 
-const FILES_PATH = '/v1/files'
-
-/** Ends with a slash, after which BEP 19 puts a file's name, or the folder's and the path in it. */
-export const webSeedOf = (publicUrl: string, { infoHash }: Pick<Share, 'infoHash'>): string =>
-  `${publicUrl}${FILES_PATH}/${infoHash}/`
-
-export const linkOf = (publicUrl: string, share: Pick<Share, 'infoHash' | 'meta'>, file: MetaFile): string =>
-  webSeedOf(publicUrl, share) + filePath(share.meta, file).map(encodeURIComponent).join('/')
-
 export interface FilesParts {
+  readonly context: Pick<AgentContext, 'publicUrl' | 'bittorrent'>
   readonly seller: Pick<Seller, 'free' | 'freePart'>
+  readonly shares: Pick<Shares, 'torrent'>
+  readonly guard: Pick<Guard, 'serve'>
   readonly sendFile: SendFile
   /** Told of faults of ours once the head of an answer is out. */
   readonly onFault: (error: unknown) => void
 }
 
-export function mountFiles(app: OpenAPIHono, { seller, sendFile, onFault }: FilesParts): void {
+const OCTETS = 'application/octet-stream'
+const TORRENT_TYPE = 'application/x-bittorrent'
+
+const torrentRoute = createRoute({
+  method: 'get',
+  path: `${TORRENTS_PATH}/{file}`,
+  summary: 'The torrent of what is free for all, as a file for stock clients',
+  request: {
+    params: z.object({
+      file: z
+        .string()
+        .regex(/^([0-9a-f]{64}|[0-9a-f]{40})\.torrent$/)
+        .openapi({ example: '631a31dd0a46257d5078c0dee4e66e26f73e42ac.torrent' }),
+    }),
+  },
+  responses: { 200: { description: 'The torrent', content: binary(TORRENT_TYPE) }, default: problemReply },
+})
+
+export function mountFiles(app: OpenAPIHono, { context, seller, shares, guard, sendFile, onFault }: FilesParts): void {
+  app.openapi(torrentRoute, async (c) => {
+    const share = await seller.free(c.req.valid('param').file.replace('.torrent', ''))
+    const torrent = withPlaces(await shares.torrent(share.infoHash), publicLinks(context, share))
+    // Of HEAD, the framework sends no body.
+    if (c.req.method !== 'HEAD') await guard.serve(torrent.length, true)
+    return c.body(torrent, 200, { ...downloadHeaders(`${share.name}.torrent`), 'content-type': TORRENT_TYPE })
+  })
   describeFile(app)
   app.get(`${FILES_PATH}/:infoHash/*`, async (c) => {
     const { infoHash, path } = place(c)
     const share = await seller.free(infoHash)
-    const file = share.meta.files.find((one) => isSame(filePath(share.meta, one), path))
+    const file = fileAt(share.meta, path)
     if (!file) throw new Problem('not-found', 'The content has no such file.')
     const headers = headersOf(file)
     if (isKnown(c.req.header('if-none-match'), headers.etag)) return new Response(null, { status: 304, headers })
@@ -100,8 +122,6 @@ function describeFile(app: OpenAPIHono): void {
   })
 }
 
-const OCTETS = 'application/octet-stream'
-
 /** Names are read off the path as it came, each decoded once: a slash that is escaped is none between names. */
 function place(c: Context): { infoHash: string; path: FilePath } {
   const [infoHash = '', ...names] = new URL(c.req.url).pathname.slice(FILES_PATH.length + 1).split('/')
@@ -119,16 +139,27 @@ function decoded(name: string): string {
   }
 }
 
+/** libtorrent asks for the only file of a folder by the folder's name. */
+function fileAt(meta: Metainfo, path: FilePath): MetaFile | undefined {
+  const [first, second] = meta.files
+  if (!second && isSame([meta.name], path)) return first
+  return meta.files.find((one) => isSame(filePath(meta, one), path))
+}
+
 const isSame = (a: FilePath, b: FilePath): boolean => a.length === b.length && a.every((name, i) => name === b[i])
 
 /** Equal for the same bytes, whatever they are called. */
 const etagOf = ({ piecesRoot }: MetaFile): string => `"${piecesRoot ? toHex(piecesRoot) : 'empty'}"`
 
 const headersOf = (file: MetaFile) => ({
+  ...downloadHeaders(file.path.at(-1) ?? ''),
   'content-type': OCTETS,
   'accept-ranges': 'bytes',
   etag: etagOf(file),
-  'content-disposition': attachment(file.path.at(-1) ?? ''),
+})
+
+const downloadHeaders = (name: string) => ({
+  'content-disposition': attachment(name),
   'x-content-type-options': 'nosniff',
   'content-security-policy': "sandbox; default-src 'none'",
 })

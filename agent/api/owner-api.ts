@@ -6,7 +6,6 @@ import { formatMagnet } from '../../protocol/magnet.ts'
 import { Problem } from '../../protocol/problem.ts'
 import { byInfoHash, jsonBody, jsonReply, ok } from '../../protocol/route.ts'
 import { problemReply, wire } from '../../protocol/service.ts'
-import { TRACKER_PATH } from '../bittorrent/tracker.ts'
 import type { Circles } from '../circle/circles.ts'
 import type { AgentContext } from '../context.ts'
 import type { Download, Downloads } from '../download/download.ts'
@@ -16,6 +15,7 @@ import type { Seller } from '../sell/sell.ts'
 import { isForAll, type Share, type Shares } from '../share/share.ts'
 import type { Trust } from '../trust/trust.ts'
 import { mountLinks } from './links-api.ts'
+import { publicLinks } from './public-links.ts'
 import { mountProofs } from './proofs-api.ts'
 import { mountTrust } from './trust-api.ts'
 
@@ -35,6 +35,8 @@ const shareSchema = z
     infoHash: wire.id,
     infoHashV1: z.string(),
     magnet: z.string(),
+    url: z.string().optional(),
+    torrent: z.string().optional(),
     name: z.string(),
     bytes: z.int(),
     pieceLength: z.int(),
@@ -199,7 +201,7 @@ export function mountOwnerApi(app: OpenAPIHono, parts: OwnerParts): void {
 }
 
 function mountShares(app: OpenAPIHono, { context, shares, circles }: OwnerParts): void {
-  const shareJson = (share: Share) => jsonOf(share, magnetOf(context, share))
+  const shareJson = (share: Share) => jsonOf(share, placesOf(context, share))
   app.openapi(routes.shares, async (c) => c.json((await shares.list()).map(shareJson), 200))
   app.openapi(routes.share, async (c) => {
     const { path, link, price, belowCost, public: isPublic, circle, series, keep } = c.req.valid('json')
@@ -263,14 +265,18 @@ function mountMoney(app: OpenAPIHono, { context, seller }: OwnerParts): void {
   })
 }
 
-/** Stock clients are told of the tracker, where they are sent anything. */
-const magnetOf = ({ bittorrent, publicUrl }: AgentContext, share: Share): string =>
-  formatMagnet({ ...share.meta, ...(bittorrent && isForAll(share) && { tracker: `${publicUrl}${TRACKER_PATH}` }) })
+/** What is for all says where anybody gets it. */
+function placesOf(context: AgentContext, share: Share) {
+  if (!isForAll(share)) return { magnet: formatMagnet(share.meta) }
+  const { tracker, webSeed, torrent, url } = publicLinks(context, share)
+  const magnet = formatMagnet({ ...share.meta, ...(tracker !== undefined && { tracker }), webSeed })
+  return { magnet, torrent, ...(url !== undefined && { url }) }
+}
 
-const jsonOf = (share: Share, magnet: string) => ({
+const jsonOf = (share: Share, places: ReturnType<typeof placesOf>) => ({
   infoHash: share.infoHash,
   infoHashV1: share.infoHashV1,
-  magnet,
+  ...places,
   name: share.name,
   bytes: share.bytes,
   pieceLength: share.pieceLength,

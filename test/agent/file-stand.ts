@@ -1,4 +1,5 @@
 /** An agent's shop from which files are had by HTTP, on Node and wherever else. */
+import { once } from 'node:events'
 import { request, type IncomingMessage } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
@@ -35,8 +36,8 @@ export interface FileStand {
   readonly head: (of: Pick<Share, 'infoHash'>, path: string, headers?: Record<string, string>) => Promise<Response>
   /** The status and the body; the path is sent as it is, whatever is in it. */
   readonly raw: (path: string) => Promise<readonly [status: number | undefined, body: string]>
-  /** A reader that takes nothing until it is told to. */
-  readonly stalled: (of: Pick<Share, 'infoHash'>, path: string) => Socket
+  /** A reader that takes nothing of what it is being sent. */
+  readonly stalled: (of: Pick<Share, 'infoHash'>, path: string) => Promise<Socket>
   readonly close: () => Promise<void>
 }
 
@@ -56,7 +57,8 @@ export async function openFileStand(sendFile: SendFile = sendFileNode): Promise<
   }
   const seller = createSeller(shop.context, { shares, trust: {} as Trust, usage, guard })
   const app = createService({ title: 'seller', description: '' })
-  mountFiles(app, { seller, sendFile, onFault: (fault) => faults.push(fault) })
+  const context = { ...shop.context, bittorrent: { host: 'agent.test', port: 6881 } }
+  mountFiles(app, { context, seller, shares, guard, sendFile, onFault: (fault) => faults.push(fault) })
   const server = await listen({ fetch: app.fetch, port: 0, hostname: '127.0.0.1' })
   const url = `http://127.0.0.1:${server.port}`
   async function ask(method: string, infoHash: string, path: string, headers: Record<string, string>) {
@@ -90,11 +92,11 @@ export async function openFileStand(sendFile: SendFile = sendFileNode): Promise<
       const reply = await promise
       return [reply.statusCode, await text(reply)]
     },
-    stalled({ infoHash }, path) {
+    async stalled({ infoHash }, path) {
       const socket = connect(server.port, '127.0.0.1')
       socket.on('error', () => undefined)
-      socket.pause()
       socket.write(`GET /v1/files/${infoHash}/${path} HTTP/1.1\r\nhost: x\r\n\r\n`)
+      await once(socket, 'readable')
       return socket
     },
     async close() {

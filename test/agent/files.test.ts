@@ -4,7 +4,10 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Share } from '../../agent/share/share.ts'
+import { toHex, utf8 } from '../../protocol/bytes.ts'
+import { decode, type Dictionary } from '../../protocol/encoding.ts'
 import { limits } from '../../protocol/limits.ts'
+import { parseTorrent, TORRENT_DEPTH } from '../../protocol/metainfo.ts'
 import { pattern } from '../pattern.ts'
 import { bytesOf, openFileStand, SENDERS, type FileStand } from './file-stand.ts'
 import { KiB, MiB } from './shop.ts'
@@ -15,6 +18,7 @@ beforeEach(async () => {
 })
 afterEach(() => stand.close())
 
+const BINARY = { keys: 'binary', depth: TORRENT_DEPTH } as const
 const FILM = pattern(9 * MiB + 7)
 /** Of three pieces. */
 const aFilm = (): Promise<Share> => stand.share('film.bin', FILM)
@@ -168,6 +172,13 @@ describe('the files of a folder', () => {
     expect(quoted).toBe(`attachment; filename="it's (1)*.bin"; filename*=UTF-8''it%27s%20%281%29%2a.bin`)
   })
 
+  it('are had by the folder’s name alone where there is but one', async () => {
+    await stand.shop.plant('single/one.bin', pattern(KiB))
+    const single = await stand.shop.shares.add({ link: 'folder', path: 'single', public: true })
+    for (const path of ['single', 'single/one.bin'])
+      expect(await bytesOf(await stand.get(single, path))).toEqual(pattern(KiB))
+  })
+
   it('may be empty', async () => {
     const reply = await stand.get(album, 'album/empty')
     expect([reply.status, reply.headers.get('content-length'), await reply.text()]).toEqual([200, '0', ''])
@@ -268,6 +279,43 @@ describe('what is not free for all', () => {
   })
 })
 
+describe('the torrent of what is free for all', () => {
+  const torrentOf = (infoHash: string, method = 'GET'): Promise<Response> =>
+    fetch(`${stand.url}/v1/torrents/${infoHash}.torrent`, { method })
+
+  it('is that of the share, and names the agent as tracker and web seed', async () => {
+    const film = await aFilm()
+    const own = decode(await stand.shop.shares.torrent(film.infoHash), BINARY)
+    for (const infoHash of [film.infoHash, film.infoHashV1]) {
+      const reply = await torrentOf(infoHash)
+      expect(reply.headers.get('content-type')).toBe('application/x-bittorrent')
+      expect(reply.headers.get('content-disposition')).toContain('film.bin.torrent')
+      const torrent = await bytesOf(reply)
+      expect(toHex(parseTorrent(torrent).infoHash)).toBe(film.infoHash)
+      expect(decode(torrent, BINARY)).toEqual({
+        ...(own as Dictionary),
+        announce: utf8('http://agent.test/announce'),
+        'url-list': [utf8(`http://agent.test/v1/files/${film.infoHash}/`)],
+      })
+    }
+  })
+
+  it('counts as free content, and a HEAD request for nothing', async () => {
+    const film = await aFilm()
+    await stand.guard.change({ serve: BigInt(MiB) })
+    expect((await torrentOf(film.infoHash, 'HEAD')).status).toBe(200)
+    expect((await stand.guard.state()).used.serve).toBe(0n)
+    const { length } = await bytesOf(await torrentOf(film.infoHash))
+    expect((await stand.guard.state()).used.serve).toBe(BigInt(length))
+  })
+
+  it('is not there of what has a price, and of what is not known', async () => {
+    const dear = await stand.share('dear.bin', pattern(KiB), { price: 3n })
+    const [own, other] = [await torrentOf(dear.infoHash), await torrentOf('ab'.repeat(32))]
+    expect([own.status, await own.text()]).toEqual([404, await other.text()])
+  })
+})
+
 describe('a file that has changed', () => {
   it('is sent no more', async () => {
     const film = await aFilm()
@@ -311,8 +359,8 @@ describe('among many readers', () => {
   it('those who take nothing are cut off, and give their buffers to those who wait', async () => {
     const film = await aFilm()
     const pieces = limits.servingBytes / film.pieceLength
-    const stalled = Array.from({ length: pieces }, () => stand.stalled(film, 'film.bin'))
-    await expect.poll(() => stand.reads.length).toBe(pieces)
+    const stalled = await Promise.all(Array.from({ length: pieces }, () => stand.stalled(film, 'film.bin')))
+    expect(stand.reads.length).toBe(pieces)
     stand.shop.clock.advance(limits.sendPatienceMs)
     expect(Buffer.from(await bytesOf(await stand.get(film, 'film.bin'))).equals(FILM)).toBe(true)
     for (const socket of stalled) socket.destroy()

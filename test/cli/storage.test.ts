@@ -105,8 +105,22 @@ describe('shares', () => {
     await you.put('fotos/b.jpg', 100)
     const share = shapes.share.parse(await you.ask('share', 'fotos', '--public'))
     expect(share).toMatchObject({ name: 'fotos', bytes: 200, public: true })
+    expect(share.magnet).toContain(encodeURIComponent(`/v1/files/${share.infoHash}/`))
+    expect(share['torrent']).toMatch(new RegExp(`^http.*/v1/torrents/${share.infoHash}\\.torrent$`))
     expect((await you.raincheck('shares')).out).toContain('free for all')
     await you.ask('unshare', share.infoHash)
+  })
+
+  test('a file that is public says the link by which a browser has it', async () => {
+    await you.put('for all/ä?.txt', 100)
+    const { out } = await you.raincheck('share', 'for all/ä?.txt', '--public')
+    const { url, infoHash } = shapes.share.parse(await you.ask('share', 'for all/ä?.txt', '--public'))
+    expect(out).toContain(`\n  ${String(url)}\n`)
+    const reply = await fetch(String(url))
+    expect([reply.status, (await reply.arrayBuffer()).byteLength]).toEqual([200, 100])
+    const priced = await you.ask('share', 'for all/ä?.txt', '--price', '7')
+    expect(priced).not.toHaveProperty('public', true)
+    await you.ask('unshare', infoHash)
   })
 
   test('the same path again only changes the price', async () => {

@@ -16,6 +16,15 @@ test('reads and writes the published hybrid link', () => {
   expect(formatMagnet(hybrid)).toBe(HYBRID)
 })
 
+test('names a tracker and a web seed to stock clients, and goes by neither', () => {
+  const places = { tracker: 'https://agent.example/announce', webSeed: 'https://agent.example/v1/files/00/' }
+  const link = formatMagnet({ ...hybrid, ...places })
+  expect(link).toBe(
+    `${HYBRID}&tr=https%3A%2F%2Fagent.example%2Fannounce&ws=https%3A%2F%2Fagent.example%2Fv1%2Ffiles%2F00%2F`,
+  )
+  expect(parseMagnet(link)).toEqual(hybrid)
+})
+
 test('reads links that name one version, in hex of any case or in base32', () => {
   expect(parseMagnet(`magnet:?xt=urn:btmh:1220${V2.toUpperCase()}`)).toEqual({ infoHash: hybrid.infoHash })
   expect(parseMagnet(`MAGNET:?dn=a+b%20c&xt=URN:BTIH:${V1}`)).toEqual({ infoHashV1: hybrid.infoHashV1, name: 'a b c' })

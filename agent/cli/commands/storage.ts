@@ -7,6 +7,8 @@ export interface ShareJson {
   infoHash: string
   infoHashV1: string
   magnet: string
+  url?: string
+  torrent?: string
   name: string
   bytes: number
   pieces: number
@@ -74,7 +76,8 @@ async function share(call: Call): Promise<Answer> {
   })
   call.progress(`hashing ${call.args[0]} …`)
   const json = await asked.finally(() => call.progress('')).catch((error: unknown) => whereToLook(call, error))
-  return { json, text: `${shareText(json)}\n  ${json.magnet}` }
+  const places = [json.magnet, json.url, json.torrent].filter((place) => place !== undefined)
+  return { json, text: [shareText(json), ...places].join('\n  ') }
 }
 
 async function whereToLook(call: Call, error: unknown): Promise<never> {
