@@ -6,6 +6,7 @@
 import { deepEqual, equal, match } from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
+import { setTimeout } from 'node:timers/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openHome } from '../../agent/home.ts'
@@ -17,6 +18,7 @@ import { startS3 } from '../servers/s3.ts'
 import { openChromium, type Page } from './chromium.ts'
 import { startNewAgent, type NewAgent, type Services } from './new-agent.ts'
 
+const SAVED_MS = 10_000
 const [command = 'chromium', screenshot] = process.argv.slice(2)
 const environment = realEnvironment()
 const S3_KEYS = { AWS_ACCESS_KEY_ID: 'AKIALOCAL', AWS_SECRET_ACCESS_KEY: 'local', AWS_REGION: 'us-east-1' }
@@ -115,6 +117,27 @@ async function buy(page: Page): Promise<void> {
   await page.until(`${textOf('#downloads')}.includes('saved as')`)
   await page.until(`${textOf('#balance')}.includes('999994')`)
   match(await page.evaluate<string>(textOf('#downloads')), /done · 8.58 MiB of 8.58 MiB · paid 6 credits · saved as/)
+}
+
+/** What is free for all has a link to be sent to a friend, who needs nothing but a browser: it saves the file, and shows none of it. */
+async function sendLink(page: Page, content: Buffer, folder: string): Promise<void> {
+  mkdirSync(folder)
+  await type(page, '#share [name=path]', '<img src=x> holiday.bin')
+  await press(page, '#share [name=public]')
+  await press(page, '#share button')
+  await page.until(`${textOf('#shares')}.includes('free for all')`)
+  await page.evaluate(`navigator.clipboard.writeText = async (text) => void (window.copied = text)`)
+  await pressNamed(page, '#shares', 'copy link')
+  await page.until(`window.copied !== undefined`)
+  await page.saveInto(folder)
+  await page.open(await page.evaluate<string>(`window.copied`))
+  const saved = (): string | undefined => readdirSync(folder).find((name) => name.endsWith('holiday.bin'))
+  for (const deadline = Date.now() + SAVED_MS; saved() === undefined;) {
+    if (Date.now() > deadline) throw new Error('The browser has not saved the file.')
+    await setTimeout(50)
+  }
+  equal(readFileSync(join(folder, saved() ?? '')).equals(content), true)
+  equal(await page.evaluate(`document.querySelector('#owner').hidden`), false)
 }
 
 /** What it has had, an owner may not mean to pay for again, by whatever name it is asked for. */
@@ -316,6 +339,7 @@ async function story(page: Page, dir: string): Promise<void> {
     await forget(page)
     await unlock(page, network.you, dir)
     await buy(page)
+    await sendLink(page, content, join(dir, 'friend'))
     await askBeforeAnother(page)
     await checkFields(page)
     await keepButtons(page)
