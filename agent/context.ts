@@ -37,6 +37,8 @@ export interface AgentContext {
   readonly stakeMost?: bigint
   /** The provider from whose network its bytes leave, as the table of costs knows it; its storage's unless given. */
   readonly sendsFrom?: string
+  /** What its host sends in one answer; no limit unless given. A piece is always less. */
+  readonly answerBytes?: number
   /** Where pieces wait for the rest of their part; in the store unless given. */
   readonly openSpool?: OpenSpool
   /** How strangers and friends may pay it; in every way unless given. */

@@ -54,6 +54,9 @@ const LATE_MS = 10 * 60_000
 /** What one try to take a download away may take. */
 const LEAVE_MS = 60_000
 
+/** Within the 200 MB that a function streams. */
+const ANSWER_BYTES = 190 * 1024 ** 2
+
 const set = settings(process.env)
 const log = stdoutLines(realEnvironment().clock, set.optional('STACK_NAME', ''))
 
@@ -118,7 +121,7 @@ async function open(base: Ground, owned: Owned, isWorker: boolean): Promise<Agen
   const demanded = repositoryWitnesses && { repositoryWitnesses }
   const services = { ledger, watch, repository, ...demanded, publicUrl: owned.url, allowLoopback }
   const bucket = set.optional('AGENT_BUCKET', '')
-  const here = { sendsFrom: 's3', ...(bucket !== '' && { openSpool: bucketSpool(bucket) }) }
+  const here = { sendsFrom: 's3', answerBytes: ANSWER_BYTES, ...(bucket !== '' && { openSpool: bucketSpool(bucket) }) }
   const context = { ...owned, environment, store, signer, ...services, ...base.dealing, ...here }
   return createAgent(context, {
     pieceClient: pieceClientNode(pin),

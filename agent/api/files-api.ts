@@ -43,7 +43,7 @@ export const sendFileCopy: SendFile = (_, { status, headers, parts }) => {
 }
 
 export interface FilesParts {
-  readonly context: Pick<AgentContext, 'publicUrl' | 'bittorrent'>
+  readonly context: Pick<AgentContext, 'publicUrl' | 'bittorrent' | 'answerBytes'>
   readonly seller: Pick<Seller, 'free' | 'freePart'>
   readonly shares: Pick<Shares, 'torrent'>
   readonly guard: Pick<Guard, 'serve'>
@@ -86,12 +86,13 @@ export function mountFiles(app: OpenAPIHono, { context, seller, shares, guard, s
     if (!file) throw new Problem('not-found', 'The content has no such file.')
     const headers = headersOf(file)
     if (isKnown(c.req.header('if-none-match'), headers.etag)) return new Response(null, { status: 304, headers })
-    const range = rangeOf(c, file, headers.etag)
+    const range = rangeOf(c, file, headers.etag, context.answerBytes)
     if (range === 'unsatisfiable') return refuseRange(file)
     const wanted = range ?? { offset: 0, length: file.length }
     const head = { ...headers, ...(range && contentRange(range, file)), 'content-length': String(wanted.length) }
     const status = range ? 206 : 200
     if (c.req.method === 'HEAD' || wanted.length === 0) return new Response(null, { status, headers: head })
+    requireLength(context, share, wanted.length)
     const parts = await begun(told(onFault, partsOf(seller, share, file, wanted)))
     return sendFile(c, { status, headers: head, parts })
   })
@@ -175,10 +176,24 @@ function attachment(name: string): string {
 const isKnown = (known: string | undefined, etag: string): boolean =>
   known?.split(',').some((tag) => tag.trim() === '*' || tag.trim().replace(/^W\//, '') === etag) ?? false
 
-/** RFC 9110 §13.1.5, §14.2: of GET alone, and only of the content that the reader has the rest of. */
-function rangeOf(c: Context, { length }: MetaFile, etag: string): ReturnType<typeof askedRange> {
+/**
+ * RFC 9110 §13.1.5, §14.2: of GET alone, and only of the content that the reader has the rest of. More than an answer may have is
+ * answered with its beginning (§15.3.7).
+ */
+function rangeOf(c: Context, { length }: MetaFile, etag: string, most = Infinity): ReturnType<typeof askedRange> {
   const isOther = (c.req.header('if-range') ?? etag) !== etag
-  return c.req.method !== 'GET' || isOther ? undefined : askedRange(c.req.header('range'), length)
+  if (c.req.method !== 'GET' || isOther) return undefined
+  const range = askedRange(c.req.header('range'), length)
+  return typeof range === 'object' ? { ...range, length: Math.min(range.length, most) } : range
+}
+
+/** A file that breaks off for no reason that its reader knows would be asked for again, and charged, from its beginning. */
+function requireLength(context: FilesParts['context'], share: Share, length: number): void {
+  const most = context.answerBytes ?? Infinity
+  if (length <= most) return
+  const { torrent } = publicLinks(context, share)
+  const how = `Ask for ranges of it, as "curl -r 0-${most - 1}" does, or open ${torrent} in a BitTorrent client.`
+  throw new Problem('too-large', `The file has ${length} bytes, and one answer of this agent ${most}. ${how}`)
 }
 
 const contentRange = ({ offset, length }: ByteRange, file: MetaFile) => ({

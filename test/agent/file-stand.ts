@@ -4,6 +4,7 @@ import { request, type IncomingMessage } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { mountFiles, sendFileCopy, type SendFile } from '../../agent/api/files-api.ts'
+import type { AgentContext } from '../../agent/context.ts'
 import { createGuard, type Guard } from '../../agent/guard/guard.ts'
 import { sendFileNode } from '../../agent/sell/file-server-node.ts'
 import { createSeller } from '../../agent/sell/sell.ts'
@@ -41,7 +42,10 @@ export interface FileStand {
   readonly close: () => Promise<void>
 }
 
-export async function openFileStand(sendFile: SendFile = sendFileNode): Promise<FileStand> {
+export async function openFileStand(
+  sendFile: SendFile = sendFileNode,
+  options: Pick<AgentContext, 'answerBytes'> = {},
+): Promise<FileStand> {
   const shop = await openShop()
   const guard = createGuard(shop.context)
   const usage = createUsage(shop.context)
@@ -57,7 +61,7 @@ export async function openFileStand(sendFile: SendFile = sendFileNode): Promise<
   }
   const seller = createSeller(shop.context, { shares, trust: {} as Trust, usage, guard })
   const app = createService({ title: 'seller', description: '' })
-  const context = { ...shop.context, bittorrent: { host: 'agent.test', port: 6881 } }
+  const context = { ...shop.context, ...options, bittorrent: { host: 'agent.test', port: 6881 } }
   mountFiles(app, { context, seller, shares, guard, sendFile, onFault: (fault) => faults.push(fault) })
   const server = await listen({ fetch: app.fetch, port: 0, hostname: '127.0.0.1' })
   const url = `http://127.0.0.1:${server.port}`

@@ -3,11 +3,9 @@ import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { sendFileCopy } from '../../agent/api/files-api.ts'
 import type { Share } from '../../agent/share/share.ts'
-import { toHex, utf8 } from '../../protocol/bytes.ts'
-import { decode, type Dictionary } from '../../protocol/encoding.ts'
 import { limits } from '../../protocol/limits.ts'
-import { parseTorrent, TORRENT_DEPTH } from '../../protocol/metainfo.ts'
 import { pattern } from '../pattern.ts'
 import { bytesOf, openFileStand, SENDERS, type FileStand } from './file-stand.ts'
 import { KiB, MiB } from './shop.ts'
@@ -18,7 +16,6 @@ beforeEach(async () => {
 })
 afterEach(() => stand.close())
 
-const BINARY = { keys: 'binary', depth: TORRENT_DEPTH } as const
 const FILM = pattern(9 * MiB + 7)
 /** Of three pieces. */
 const aFilm = (): Promise<Share> => stand.share('film.bin', FILM)
@@ -111,6 +108,38 @@ describe('a range', () => {
     const replies = [await get(etag), await get('"other"'), await get(`W/${etag}`), await ask(etag)]
     expect(replies.map(({ status }) => status)).toEqual([206, 200, 200, 200])
     await Promise.all(replies.map((reply) => bytesOf(reply)))
+  })
+})
+
+describe('where the agent’s host bounds an answer', () => {
+  const MOST = 6 * MiB
+  let bounded: FileStand
+  let film: Share
+  beforeEach(async () => {
+    bounded = await openFileStand(sendFileCopy, { answerBytes: MOST })
+    film = await bounded.share('film.bin', FILM)
+  })
+  afterEach(() => bounded.close())
+
+  it('a longer file is refused with how to get it, and a HEAD request tells its length', async () => {
+    const reply = await bounded.get(film, 'film.bin')
+    const { code, detail } = (await reply.json()) as { code: string; detail: string }
+    expect([reply.status, code]).toEqual([413, 'too-large'])
+    expect(detail).toContain(`http://agent.test/v1/torrents/${film.infoHash}.torrent`)
+    expect(bounded.reads).toEqual([])
+    expect((await bounded.head(film, 'film.bin')).headers.get('content-length')).toBe(String(FILM.length))
+  })
+
+  it('a longer range is answered with its beginning, which says how far it goes', async () => {
+    const reply = await bounded.get(film, 'film.bin', { range: 'bytes=7-' })
+    expect([reply.status, reply.headers.get('content-range')]).toEqual([206, `bytes 7-${MOST + 6}/${FILM.length}`])
+    expect(Buffer.from(await bytesOf(reply)).equals(FILM.subarray(7, MOST + 7))).toBe(true)
+  })
+
+  it('all comes, range by range', async () => {
+    const parts = [await bounded.get(film, 'film.bin', { range: 'bytes=0-' })]
+    parts.push(await bounded.get(film, 'film.bin', { range: `bytes=${MOST}-` }))
+    expect(Buffer.concat(await Promise.all(parts.map(bytesOf))).equals(FILM)).toBe(true)
   })
 })
 
@@ -276,43 +305,6 @@ describe('what is not free for all', () => {
 
   it('is no info hash', async () => {
     expect(await codeOf(await stand.get({ infoHash: 'ab'.repeat(31) }, 'film.bin'))).toBe('bad-request')
-  })
-})
-
-describe('the torrent of what is free for all', () => {
-  const torrentOf = (infoHash: string, method = 'GET'): Promise<Response> =>
-    fetch(`${stand.url}/v1/torrents/${infoHash}.torrent`, { method })
-
-  it('is that of the share, and names the agent as tracker and web seed', async () => {
-    const film = await aFilm()
-    const own = decode(await stand.shop.shares.torrent(film.infoHash), BINARY)
-    for (const infoHash of [film.infoHash, film.infoHashV1]) {
-      const reply = await torrentOf(infoHash)
-      expect(reply.headers.get('content-type')).toBe('application/x-bittorrent')
-      expect(reply.headers.get('content-disposition')).toContain('film.bin.torrent')
-      const torrent = await bytesOf(reply)
-      expect(toHex(parseTorrent(torrent).infoHash)).toBe(film.infoHash)
-      expect(decode(torrent, BINARY)).toEqual({
-        ...(own as Dictionary),
-        announce: utf8('http://agent.test/announce'),
-        'url-list': [utf8(`http://agent.test/v1/files/${film.infoHash}/`)],
-      })
-    }
-  })
-
-  it('counts as free content, and a HEAD request for nothing', async () => {
-    const film = await aFilm()
-    await stand.guard.change({ serve: BigInt(MiB) })
-    expect((await torrentOf(film.infoHash, 'HEAD')).status).toBe(200)
-    expect((await stand.guard.state()).used.serve).toBe(0n)
-    const { length } = await bytesOf(await torrentOf(film.infoHash))
-    expect((await stand.guard.state()).used.serve).toBe(BigInt(length))
-  })
-
-  it('is not there of what has a price, and of what is not known', async () => {
-    const dear = await stand.share('dear.bin', pattern(KiB), { price: 3n })
-    const [own, other] = [await torrentOf(dear.infoHash), await torrentOf('ab'.repeat(32))]
-    expect([own.status, await own.text()]).toEqual([404, await other.text()])
   })
 })
 

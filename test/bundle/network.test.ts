@@ -1,8 +1,11 @@
+import { createHash } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { auditLedger } from '../../agent/cli/audit.ts'
 import { policyText } from '../../infra/lambda/policy-setting.ts'
+import { toHex } from '../../protocol/bytes.ts'
 import { formatVerifierKey, noteKey, openNote, parseVerifierKey } from '../../protocol/checkpoint.ts'
+import { parseTorrent } from '../../protocol/metainfo.ts'
 import { parseLogPolicy, requireWitnessed } from '../../protocol/log-policy.ts'
 import { signerFrom } from '../../protocol/signed.ts'
 import { createLedgerClient } from '../../agent/clients/ledger-client.ts'
@@ -154,6 +157,26 @@ describe('what the stacks deploy', () => {
     expect(await seen()).toBeUndefined()
     stack.update({ RepositoryWitnesses: '' })
     expect(await seen()).toContain('\n')
+  })
+
+  it('gives what is free for all by its link, whole and in ranges, and its torrent', async () => {
+    const hash = await putFile(world, 'free.bin', BYTES)
+    const { owner } = world.neighbour
+    const asked = { path: 'free.bin', public: true }
+    const { url, torrent } = await again(() => owner.ask<{ url: string; torrent: string }>('POST', '/v1/shares', asked))
+    const bytes = async (range?: string): Promise<Buffer> => {
+      const reply = await again(() => fetch(url, range === undefined ? {} : { headers: { range } }))
+      expect([reply.status, reply.headers.get('content-range')]).toEqual(
+        range === undefined ? [200, null] : [206, `${range.replace('=', ' ')}/${BYTES}`],
+      )
+      return Buffer.from(await reply.arrayBuffer())
+    }
+    const whole = await bytes()
+    expect(createHash('sha256').update(whole).digest('hex')).toBe(hash)
+    const [first, last] = [3 * MIB + 1, 6 * MIB]
+    expect((await bytes(`bytes=${first}-${last}`)).equals(whole.subarray(first, last + 1))).toBe(true)
+    const meta = parseTorrent(new Uint8Array(await (await again(() => fetch(torrent))).arrayBuffer()))
+    expect(url).toContain(toHex(meta.infoHash))
   })
 
   it('answers what is malformed with a problem, never with a fault', async () => {
