@@ -73,10 +73,11 @@ const torrentRoute = createRoute({
 export function mountFiles(app: OpenAPIHono, { context, seller, shares, guard, sendFile, onFault }: FilesParts): void {
   app.openapi(torrentRoute, async (c) => {
     const share = await seller.free(c.req.valid('param').file.replace('.torrent', ''))
-    const torrent = withPlaces(await shares.torrent(share.infoHash), publicLinks(context, share))
-    // Of HEAD, the framework sends no body.
-    if (c.req.method !== 'HEAD') await guard.serve(torrent.length, true)
-    return c.body(torrent, 200, { ...downloadHeaders(`${share.name}.torrent`), 'content-type': TORRENT_TYPE })
+    const headers = { ...downloadHeaders(`${share.name}.torrent`), 'content-type': TORRENT_TYPE }
+    if (c.req.method === 'HEAD') return c.body(null, 200, headers)
+    const torrent = await shares.torrent(share.infoHash)
+    await guard.serve(torrent.length, true)
+    return c.body(withPlaces(torrent, publicLinks(context, share)), 200, headers)
   })
   describeFile(app)
   app.get(`${FILES_PATH}/:infoHash/*`, async (c) => {
