@@ -4,7 +4,7 @@
  */
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi'
 import type { Context } from 'hono'
-import { toHex } from '../../protocol/bytes.ts'
+import { toHex, utf8 } from '../../protocol/bytes.ts'
 import type { FilePath } from '../../protocol/file-path.ts'
 import { filePath, withPlaces, type MetaFile, type Metainfo } from '../../protocol/metainfo.ts'
 import { Problem, problemOf } from '../../protocol/problem.ts'
@@ -79,10 +79,24 @@ export function mountFiles(app: OpenAPIHono, { context, seller, shares, guard, s
     await guard.serve(torrent.length, true)
     return c.body(withPlaces(torrent, publicLinks(context, share)), 200, headers)
   })
-  describeFile(app)
+  /** For who has a browser and no BitTorrent client. */
+  async function list(c: Context, share: Share): Promise<Response> {
+    const headers = { ...HARMLESS, 'content-type': 'text/plain; charset=utf-8' }
+    const text = utf8(
+      publicLinks(context, share)
+        .files.map((url) => `${url}\n`)
+        .join(''),
+    )
+    if (c.req.method === 'HEAD') return c.body(null, 200, headers)
+    await guard.serve(text.length, true)
+    return c.body(text, 200, headers)
+  }
+
+  describeFiles(app)
   app.get(`${FILES_PATH}/:infoHash/*`, async (c) => {
     const { infoHash, path } = place(c)
     const share = await seller.free(infoHash)
+    if (path.length === 1 && path[0] === '') return list(c, share)
     const file = fileAt(share.meta, path)
     if (!file) throw new Problem('not-found', 'The content has no such file.')
     const headers = headersOf(file)
@@ -100,7 +114,17 @@ export function mountFiles(app: OpenAPIHono, { context, seller, shares, guard, s
 }
 
 /** Of a file's path, OpenAPI has no way to say that there may be slashes in it. */
-function describeFile(app: OpenAPIHono): void {
+function describeFiles(app: OpenAPIHono): void {
+  app.openAPIRegistry.registerPath({
+    method: 'get',
+    path: `${FILES_PATH}/{infoHash}/`,
+    summary: 'The links of all files of what is free for all, one a line',
+    request: { params: byInfoHash },
+    responses: {
+      200: { description: 'The links', content: { 'text/plain': { schema: z.string() } } },
+      default: problemReply,
+    },
+  })
   app.openAPIRegistry.registerPath({
     method: 'get',
     path: `${FILES_PATH}/{infoHash}/{path}`,
@@ -132,12 +156,12 @@ function place(c: Context): { infoHash: string; path: FilePath } {
   return { infoHash: data, path: names.map(decoded) }
 }
 
-/** What is no text is no name that a file has. */
+/** What is no text is no name: a slash neither. */
 function decoded(name: string): string {
   try {
     return decodeURIComponent(name)
   } catch {
-    return ''
+    return '/'
   }
 }
 
@@ -160,11 +184,12 @@ const headersOf = (file: MetaFile) => ({
   etag: etagOf(file),
 })
 
-const downloadHeaders = (name: string) => ({
-  'content-disposition': attachment(name),
+const downloadHeaders = (name: string) => ({ ...HARMLESS, 'content-disposition': attachment(name) })
+
+const HARMLESS = {
   'x-content-type-options': 'nosniff',
   'content-security-policy': "sandbox; default-src 'none'",
-})
+}
 
 /** RFC 6266 §4.3: what every reader understands, and the name itself (RFC 8187). */
 function attachment(name: string): string {

@@ -270,7 +270,7 @@ function placesOf(context: AgentContext, share: Share) {
   if (!isForAll(share)) return { magnet: formatMagnet(share.meta) }
   const { tracker, webSeed, torrent, url } = publicLinks(context, share)
   const magnet = formatMagnet({ ...share.meta, ...(tracker !== undefined && { tracker }), webSeed })
-  return { magnet, torrent, ...(url !== undefined && { url }) }
+  return { magnet, url, torrent }
 }
 
 const jsonOf = (share: Share, places: ReturnType<typeof placesOf>) => ({

@@ -13,8 +13,9 @@ export interface PublicLinks {
   /** Ends with a slash, after which a client puts the name of a file, or a folder's and the path in it (BEP 19). */
   readonly webSeed: string
   readonly torrent: string
-  /** Of a share of one file. */
-  readonly url?: string
+  /** For a browser: of the file, or of the list of a folder's files. */
+  readonly url: string
+  readonly files: readonly string[]
 }
 
 export function publicLinks(
@@ -22,11 +23,12 @@ export function publicLinks(
   { infoHash, meta }: Pick<Share, 'infoHash' | 'meta'>,
 ): PublicLinks {
   const webSeed = `${publicUrl}${FILES_PATH}/${infoHash}/`
-  const [file] = meta.folder ? [] : meta.files
+  const files = meta.files.map((file) => webSeed + filePath(meta, file).map(encodeURIComponent).join('/'))
   return {
     ...(bittorrent && { tracker: `${publicUrl}${TRACKER_PATH}` }),
     webSeed,
     torrent: `${publicUrl}${TORRENTS_PATH}/${infoHash}.torrent`,
-    ...(file && { url: webSeed + filePath(meta, file).map(encodeURIComponent).join('/') }),
+    url: meta.folder ? webSeed : (files[0] ?? webSeed),
+    files,
   }
 }

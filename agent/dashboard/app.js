@@ -17,7 +17,7 @@ import { detail, element, find, row, show, terms } from './view.js'
  * @typedef {{ id: string, infoHash: string, state: string, reason?: string, detail?: string, until?: number, name: string, bytes: number,
  *   done: number, paid: string, file?: string, bytesPerSecond?: number, secondsLeft?: number }} Download
  * @typedef {{ infoHash: string, name: string, bytes: number, pieces: number, price: string, public: boolean,
- *   url?: string, torrent?: string, withdrawn?: string, refused?: string }} Share
+ *   url?: string, withdrawn?: string, refused?: string }} Share
  * @typedef {{ infoHash: string, name: string, bytes: number, pieces?: number, sellers: number, price: string }} Found
  */
 
@@ -246,14 +246,12 @@ function downloadRow({
 const priceText = (price) => (price === '0' ? 'free' : `${formatCount(price, 'credit')} a piece`)
 
 /** @param {Share} share */
-function shareRow({ infoHash, name, bytes, pieces, price, public: isPublic, url, torrent, withdrawn, refused }) {
+function shareRow({ infoHash, name, bytes, pieces, price, public: isPublic, url, withdrawn, refused }) {
   const terms = isPublic ? 'free for all' : priceText(price)
-  // A folder has no link of its own.
-  const link = url ?? torrent
   const made = row(
     name,
     [
-      ...(link ? [button('copy link', () => navigator.clipboard.writeText(link))] : []),
+      ...(url ? [button('copy link', () => navigator.clipboard.writeText(url))] : []),
       button('unshare', () => ask('DELETE', `/v1/shares/${infoHash}`)),
     ],
     detail(formatBytes(bytes), formatCount(pieces, 'piece'), terms),

@@ -201,6 +201,24 @@ describe('the files of a folder', () => {
     expect(quoted).toBe(`attachment; filename="it's (1)*.bin"; filename*=UTF-8''it%27s%20%281%29%2a.bin`)
   })
 
+  it('are listed by their links, each of which leads to its file, in text that no browser takes for a page', async () => {
+    await stand.guard.change({ serve: BigInt(MiB) })
+    const reply = await stand.get(album, '')
+    expect(Object.fromEntries(reply.headers)).toMatchObject({
+      'content-type': 'text/plain; charset=utf-8',
+      'content-security-policy': "sandbox; default-src 'none'",
+      'x-content-type-options': 'nosniff',
+    })
+    const text = await reply.text()
+    expect((await stand.guard.state()).used.serve).toBe(BigInt(text.length))
+    const statuses = text.split('\n').map(async (line) => {
+      const path = line.replace(`http://agent.test/v1/files/${album.infoHash}/`, '')
+      return line === '' ? 'the end' : (await stand.head(album, path)).status
+    })
+    expect(await Promise.all(statuses)).toEqual([...Array.from({ length: NAMES.length + 1 }, () => 200), 'the end'])
+    expect((await stand.head(album, '')).status).toBe(200)
+  })
+
   it('are had by the folder’s name alone where there is but one', async () => {
     await stand.shop.plant('single/one.bin', pattern(KiB))
     const single = await stand.shop.shares.add({ link: 'folder', path: 'single', public: true })
@@ -216,7 +234,8 @@ describe('the files of a folder', () => {
 
   const others: readonly (readonly [string, string])[] = [
     ...[
-      '',
+      '%ff',
+      '/',
       'album',
       'album/',
       'a.txt',
@@ -278,7 +297,7 @@ describe('what is not free for all', () => {
   ]
   it.each(hidden)('is answered as what is not known, where it %s', async (_, make) => {
     const share = await make()
-    for (const path of ['dear.bin', 'other']) {
+    for (const path of ['dear.bin', 'other', '']) {
       const [own, other] = [await stand.get(share, path), await stand.get(unknown, path)]
       expect([own.status, Object.fromEntries(own.headers), await own.text()]).toEqual([
         404,

@@ -106,6 +106,13 @@ describe('shares', () => {
     const share = shapes.share.parse(await you.ask('share', 'fotos', '--public'))
     expect(share).toMatchObject({ name: 'fotos', bytes: 200, public: true })
     expect(share.magnet).toContain(encodeURIComponent(`/v1/files/${share.infoHash}/`))
+    const list = await (await fetch(String(share['url']))).text()
+    expect(
+      list
+        .trim()
+        .split('\n')
+        .map((line) => decodeURI(line).split('/').slice(-2).join('/')),
+    ).toEqual(['fotos/b.jpg', 'übersee/ä.jpg'])
     expect(share['torrent']).toMatch(new RegExp(`^http.*/v1/torrents/${share.infoHash}\\.torrent$`))
     expect((await you.raincheck('shares')).out).toContain('free for all')
     await you.ask('unshare', share.infoHash)
