@@ -1,7 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { pinAddress } from '../../agent/clients/address-guard.ts'
 import { realEnvironment } from '../../infra/environment.ts'
@@ -39,8 +38,8 @@ describe('the real clock', () => {
   })
 
   test('lets the process end while somebody sleeps, when told so', () => {
-    const module = fileURLToPath(new URL('../../infra/environment.ts', import.meta.url))
-    const program = `import { realEnvironment } from '${module}'; void realEnvironment({ unref: true }).clock.sleep(1e9)`
+    const { href } = new URL('../../infra/environment.ts', import.meta.url)
+    const program = `import { realEnvironment } from ${JSON.stringify(href)}; void realEnvironment({ unref: true }).clock.sleep(1e9)`
     const { status } = spawnSync(process.execPath, ['--input-type=module', '-e', program], { timeout: 30_000 })
     expect(status).toBe(0)
   })
