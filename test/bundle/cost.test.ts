@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { costOf, type Way } from '../../agent/storage/ways.ts'
 import {
@@ -13,7 +14,7 @@ import {
   witnessMonth,
 } from './cost.ts'
 
-const PAGE = new URL('../../docs/COST.md', import.meta.url)
+const PAGE = fileURLToPath(new URL('../../docs/COST.md', import.meta.url))
 
 describe('the cost of an agent', () => {
   it('is below ten cents a month while nobody asks anything of it', () => {
@@ -55,6 +56,6 @@ describe('the cost of an agent', () => {
       expect(page).toMatch(place)
       page = page.replace(place, (_, start: string) => `${start}\n${table}\n\n<!-- /table -->`)
     }
-    await expect(page).toMatchFileSnapshot(PAGE.pathname)
+    await expect(page).toMatchFileSnapshot(PAGE)
   })
 })

@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, it } from 'vitest'
 import type { Template } from './cloud.ts'
 import { dollars, idleMonth } from './cost.ts'
 import { ALARMS, figure, ownersBy, ownersTable, QUOTAS } from './owners.ts'
 import { makeTemplateOnce } from './synth-once.ts'
 
-const PAGE = new URL('../../docs/AWS.md', import.meta.url)
+const PAGE = fileURLToPath(new URL('../../docs/AWS.md', import.meta.url))
 const OWNERS = 10_000
 
 let template: Template
@@ -19,7 +20,7 @@ describe('how many owners an AWS account takes', () => {
     const page = readFileSync(PAGE, 'utf8')
     expect(page).toMatch(place)
     const now = page.replace(place, (_, start: string) => `${start}\n${ownersTable(template)}\n\n<!-- /table -->`)
-    await expect(now).toMatchFileSnapshot(PAGE.pathname)
+    await expect(now).toMatchFileSnapshot(PAGE)
   })
 
   it('and how to go further is said in the same numbers', () => {
