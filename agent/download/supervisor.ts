@@ -23,6 +23,7 @@ import { walletKey } from '../wallet/lane.ts'
 import { faultOf, isForgotten } from '../storage/faults.ts'
 import type { Links } from '../storage/links.ts'
 import { without } from '../records.ts'
+import { createSerial } from '../serial.ts'
 import type { Storage } from '../storage/storage.ts'
 
 export interface Supervisor {
@@ -101,6 +102,7 @@ export function createSupervisor(parts: SupervisorParts): LocalSupervisor {
   const { clock } = context.environment
   const actives = new Map<string, Active>()
   const turns = createTurns(RUNNING_MOST)
+  const inTurn = createSerial()
 
   async function launch(id: string, meta?: Metainfo): Promise<void> {
     if (actives.has(id)) return
@@ -204,8 +206,10 @@ export function createSupervisor(parts: SupervisorParts): LocalSupervisor {
     })
   }
 
-  async function folderOf(record: DownloadRecord, meta: Metainfo, storage: Storage): Promise<string> {
-    if (record.folder !== undefined) return record.folder
+  const folderOf = async (record: DownloadRecord, meta: Metainfo, storage: Storage): Promise<string> =>
+    record.folder ?? inTurn(record.link, () => promiseFolder(record, meta, storage))
+
+  async function promiseFolder(record: DownloadRecord, meta: Metainfo, storage: Storage): Promise<string> {
     const others = (await records.list()).filter(({ id, link }) => id !== record.id && link === record.link)
     const promised = new Set(others.map(({ folder }) => folder))
     const folder = await storage.freeFolder(meta.name, (name) => promised.has(name))
