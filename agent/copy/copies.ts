@@ -11,9 +11,10 @@ import { allAtRest } from '../at-rest.ts'
 import type { AgentContext } from '../context.ts'
 import { createCalls, createLeases, type Lease, type Rest } from '../download/shift.ts'
 import { decodeRecord, encodeRecord } from '../records.ts'
-import { findSource } from '../share/source.ts'
+import { createSerial } from '../serial.ts'
+import { findSource, type Source } from '../share/source.ts'
 import { faultOf, isForgotten } from '../storage/faults.ts'
-import type { Links } from '../storage/links.ts'
+import type { Links, OpenLink } from '../storage/links.ts'
 import type { FileRef, Storage, WriteRef } from '../storage/storage.ts'
 import { copyFile } from './copy-file.ts'
 
@@ -124,6 +125,7 @@ export function createCopies(
   const calls = createCalls({ store })
   const running = new Map<string, Running>()
   const stopping = new AbortController()
+  const inTurn = createSerial()
 
   const save = (copy: Copy): Promise<boolean> =>
     store.write([{ pk: PK, sk: copy.id, expect: 'any', body: encodeRecord(copy) }])
@@ -133,8 +135,17 @@ export function createCopies(
 
   async function start(from: CopyPlace, to: { link: string; path?: string | undefined }): Promise<Copy> {
     const [source, target] = [await links.open(from.link), await links.open(to.link)]
-    const { name, folder, bytes, files } = await findSource(source.storage, from.path)
-    const path = folder ? await freeFolder(target.storage, target.name, to.path ?? name) : (to.path ?? name)
+    const found = await findSource(source.storage, from.path)
+    const place = { link: source.name, path: from.path }
+    // Whoever looks for a free folder sees those that are promised.
+    const copy = await inTurn(target.name, () => begin(place, found, target, to.path ?? found.name))
+    await launch(copy)
+    return copy
+  }
+
+  async function begin(from: CopyPlace, found: Source, target: OpenLink, name: string): Promise<Copy> {
+    const { folder, bytes, files } = found
+    const path = folder ? await freeFolder(target.storage, target.name, name) : name
     const records = files.map(({ name: file, id, version, size, path: inside }) => ({
       file: { name: file, version, ...(id !== undefined && { id }) },
       size,
@@ -143,7 +154,7 @@ export function createCopies(
     const copy: Copy = {
       id: toHex(random.bytes(8)),
       state: 'running',
-      from: { link: source.name, path: from.path },
+      from,
       to: { link: target.name, path },
       folder,
       files: files.length,
@@ -158,7 +169,6 @@ export function createCopies(
       [begun, ...more].map((record, index) => filePut(copy.id, index, record)),
     )
     await save(copy)
-    await launch(copy)
     return copy
   }
 

@@ -29,10 +29,10 @@ test('a folder is copied whole, into one that nothing bore the name of', async (
   expect([desk.target.files.size, desk.target.unfinished.size]).toEqual([8, 0])
 })
 
-test('two copies under way take no name from each other', async () => {
+test('two copies that are begun at once take no name from each other', async () => {
   const copies = desk.copiesInto()
   const order = [{ link: 'source', path: 'album' }, { link: 'target' }] as const
-  const both = [await copies.start(...order), await copies.start(...order)]
+  const both = await Promise.all([copies.start(...order), copies.start(...order)])
   for (const { id, to } of both) {
     await desk.until(copies, id, ({ state }) => state === 'done')
     desk.expectAll(to.path)
