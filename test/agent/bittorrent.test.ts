@@ -157,6 +157,23 @@ describe('among many clients', () => {
     expect((await next.piece(0, BLOCK)).length).toBe(BLOCK)
   })
 
+  it('one that goes while it waits takes nobody’s turn', async () => {
+    const film = await stand.aFile()
+    const eager = await Promise.all(Array.from({ length: limits.bittorrentSlots }, () => stand.served(film)))
+    const gone = await stand.greeted(film)
+    gone.send(stock.INTERESTED)
+    // Once this is answered, what came before it is heard.
+    await gone.metadata()
+    gone.close()
+    await gone.closed
+    const next = await stand.greeted(film)
+    next.send(stock.INTERESTED)
+    await next.metadata()
+    eager[0]?.send(stock.UNINTERESTED)
+    await next.next(stock.UNCHOKE)
+    expect((await next.piece(0, BLOCK)).length).toBe(BLOCK)
+  })
+
   it('one that has had its turn waits while others do, whether it asks for anything or not', async () => {
     const film = await stand.aFile()
     const eager = await Promise.all(Array.from({ length: limits.bittorrentSlots }, () => stand.served(film)))
