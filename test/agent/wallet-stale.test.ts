@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest'
+import { createDownloads } from '../../agent/download/download.ts'
 import { createJournal } from '../../agent/download/journal.ts'
 import type { LedgerClient, LedgerLane } from '../../agent/clients/ledger-client.ts'
+import type { Links } from '../../agent/storage/links.ts'
 import type { Lane } from '../../agent/wallet/lane.ts'
 import type { Parked } from '../../agent/wallet/parked.ts'
 import { createWallet } from '../../agent/wallet/wallet.ts'
@@ -228,5 +230,22 @@ describe('what is frozen for a download that is cancelled', () => {
     await hours(bazaar, buyer, 2)
     expect(await buyer.frozen()).toBe(0n)
     expect(buyer.faults).toHaveLength(1)
+  })
+
+  it('is given back though the link that it went to is gone', async () => {
+    const bazaar = await openBazaar(filmOf(40))
+    const stand = await bazaar.stand('anna', { price: 3n })
+    const { context, parts, available, frozen } = await bazaar.buyer({ pace: PACE })
+    let isGone = false
+    const open: Links['open'] = (name) =>
+      isGone ? Promise.reject(new Problem('not-found', 'There is no such link.')) : parts.links.open(name)
+    const downloads = createDownloads(context, { ...parts, links: { open } as Links })
+    const { id } = await bazaar.happen(downloads.start({ source: bazaar.content.infoHash }))
+    await bazaar.until(async () => ((await downloads.get(id))?.piecesDone ?? 0) >= 5)
+    isGone = true
+    expect(await bazaar.happen(downloads.cancel(id))).toMatchObject({ state: 'cancelled' })
+    await bazaar.pass(60_000)
+    expect(await frozen()).toBe(0n)
+    expect(await available()).toBe(FAUCET - (await stand.earned()))
   })
 })
