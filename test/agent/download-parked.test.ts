@@ -34,17 +34,20 @@ describe('a storage whose allowance is used up', () => {
   })
 })
 
-describe('a storage that shuts the agent out', () => {
-  it('stops the download at once', async () => {
+describe('a storage whose refusal does not pass', () => {
+  it.each([
+    ['auth', 'storage-denied'],
+    ['corrupt', 'storage-unavailable'],
+  ] as const)('stops the download at once: %s', async (cause, reason) => {
     const bazaar = await openBazaar(filmOf(30))
     await bazaar.stand('anna')
     let puts = 0
     const shut = (inner: Storage): Storage => ({
       ...inner,
-      put: (...args) => (++puts > 5 ? Promise.reject(fatal('auth', 'The token was revoked.')) : inner.put(...args)),
+      put: (...args) => (++puts > 5 ? Promise.reject(fatal(cause, 'It is no use.')) : inner.put(...args)),
     })
     const buyer = await bazaar.buyer({ wrapStorage: shut })
-    expect(await buyer.fetch()).toMatchObject({ state: 'failed', reason: 'storage-denied' })
+    expect(await buyer.fetch()).toMatchObject({ state: 'failed', reason })
     expect(puts).toBeLessThan(12)
   })
 })

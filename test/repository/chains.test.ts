@@ -2,7 +2,9 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { toHex, type Bytes } from '../../protocol/bytes.ts'
 import { edgesOf, evidenceFromJson, type ChainsJson } from '../../protocol/chain.ts'
+import { rotate } from '../../protocol/identity.ts'
 import { limits } from '../../protocol/limits.ts'
+import { envelopeToJson } from '../../protocol/signed.ts'
 import { evaluateOne, type Verdict } from '../../protocol/trust.ts'
 import { parseHead, type Book, type Vouch } from '../../protocol/vouch.ts'
 import { stores, testRepository, type TestRepository } from './kit.ts'
@@ -52,6 +54,18 @@ describe('chains', () => {
     expect(json.chains.map((chain) => chain.length)).toEqual([3])
     expect(json.identities).toHaveLength(3)
     expect(verdictOf(json, 0, 3)).toMatchObject({ trusted: true, depth: 1, credit: 10 })
+  })
+
+  it('do not pass a book whose signer its owner has put out since', async () => {
+    const repository = await networkOf([
+      [0, 1],
+      [1, 2],
+    ])
+    expect((await chainsOf(repository, 0, 2)).chains).toHaveLength(1)
+    const { state, owner } = at(1)
+    const rotated = rotate(state, [at(9).agent.key], NOW, owner)
+    await repository.ask('POST', '/v1/identities', { operations: [envelopeToJson(rotated)] })
+    expect((await chainsOf(repository, 0, 2)).chains).toEqual([])
   })
 
   it('show the most credit first and the greatest depth too', async () => {
