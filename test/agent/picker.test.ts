@@ -54,6 +54,34 @@ describe('picker', () => {
     expect(picker.pick('fast')).toBe(piece)
   })
 
+  it('offers each piece again that was given back late, whatever the others have', () => {
+    const picker = createPicker({ pieces: 16, isDone: none, seed: 1 })
+    picker.offer('a', fullBitfield(16))
+    picker.offer('b', bits(16, [0, 2, 3, 5, 11]))
+    for (const piece of Array.from({ length: 16 }, () => picker.pick('a') as number).toReversed()) {
+      picker.giveBack(piece)
+      expect(picker.pick('a')).toBe(piece)
+    }
+  })
+
+  it('goes in order, and no further than it may, where a storage takes pieces so', () => {
+    let end = 3
+    const picker = createPicker({ pieces: 5, isDone: none, seed: 1, mayTake: (piece) => piece < end })
+    picker.offer('a', fullBitfield(5))
+    picker.offer('b', bits(5, [0, 1, 2, 3]))
+    expect(Array.from({ length: 4 }, () => picker.pick('a'))).toEqual([0, 1, 2, undefined])
+    end = 5
+    expect([picker.pick('a'), picker.pick('a')]).toEqual([3, 4])
+  })
+
+  it('counts a piece once that is done, whether or not it was asked for', () => {
+    const picker = createPicker({ pieces: 3, isDone: none, seed: 1 })
+    for (let times = 0; times < 2; times++) picker.done(1)
+    expect([picker.open, picker.left]).toEqual([2, 2])
+    picker.take(0)
+    expect([picker.open, picker.left]).toEqual([1, 2])
+  })
+
   it('takes a very piece only while it is open', () => {
     const picker = createPicker({ pieces: 3, isDone: none, seed: 1 })
     picker.offer('a', fullBitfield(3))
