@@ -87,7 +87,7 @@ describe.each([
       const url = `${seller.url}/v1/pieces/${free.infoHash}/${i % PIECES}`
       expect((await world.ask(url, { method: 'HEAD' })).status).toBe(200)
       expect((await seller.piece(film, i % PIECES)).code).toBe('payment-required')
-      expect((await seller.piece(film, 0, lane.pay(1, { tick: lane.tickJson(2) }))).status).toBe(402)
+      expect((await seller.piece(film, 0, lane.pay(1, { tick: { ...lane.tickJson(2), unit: 1 } }))).status).toBe(402)
     }
     expect((await seller.owner.ask<GuardJson>('GET', '/v1/guard')).serve.used).toBe(0)
     expect(await seller.owner.ask('GET', '/v1/usage')).toMatchObject({ served: 0 })
