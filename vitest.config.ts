@@ -11,6 +11,8 @@ const files = globSync('test/{protocol,ledger,agent,repository,attacks,cli}/**/*
 })
 const NEEDS_A_PROCESS =
   /process\.env = |process\.env\['\w+'\] = |assign\(process\.env|dynamodb-tables|linked-bucket|doMock\(/
+/** What the stacks deploy takes a sixth of the time of all tests: a part of CI (`.ci/parts/bundle`), with BUNDLE=all. */
+const ofCi = process.env['BUNDLE'] === 'all' ? [] : ['test/bundle/network.test.ts']
 const together = files.filter((file) => !NEEDS_A_PROCESS.test(readFileSync(file, 'utf8')))
 
 /** Processes rather than threads: some tests kill, and `node:sqlite` blocks. Three of them, for two cores: some tests wait. */
@@ -26,7 +28,7 @@ export default defineConfig({
     // Tests start some hundred processes of the same few entry points.
     env: { NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/node', import.meta.url)) },
     projects: [
-      { extends: true, test: { name: 'alone', include: ['test/**/*.test.ts'], exclude: together } },
+      { extends: true, test: { name: 'alone', include: ['test/**/*.test.ts'], exclude: [...together, ...ofCi] } },
       { extends: true, test: { name: 'together', include: together, isolate: false } },
     ],
   },
