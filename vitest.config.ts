@@ -11,7 +11,7 @@ const files = globSync('test/{protocol,ledger,agent,repository,attacks,cli}/**/*
 })
 const NEEDS_A_PROCESS =
   /process\.env = |process\.env\['\w+'\] = |assign\(process\.env|dynamodb-tables|linked-bucket|doMock\(/
-/** What the stacks deploy takes a sixth of the time of all tests: a part of CI (`.ci/parts/bundle`), with BUNDLE=all. */
+/** What the stacks deploy takes a tenth of the time of all tests: a part of CI (`.ci/parts/bundle`), with BUNDLE=all. */
 const ofCi = process.env['BUNDLE'] === 'all' ? [] : ['test/bundle/network.test.ts']
 const together = files.filter((file) => !NEEDS_A_PROCESS.test(readFileSync(file, 'utf8')))
 

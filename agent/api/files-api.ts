@@ -79,6 +79,7 @@ export function mountFiles(app: OpenAPIHono, { context, seller, shares, guard, s
     await guard.serve(torrent.length, true)
     return c.body(withPlaces(torrent, publicLinks(context, share)), 200, headers)
   })
+
   /** For who has a browser and no BitTorrent client. */
   async function list(c: Context, share: Share): Promise<Response> {
     const headers = { ...HARMLESS, 'content-type': 'text/plain; charset=utf-8' }

@@ -1,15 +1,12 @@
 /** Files straight on Node's response, part by part, each in the buffer that it was read into. */
 import type { ServerResponse } from 'node:http'
-import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { limits } from '../../protocol/limits.ts'
 import { sendFileCopy, type FileReply, type SendFile } from '../api/files-api.ts'
+import { outgoingOf, SENT } from './piece-server-node.ts'
 import type { Sendable } from './sell.ts'
 
-/** Of its own kind whenever this is loaded, as for a piece. */
-const SENT = RESPONSE_ALREADY_SENT.clone()
-
 export const sendFileNode: SendFile = async (c, reply) => {
-  const outgoing = (c.env as { outgoing?: ServerResponse } | undefined)?.outgoing
+  const outgoing = outgoingOf(c)
   if (!outgoing) return sendFileCopy(c, reply)
   await pour(outgoing, reply).catch(() => outgoing.destroy())
   return SENT

@@ -147,10 +147,22 @@ describe('a connection', () => {
   })
 })
 
+const oneInEachSlot = (film: Share) =>
+  Promise.all(Array.from({ length: limits.bittorrentSlots }, () => stand.served(film)))
+
+/** Where every slot is taken. */
+async function inLine(film: Share) {
+  const client = await stand.greeted(film)
+  client.send(stock.INTERESTED)
+  // Once this is answered, what came before it is heard.
+  await client.metadata()
+  return client
+}
+
 describe('among many clients', () => {
   it('so many are served as there are slots, and the next one when one leaves', async () => {
     const film = await stand.aFile()
-    const eager = await Promise.all(Array.from({ length: limits.bittorrentSlots }, () => stand.served(film)))
+    const eager = await oneInEachSlot(film)
     await eager[0]?.piece(0, BLOCK)
     eager[0]?.send(stock.UNINTERESTED)
     const next = await stand.served(film)
@@ -159,16 +171,11 @@ describe('among many clients', () => {
 
   it('one that goes while it waits takes nobody’s turn', async () => {
     const film = await stand.aFile()
-    const eager = await Promise.all(Array.from({ length: limits.bittorrentSlots }, () => stand.served(film)))
-    const gone = await stand.greeted(film)
-    gone.send(stock.INTERESTED)
-    // Once this is answered, what came before it is heard.
-    await gone.metadata()
+    const eager = await oneInEachSlot(film)
+    const gone = await inLine(film)
     gone.close()
     await gone.closed
-    const next = await stand.greeted(film)
-    next.send(stock.INTERESTED)
-    await next.metadata()
+    const next = await inLine(film)
     eager[0]?.send(stock.UNINTERESTED)
     await next.next(stock.UNCHOKE)
     expect((await next.piece(0, BLOCK)).length).toBe(BLOCK)
@@ -176,11 +183,8 @@ describe('among many clients', () => {
 
   it('one that has had its turn waits while others do, whether it asks for anything or not', async () => {
     const film = await stand.aFile()
-    const eager = await Promise.all(Array.from({ length: limits.bittorrentSlots }, () => stand.served(film)))
-    const waiting = await stand.greeted(film)
-    waiting.send(stock.INTERESTED)
-    // Once this is answered, what came before it is heard.
-    await waiting.metadata()
+    const eager = await oneInEachSlot(film)
+    const waiting = await inLine(film)
     expect(waiting.received.filter(({ id }) => id === stock.UNCHOKE)).toEqual([])
     stand.shop.clock.advance(limits.bittorrentSlotMs)
     await waiting.next(stock.UNCHOKE)

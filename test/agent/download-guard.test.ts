@@ -63,21 +63,27 @@ describe('a day’s cap on credits', () => {
   })
 })
 
+/** A download of 60 pieces whose agent is stopped in its midst. @param answerMs what the seller takes for a piece */
+async function stopMidway({ answerMs, isFree = false }: { answerMs: number; isFree?: boolean }) {
+  const bazaar = await openBazaar(filmOf(60))
+  const stand = await bazaar.stand('anna', { public: isFree })
+  stand.spoil = async (_, answer) => {
+    await bazaar.scheduler.sleep(answerMs)
+    return answer()
+  }
+  const buyer = await bazaar.buyer()
+  const id = await begin(bazaar, buyer)
+  await bazaar.until(async () => ((await buyer.downloads.get(id))?.piecesDone ?? 0) > 5)
+  await bazaar.happen(buyer.guard.change({ stopped: true }))
+  await bazaar.pass(10_000)
+  const stopped = await buyer.downloads.get(id)
+  expect(stopped).toMatchObject({ state: 'waiting', reason: 'stopped' })
+  return { bazaar, stand, buyer, id, stopped }
+}
+
 describe('an agent that is stopped', () => {
   it('ends what is on its way within seconds, cleanly, and pays no piece twice when it starts again', async () => {
-    const bazaar = await openBazaar(filmOf(60))
-    const stand = await bazaar.stand('anna')
-    stand.spoil = async (_, answer) => {
-      await bazaar.scheduler.sleep(500)
-      return answer()
-    }
-    const buyer = await bazaar.buyer()
-    const id = await begin(bazaar, buyer)
-    await bazaar.until(async () => ((await buyer.downloads.get(id))?.piecesDone ?? 0) > 5)
-    await bazaar.happen(buyer.guard.change({ stopped: true }))
-    await bazaar.pass(10_000)
-    const stopped = await buyer.downloads.get(id)
-    expect(stopped).toMatchObject({ state: 'waiting', reason: 'stopped' })
+    const { bazaar, stand, buyer, id, stopped } = await stopMidway({ answerMs: 500 })
     // No tick is out for a piece that did not come.
     expect(stopped?.ticks).toBe(stopped?.piecesDone)
     await bazaar.pass(HOUR_MS)
@@ -89,19 +95,7 @@ describe('an agent that is stopped', () => {
   })
 
   it('asks for nothing, not even for what is free', async () => {
-    const bazaar = await openBazaar(filmOf(60))
-    const stand = await bazaar.stand('anna', { public: true })
-    stand.spoil = async (_, answer) => {
-      await bazaar.scheduler.sleep(2_000)
-      return answer()
-    }
-    const buyer = await bazaar.buyer()
-    const id = await begin(bazaar, buyer)
-    await bazaar.until(async () => ((await buyer.downloads.get(id))?.piecesDone ?? 0) > 5)
-    await bazaar.happen(buyer.guard.change({ stopped: true }))
-    await bazaar.pass(10_000)
-    const stopped = await buyer.downloads.get(id)
-    expect(stopped).toMatchObject({ state: 'waiting', reason: 'stopped' })
+    const { bazaar, buyer, id, stopped } = await stopMidway({ answerMs: 2_000, isFree: true })
     await bazaar.pass(HOUR_MS)
     expect((await buyer.downloads.get(id))?.piecesDone).toBe(stopped?.piecesDone)
     expect(stopped?.piecesDone).toBeLessThan(60)
